@@ -1,0 +1,260 @@
+"""What can go wrong, once, for both sides.
+
+    LatheError
+     x Cancelled                 the user or a newer request ended the work (not a fault)
+     x WireError                 the two sides do not understand each other
+       + MalformedPayload        bytes that are not a message
+       + ProtocolMismatch        add-on and backend are of different versions
+     x BackendError              the other process
+       + BackendUnavailable      nothing answers, or it is not ours
+       + BackendDied             it ended while it had work
+       + Unauthorized            wrong token, Host or Origin
+       + SetUpFailed             the environment could not be made
+     x RequestError              what was asked cannot be asked
+       + InvalidRequest          a field out of range
+       + UnknownModel            no such model
+       + UnknownJob              no such job
+       + BlobMissing             an upload is referred to that is not here
+       + TooLarge                over a size limit
+     x TaskError                 what was asked could not be done
+       + OutOfMemory             too little memory for this size
+       + NoSurface               nothing to mesh at this level
+       + NotSupported            this model cannot do that
+       + UnreadableModel         a model folder that was edited or damaged
+       + UnreadableFile          an image, mesh or other input that cannot be read
+       + CannotWrite             no space, no permission
+       + UnknownCheckpoint       a checkpoint of no architecture known here
+       + UnsafeCheckpoint        a checkpoint that tries to run code, or lies about its sizes
+       + Diverged                a training or fit that became NaN
+       + InternalError           a fault of ours; the log has the traceback
+
+Every error carries a sentence for the user and, where there is one, a remedy as data, which the panel makes a button.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What the user can do about it, as data."""
+
+    action: str  # "lower_resolution", "restart_backend", "update_addon", "update_backend", "set_level", ...
+    label: str = ""  # what the button says
+    value: float | str | None = None  # the argument of the action
+
+
+class LatheError(Exception):
+    """The root of the tree. `code` is stable and goes over the wire; `message` is one sentence for the user."""
+
+    code: ClassVar[str] = "error"
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, remedy: Remedy | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+
+class Cancelled(LatheError):
+    """The user, or a newer request, ended the work."""
+
+    code = "cancelled"
+    http_status = 409
+
+    def __init__(self, message: str = "Cancelled", *, remedy: Remedy | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+
+
+class WireError(LatheError):
+    """The two sides do not understand each other."""
+
+    code = "wire"
+    http_status = 400
+
+
+class MalformedPayload(WireError):
+    """Bytes that are not a message."""
+
+    code = "malformed_payload"
+
+
+class ProtocolMismatch(WireError):
+    """Add-on and backend speak different protocol versions."""
+
+    code = "protocol_mismatch"
+    http_status = 426
+
+
+class BackendError(LatheError):
+    """The other process."""
+
+    code = "backend"
+
+
+class BackendUnavailable(BackendError):
+    """Nothing answers, or what answers is not ours."""
+
+    code = "backend_unavailable"
+
+
+class BackendDied(BackendError):
+    """The backend ended while it had work."""
+
+    code = "backend_died"
+
+
+class Unauthorized(BackendError):
+    """Wrong token, Host or Origin."""
+
+    code = "unauthorized"
+    http_status = 401
+
+
+class SetUpFailed(BackendError):
+    """The backend's environment could not be made."""
+
+    code = "set_up_failed"
+
+
+class RequestError(LatheError):
+    """What was asked cannot be asked."""
+
+    code = "request"
+    http_status = 422
+
+
+class InvalidRequest(RequestError, ValueError):
+    """A field out of range. Also a ValueError, so that validation libraries report it as one."""
+
+    code = "invalid_request"
+
+
+class UnknownModel(RequestError):
+    """No model of this name."""
+
+    code = "unknown_model"
+    http_status = 404
+
+
+class UnknownJob(RequestError):
+    """No job of this id."""
+
+    code = "unknown_job"
+    http_status = 404
+
+
+class BlobMissing(RequestError):
+    """An upload is referred to that is not here."""
+
+    code = "blob_missing"
+    http_status = 404
+
+
+class TooLarge(RequestError):
+    """Over a size limit."""
+
+    code = "too_large"
+    http_status = 413
+
+
+class TaskError(LatheError):
+    """What was asked could not be done."""
+
+    code = "task"
+
+
+class OutOfMemory(TaskError):
+    """Too little memory for this size."""
+
+    code = "out_of_memory"
+
+
+class NoSurface(TaskError):
+    """Nothing to mesh at this level."""
+
+    code = "no_surface"
+
+
+class NotSupported(TaskError):
+    """This model cannot do that."""
+
+    code = "not_supported"
+
+
+class UnreadableModel(TaskError):
+    """A model folder that was edited or damaged."""
+
+    code = "unreadable_model"
+
+
+class UnreadableFile(TaskError):
+    """An image, mesh or other input that cannot be read."""
+
+    code = "unreadable_file"
+
+
+class CannotWrite(TaskError):
+    """No space, no permission."""
+
+    code = "cannot_write"
+
+
+class UnknownCheckpoint(TaskError):
+    """A checkpoint of no architecture known here."""
+
+    code = "unknown_checkpoint"
+
+
+class UnsafeCheckpoint(TaskError):
+    """A checkpoint that tries to run code, or lies about its sizes."""
+
+    code = "unsafe_checkpoint"
+
+
+class Diverged(TaskError):
+    """A training or fit that became NaN."""
+
+    code = "diverged"
+
+
+class InternalError(TaskError):
+    """A fault of ours; the log has the traceback."""
+
+    code = "internal"
+
+
+def _tree(root: type[LatheError]) -> dict[str, type[LatheError]]:
+    found = {root.code: root}
+    for child in root.__subclasses__():
+        found.update(_tree(child))
+    return found
+
+
+ERRORS: dict[str, type[LatheError]] = _tree(LatheError)
+
+
+def error_to_dict(error: LatheError) -> dict[str, Any]:
+    """Return the error as JSON-ready data: {"code", "message", "remedy": {"action", "label", "value"} | None}."""
+    remedy = error.remedy
+    return {
+        "code": error.code,
+        "message": error.message,
+        "remedy": None if remedy is None else {"action": remedy.action, "label": remedy.label, "value": remedy.value},
+    }
+
+
+def error_from_dict(data: object) -> LatheError:
+    """Rebuild an error from `error_to_dict` data. An unknown code gives a plain LatheError, never an exception."""
+    if not isinstance(data, dict):
+        return LatheError("The backend reported an error in a form this add-on does not know.")
+    kind = ERRORS.get(str(data.get("code")), LatheError)
+    remedy = data.get("remedy")
+    return kind(
+        str(data.get("message", "The backend reported an error without a text.")),
+        remedy=Remedy(str(remedy.get("action", "")), str(remedy.get("label", "")), remedy.get("value"))
+        if isinstance(remedy, dict)
+        else None,
+    )

@@ -1,0 +1,453 @@
+"""What can be asked and answered: plain frozen dataclasses.
+
+Vocabulary. A *request* is pure JSON; arrays that belong to it (a scan, a mesh) are uploaded as blobs first and named by
+sha256. A *result* carries arrays and travels as safetensors bytes (`payload.pack`). Frames and units: world is
+right-handed, Z up, metres; cameras are `world_from_camera` with OpenCV axes (x right, y down, z forward) and intrinsics
+in pixels with centres at +0.5; images are [height, width, channels], top row first, float32. Radians throughout.
+
+Each dataclass checks its own ranges when it is made, so an invalid request cannot be built on either side.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from .errors import InvalidRequest, Remedy
+
+PROTOCOL_VERSION = 1
+
+Row3 = tuple[float, float, float]
+Row4 = tuple[float, float, float, float]
+Matrix3 = tuple[Row3, Row3, Row3]
+Matrix4 = tuple[Row4, Row4, Row4, Row4]
+Bounds = tuple[Row3, Row3]
+"""Axis-aligned box: (minimum corner, maximum corner), metres."""
+
+IDENTITY4: Matrix4 = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+
+MAX_IMAGE_SIDE = 8192
+MAX_RESOLUTION = 1024
+MAX_SEED = 2**31 - 1
+
+_SHA256 = re.compile(r"^[0-9a-f]{64}$")
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+
+
+def _in_range(name: str, value: float, minimum: float, maximum: float) -> None:
+    if not (math.isfinite(value) and minimum <= value <= maximum):
+        raise InvalidRequest(
+            f"{name} must be between {minimum:g} and {maximum:g}, got {value:g}",
+            remedy=Remedy("set_value", f"Set {name} to {min(max(value, minimum), maximum):g}", name)
+            if math.isfinite(value)
+            else None,
+        )
+
+
+def _check_name(what: str, value: str) -> None:
+    if not _NAME.match(value):
+        raise InvalidRequest(f"{what} must be letters, digits, '.', '-' and '_', got {value[:100]!r}")
+
+
+def _check_sha256(what: str, value: str) -> None:
+    if not _SHA256.match(value):
+        raise InvalidRequest(f"{what} must be a sha256 in 64 lower-case hex digits, got {value[:80]!r}")
+
+
+def _check_finite(what: str, rows: tuple[tuple[float, ...], ...]) -> None:
+    if not all(math.isfinite(value) for row in rows for value in row):
+        raise InvalidRequest(f"{what} holds a value that is not finite")
+
+
+# ---------------------------------------------------------------------------------------------------------------- models
+
+
+@dataclass(frozen=True)
+class Control:
+    """A slider that a model has beside its latents; the panel draws it from this alone."""
+
+    name: str
+    label: str
+    description: str
+    default: float
+    minimum: float
+    maximum: float
+    unit: Literal["", "radians", "metres"] = ""
+
+
+@dataclass(frozen=True)
+class PosePrior:
+    """Where the model's training cameras stood, looking at the centre of its bounds. The panel's default view."""
+
+    radius: float  # metres, from the centre
+    fov: float  # vertical, radians
+    azimuth: tuple[float, float] = (-math.pi, math.pi)  # radians about +Z, 0 = looking along +Y at the model's front
+    elevation: tuple[float, float] = (-math.pi / 2, math.pi / 2)  # radians above the XY plane
+    default_azimuth: float = 0.0
+    default_elevation: float = 0.0
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Everything the add-on knows of a model."""
+
+    name: str  # folder name, the key in requests
+    label: str
+    kind: str  # architecture: "deepsdf", "pigan", ...
+    description: str
+    licence: str
+    non_commercial: bool
+    card: str  # Markdown: data, recipe, figures
+    z_dim: int
+    num_ws: int
+    w_dim: int
+    num_geometry_ws: int  # ws[:n] shape geometry, ws[n:] appearance
+    num_parameters: int
+    has_truncation: bool
+    has_surface: bool
+    no_surface_reason: str  # shown in place of the mesh button
+    has_color: bool
+    quantity: Literal["density", "sdf"]
+    iso_level: float  # 1/metre for density, metres for sdf
+    iso_range: tuple[float, float]
+    bounds: Bounds  # metres, the model upright at the origin
+    pose_prior: PosePrior
+    image_size: int  # native image side, pixels
+    controls: tuple[Control, ...] = ()
+    capabilities: tuple[str, ...] = ()  # of "complete", ...: tasks beyond render and mesh that this model answers
+    source: Literal["starter", "imported", "trained"] = "trained"
+
+
+@dataclass(frozen=True)
+class Latent:
+    """Which shape: two seeds and how they mix, or a stored code.
+
+    mix_geometry and mix_appearance interpolate linearly in w from seed_a (0) to seed_b (1); a model without separate
+    appearance uses mix_geometry for all of its ws.
+    """
+
+    seed_a: int = 0
+    seed_b: int = 0
+    mix_geometry: float = 0.0
+    mix_appearance: float = 0.0
+    truncation_psi: float = 1.0
+    code: str = ""  # sha256 of a stored ws array (result of `complete`); replaces seed_a where set
+
+    def __post_init__(self) -> None:
+        _in_range("seed A", self.seed_a, 0, MAX_SEED)
+        _in_range("seed B", self.seed_b, 0, MAX_SEED)
+        _in_range("mix_geometry", self.mix_geometry, 0.0, 1.0)
+        _in_range("mix_appearance", self.mix_appearance, 0.0, 1.0)
+        _in_range("truncation_psi", self.truncation_psi, 0.0, 2.0)
+        if self.code:
+            _check_sha256("code", self.code)
+
+
+@dataclass(frozen=True)
+class SceneRef:
+    """What to render or mesh: a model with a latent, and where it stands."""
+
+    model: str
+    latent: Latent = Latent()
+    controls: dict[str, float] = field(default_factory=dict)  # by Control.name; missing ones take their default
+    world_from_scene: Matrix4 = IDENTITY4  # any invertible affine transform
+
+    def __post_init__(self) -> None:
+        _check_name("model", self.model)
+        _check_finite("world_from_scene", self.world_from_scene)
+        if self.world_from_scene[3] != (0.0, 0.0, 0.0, 1.0):
+            raise InvalidRequest("the last row of world_from_scene must be 0 0 0 1")
+        if abs(np.linalg.det(np.array(self.world_from_scene)[:3, :3])) < 1e-12:
+            raise InvalidRequest("world_from_scene has no inverse: a scale of the object is zero")
+        for name, value in self.controls.items():
+            if not math.isfinite(value):
+                raise InvalidRequest(f"control {name[:100]!r} is not finite")
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole or orthographic camera.
+
+    world_from_camera is rigid, with OpenCV axes. intrinsics are [[fx, s, cx], [0, fy, cy], [0, 0, 1]] in pixels; for an
+    orthographic camera fx and fy are pixels per metre. Pixel (0, 0) is top left, its centre at (0.5, 0.5).
+    """
+
+    world_from_camera: Matrix4
+    intrinsics: Matrix3
+    width: int
+    height: int
+    projection: Literal["perspective", "orthographic"] = "perspective"
+
+    def __post_init__(self) -> None:
+        _in_range("width", self.width, 1, MAX_IMAGE_SIDE)
+        _in_range("height", self.height, 1, MAX_IMAGE_SIDE)
+        _check_finite("world_from_camera", self.world_from_camera)
+        _check_finite("intrinsics", self.intrinsics)
+        rotation = np.array(self.world_from_camera)[:3, :3]
+        if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
+            raise InvalidRequest("world_from_camera is not a rotation and a translation: remove scale and mirroring")
+        if self.world_from_camera[3] != (0.0, 0.0, 0.0, 1.0):
+            raise InvalidRequest("the last row of world_from_camera must be 0 0 0 1")
+        if self.intrinsics[0][0] <= 0 or self.intrinsics[1][1] <= 0:
+            raise InvalidRequest("the focal lengths in intrinsics must be positive")
+
+
+# -------------------------------------------------------------------------------------------------------------- requests
+
+
+@dataclass(frozen=True)
+class RenderRequest:
+    """Task `render` -> ImageResult: one view of one scene."""
+
+    scene: SceneRef
+    camera: Camera
+    quality: Literal["draft", "full"] = "full"
+    samples_per_ray: int = 0  # 0 = the model's own
+    with_normal: bool = False
+
+    def __post_init__(self) -> None:
+        _in_range("samples_per_ray", self.samples_per_ray, 0, 1024)
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """Task `generate` -> SheetResult: one small image of each latent, from the model's own view or the camera given."""
+
+    model: str
+    latents: tuple[Latent, ...]
+    size: int = 128  # pixels, each image
+    camera: Camera | None = None
+
+    def __post_init__(self) -> None:
+        _check_name("model", self.model)
+        _in_range("size", self.size, 8, 1024)
+        _in_range("number of latents", len(self.latents), 1, 256)
+
+
+@dataclass(frozen=True)
+class MeshRequest:
+    """Task `mesh` -> MeshResult: the scene's surface as a mesh in the scene's own frame (world_from_scene is the
+    object's transform and is not applied to the vertices)."""
+
+    scene: SceneRef
+    resolution: int = 128  # cells along the longest side of the bounds
+    iso_level: float | None = None  # None = the model's own
+    target_faces: int = 0  # 0 = keep all
+    minimum_component: float = 0.01  # drop pieces below this fraction of the largest piece's area; 0 keeps all
+    fill_holes: bool = True
+    smooth_normals: bool = True
+    color: Literal["none", "vertex", "texture"] = "vertex"
+    texture_size: int = 1024
+
+    def __post_init__(self) -> None:
+        _in_range("resolution", self.resolution, 8, MAX_RESOLUTION)
+        if self.iso_level is not None and not math.isfinite(self.iso_level):
+            raise InvalidRequest("iso_level is not finite")
+        _in_range("target_faces", self.target_faces, 0, 50_000_000)
+        _in_range("minimum_component", self.minimum_component, 0.0, 1.0)
+        _in_range("texture_size", self.texture_size, 16, 8192)
+
+
+@dataclass(frozen=True)
+class CompleteRequest:
+    """Task `complete` -> LatentResult: the latent whose shape fits a partial scan (DeepSDF, Sec. 6.3)."""
+
+    model: str
+    blob: str  # sha256 of packed `ScanBlob`
+    iterations: int = 800
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_name("model", self.model)
+        _check_sha256("blob", self.blob)
+        _in_range("iterations", self.iterations, 1, 100_000)
+
+
+@dataclass(frozen=True)
+class FitShapeRequest:
+    """Task `fit_shape` -> ModelResult: a single-shape DeepSDF trained on one mesh, kept as a model of this name."""
+
+    name: str
+    blob: str  # sha256 of packed `MeshBlob`
+    steps: int = 2000
+    preset: Literal["small", "official"] = "small"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_name("name", self.name)
+        _check_sha256("blob", self.blob)
+        _in_range("steps", self.steps, 1, 1_000_000)
+
+
+Request = RenderRequest | GenerateRequest | MeshRequest | CompleteRequest | FitShapeRequest
+
+REQUESTS: dict[str, type] = {
+    "render": RenderRequest,
+    "generate": GenerateRequest,
+    "mesh": MeshRequest,
+    "complete": CompleteRequest,
+    "fit_shape": FitShapeRequest,
+}
+
+
+# --------------------------------------------------------------------------------------------------- results and uploads
+
+
+@dataclass(frozen=True, eq=False)
+class ImageResult:
+    """One view. rgba: float32 [H, W, 4], sRGB, straight alpha. depth: float32 [H, W], metres along the camera's z, inf
+    where empty. normal: float32 [H, W, 3], world, unit length, 0 where empty; or None."""
+
+    rgba: np.ndarray
+    depth: np.ndarray
+    normal: np.ndarray | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class SheetResult:
+    """Small images of several latents. images: uint8 [N, H, W, 4], sRGB, straight alpha."""
+
+    images: np.ndarray
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class MeshResult:
+    """A triangle mesh in the scene's frame. vertices: float32 [V, 3], metres. faces: int32 [F, 3], counter-clockwise
+    seen from outside. normals: float32 [V, 3] or None. colors: uint8 [V, 4] sRGB or None. uvs: float32 [F, 3, 2], one
+    per face corner, v upward, or None. texture: uint8 [H, W, 4] sRGB, top row first, or None."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    normals: np.ndarray | None = None
+    colors: np.ndarray | None = None
+    uvs: np.ndarray | None = None
+    texture: np.ndarray | None = None
+    iso_level: float = 0.0
+    name: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class LatentResult:
+    """A latent found by fitting. ws: float32 [num_ws, w_dim]. code: sha256 under which the backend keeps it."""
+
+    ws: np.ndarray
+    code: str
+    error: float  # mean absolute distance to the scan, metres
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class ModelResult:
+    """A model was stored under this name."""
+
+    name: str
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class ScanBlob:
+    """A partial scan. points: float32 [N, 3], metres, in the model's upright frame; normals: float32 [N, 3] outward, or
+    None; origins: float32 [N, 3] where each point was seen from (free space in between), or None."""
+
+    points: np.ndarray
+    normals: np.ndarray | None = None
+    origins: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class MeshBlob:
+    """A mesh to learn. vertices: float32 [V, 3], metres, Z up; faces: int32 [F, 3]."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+
+
+PACKED: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (ImageResult, SheetResult, MeshResult, LatentResult, ModelResult, ScanBlob, MeshBlob)
+}
+
+
+# --------------------------------------------------------------------------------------------------------------- service
+
+
+@dataclass(frozen=True)
+class Handshake:
+    """The one line that the backend prints on stdout when its socket is open."""
+
+    protocol: int
+    version: str
+    port: int
+    token: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """Answer to HELLO."""
+
+    protocol: int
+    version: str
+    pid: int
+    device: str  # "cpu", "cuda:0", "mps"
+    device_name: str
+    torch_version: str
+    memory_used: int  # bytes, of the process
+    memory_total: int  # bytes, of the machine
+    device_memory_used: int = 0
+    device_memory_total: int = 0
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """Answer to a submission."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class ErrorInfo:
+    """An error as data; `errors.error_from_dict` rebuilds it."""
+
+    code: str
+    message: str
+    remedy_action: str = ""
+    remedy_label: str = ""
+    remedy_value: float | str | None = None
+
+
+EVENT_KINDS = ("queued", "started", "progress", "done", "failed", "cancelled", "superseded")
+TERMINAL_KINDS = ("done", "failed", "cancelled", "superseded")
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """Something that happened to a job. Each job has exactly one event of TERMINAL_KINDS, and it is the last."""
+
+    sequence: int  # counts up over all jobs; ask for events after the last one seen
+    job: str
+    kind: Literal["queued", "started", "progress", "done", "failed", "cancelled", "superseded"]
+    fraction: float = 0.0  # 0..1
+    text: str = ""
+    preview: str = ""  # sha256 of a packed SheetResult, or empty
+    error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A job as it stands."""
+
+    job: str
+    task: str
+    kind: Literal["queued", "started", "progress", "done", "failed", "cancelled", "superseded"]
+    fraction: float
+    text: str
+    submitted_at: float  # seconds since the epoch
+    error: ErrorInfo | None = None
