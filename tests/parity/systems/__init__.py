@@ -1,0 +1,59 @@
+"""Which of our modules stands for which official system.
+
+Each module offers `outputs(set: OracleSet) -> dict[str, Tensor]` (output name → our value) and may offer
+`NOT_REPRODUCED: dict[str, str]` (output name → why not).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from tests.parity.oracle import OracleSet
+
+MODULES: dict[str, str] = {
+    "facebookresearch/DeepSDF": "deepsdf",
+    "stevliu/editnerf": "editnerf",
+    "NVlabs/eg3d": "eg3d",
+    "3D-GAN (Wu et al. 2016)": "gan3d",
+    "autonomousvision/graf": "graf",
+    "thunguyenphuoc/HoloGAN": "hologan",
+    "yenchenlin/nerf-pytorch": "nerf",
+    "bmild/nerf": "nerf",
+    "marcoamonteiro/pi-GAN": "pigan",
+    "XingangPan/ShadeGAN": "shadegan",
+    "facebookresearch/StyleNeRF": "stylenerf",
+    "royorel/StyleSDF": "stylesdf",
+    "junyanz/VON": "von",
+}
+
+
+@dataclass(frozen=True)
+class System:
+    """Our side of one official system."""
+
+    outputs: Callable[[OracleSet], dict[str, Tensor]]
+    not_reproduced: Mapping[str, str] = field(default_factory=dict)
+
+
+def is_implemented(official: str) -> bool:
+    """Say whether this project has a module for the official system."""
+    name = MODULES.get(official)
+    return name is not None and importlib.util.find_spec(f"{__name__}.{name}") is not None
+
+
+def load_system(official: str) -> System:
+    """Import our side of the official system.
+
+    Raises:
+        LookupError: there is none.
+    """
+    if not is_implemented(official):
+        known = ", ".join(sorted(name for name in MODULES if is_implemented(name))) or "none"
+        raise LookupError(f"No implementation of {official!r}; there is one of: {known}.")
+    module = importlib.import_module(f"{__name__}.{MODULES[official]}")
+    return System(module.outputs, getattr(module, "NOT_REPRODUCED", {}))
