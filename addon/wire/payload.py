@@ -1,8 +1,7 @@
 """Messages to bytes and back, strictly: whatever bytes come in, the answer is a message or MalformedPayload.
 
 JSON carries dataclasses without arrays. Arrays travel in the safetensors layout (8-byte little-endian header length,
-JSON header, raw data; https://huggingface.co/docs/safetensors), with the dataclass' other fields as JSON in the header's
-`__metadata__`. The layout is written and read here because the add-on has only numpy; a test holds it against the
+JSON header, raw data), with the dataclass' other fields as JSON in the header's `__metadata__`. The layout is written and read here because the add-on has only numpy; a test holds it against the
 safetensors library both ways.
 """
 
@@ -14,7 +13,7 @@ import math
 import struct
 import types
 import typing
-from functools import lru_cache
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,11 +29,11 @@ MAX_DEPTH = 32
 _DTYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "I32": "<i4", "I64": "<i8", "U8": "|u1", "BOOL": "|b1"}
 _DTYPE_NAMES = {np.dtype(code): name for name, code in _DTYPES.items()}
 
-# ------------------------------------------------------------------------------------------------------------------ JSON
+# ----------------------------------------------------------------------------------------------------------------- JSON
 
 
 def to_json(message: Any) -> bytes:
-    """Return a dataclass (or a list of them) as UTF-8 JSON. Raises MalformedPayload for values that JSON cannot hold."""
+    """Return a dataclass (or a list of them) as UTF-8 JSON. Raises MalformedPayload for values JSON cannot hold."""
     try:
         return json.dumps(_plain(message), allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError) as error:
@@ -48,7 +47,7 @@ def from_json(kind: type[T], data: bytes) -> T:
         MalformedPayload: not UTF-8 JSON; an unknown, missing or mistyped field (named by its path).
         InvalidRequest: well formed, but a field is out of its range.
     """
-    return _build(kind, _parse(data), "message", 0)  # type: ignore[no-any-return]
+    return typing.cast(T, _build(kind, _parse(data), "message", 0))
 
 
 def _parse(data: bytes) -> Any:
@@ -77,8 +76,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-@lru_cache(maxsize=None)
-def _hints(kind: type) -> dict[str, Any]:
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
@@ -91,7 +90,7 @@ def _build(kind: Any, value: Any, path: str, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise MalformedPayload(f"{path} is nested too deeply")
     if dataclasses.is_dataclass(kind):
-        return _build_dataclass(typing.cast(type, kind), value, path, depth)
+        return _build_dataclass(kind, value, path, depth)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return _build_union(arguments, value, path, depth)
@@ -161,7 +160,7 @@ def _build_dataclass(kind: type, value: Any, path: str, depth: int) -> Any:
     return kind(**built)
 
 
-# ---------------------------------------------------------------------------------------------------------------- arrays
+# --------------------------------------------------------------------------------------------------------------- arrays
 
 
 def _is_array(hint: Any) -> bool:
@@ -198,7 +197,7 @@ def pack_parts(message: Any) -> list[bytes | memoryview]:
         offset += array.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return [struct.pack("<Q", len(text)) + text, *(memoryview(a).cast("B") for a in arrays.values() if a.size)]
+    return [struct.pack("<Q", len(text)) + text, *(a.data.cast("B") for a in arrays.values() if a.size)]
 
 
 def unpack(data: bytes | bytearray | memoryview) -> Any:

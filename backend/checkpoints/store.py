@@ -1,0 +1,151 @@
+"""A model on disk: a folder with `model.safetensors` (weights) and `card.json` (everything else).
+
+At run time nothing but these two files is read, so no checkpoint can run code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from addon.wire.errors import CannotWrite, LatheError, Remedy, UnknownModel, UnreadableModel
+
+from ..generator import Generator
+
+STARTER = Path(__file__).resolve().parent.parent / "starter"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What card.json holds."""
+
+    kind: str  # key of GENERATORS
+    label: str
+    description: str
+    licence: str
+    non_commercial: bool
+    constructor: dict[str, Any]  # arguments of the model's class, JSON only
+    source: Literal["starter", "imported", "trained"] = "trained"
+    source_sha256: str = ""  # of the official file or folder, for imported models
+    metres_per_unit: float = 1.0
+    pose_prior: dict[str, Any] = field(default_factory=dict)  # fields of messages.PosePrior that differ from the kind's
+    card: str = ""  # Markdown: data, recipe, seeds, figures
+    weights_sha256: str = ""
+
+
+def user_models() -> Path:
+    """Where imported and trained models live, unless LATENT_LATHE_DATA or --data says otherwise."""
+    return data_folder() / "models"
+
+
+def data_folder() -> Path:
+    """The backend's own folder: models, jobs, blobs, logs."""
+    return Path(os.environ.get("LATENT_LATHE_DATA") or platformdirs.user_data_dir("latent_lathe", False))
+
+
+def find_models(roots: Iterable[Path] | None = None) -> dict[str, Path]:
+    """Return name -> folder of every model found; a user's model of the same name replaces the starter one."""
+    found: dict[str, Path] = {}
+    for root in roots if roots is not None else (STARTER, user_models()):
+        if root.is_dir():
+            found.update({p.name: p for p in sorted(root.iterdir()) if (p / "card.json").is_file()})
+    return found
+
+
+def model_folder(name: str, roots: Iterable[Path] | None = None) -> Path:
+    """Return the folder of a model by name. Raises UnknownModel, naming those that exist."""
+    models = find_models(roots)
+    if name not in models:
+        raise UnknownModel(
+            f"There is no model named {name!r}. Models here: {', '.join(models) or 'none'}",
+            remedy=Remedy("refresh_models", "Refresh the list of models"),
+        )
+    return models[name]
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Return the card. Raises UnreadableModel for a card that was edited into something else."""
+    try:
+        data = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        known = {f.name for f in dataclasses.fields(ModelCard)}
+        unknown = sorted(set(data) - known)
+        if unknown:
+            raise ValueError(f"unknown field {unknown[0]!r}")
+        return ModelCard(**data)
+    except FileNotFoundError as error:
+        raise UnreadableModel(f"{folder} holds no card.json: it is not a model folder") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise UnreadableModel(
+            f"The card of the model in {folder} cannot be read ({error}). Import the model again.",
+            remedy=Remedy("import_again", "Import the model again", folder.name),
+        ) from error
+
+
+def save_model(folder: Path, card: ModelCard, tensors: dict[str, Tensor]) -> ModelCard:
+    """Write a model folder: weights first, card last, each in one atomic step. Returns the card with its sha256."""
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    card = dataclasses.replace(card, weights_sha256=hashlib.sha256(data).hexdigest())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "model.safetensors", data)
+        text = json.dumps(dataclasses.asdict(card), indent=1, ensure_ascii=False) + "\n"
+        write_atomically(folder / "card.json", text.encode())
+    except OSError as error:
+        raise CannotWrite(f"The model could not be written to {folder}: {error.strerror or error}") from error
+    return card
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that it is either the old or the new one, whatever happens in between. Raises OSError."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_model(folder: Path, device: torch.device | str = "cpu") -> Generator:
+    """Return the generator in a model folder, ready to evaluate on `device`.
+
+    Raises:
+        UnreadableModel: the folder was edited or damaged; the sentence says what does not fit.
+    """
+    from ..generators import GENERATORS
+
+    card = read_card(folder)
+    loader: Callable[..., Generator] | None = GENERATORS.get(card.kind)
+    if loader is None:
+        raise UnreadableModel(
+            f"The model in {folder} is of kind {card.kind!r}; this version knows {', '.join(GENERATORS)}.",
+            remedy=Remedy("update_backend", "Update Latent Lathe"),
+        )
+    again = Remedy("import_again", "Import the model again", folder.name)
+    try:
+        tensors = load_file(folder / "model.safetensors", device=str(device))
+        return loader(folder.name, card, tensors)
+    except (OSError, SafetensorError) as error:
+        raise UnreadableModel(
+            f"The weights of the model in {folder} cannot be read: {error}. Import the model again.", remedy=again
+        ) from error
+    except LatheError:
+        raise
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise UnreadableModel(
+            f"The model in {folder} does not fit together ({error}). Import the model again.", remedy=again
+        ) from error

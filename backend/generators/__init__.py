@@ -1,0 +1,44 @@
+"""The models. Each folder holds one: `model.py` (the whole model) and `checkpoint.py` (official file -> ours).
+
+GENERATORS maps the kind in a model's card to `load(name, card, tensors) -> Generator`. To add a model, add its line;
+docs/add-a-model.md says what else.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from ..checkpoints.store import ModelCard
+    from ..generator import Generator
+
+Loader = Callable[[str, "ModelCard", dict[str, Tensor]], "Generator"]
+
+
+def _lazy(kind: str) -> Loader:
+    """Import a model only when one of its kind is loaded: start-up stays fast however many there are."""
+
+    def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> Generator:
+        module = importlib.import_module(f".{kind}.model", __name__)
+        generator: Generator = module.load(name, card, tensors)
+        return generator
+
+    return load
+
+
+GENERATORS: dict[str, Loader] = {
+    kind: _lazy(kind)
+    for kind in (
+        "deepsdf",
+        "eg3d",
+        "graf",
+        "pigan",
+        "shadegan",
+        "stylenerf",
+        "stylesdf",
+    )
+}
