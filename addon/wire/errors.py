@@ -200,6 +200,7 @@ class CannotWrite(TaskError):
     """No space, no permission."""
 
     code = "cannot_write"
+    http_status = 507
 
 
 class UnknownCheckpoint(TaskError):

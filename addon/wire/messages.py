@@ -135,7 +135,7 @@ class Latent:
     mix_geometry: float = 0.0
     mix_appearance: float = 0.0
     truncation_psi: float = 1.0
-    code: str = ""  # sha256 of a stored ws array (result of `complete`); replaces seed_a where set
+    code: str = ""  # sha256 of a packed CodeBlob (kept by `complete`, or uploaded); replaces seed_a where set
 
     def __post_init__(self) -> None:
         _in_range("seed A", self.seed_a, 0, MAX_SEED)
@@ -335,7 +335,7 @@ class MeshResult:
 
 @dataclass(frozen=True, eq=False)
 class LatentResult:
-    """A latent found by fitting. ws: float32 [num_ws, w_dim]. code: sha256 under which the backend keeps it."""
+    """A latent found by fitting. ws: float32 [num_ws, w_dim]. code: for `Latent.code`; the backend keeps it."""
 
     ws: np.ndarray
     code: str
@@ -369,9 +369,17 @@ class MeshBlob:
     faces: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class CodeBlob:
+    """A latent as an array, so that a document can carry it. ws: float32 [num_ws, w_dim]. `Latent.code` is the sha256
+    of these packed bytes."""
+
+    ws: np.ndarray
+
+
 PACKED: dict[str, type] = {
     kind.__name__: kind
-    for kind in (ImageResult, SheetResult, MeshResult, LatentResult, ModelResult, ScanBlob, MeshBlob)
+    for kind in (ImageResult, SheetResult, MeshResult, LatentResult, ModelResult, ScanBlob, MeshBlob, CodeBlob)
 }
 
 
@@ -406,6 +414,22 @@ class ServerInfo:
 
 
 @dataclass(frozen=True)
+class BrokenModel:
+    """A model folder that cannot be used, and why."""
+
+    name: str
+    error: ErrorInfo
+
+
+@dataclass(frozen=True)
+class ModelList:
+    """Answer to MODELS."""
+
+    models: tuple[ModelInfo, ...]
+    broken: tuple[BrokenModel, ...] = ()
+
+
+@dataclass(frozen=True)
 class Submitted:
     """Answer to a submission."""
 
@@ -414,13 +438,11 @@ class Submitted:
 
 @dataclass(frozen=True)
 class ErrorInfo:
-    """An error as data; `errors.error_from_dict` rebuilds it."""
+    """An error as data: what `errors.error_to_dict` gives and `errors.error_from_dict` rebuilds."""
 
     code: str
     message: str
-    remedy_action: str = ""
-    remedy_label: str = ""
-    remedy_value: float | str | None = None
+    remedy: Remedy | None = None
 
 
 EVENT_KINDS = ("queued", "started", "progress", "done", "failed", "cancelled", "superseded")

@@ -1,19 +1,39 @@
-"""HTTP paths, headers and limits of the service (protocol in docs/protocol.md)."""
+"""HTTP paths, parameters, headers and limits of the service (the protocol in words: docs/protocol.md).
 
-HELLO = "/v1/hello"  # GET: ServerInfo
-MODELS = "/v1/models"  # GET: list of ModelInfo
-TASKS = "/v1/tasks"  # POST TASKS/<name>: submit a request of that task -> Submitted
-JOBS = "/v1/jobs"  # GET: list of JobStatus; GET JOBS/<id>; POST JOBS/<id>/cancel; GET JOBS/<id>/result
-EVENTS = "/v1/events"  # GET ?after=SEQ&wait=SECONDS[&job=ID]: list of JobEvent, long poll
-BLOBS = "/v1/blobs"  # PUT BLOBS/<sha256>, HEAD, GET: content-addressed uploads and previews
-SHUTDOWN = "/v1/shutdown"  # POST: finish and end
+Every request carries `Authorization: Bearer <token>`; under /v1 also `PROTOCOL_HEADER: <PROTOCOL_VERSION>`. Every answer
+that is not 2xx is an `ErrorInfo` as JSON with the error's `http_status`, which `errors.error_from_dict` turns back into
+the exception.
+"""
+
+HELLO = "/v1/hello"  # GET -> ServerInfo
+MODELS = "/v1/models"  # GET -> ModelList
+TASKS = "/v1/tasks"  # POST TASKS/<name>[?supersede=KEY], body: the request's JSON -> Submitted
+JOBS = "/v1/jobs"  # GET -> list[JobStatus], newest first; GET JOBS/<id> -> JobStatus
+CANCEL = "/cancel"  # POST JOBS/<id>/cancel -> JobStatus; of an ended job: its status, nothing changes
+RESULT = "/result"  # GET JOBS/<id>/result[?wait=SECONDS] -> 200 packed result, 202 JobStatus (not ended yet), or the error
+EVENTS = "/v1/events"  # GET ?after=SEQUENCE&wait=SECONDS[&job=ID] -> list[JobEvent], long poll
+BLOBS = "/v1/blobs"  # PUT BLOBS/<sha256> -> 201 (new) or 200 (known), no body; HEAD; GET -> the bytes
+SHUTDOWN = "/v1/shutdown"  # POST -> 204; running work is cancelled and the process ends
+OPENAPI = "/openapi.json"  # GET -> the OpenAPI document
+
+# Events. Sequence numbers grow over all jobs and over restarts of the backend, with gaps. `after` is the last one seen
+# (0: everything still kept); the answer comes at once if there is something newer and otherwise as soon as something
+# happens, or empty after `wait` seconds. Per job: queued, started, progress*, then exactly one of TERMINAL_KINDS, which
+# is the last. Of the progress events of a job only the newest is kept. Jobs that were unfinished when a backend died are
+# reported `failed` by the next one (code backend_died).
+AFTER_PARAMETER = "after"
+WAIT_PARAMETER = "wait"
+JOB_PARAMETER = "job"
+
+# Submission. supersede=KEY ends the unfinished jobs submitted with the same KEY, also a running one, as `superseded`.
+SUPERSEDE_PARAMETER = "supersede"
 
 PROTOCOL_HEADER = "X-Lathe-Protocol"
-SUPERSEDE_PARAMETER = "supersede"  # POST TASKS/<name>?supersede=KEY: cancels the unfinished job of the same KEY
 
 MAX_JSON_BYTES = 1 << 20
 MAX_BLOB_BYTES = 1 << 30
-MAX_EVENT_WAIT_SECONDS = 30.0
+MAX_WAIT_SECONDS = 30.0
+MAX_EVENT_WAIT_SECONDS = MAX_WAIT_SECONDS
 
 JSON_TYPE = "application/json"
 PACKED_TYPE = "application/x-safetensors"
