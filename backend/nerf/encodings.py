@@ -1,0 +1,18 @@
+"""How a position or direction becomes the input of a network."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def positional_encoding(p: Tensor, num_frequencies: int) -> Tensor:
+    """Return (p, sin 2⁰p, cos 2⁰p, …, sin 2^{L−1}p, cos 2^{L−1}p): [..., 3] -> [..., 3 + 6 L].
+
+    Eq. 4 of arxiv.org/abs/2003.08934, in the form that the released weights expect: with p itself in front, and without
+    the factor π of the equation.
+    """
+    frequencies = 2.0 ** torch.arange(num_frequencies, dtype=p.dtype, device=p.device)
+    angles = p[..., None, :] * frequencies[:, None]  # [..., L, 3]
+    waves = torch.stack((torch.sin(angles), torch.cos(angles)), -2)  # [..., L, 2, 3]
+    return torch.cat((p, waves.flatten(-3)), -1)
