@@ -8,6 +8,7 @@ from torch import Tensor
 from backend.nerf import checkpoint
 from backend.nerf.encodings import positional_encoding
 from backend.nerf.published import NeRF, RenderConfig, ndc_rays
+from backend.rendering import sampling
 from tests.parity.oracle import OracleSet
 
 
