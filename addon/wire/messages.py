@@ -117,6 +117,7 @@ class ModelInfo:
     bounds: Bounds  # metres, the model upright at the origin
     pose_prior: PosePrior
     image_size: int  # native image side, pixels
+    pose_conditioned: bool = False  # the mapping is told a camera (EG3D): Latent.condition
     controls: tuple[Control, ...] = ()
     capabilities: tuple[str, ...] = ()  # of "complete", ...: tasks beyond render and mesh that this model answers
     source: Literal["starter", "imported", "trained"] = "trained"
@@ -136,8 +137,15 @@ class Latent:
     mix_appearance: float = 0.0
     truncation_psi: float = 1.0
     code: str = ""  # sha256 of a packed CodeBlob (kept by `complete`, or uploaded); replaces seed_a where set
+    style_mix: tuple[int, ...] = ()  # these rows of ws come from seed_b whole (style mixing, layer by layer)
+    condition: tuple[float, float] | None = None  # (azimuth, elevation), radians, of the camera that a pose-conditioned
+    # model (ModelInfo.pose_conditioned) is told of; None = its front. The view that is rendered is another camera.
 
     def __post_init__(self) -> None:
+        for row in self.style_mix:
+            _in_range("style_mix", row, 0, 511)
+        for angle in self.condition or ():
+            _in_range("condition", angle, -2 * math.pi, 2 * math.pi)
         _in_range("seed A", self.seed_a, 0, MAX_SEED)
         _in_range("seed B", self.seed_b, 0, MAX_SEED)
         _in_range("mix_geometry", self.mix_geometry, 0.0, 1.0)
