@@ -21,8 +21,9 @@ from backend.generators.layers.stylegan2 import (
     BINOMIAL,
     EqualLinear,
     MappingNetwork,
+    Shortcut,
+    ToImage,
     bias_act,
-    convolve,
     low_pass,
     modulated_conv2d,
     upsample2d,
@@ -147,8 +148,18 @@ class StyledConv(nn.Module):
     noise: Tensor
 
     def __init__(
-        self, in_channels: int, out_channels: int, w_dim: int, resolution: int, *, up: bool, kernel_size: int,
-        use_noise: bool, activation: str, conv_clamp: float | None, taps: tuple[float, ...],
+        self,
+        in_channels: int,
+        out_channels: int,
+        w_dim: int,
+        resolution: int,
+        *,
+        up: bool,
+        kernel_size: int,
+        use_noise: bool,
+        activation: str,
+        conv_clamp: float | None,
+        taps: tuple[float, ...],
     ):
         super().__init__()
         self.up, self.activation, self.conv_clamp, self.use_noise = up, activation, conv_clamp, use_noise
@@ -167,36 +178,6 @@ class StyledConv(nn.Module):
         return bias_act(x, self.bias, self.activation, gain=gain, clamp=self.conv_clamp)
 
 
-class ToImage(nn.Module):
-    """1 × 1 modulated convolution without demodulation, to the channels of the image (the planes, for the backbone)."""
-
-    def __init__(self, in_channels: int, out_channels: int, w_dim: int, conv_clamp: float | None):
-        super().__init__()
-        self.conv_clamp = conv_clamp
-        self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        styles = self.affine(w) / math.sqrt(self.weight.shape[1])
-        x = F.conv2d(x * styles[:, :, None, None], self.weight)
-        return bias_act(x, self.bias, "linear", clamp=self.conv_clamp)
-
-
-class Shortcut(nn.Module):
-    """The doubling 1 × 1 convolution beside a block of the resnet architecture."""
-
-    def __init__(self, in_channels: int, out_channels: int, up: bool, taps: tuple[float, ...]):
-        super().__init__()
-        self.up = up
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
-        self.register_buffer("low_pass", low_pass(taps), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight / math.sqrt(self.weight.shape[1])
-        return convolve(x, weight, up=self.up, kernel=self.low_pass) * math.sqrt(0.5)
-
-
 class SynthesisBlock(nn.Module):
     """Two styled convolutions at one resolution, and the image made so far (section 4.1 of arxiv.org/abs/1912.04958).
 
@@ -204,8 +185,20 @@ class SynthesisBlock(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, w_dim: int, resolution: int, image_channels: int, *, up: bool,
-        is_last: bool, architecture: str, kernel_size: int, activation: str, conv_clamp: float | None, use_noise: bool,
+        self,
+        in_channels: int,
+        out_channels: int,
+        w_dim: int,
+        resolution: int,
+        image_channels: int,
+        *,
+        up: bool,
+        is_last: bool,
+        architecture: str,
+        kernel_size: int,
+        activation: str,
+        conv_clamp: float | None,
+        use_noise: bool,
         taps: tuple[float, ...],
     ):
         super().__init__()
@@ -213,8 +206,16 @@ class SynthesisBlock(nn.Module):
 
         def conv(channels: int, *, up: bool) -> StyledConv:
             return StyledConv(
-                channels, out_channels, w_dim, resolution, up=up, kernel_size=kernel_size, use_noise=use_noise,
-                activation=activation, conv_clamp=conv_clamp, taps=taps,
+                channels,
+                out_channels,
+                w_dim,
+                resolution,
+                up=up,
+                kernel_size=kernel_size,
+                use_noise=use_noise,
+                activation=activation,
+                conv_clamp=conv_clamp,
+                taps=taps,
             )
 
         if in_channels == 0:
@@ -231,7 +232,9 @@ class SynthesisBlock(nn.Module):
             self.shortcut = Shortcut(in_channels, out_channels, up, taps)
         self.register_buffer("low_pass", low_pass(taps), persistent=False)
 
-    def forward(self, x: Tensor | None, image: Tensor | None, ws: Tensor, *, noise: bool) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, x: Tensor | None, image: Tensor | None, ws: Tensor, *, noise: bool
+    ) -> tuple[Tensor, Tensor | None]:
         """Features and image at this block's resolution. ws: [batch, at least one per layer, w_dim]."""
         styles = iter(ws.unbind(dim=1))
         if x is None:
@@ -265,9 +268,19 @@ class Backbone(nn.Module):
         self.blocks = nn.ModuleDict()
         for r in self.resolutions:
             self.blocks[f"b{r}"] = SynthesisBlock(
-                c.channels(r // 2) if r > 4 else 0, c.channels(r), config.w_dim, r, 3 * config.plane_features,
-                up=r > 4, is_last=r == c.resolution, architecture=c.architecture, kernel_size=c.kernel_size,
-                activation=c.activation, conv_clamp=c.conv_clamp, use_noise=c.use_noise, taps=c.taps,
+                c.channels(r // 2) if r > 4 else 0,
+                c.channels(r),
+                config.w_dim,
+                r,
+                3 * config.plane_features,
+                up=r > 4,
+                is_last=r == c.resolution,
+                architecture=c.architecture,
+                kernel_size=c.kernel_size,
+                activation=c.activation,
+                conv_clamp=c.conv_clamp,
+                use_noise=c.use_noise,
+                taps=c.taps,
             )
         self.num_ws = sum(block.num_convs for block in self.blocks.values()) + 1
 
@@ -289,9 +302,19 @@ class Superresolution(nn.Module):
         widths = [config.plane_features, *c.channels]
         self.blocks = nn.ModuleList(
             SynthesisBlock(
-                widths[i], widths[i + 1], config.w_dim, c.resolutions[i], 3, up=i == 1 or c.first_up, is_last=i == 1,
-                architecture="skip", kernel_size=c.kernel_size, activation=c.activation, conv_clamp=c.conv_clamp,
-                use_noise=c.use_noise, taps=c.taps,
+                widths[i],
+                widths[i + 1],
+                config.w_dim,
+                c.resolutions[i],
+                3,
+                up=i == 1 or c.first_up,
+                is_last=i == 1,
+                architecture="skip",
+                kernel_size=c.kernel_size,
+                activation=c.activation,
+                conv_clamp=c.conv_clamp,
+                use_noise=c.use_noise,
+                taps=c.taps,
             )
             for i in range(2)
         )
@@ -367,8 +390,11 @@ def sample_planes(planes: Tensor, points: Tensor, box_warp: float) -> Tensor:
     scaled = points * (2 / box_warp)
     at = torch.stack([scaled[..., axes] for axes in EG3D_PLANE_AXES], dim=1)  # [batch, 3, points, 2]
     sampled = F.grid_sample(
-        planes.reshape(batch * 3, features, height, width), at.reshape(batch * 3, 1, -1, 2), mode="bilinear",
-        padding_mode="zeros", align_corners=False,
+        planes.reshape(batch * 3, features, height, width),
+        at.reshape(batch * 3, 1, -1, 2),
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=False,
     )
     return sampled.reshape(batch, 3, features, -1).transpose(2, 3)
 
@@ -476,8 +502,14 @@ class EG3D(nn.Module):
         m = config.mapping
         self.backbone = Backbone(config)
         self.mapping_network = MappingNetwork(
-            config.z_dim, config.condition_dim, config.w_dim, self.backbone.num_ws, num_layers=m.num_layers,
-            embed_features=m.embed_features, layer_features=m.layer_features, activation=m.activation,
+            config.z_dim,
+            config.condition_dim,
+            config.w_dim,
+            self.backbone.num_ws,
+            num_layers=m.num_layers,
+            embed_features=m.embed_features,
+            layer_features=m.layer_features,
+            activation=m.activation,
             lr_multiplier=m.lr_multiplier,
         )
         self.decoder = Decoder(config)
@@ -489,9 +521,7 @@ class EG3D(nn.Module):
         """ws [batch, num_ws, w_dim] of z [batch, z_dim] and condition [batch, 25]."""
         if condition is not None:
             condition = condition * self.config.condition_scale
-        return self.mapping_network(
-            z, condition, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff
-        )
+        return self.mapping_network(z, condition, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
 
     def density_and_features(self, planes: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Raw density [batch, points, 1] and features [batch, points, f] at canonical points [batch, points, 3]."""
@@ -504,8 +534,16 @@ class EG3D(nn.Module):
         return origins.new_tensor(r.ray_start), origins.new_tensor(r.ray_end)
 
     def render(
-        self, planes: Tensor, origins: Tensor, directions: Tensor, near: Tensor, far: Tensor, *,
-        jitter: Tensor | None = None, u: Tensor | None = None, samples: tuple[int, int] | None = None,
+        self,
+        planes: Tensor,
+        origins: Tensor,
+        directions: Tensor,
+        near: Tensor,
+        far: Tensor,
+        *,
+        jitter: Tensor | None = None,
+        u: Tensor | None = None,
+        samples: tuple[int, int] | None = None,
     ) -> Rendering:
         """Volume-render the square image whose rays are given row by row (section 4.2).
 
@@ -551,8 +589,14 @@ class EG3D(nn.Module):
         )
 
     def forward(
-        self, ws: Tensor, world_from_camera: Tensor, intrinsics: Tensor, *, resolution: int | None = None,
-        jitter: Tensor | None = None, u: Tensor | None = None,
+        self,
+        ws: Tensor,
+        world_from_camera: Tensor,
+        intrinsics: Tensor,
+        *,
+        resolution: int | None = None,
+        jitter: Tensor | None = None,
+        u: Tensor | None = None,
     ) -> tuple[Tensor, Rendering]:
         """The final image [batch, 3, H, W] in about -1..1, and the rendering it was made from."""
         planes = self.backbone(ws)

@@ -66,7 +66,9 @@ def convolve(x: Tensor, weight: Tensor, *, up: bool, kernel: Tensor) -> Tensor:
     return filter2d(x, kernel, padding=(before, after), gain=4.0)
 
 
-def bias_act(x: Tensor, bias: Tensor | None, activation: str, *, gain: float = 1.0, clamp: float | None = None) -> Tensor:
+def bias_act(
+    x: Tensor, bias: Tensor | None, activation: str, *, gain: float = 1.0, clamp: float | None = None
+) -> Tensor:
     """Add a bias to channel 1, activate with unit expected gain, scale by ``gain``, clamp to ±``clamp * gain``."""
     if bias is not None:
         x = x + bias.reshape(1, -1, *[1] * (x.ndim - 2))
@@ -85,7 +87,12 @@ class EqualLinear(nn.Module):
     """A fully connected layer [..., in] → [..., out] with equalised weights; ``lr_multiplier`` scales both tensors."""
 
     def __init__(
-        self, in_features: int, out_features: int, *, activation: str = "linear", lr_multiplier: float = 1.0,
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        activation: str = "linear",
+        lr_multiplier: float = 1.0,
         bias_init: float = 0.0,
     ):
         super().__init__()
@@ -96,10 +103,7 @@ class EqualLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight * (self.lr_multiplier / math.sqrt(self.weight.shape[1]))
-        x = F.linear(x, weight, self.bias * self.lr_multiplier)
-        if self.activation == "linear":
-            return x
-        return bias_act(x.unsqueeze(1), None, self.activation).squeeze(1)
+        return bias_act(F.linear(x, weight, self.bias * self.lr_multiplier), None, self.activation)
 
 
 def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
@@ -128,6 +132,36 @@ def normalize_second_moment(x: Tensor) -> Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
+class ToImage(nn.Module):
+    """1 × 1 modulated convolution without demodulation, to the channels of an image."""
+
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, conv_clamp: float | None):
+        super().__init__()
+        self.conv_clamp = conv_clamp
+        self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        styles = self.affine(w) / math.sqrt(self.weight.shape[1])
+        x = F.conv2d(x * styles[:, :, None, None], self.weight)
+        return bias_act(x, self.bias, "linear", clamp=self.conv_clamp)
+
+
+class Shortcut(nn.Module):
+    """The doubling 1 × 1 convolution beside a block of the resnet architecture."""
+
+    def __init__(self, in_channels: int, out_channels: int, up: bool, taps: tuple[float, ...]):
+        super().__init__()
+        self.up = up
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
+        self.register_buffer("low_pass", low_pass(taps), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight / math.sqrt(self.weight.shape[1])
+        return convolve(x, weight, up=self.up, kernel=self.low_pass) * math.sqrt(0.5)
+
+
 class MappingNetwork(nn.Module):
     """z (and a condition) → the intermediate latent w, repeated once for every layer that uses it.
 
@@ -140,8 +174,16 @@ class MappingNetwork(nn.Module):
     w_mean: Tensor
 
     def __init__(
-        self, z_dim: int, condition_dim: int, w_dim: int, num_ws: int, *, num_layers: int = 8,
-        embed_features: int | None = None, layer_features: int | None = None, activation: str = "lrelu",
+        self,
+        z_dim: int,
+        condition_dim: int,
+        w_dim: int,
+        num_ws: int,
+        *,
+        num_layers: int = 8,
+        embed_features: int | None = None,
+        layer_features: int | None = None,
+        activation: str = "lrelu",
         lr_multiplier: float = 0.01,
     ):
         super().__init__()
@@ -158,7 +200,12 @@ class MappingNetwork(nn.Module):
         self.register_buffer("w_mean", torch.zeros(w_dim))
 
     def forward(
-        self, z: Tensor, condition: Tensor | None = None, *, truncation_psi: float = 1.0, truncation_cutoff: int | None = None
+        self,
+        z: Tensor,
+        condition: Tensor | None = None,
+        *,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
     ) -> Tensor:
         """ws [batch, num_ws, w_dim] of z [batch, z_dim]; the first ``truncation_cutoff`` (default: all) are truncated."""
         parts = []
@@ -166,7 +213,9 @@ class MappingNetwork(nn.Module):
             parts.append(normalize_second_moment(z))
         if self.condition_dim > 0:
             if condition is None:
-                raise ValueError(f"this generator is conditional: mapping needs a condition [batch, {self.condition_dim}]")
+                raise ValueError(
+                    f"this generator is conditional: mapping needs a condition [batch, {self.condition_dim}]"
+                )
             parts.append(normalize_second_moment(self.embed(condition)))
         w = torch.cat(parts, dim=1)
         for layer in self.layers:
