@@ -1,0 +1,216 @@
+"""The state of the backend, in one place, and the jobs of this Blender session. Nothing of Blender.
+
+    not_set_up ──set up──> off ──start──> starting ──handshake──> ready ──stop──> stopping ──> off
+                                             │                      │
+                                             └──> failed            └──killed, crashed──> died      (start leads out)
+
+Any job that needs the backend starts it when it is not there, so the next press after a crash works.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .client import Client
+from .jobs import Job, Jobs
+from .process import Backend, died
+from .wire import errors
+from .wire.messages import ModelInfo, ServerInfo
+
+log = logging.getLogger(__name__)
+
+State = Literal["not_set_up", "off", "starting", "ready", "stopping", "died", "failed"]
+
+WATCH_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are and how the backend starts. Taken from the preferences on the main thread, before each job."""
+
+    python: Path | None  # of the environment or the user's choice; None if there is none yet
+    root: Path  # holds backend/
+    folder: Path  # the add-on's own folder: environment, logs
+    data: Path | None = None  # models, jobs and uploads; None is the backend's own default
+    device: str = "auto"
+    port: int = 0
+
+    @property
+    def log(self) -> Path:
+        """The backend's log file."""
+        return self.folder / "logs" / "backend.log"
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What `python -m backend serve` gets."""
+        return ("--port", str(self.port), "--device", self.device)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the child's environment gets."""
+        return {"LATENT_LATHE_DATA": str(self.data)} if self.data else {}
+
+
+class Session:
+    """The backend's state, what it said of itself, and the jobs."""
+
+    def __init__(self) -> None:
+        self.jobs = Jobs()
+        self.settings: Settings | None = None
+        self.models: dict[str, ModelInfo] = {}
+        self.server: ServerInfo | None = None
+        self.reason: errors.LatheError | None = None  # why the state is died or failed
+        self.findings: list[Any] = []  # of the doctor
+        self._state: State = "off"
+        self._backend: Backend | None = None
+        self._starting = threading.Lock()
+
+    @property
+    def state(self) -> State:
+        """Where the backend stands."""
+        if self._state in ("off", "failed") and (self.settings is None or self.settings.python is None):
+            return "not_set_up"
+        return self._state
+
+    @property
+    def line(self) -> str:
+        """The state in one line for the panel."""
+        if self.state in ("died", "failed") and self.reason:
+            return self.reason.message
+        if self.state == "ready" and self.server:
+            return f"Ready on {self.server.device_name or self.server.device}"
+        return {
+            "not_set_up": "Not set up",
+            "off": "Stopped",
+            "starting": "Starting …",
+            "ready": "Ready",
+            "stopping": "Stopping …",
+            "died": "Ended",
+            "failed": "Did not start",
+        }[self.state]
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running backend, or 0."""
+        return self._backend.pid if self._backend and self._backend.alive else 0
+
+    # ---------------------------------------------------------------------------------- on a job's thread, may block
+
+    def connect(self, job: Job) -> Client:
+        """Return a client of the running backend, starting it if need be.
+
+        Raises:
+            SetUpFailed and others of `Backend.start`.
+        """
+        with self._starting:
+            backend = self._backend
+            if self._state == "ready" and backend and backend.alive and backend.client:
+                return backend.client
+            return self._start(job)
+
+    def _start(self, job: Job) -> Client:
+        settings = self.settings
+        if settings is None or settings.python is None:
+            raise errors.SetUpFailed("The backend is not set up yet", remedy=errors.Remedy("set_up", "Set Up"))
+        job.report(0.0, "Starting the backend")
+        self._set("starting")
+        backend = Backend(
+            settings.python,
+            settings.root,
+            settings.log,
+            arguments=settings.arguments,
+            environment=settings.environment,
+            on_exit=lambda reason: self._ended(backend, reason),
+        )
+        self._backend = backend
+        try:
+            client = backend.start(job.check)
+            self.server = client.hello()
+            self.models = {model.name: model for model in client.models()}
+        except BaseException as error:
+            backend.stop(0.0)
+            if isinstance(error, errors.Cancelled):
+                self._set("off")
+            else:
+                self._set("failed", error if isinstance(error, errors.LatheError) else None)
+            raise
+        self._set("ready")
+        log.info("backend %d ready on %s", backend.pid, self.server.device)
+        threading.Thread(target=self._watch, args=(backend, client), name="lathe-watch", daemon=True).start()
+        return client
+
+    def ask(self, job: Job, request: Any, *, supersede: str = "", start: float = 0.0, end: float = 1.0) -> Any:
+        """Run a request on the backend, which is started if need be, and return its result."""
+        return self.using(job, lambda client: job.ask(client, request, supersede=supersede, start=start, end=end))
+
+    def using(self, job: Job, function: Callable[[Client], Any]) -> Any:
+        """Call `function(client)`; a broken connection to a dead backend becomes BackendDied."""
+        client = self.connect(job)
+        backend = self._backend
+        try:
+            return function(client)
+        except errors.BackendUnavailable:
+            for _ in range(10):  # the connection may break a moment before the process has ended
+                if backend is None or not backend.alive:
+                    raise self.reason or died(-9) from None
+                time.sleep(0.05)
+            raise
+
+    def refresh_models(self, client: Client) -> None:
+        """Read the list of models again."""
+        self.models = {model.name: model for model in client.models()}
+        self.jobs.version += 1
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """End the backend. Blocks for up to `timeout` seconds."""
+        backend = self._backend
+        if backend is None or self._state not in ("ready", "starting"):
+            return
+        self._set("stopping")
+        backend.stop(timeout)
+        self._set("off")
+
+    # ------------------------------------------------------------------------------------------- on the main thread
+
+    def close(self) -> None:
+        """End everything without blocking, when the add-on is disabled or Blender quits."""
+        for job in self.jobs.all:
+            job.cancel()
+        if self._backend:
+            self._backend.stop_soon()
+        self._set("off")
+
+    # ----------------------------------------------------------------------------------------------------- internals
+
+    def _set(self, state: State, reason: errors.LatheError | None = None) -> None:
+        self._state, self.reason = state, reason
+        if state != "ready":
+            self.server = None
+        self.jobs.version += 1
+
+    def _ended(self, backend: Backend, reason: errors.BackendDied) -> None:
+        if backend is self._backend and self._state != "stopping":
+            log.warning("%s", reason.message)
+            self._set("died", reason)
+
+    def _watch(self, backend: Backend, client: Client) -> None:
+        """Keep the memory figures fresh while the backend runs."""
+        while True:
+            time.sleep(WATCH_SECONDS)
+            if backend is not self._backend or not backend.alive:
+                return
+            try:
+                self.server = client.hello()
+                self.jobs.version += 1
+            except errors.LatheError as error:
+                log.info("hello: %s", error.message)
+
+
+session = Session()
+"""The one of this Blender."""
