@@ -1,0 +1,344 @@
+"""Import an official checkpoint: recognise it, convert it, store it as a model folder.
+
+    path ─ read_tree ─> tree ─ detect ─> kind ─ <kind>/checkpoint.py: convert ─> ConvertedModel ─ save_model ─> folder
+
+*Tree*: what a foreign file holds, as plain data and without having run any of its code: dict, list, tuple, str,
+numbers, `torch.Tensor` and `Opaque` (the record of an object of a class that is not here). A folder is a
+`CheckpointFolder`: relative path → tree, each file read when it is asked for.
+
+*checkpoint.py* of a model offers
+
+    def recognise(tree: object) -> bool
+    def convert(tree: object, path: Path) -> ConvertedModel
+
+and demands a bijection between official tensors and parameters (`bijection`): nothing unused, nothing left at its
+initial value, nothing reshaped by accident.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import importlib
+import importlib.util
+import json
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor
+
+from addon.wire.errors import LatheError, Remedy, UnknownCheckpoint, UnreadableFile, UnsafeCheckpoint
+
+from .isolated import read_checkpoint_isolated
+from .store import ModelCard, save_model
+from .tensorflow import is_bundle
+from .unpickle import Opaque
+
+# kind → the module that reads its official files. The order is the order of asking.
+CHECKPOINTS: dict[str, str] = {
+    "eg3d": "..generators.eg3d.checkpoint",
+    "stylenerf": "..generators.stylenerf.checkpoint",
+    "stylesdf": "..generators.stylesdf.checkpoint",
+    "shadegan": "..generators.shadegan.checkpoint",
+    "pigan": "..generators.pigan.checkpoint",
+    "graf": "..generators.graf.checkpoint",
+    "deepsdf": "..generators.deepsdf.checkpoint",
+    "gan3d": "..generators.gan3d.checkpoint",
+    "von": "..generators.von.checkpoint",
+    "hologan": "..generators.hologan.checkpoint",
+    "editnerf": "..generators.editnerf.checkpoint",
+    "nerf": "..nerf.checkpoint",
+}
+
+PICKLED = (".pth", ".pt", ".pkl", ".tar", ".npy", ".pickle", ".ckpt")
+MAX_FOLDER_FILES = 2000
+MAX_FOLDER_DEPTH = 4
+MAX_JSON_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class ConvertedModel:
+    """An official checkpoint in this project's terms: what becomes a model folder."""
+
+    kind: str  # key of GENERATORS
+    constructor: dict[str, Any]  # arguments of the model's class, JSON only
+    tensors: dict[str, Tensor]  # parameter name of our model → value
+    licence: str  # of the official weights
+    non_commercial: bool
+    label: str = ""  # empty: the file's name
+    description: str = ""
+    metres_per_unit: float = 1.0
+    pose_prior: dict[str, Any] = field(default_factory=dict)  # fields of messages.PosePrior that differ from the kind's
+    card: str = ""  # Markdown
+
+
+class CheckpointFolder(Mapping[str, object]):
+    """A folder of official files: relative path (with /) → tree. Each is read, isolated, when first asked for.
+
+    Pickled files and .json go by their path; a TensorFlow bundle PREFIX.index + PREFIX.data-* goes by PREFIX and gives
+    dict(variable name → tensor). Links are left out: they could point anywhere.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.links: list[str] = []
+        self._names = list(self._find())
+        self._trees: dict[str, object] = {}
+
+    def __getitem__(self, name: str) -> object:
+        if name not in self._trees:
+            if name not in self._names:
+                raise KeyError(name)
+            self._trees[name] = _read_file(self.root / name)
+        return self._trees[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def matching(self, pattern: str) -> list[str]:
+        """Return the names that match a pattern such as "ModelParameters/*.pth", `latest` and high numbers first."""
+
+        def newest_first(name: str) -> tuple[int, int, str]:
+            digits = "".join(c for c in Path(name).stem if c.isdigit())
+            return ("latest" not in name, -int(digits[:18] or 0), name)
+
+        return sorted(fnmatch.filter(self._names, pattern), key=newest_first)
+
+    def _find(self) -> Iterator[str]:
+        count = 0
+        pending = [(self.root, 0)]
+        while pending:
+            folder, depth = pending.pop()
+            for path in sorted(folder.iterdir()):
+                count += 1
+                if count > MAX_FOLDER_FILES:
+                    raise UnknownCheckpoint(
+                        f"{self.root} holds more than {MAX_FOLDER_FILES} files: choose the checkpoint's own folder."
+                    )
+                mode = path.lstat().st_mode
+                name = path.relative_to(self.root).as_posix()
+                if stat.S_ISLNK(mode):
+                    self.links.append(name)
+                elif stat.S_ISDIR(mode) and depth < MAX_FOLDER_DEPTH:
+                    pending.append((path, depth + 1))
+                elif stat.S_ISREG(mode) and path.suffix == ".index" and is_bundle(path):
+                    yield name.removesuffix(".index")
+                elif stat.S_ISREG(mode) and path.suffix.lower() in (*PICKLED, ".json"):
+                    yield name
+
+
+def read_tree(path: Path) -> object:
+    """Read a foreign file or folder without running any of its code.
+
+    Raises:
+        UnreadableFile: not there, empty, damaged or half downloaded.
+        UnsafeCheckpoint: it tries to run code, lies about its sizes, or takes too long.
+        UnknownCheckpoint: no container that is known here.
+    """
+    path = Path(path)
+    if path.is_dir():
+        folder = CheckpointFolder(path)
+        if not folder:
+            links = f" (the links {', '.join(folder.links[:3])} are not followed)" if folder.links else ""
+            raise UnknownCheckpoint(f"{path} holds no checkpoint file{links}: expected {', '.join(PICKLED)} or .index.")
+        return folder
+    return _read_file(path)
+
+
+def _read_file(path: Path) -> object:
+    if path.suffix == ".json":
+        return _read_json(path)
+    return read_checkpoint_isolated(path)
+
+
+def _read_json(path: Path) -> object:
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise UnsafeCheckpoint(f"{path.name} is a text of {path.stat().st_size >> 20} MiB: no checkpoint has that.")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UnreadableFile(f"{path} cannot be read as JSON: {error}") from error
+
+
+def known_kinds() -> tuple[str, ...]:
+    """Return the kinds whose official files can be imported."""
+    return tuple(kind for kind in CHECKPOINTS if _find_module(kind) is not None)
+
+
+def _find_module(kind: str) -> ModuleType | None:
+    name = importlib.util.resolve_name(CHECKPOINTS[kind], __package__)
+    try:
+        found = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return None
+    return importlib.import_module(name) if found is not None else None
+
+
+def detect(path: Path, tree: object | None = None) -> str:
+    """Return the kind of an official file or folder.
+
+    Raises:
+        UnknownCheckpoint: no kind recognises it. The sentence says what it looks like.
+    """
+    path = Path(path)
+    tree = read_tree(path) if tree is None else tree
+    for kind in CHECKPOINTS:
+        module = _find_module(kind)
+        if module is not None and module.recognise(tree):
+            return kind
+    raise UnknownCheckpoint(
+        f"{path.name} is of no architecture known here. It looks like {describe(tree)}. "
+        f"Known: {', '.join(known_kinds()) or 'none'}.",
+        remedy=Remedy("choose_kind", "Say which kind it is"),
+    )
+
+
+def import_model(path: Path, out_dir: Path, kind: str | None = None, *, label: str = "") -> ModelCard:
+    """Read an official checkpoint and write a model folder (model.safetensors + card.json); return the card.
+
+    Raises:
+        UnreadableFile, UnsafeCheckpoint, UnknownCheckpoint: see `read_tree` and `detect`.
+        CannotWrite: no space or no permission in out_dir.
+    """
+    path, out_dir = Path(path), Path(out_dir)
+    if kind is not None and kind not in known_kinds():
+        raise UnknownCheckpoint(f"There is no kind {kind!r}. Known: {', '.join(known_kinds())}.")
+    tree = read_tree(path)
+    kind = detect(path, tree) if kind is None else kind
+    module = _find_module(kind)
+    assert module is not None
+    try:
+        model: ConvertedModel = module.convert(tree, path)
+    except LatheError:
+        raise
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
+        raise UnknownCheckpoint(
+            f"{path.name} is not a {kind} checkpoint as its authors write it ({type(error).__name__}: {error}). "
+            f"It looks like {describe(tree)}."
+        ) from error
+    card = ModelCard(
+        kind=model.kind,
+        label=label or model.label or path.stem,
+        description=model.description,
+        licence=model.licence,
+        non_commercial=model.non_commercial,
+        constructor=model.constructor,
+        source="imported",
+        source_sha256=source_sha256(path),
+        metres_per_unit=model.metres_per_unit,
+        pose_prior=model.pose_prior,
+        card=model.card,
+    )
+    return save_model(out_dir, card, model.tensors)
+
+
+def bijection(
+    official: Mapping[str, Tensor],
+    parameters: Mapping[str, Tensor],
+    *,
+    rename: Callable[[str], str] | Mapping[str, str] = lambda name: name,
+    ignored: Mapping[str, str] | None = None,
+) -> dict[str, Tensor]:
+    """Return parameter name → official tensor, each used once and each filled.
+
+    official: tensors by their official names. parameters: `model.state_dict()` of ours (values give shape and dtype
+    only; a model on the meta device will do). rename: official name → ours. ignored: official name or pattern
+    ("*.resample_filter") → why it is not used.
+
+    Raises:
+        UnknownCheckpoint: a tensor unused, a parameter unfilled, two tensors for one parameter, or another shape.
+    """
+    ours = rename if callable(rename) else (lambda name: rename.get(name, name))
+    filled: dict[str, Tensor] = {}
+    problems: list[str] = []
+    for name, tensor in official.items():
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in ignored or {}):
+            continue
+        target = ours(name)
+        if target not in parameters:
+            problems.append(f"{name} {list(tensor.shape)} has no place")
+        elif target in filled:
+            problems.append(f"{name} is a second value for {target}")
+        elif tensor.shape != parameters[target].shape:
+            problems.append(f"{name} is {list(tensor.shape)} instead of {list(parameters[target].shape)}")
+        else:
+            filled[target] = tensor.detach().to(parameters[target].dtype)
+    touched = filled.keys() | {ours(name) for name in official}
+    problems += [f"{name} {list(parameters[name].shape)} is missing" for name in parameters if name not in touched]
+    if problems:
+        more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise UnknownCheckpoint(f"The tensors do not fit the model: {'; '.join(problems[:5])}{more}.")
+    return filled
+
+
+def state_dict(node: object) -> dict[str, Tensor]:
+    """Return the parameters and persistent buffers of a module that was saved whole, or of a mapping of tensors.
+
+    Names as `Module.state_dict()` gives them; an Opaque holds `_parameters`, `_buffers` and `_modules` as saved.
+    """
+    if isinstance(node, Mapping):
+        return {str(name): value for name, value in node.items() if isinstance(value, Tensor)}
+    if not isinstance(node, Opaque) or not isinstance(node.state, Mapping):
+        return {}
+    found: dict[str, Tensor] = {}
+    passing = node.state.get("_non_persistent_buffers_set") or ()
+    for group in ("_parameters", "_buffers"):
+        tensors = (node.state.get(group) or {}).items()
+        found.update({name: v for name, v in tensors if isinstance(v, Tensor) and name not in passing})
+    for name, child in (node.state.get("_modules") or {}).items():
+        found.update({f"{name}.{inner}": value for inner, value in state_dict(child).items()})
+    return found
+
+
+def describe(tree: object) -> str:
+    """Say in words what a tree holds: its top-level names and its biggest tensors."""
+    if isinstance(tree, CheckpointFolder):
+        return f"a folder of {', '.join(list(tree)[:6])}{' …' if len(tree) > 6 else ''}"
+    if isinstance(tree, Mapping):
+        names = ", ".join(str(key) for key in list(tree)[:8]) + (" …" if len(tree) > 8 else "")
+        what = f"a dictionary with {names}" if tree else "an empty dictionary"
+    elif isinstance(tree, Opaque):
+        what = f"an object of class {tree.module}.{tree.name}"
+    elif isinstance(tree, Tensor):
+        what = f"one tensor {list(tree.shape)}"
+    elif isinstance(tree, (list, tuple)):
+        what = f"a list of {len(tree)}"
+    else:
+        what = f"a {type(tree).__name__}"
+    tensors = sorted(named_tensors(tree), key=lambda item: -item[1].numel())[:3]
+    if tensors and not isinstance(tree, Tensor):
+        what += "; biggest tensors: " + ", ".join(f"{name} {list(value.shape)}" for name, value in tensors)
+    return what
+
+
+def named_tensors(tree: object, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield every tensor of a tree with the path that leads to it."""
+    if isinstance(tree, Tensor):
+        yield prefix.removesuffix("."), tree
+    elif isinstance(tree, CheckpointFolder):
+        return
+    elif isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from named_tensors(value, f"{prefix}{key}.")
+    elif isinstance(tree, (list, tuple)):
+        for index, value in enumerate(tree):
+            yield from named_tensors(value, f"{prefix}{index}.")
+    elif isinstance(tree, Opaque):
+        yield from named_tensors(tree.state, prefix)
+
+
+def source_sha256(path: Path) -> str:
+    """Return the sha256 of a file; of a folder, that of its files' relative names and sha256s, sorted by name."""
+    if path.is_dir():
+        entries = sorted(p for p in path.rglob("*") if p.is_file() and not p.is_symlink())
+        lines = [f"{p.relative_to(path).as_posix()} {source_sha256(p)}\n" for p in entries]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
