@@ -15,6 +15,7 @@
        + UnknownModel            no such model
        + UnknownJob              no such job
        + BlobMissing             an upload is referred to that is not here
+       + ResultGone              the result of that job is no longer kept
        + TooLarge                over a size limit
      x TaskError                 what was asked could not be done
        + OutOfMemory             too little memory for this size
@@ -153,6 +154,13 @@ class BlobMissing(RequestError):
     http_status = 404
 
 
+class ResultGone(RequestError):
+    """The result of that job is no longer kept."""
+
+    code = "result_gone"
+    http_status = 410
+
+
 class TooLarge(RequestError):
     """Over a size limit."""
 
@@ -164,12 +172,14 @@ class TaskError(LatheError):
     """What was asked could not be done."""
 
     code = "task"
+    http_status = 422
 
 
 class OutOfMemory(TaskError):
     """Too little memory for this size."""
 
     code = "out_of_memory"
+    http_status = 507
 
 
 class NoSurface(TaskError):
@@ -225,6 +235,7 @@ class InternalError(TaskError):
     """A fault of ours; the log has the traceback."""
 
     code = "internal"
+    http_status = 500
 
 
 def _tree(root: type[LatheError]) -> dict[str, type[LatheError]]:

@@ -1,8 +1,8 @@
 """Messages to bytes and back, strictly: whatever bytes come in, the answer is a message or MalformedPayload.
 
 JSON carries dataclasses without arrays. Arrays travel in the safetensors layout (8-byte little-endian header length,
-JSON header, raw data), with the dataclass' other fields as JSON in the header's `__metadata__`. The layout is written and read here because the add-on has only numpy; a test holds it against the
-safetensors library both ways.
+JSON header, raw data), with the dataclass' other fields as JSON in the header's `__metadata__`. The layout is written
+and read here because the add-on has only numpy; a test holds it against the safetensors library both ways.
 """
 
 from __future__ import annotations
@@ -47,7 +47,12 @@ def from_json(kind: type[T], data: bytes) -> T:
         MalformedPayload: not UTF-8 JSON; an unknown, missing or mistyped field (named by its path).
         InvalidRequest: well formed, but a field is out of its range.
     """
-    return typing.cast(T, _build(kind, _parse(data), "message", 0))
+    return from_plain(kind, _parse(data))
+
+
+def from_plain(kind: type[T], data: Any) -> T:
+    """Return the message that parsed JSON (lists, dicts, scalars) holds. Raises as `from_json` does."""
+    return typing.cast(T, _build(kind, data, "message", 0))
 
 
 def _parse(data: bytes) -> Any:
@@ -77,7 +82,7 @@ def _plain(value: Any) -> Any:
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
+def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
@@ -89,7 +94,7 @@ def _build(kind: Any, value: Any, path: str, depth: int) -> Any:
     """Return `value` (parsed JSON) as an instance of the type annotation `kind`."""
     if depth > MAX_DEPTH:
         raise MalformedPayload(f"{path} is nested too deeply")
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return _build_dataclass(kind, value, path, depth)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):

@@ -1,8 +1,8 @@
 """HTTP paths, parameters, headers and limits of the service (the protocol in words: docs/protocol.md).
 
-Every request carries `Authorization: Bearer <token>`; under /v1 also `PROTOCOL_HEADER: <PROTOCOL_VERSION>`. Every answer
-that is not 2xx is an `ErrorInfo` as JSON with the error's `http_status`, which `errors.error_from_dict` turns back into
-the exception.
+Every request carries `Authorization: Bearer <token>`, and under /v1 also `PROTOCOL_HEADER: <PROTOCOL_VERSION>`. Every
+answer that is not 2xx is an `ErrorInfo` as JSON with the error's `http_status`, which `errors.error_from_dict` turns
+back into the exception.
 """
 
 HELLO = "/v1/hello"  # GET -> ServerInfo
@@ -10,7 +10,7 @@ MODELS = "/v1/models"  # GET -> ModelList
 TASKS = "/v1/tasks"  # POST TASKS/<name>[?supersede=KEY], body: the request's JSON -> Submitted
 JOBS = "/v1/jobs"  # GET -> list[JobStatus], newest first; GET JOBS/<id> -> JobStatus
 CANCEL = "/cancel"  # POST JOBS/<id>/cancel -> JobStatus; of an ended job: its status, nothing changes
-RESULT = "/result"  # GET JOBS/<id>/result[?wait=SECONDS] -> 200 packed result, 202 JobStatus (not ended yet), or the error
+RESULT = "/result"  # GET JOBS/<id>/result[?wait=SECONDS] -> 200 packed result, 202 JobStatus (not ended), or its error
 EVENTS = "/v1/events"  # GET ?after=SEQUENCE&wait=SECONDS[&job=ID] -> list[JobEvent], long poll
 BLOBS = "/v1/blobs"  # PUT BLOBS/<sha256> -> 201 (new) or 200 (known), no body; HEAD; GET -> the bytes
 SHUTDOWN = "/v1/shutdown"  # POST -> 204; running work is cancelled and the process ends
@@ -18,9 +18,9 @@ OPENAPI = "/openapi.json"  # GET -> the OpenAPI document
 
 # Events. Sequence numbers grow over all jobs and over restarts of the backend, with gaps. `after` is the last one seen
 # (0: everything still kept); the answer comes at once if there is something newer and otherwise as soon as something
-# happens, or empty after `wait` seconds. Per job: queued, started, progress*, then exactly one of TERMINAL_KINDS, which
-# is the last. Of the progress events of a job only the newest is kept. Jobs that were unfinished when a backend died are
-# reported `failed` by the next one (code backend_died).
+# happens, or empty after `wait` seconds. Per job: queued, started, progress*, then exactly one of TERMINAL_KINDS,
+# which is the last. Of the progress events of a job only the newest is kept. Jobs that were unfinished when a backend
+# died are reported `failed` by the next one (code backend_died).
 AFTER_PARAMETER = "after"
 WAIT_PARAMETER = "wait"
 JOB_PARAMETER = "job"

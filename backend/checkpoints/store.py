@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import platformdirs
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from addon.wire.errors import CannotWrite, LatheError, Remedy, UnknownModel, UnreadableModel
 
+from ..folders import user_models
 from ..generator import Generator
 
 STARTER = Path(__file__).resolve().parent.parent / "starter"
@@ -43,16 +43,6 @@ class ModelCard:
     pose_prior: dict[str, Any] = field(default_factory=dict)  # fields of messages.PosePrior that differ from the kind's
     card: str = ""  # Markdown: data, recipe, seeds, figures
     weights_sha256: str = ""
-
-
-def user_models() -> Path:
-    """Where imported and trained models live, unless LATENT_LATHE_DATA or --data says otherwise."""
-    return data_folder() / "models"
-
-
-def data_folder() -> Path:
-    """The backend's own folder: models, jobs, blobs, logs."""
-    return Path(os.environ.get("LATENT_LATHE_DATA") or platformdirs.user_data_dir("latent_lathe", False))
 
 
 def find_models(roots: Iterable[Path] | None = None) -> dict[str, Path]:

@@ -1,0 +1,413 @@
+"""The command line. Sentences rather than tracebacks, a progress bar on stderr, `--json` for programs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from addon.wire import payload
+from addon.wire.errors import CannotWrite, InvalidRequest, LatheError, error_to_dict
+from addon.wire.messages import Camera, Latent, MeshRequest, RenderRequest, SceneRef
+
+from . import VERSION, folders
+from . import bench as benches
+from .progress import Progress as Report
+from .progress import part
+
+if TYPE_CHECKING:
+    from .tasks.workspace import Workspace
+
+stdout, stderr = Console(), Console(stderr=True)
+cli = typer.Typer(
+    name="python -m backend",
+    help=f"Latent Lathe {VERSION}: 3D-aware generators and radiance fields; images, animations and meshes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RECIPES = ("deepsdf",)
+
+Model = Annotated[str, typer.Argument(help="Name of a model, or its folder.", metavar="MODEL")]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout, for programs.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps. The fastest one if left out.")]
+Seed = Annotated[int, typer.Option(help="Seed of the latent.")]
+Seed2 = Annotated[int | None, typer.Option(help="Seed of a second latent to mix with.")]
+MixGeometry = Annotated[float, typer.Option(help="0: geometry of the first latent, 1: of the second.")]
+MixAppearance = Annotated[float, typer.Option(help="0: appearance of the first latent, 1: of the second.")]
+Truncation = Annotated[float, typer.Option(help="Truncation ψ: 1 is the whole variety, 0 the average.")]
+ControlOption = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A control of the model.")]
+Yaw = Annotated[float, typer.Option(help="Degrees round the model, from its front.")]
+Pitch = Annotated[float, typer.Option(help="Degrees above the model's usual view.")]
+Roll = Annotated[float, typer.Option(help="Degrees about the line of sight.")]
+Fov = Annotated[float | None, typer.Option(help="Vertical field of view in degrees; the model's own if left out.")]
+PathFile = Annotated[Path | None, typer.Option(help="camera_path.json or transforms.json; writes one image a frame.")]
+Size = Annotated[int | None, typer.Option(help="Pixels of the longer side; the model's own if left out.")]
+Samples = Annotated[int, typer.Option(help="Samples on each ray; 0 is the model's own number.")]
+ImageOut = Annotated[Path, typer.Option(help="A .png file, or a folder with --camera-path.")]
+
+
+class MeshColor(StrEnum):
+    """How a mesh is coloured."""
+
+    none = "none"
+    vertex = "vertex"
+    texture = "texture"
+
+
+@cli.callback()
+def root(
+    data: Annotated[Path | None, typer.Option(help="Folder for models, jobs, uploads and logs.")] = None,
+) -> None:
+    if data is not None:
+        os.environ["LATENT_LATHE_DATA"] = str(data.resolve())
+
+
+@cli.command()
+def serve(
+    stay: Annotated[bool, typer.Option(help="Keep serving when the parent process or stdin ends.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 lets the system choose.")] = 0,
+    parent: Annotated[int | None, typer.Option(help="Process whose end ends this one too.")] = None,
+    device: Device = None,
+) -> None:
+    """Serve on 127.0.0.1 for the add-on: one line with port and token on stdout, the log on stderr."""
+    from .service.serve import serve as run_service
+
+    run_service(folders.data_folder(), device=device, port=port, stay=stay, parent=parent)
+
+
+@cli.command()
+def models(as_json: Json = False) -> None:
+    """List the models that are here, and what is wrong with those that cannot be used."""
+    found = workspace().models()
+    if as_json:
+        write_json(json.loads(payload.to_json(found)))
+        return
+    table = Table("name", "kind", "parameters", "field", "licence", "description")
+    for info in found.models:
+        table.add_row(
+            info.name, info.kind, f"{info.num_parameters / 1e6:.2f} M",
+            info.quantity if info.has_surface else "no surface",
+            info.licence + (" (non-commercial)" if info.non_commercial else ""), info.description,
+        )  # fmt: skip
+    for broken in found.broken:
+        table.add_row(broken.name, "", "", "", "", escape(broken.error.message), style="red")
+    stdout.print(table)
+
+
+@cli.command()
+def generate(
+    model: Model,
+    out: ImageOut,
+    seed: Seed = 0,
+    seed2: Seed2 = None,
+    mix_geometry: MixGeometry = 0.0,
+    mix_appearance: MixAppearance = 0.0,
+    truncation: Truncation = 1.0,
+    control: ControlOption = None,
+    yaw: Yaw = 0.0,
+    pitch: Pitch = 0.0,
+    roll: Roll = 0.0,
+    fov: Fov = None,
+    camera_path: PathFile = None,
+    size: Size = None,
+    samples: Samples = 0,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Make an image of a latent, or one for each camera of a path."""
+    shared = workspace(device)
+    ref = scene_ref(shared, model, seed, seed2, mix_geometry, mix_appearance, truncation, control)
+    if camera_path is None:
+        from .cameras import orbit
+
+        info = shared.generator(ref.model).info
+        prior = info.pose_prior
+        camera = orbit(
+            info, image_size(size, info.image_size), azimuth=prior.default_azimuth + math.radians(yaw),
+            elevation=prior.default_elevation + math.radians(pitch), roll=math.radians(roll),
+            fov=None if fov is None else field_of_view(fov),
+        )  # fmt: skip
+        if out.suffix.lower() != ".png":
+            raise InvalidRequest(f"--out must end in .png, got {out.name!r}. A folder goes with --camera-path.")
+        render_frames(shared, ref, [camera], [out], samples, as_json)
+    else:
+        render_path(shared, ref, camera_path, out, size, samples, as_json)
+
+
+@cli.command()
+def render(
+    model: Model,
+    camera_path: Annotated[Path, typer.Option(help="camera_path.json or transforms.json.")],
+    out: Annotated[Path, typer.Option(help="Folder for the images, one a frame.")],
+    seed: Seed = 0,
+    seed2: Seed2 = None,
+    mix_geometry: MixGeometry = 0.0,
+    mix_appearance: MixAppearance = 0.0,
+    truncation: Truncation = 1.0,
+    control: ControlOption = None,
+    size: Size = None,
+    samples: Samples = 0,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Render the frames of a camera path to numbered images with alpha."""
+    shared = workspace(device)
+    ref = scene_ref(shared, model, seed, seed2, mix_geometry, mix_appearance, truncation, control)
+    render_path(shared, ref, camera_path, out, size, samples, as_json)
+
+
+@cli.command()
+def mesh(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="A file that ends in .obj, .ply or .glb.")],
+    seed: Seed = 0,
+    seed2: Seed2 = None,
+    mix_geometry: MixGeometry = 0.0,
+    mix_appearance: MixAppearance = 0.0,
+    truncation: Truncation = 1.0,
+    control: ControlOption = None,
+    resolution: Annotated[int, typer.Option(help="Cells along the longest side of the bounds.")] = 128,
+    level: Annotated[float | None, typer.Option(help="Level of the surface; the model's own if left out.")] = None,
+    target_faces: Annotated[int, typer.Option(help="Number of triangles to reduce to; 0 keeps all.")] = 0,
+    minimum_component: Annotated[float, typer.Option(help="Drop pieces below this part of the largest.")] = 0.01,
+    color: Annotated[MeshColor, typer.Option(help="Colours from the model.")] = MeshColor.vertex,
+    texture_size: Annotated[int, typer.Option(help="Pixels of the texture's side.")] = 1024,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Make a mesh of a latent and write it to a file."""
+    from .tasks.mesh import mesh as make_mesh
+    from .tasks.mesh import write_mesh
+
+    shared = workspace(device)
+    ref = scene_ref(shared, model, seed, seed2, mix_geometry, mix_appearance, truncation, control)
+    request = MeshRequest(
+        ref, resolution=resolution, iso_level=level, target_faces=target_faces, minimum_component=minimum_component,
+        color=color.value, texture_size=texture_size,
+    )  # fmt: skip
+    with progress_bar() as report, expected_errors():
+        result = make_mesh(request, part(report, 0.0, 0.95), shared)
+        report(0.95, f"Writing {out.name}")
+        write_mesh(result, out)
+    answer(
+        as_json,
+        {
+            "file": str(out), "vertices": len(result.vertices), "faces": len(result.faces),
+            "iso_level": result.iso_level, "seconds": round(result.seconds, 3),
+        },
+    )  # fmt: skip
+
+
+@cli.command()
+def bench(
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(benches.BENCHES)}.")],
+    as_json: Json = False,
+) -> None:
+    """Measure, and compare with the bar."""
+    rows = benches.run(name)
+    if as_json:
+        write_json([dataclasses.asdict(row) for row in rows])
+        return
+    table = Table("measure", "value", "unit", "bar", "ok")
+    for row in rows:
+        bar = "" if row.bar is None else f"{row.bar:g}"
+        table.add_row(row.measure, f"{row.value:.4g}", row.unit, bar, "yes" if row.ok else "NO")
+    stdout.print(table)
+
+
+@cli.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="FILE_OR_FOLDER", help="An official checkpoint.")],
+    out: Annotated[Path, typer.Option(help="Folder of the model that is made.")],
+    kind: Annotated[str | None, typer.Option(help="Architecture, where it cannot be told from the file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Convert an official checkpoint into a model folder; no code in it is run."""
+    from .checkpoints.convert import import_model
+
+    card = import_model(source, out, kind)
+    answer(as_json, {"folder": str(out), **{k: v for k, v in dataclasses.asdict(card).items() if k != "card"}})
+
+
+@cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def train(context: typer.Context) -> None:
+    """Train a model by its committed recipe: train RECIPE [options]; train RECIPE --help lists them."""
+    name, arguments = (context.args[0], context.args[1:]) if context.args else ("", [])
+    if name not in RECIPES:
+        raise InvalidRequest(f"Say what to train: one of {', '.join(RECIPES)}.")
+    importlib.import_module(f"backend.training.{name}").main(arguments)
+
+
+# ------------------------------------------------------------------------------------------------------------- helpers
+
+
+def workspace(device: str | None = None) -> Workspace:
+    """Return the shared state of one command."""
+    from .tasks.workspace import Workspace
+
+    return Workspace(device)
+
+
+def scene_ref(
+    shared: Workspace,
+    model: str,
+    seed: int,
+    seed2: int | None,
+    mix_geometry: float,
+    mix_appearance: float,
+    truncation: float,
+    controls: list[str] | None,
+) -> SceneRef:
+    """Return what to render from the options that all commands share."""
+    if seed2 is None and (mix_geometry or mix_appearance):
+        raise InvalidRequest("--mix-geometry and --mix-appearance need --seed2, the latent to mix with.")
+    name = shared.add_folder(Path(model)) if (Path(model) / "card.json").is_file() else model
+    latent = Latent(seed, seed2 or 0, mix_geometry, mix_appearance, truncation)
+    values = {}
+    for entry in controls or []:
+        key, _, value = entry.partition("=")
+        try:
+            values[key] = float(value)
+        except ValueError:
+            raise InvalidRequest(f"--control takes NAME=NUMBER, got {entry!r}") from None
+    return SceneRef(name, latent, values)
+
+
+def image_size(size: int | None, default: int) -> int:
+    """Return the side of an image in pixels. Raises InvalidRequest."""
+    if size is not None and not 1 <= size <= 8192:
+        raise InvalidRequest(f"--size must be between 1 and 8192 pixels, got {size}")
+    return default if size is None else size
+
+
+def field_of_view(degrees: float) -> float:
+    """Return radians. Raises InvalidRequest."""
+    if not 0.1 <= degrees <= 175.0:
+        raise InvalidRequest(f"--fov must be between 0.1 and 175 degrees, got {degrees:g}")
+    return math.radians(degrees)
+
+
+def render_path(
+    shared: Workspace, ref: SceneRef, path: Path, out: Path, size: int | None, samples: int, as_json: bool
+) -> None:
+    """Render each camera of a path into the folder `out`."""
+    from .camera_path import read_camera_path
+
+    cameras = read_camera_path(path, None if size is None else image_size(size, size))
+    files = [out / f"frame_{number:05d}.png" for number in range(len(cameras))]
+    render_frames(shared, ref, cameras, files, samples, as_json)
+
+
+def render_frames(
+    shared: Workspace, ref: SceneRef, cameras: list[Camera], files: list[Path], samples: int, as_json: bool
+) -> None:
+    """Render cameras to PNG files with alpha."""
+    from PIL import Image
+
+    from .tasks.render import image8
+    from .tasks.render import render as render_task
+
+    started = time.perf_counter()
+    with progress_bar() as report, expected_errors():
+        for number, (camera, file) in enumerate(zip(cameras, files, strict=True)):
+            step = part(report, number / len(files), (number + 1) / len(files))
+            result = render_task(RenderRequest(ref, camera, samples_per_ray=samples), step, shared)
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image8(result.rgba)).save(file, format="PNG")
+            except OSError as error:
+                raise CannotWrite(f"{file} cannot be written: {error.strerror or error}.") from error
+    answer(
+        as_json,
+        {
+            "files": [str(file) for file in files], "width": cameras[0].width, "height": cameras[0].height,
+            "model": ref.model, "seconds": round(time.perf_counter() - started, 3),
+        },
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Report]:
+    """Show a bar on stderr, where a terminal is; yields a Progress."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=stderr, transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def report(fraction: float, text: str = "", preview: Any = None) -> None:
+            bar.update(task, completed=fraction, description=escape(text) if text else None)
+
+        yield report
+
+
+@contextlib.contextmanager
+def expected_errors() -> Iterator[None]:
+    """Turn what is to be expected (out of memory, no surface, a full disk) into the tree's errors."""
+    from .service.tasks import as_lathe_error
+
+    try:
+        yield
+    except LatheError:
+        raise
+    except Exception as error:
+        expected = as_lathe_error(error)
+        if expected is None:
+            raise
+        raise expected from error
+
+
+def answer(as_json: bool, fields: dict[str, Any]) -> None:
+    """Write a command's outcome: JSON, or a line each."""
+    if as_json:
+        write_json(fields)
+        return
+    for name, value in fields.items():
+        if isinstance(value, list) and len(value) > 3:
+            value = f"{value[0]} … {value[-1]} ({len(value)})"
+        stdout.print(f"{name}: {escape(str(value))}", highlight=False, soft_wrap=True)
+
+
+def write_json(data: Any) -> None:
+    """Write one JSON document to stdout."""
+    sys.stdout.write(json.dumps(data, indent=1) + "\n")
+
+
+def main() -> int:
+    """Run the command line and return the exit status."""
+    try:
+        cli(standalone_mode=True)
+    except LatheError as error:
+        if "--json" in sys.argv:
+            write_json({"error": error_to_dict(error)})
+        stderr.print(f"[red]{escape(error.message)}[/red]", highlight=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        stderr.print("Cancelled")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,261 @@
+"""The service as a process: socket, handshake, log, and an end that comes for sure when the parent's does.
+
+stdout carries the handshake line and nothing else, ever: it is taken away from everybody before anything is imported
+that could print. The parent holds our stdin; when it ends, however it ends, the system closes that pipe and we end too.
+Where the pipe could have been inherited by another process, the parent's process id is watched as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import logging.handlers
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from addon.wire import payload
+from addon.wire.errors import BackendUnavailable, CannotWrite, Remedy
+from addon.wire.messages import PROTOCOL_VERSION, Handshake, ModelList, Request, ServerInfo
+
+from .. import VERSION
+from ..blobs import BlobStore
+from ..progress import Progress
+from . import tasks
+from .app import Service, create_app
+from .jobs import JobQueue, Journal
+
+log = logging.getLogger(__name__)
+
+MAX_HEADER_BYTES = 1 << 19
+PARENT_POLL_SECONDS = 1.0
+GRACE_SECONDS = 3.0  # from the wish to end to the end
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """uvicorn's protocol, with an end to the length of a request's header."""
+
+    _header_bytes: int = 0
+    _in_header: bool = True
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_header:
+            self._header_bytes += len(data)
+            if self._header_bytes > MAX_HEADER_BYTES:
+                log.warning("a request's header is longer than %d bytes", MAX_HEADER_BYTES)
+                self.transport.abort()
+                return
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        self._in_header, self._header_bytes = False, 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_header = True
+        super().on_message_complete()
+
+
+class Backend:
+    """Models, blobs, queue and device of one process. PyTorch is imported on the device thread, after the start."""
+
+    def __init__(self, data: Path, device: str | None, *, idle_seconds: float = 300.0) -> None:
+        self._device, self._workspace_lock = device, threading.Lock()
+        self._workspace: Any = None
+        self.blobs = BlobStore(data / "blobs")
+        self.jobs = JobQueue(
+            self._run, Journal(data), put_blob=self.blobs.put, on_idle=self._unload, idle_seconds=idle_seconds
+        )
+        threading.Thread(target=self._warm_up, name="warm up", daemon=True).start()
+
+    def workspace(self) -> Any:
+        """Return the workspace; the first call imports PyTorch."""
+        with self._workspace_lock:
+            if self._workspace is None:
+                from ..tasks.workspace import Workspace
+
+                self._workspace = Workspace(self._device, self.blobs)
+            return self._workspace
+
+    def models(self) -> ModelList:
+        """See Workspace.models."""
+        found: ModelList = self.workspace().models()
+        return found
+
+    def server_info(self) -> ServerInfo:
+        """Who we are and what memory is in use."""
+        import torch
+
+        device = self.workspace().device
+        name, used, total = "CPU", 0, 0
+        if device.type == "cuda":
+            free, total = torch.cuda.mem_get_info(device)
+            name, used = torch.cuda.get_device_name(device), total - free
+        elif device.type == "mps":
+            name, used = "Apple GPU", torch.mps.driver_allocated_memory()
+        return ServerInfo(
+            PROTOCOL_VERSION, VERSION, os.getpid(), str(device), name, torch.__version__,
+            psutil.Process().memory_info().rss, psutil.virtual_memory().total, used, total,
+        )  # fmt: skip
+
+    def _run(self, task: str, request: Request, progress: Progress) -> Any:
+        return tasks.run(task, request, progress, self.workspace())
+
+    def _unload(self) -> None:
+        if self._workspace is not None:
+            self._workspace.unload()
+
+    def _warm_up(self) -> None:
+        self.blobs.clean()
+        workspace = self.workspace()
+        log.info("device %s", workspace.device)
+
+
+class Server(uvicorn.Server):
+    """Says so when it is ready, and leaves signals to `serve`."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+def serve(data: Path, *, device: str | None, port: int = 0, stay: bool = False, parent: int | None = None) -> None:
+    """Serve on 127.0.0.1 until told to end, or until the parent process ends unless `stay`.
+
+    Raises:
+        BackendUnavailable: the port is taken.
+        CannotWrite: the data folder cannot be used.
+    """
+    handshake_file = _take_stdout()
+    _log_to(data / "logs" / "backend.log")
+    listener = _listen(port)
+    port = listener.getsockname()[1]
+    token = secrets.token_urlsafe(32)
+    backend = Backend(data, device)
+
+    def ready() -> None:
+        handshake = Handshake(PROTOCOL_VERSION, VERSION, port, token, os.getpid())
+        with contextlib.suppress(BrokenPipeError), handshake_file:
+            handshake_file.write(payload.to_json(handshake) + b"\n")
+        log.info("Latent Lathe %s serves on 127.0.0.1:%d, process %d", VERSION, port, os.getpid())
+
+    def stop(*_: Any) -> None:
+        if not server.should_exit:
+            server.should_exit = True
+            # whatever hangs, the process ends
+            timer = threading.Timer(GRACE_SECONDS, os._exit, (0,))
+            timer.daemon = True
+            timer.start()
+            app.state.waker.closed = True
+            app.state.waker.wake()
+
+    app = create_app(Service(token, backend.jobs, backend.blobs, backend.server_info, backend.models, stop))
+    server = Server(
+        uvicorn.Config(
+            app, http=BoundedHttp, loop="asyncio", ws="none", log_config=None, access_log=False, lifespan="on",
+            proxy_headers=False, server_header=False, date_header=False, timeout_graceful_shutdown=1,
+            timeout_keep_alive=120,
+        ),
+        ready,
+    )  # fmt: skip
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    if not stay:
+        _watch_parent(stop, parent)
+    with asyncio.Runner() as runner:
+        runner.run(server.serve([listener]))
+    stopped = backend.jobs.close(timeout=1.0)
+    log.info("ends%s", "" if stopped else " in the middle of a job")
+    logging.shutdown()
+    os._exit(0)  # a task in the middle of a long computation must not keep the process alive
+
+
+def _take_stdout() -> Any:
+    """Return stdout as a binary file of ours; everybody else's stdout is stderr from now on."""
+    sys.stdout.flush()
+    ours = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+    os.dup2(sys.stderr.fileno(), 1)
+    sys.stdout = sys.stderr
+    return ours
+
+
+def _log_to(path: Path) -> None:
+    """Log to stderr and to a file that is rotated."""
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.handlers.RotatingFileHandler(path, maxBytes=1 << 20, backupCount=3, encoding="utf-8"))
+    except OSError as error:
+        raise CannotWrite(
+            f"The log {path} cannot be written: {error.strerror}. Free space, or choose a folder with --data."
+        ) from error
+    logging.raiseExceptions = False  # a full disk or a closed pipe must not become a stream of tracebacks
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s", handlers=handlers
+    )
+    logging.captureWarnings(True)
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    if os.name == "posix":
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        listener.close()
+        raise BackendUnavailable(
+            f"Port {port} on 127.0.0.1 cannot be used: {error.strerror}. Leave out --port to have one chosen.",
+            remedy=Remedy("choose_port", "Let the system choose a port"),
+        ) from error
+    listener.listen(128)
+    return listener
+
+
+def _watch_parent(stop: Callable[[], None], parent: int | None) -> None:
+    """Call `stop` when stdin ends or the parent process does."""
+    pid = parent or os.getppid()
+    try:
+        watched = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        log.info("the parent process %d has ended already", pid)
+        stop()
+        return
+
+    def watch_stdin() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        log.info("stdin has ended, so the parent has (use --stay to serve without a parent)")
+        stop()
+
+    def watch_process() -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while watched.is_running() and watched.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(PARENT_POLL_SECONDS)
+        log.info("the parent process %d has ended", pid)
+        stop()
+
+    for target in (watch_stdin, watch_process):
+        threading.Thread(target=target, name=target.__name__, daemon=True).start()

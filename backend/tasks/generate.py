@@ -1,0 +1,31 @@
+"""Task `generate`: a sheet of small images, one for each latent, to choose from."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from addon.wire.messages import GenerateRequest, SceneRef, SheetResult
+
+from ..cameras import from_wire, orbit
+from ..progress import Progress, part
+from .render import check_image_memory, image8, render_scene, rgba
+from .workspace import Workspace
+
+
+def generate(request: GenerateRequest, progress: Progress, workspace: Workspace) -> SheetResult:
+    """Render each latent from the same view; the last finished one is shown as a preview."""
+    started = time.perf_counter()
+    info = workspace.generator(request.model, progress).info
+    camera = request.camera or orbit(info, request.size)
+    check_image_memory(workspace, camera.width, camera.height * len(request.latents))
+    view = from_wire(camera, workspace.device)
+    images: list[np.ndarray] = []
+    for number, latent in enumerate(request.latents, 1):
+        text = f"Image {number} of {len(request.latents)}"
+        start, end = (number - 1) / len(request.latents), number / len(request.latents)
+        progress(start, text, images[-1] if images else None)
+        scene = workspace.scene(SceneRef(request.model, latent), part(progress, start, start))
+        images.append(image8(rgba(render_scene(scene, view, part(progress, start, end)))))
+    return SheetResult(np.stack(images), time.perf_counter() - started)

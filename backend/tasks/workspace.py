@@ -1,0 +1,258 @@
+"""What tasks share: the device, the models in memory, the scenes just synthesised, and uploads.
+
+Loading a model and synthesising a scene are the slow parts that a moving camera must not repeat, so the last few are
+kept. Used by one thread, the one that owns the device; only `models` may be called from others.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+import torch
+
+from addon.wire import payload
+from addon.wire.errors import (
+    BlobMissing,
+    InvalidRequest,
+    LatheError,
+    MalformedPayload,
+    OutOfMemory,
+    Remedy,
+    UnreadableModel,
+    error_to_dict,
+)
+from addon.wire.messages import (
+    IDENTITY4,
+    BrokenModel,
+    CodeBlob,
+    ErrorInfo,
+    Latent,
+    ModelInfo,
+    ModelList,
+    SceneRef,
+)
+
+from .. import VERSION
+from ..blobs import BlobStore
+from ..checkpoints import store
+from ..folders import data_folder
+from ..generator import Generator, ws_from_latent
+from ..progress import Progress, silent
+from ..scene import PlacedScene, Scene
+
+log = logging.getLogger(__name__)
+
+MAX_MODELS = 2
+MAX_SCENES = 4
+
+
+def best_device() -> str:
+    """Return the fastest device that PyTorch can use here."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+class Workspace:
+    """See the module."""
+
+    def __init__(
+        self, device: str | None = None, blobs: BlobStore | None = None, roots: Iterable[Path] | None = None
+    ) -> None:
+        self.device = torch.device(device or best_device())
+        self._blobs = blobs
+        self.roots = None if roots is None else tuple(roots)
+        self._folders: dict[str, Path] = {}
+        self._models: OrderedDict[tuple[Path, int], Generator] = OrderedDict()
+        self._scenes: OrderedDict[tuple[tuple[Path, int], Latent, tuple[tuple[str, float], ...]], Scene] = OrderedDict()
+        self._infos: dict[tuple[Path, int], ModelInfo] = {}
+        self._infos_lock = threading.Lock()
+
+    @property
+    def blobs(self) -> BlobStore:
+        """Uploads and kept latents, in the data folder unless another store was given."""
+        if self._blobs is None:
+            self._blobs = BlobStore(data_folder() / "blobs")
+        return self._blobs
+
+    # --------------------------------------------------------------------------------------------------------- models
+
+    def add_folder(self, folder: Path) -> str:
+        """Make a model folder outside the usual places known under its own name, which is returned."""
+        folder = folder.resolve()
+        store.read_card(folder)
+        self._folders[folder.name] = folder
+        return folder.name
+
+    def folder(self, name: str) -> Path:
+        """Return the folder of a model. Raises UnknownModel."""
+        return self._folders.get(name) or store.model_folder(name, self.roots)
+
+    def generator(self, name: str, progress: Progress = silent) -> Generator:
+        """Return a model, loaded. Raises UnknownModel, UnreadableModel."""
+        key = self._key(self.folder(name))
+        if key not in self._models:
+            progress(0.0, "Loading the model")
+            while len(self._models) >= MAX_MODELS:
+                self._drop_oldest_model()
+            log.info("loading %s on %s", key[0], self.device)
+            self._models[key] = store.load_model(key[0], self.device)
+        self._models.move_to_end(key)
+        return self._models[key]
+
+    def models(self) -> ModelList:
+        """Return what is known of every model, and what is wrong with the damaged ones. Any thread."""
+        found, broken = [], []
+        for name, folder in sorted({**store.find_models(self.roots), **self._folders}.items()):
+            try:
+                found.append(self._info(folder))
+            except LatheError as error:
+                broken.append(BrokenModel(name, payload.from_plain(ErrorInfo, error_to_dict(error))))
+        return ModelList(tuple(found), tuple(broken))
+
+    def _info(self, folder: Path) -> ModelInfo:
+        key = self._key(folder)
+        with self._infos_lock:
+            if key not in self._infos:
+                self._infos[key] = _stored_info(folder)
+            return self._infos[key]
+
+    @staticmethod
+    def _key(folder: Path) -> tuple[Path, int]:
+        """A model that was imported again is another one."""
+        try:
+            return folder, (folder / "card.json").stat().st_mtime_ns
+        except OSError as error:
+            raise UnreadableModel(f"The model in {folder} cannot be read: {error.strerror or error}.") from error
+
+    # --------------------------------------------------------------------------------------------------------- scenes
+
+    def scene(self, ref: SceneRef, progress: Progress = silent, *, placed: bool = True) -> Scene:
+        """Return the scene that `ref` names, moved to its place unless `placed` is false.
+
+        Raises:
+            UnknownModel, UnreadableModel, BlobMissing (its code), InvalidRequest (its code or controls).
+        """
+        generator = self.generator(ref.model, progress)
+        known = {control.name: control for control in generator.info.controls}
+        for name, value in ref.controls.items():
+            if name not in known:
+                raise InvalidRequest(f"{ref.model} has no control {name!r}; it has {', '.join(known) or 'none'}")
+            control = known[name]
+            if not control.minimum <= value <= control.maximum:
+                raise InvalidRequest(
+                    f"{control.label} must be between {control.minimum:g} and {control.maximum:g}, got {value:g}",
+                    remedy=Remedy("reset_control", f"Reset {control.label}", name),
+                )
+        controls = {name: ref.controls.get(name, control.default) for name, control in known.items()}
+        key = (self._key(self.folder(ref.model)), ref.latent, tuple(sorted(controls.items())))
+        if key not in self._scenes:
+            progress(0.0, "Synthesising")
+            while len(self._scenes) >= MAX_SCENES:
+                self._scenes.popitem(last=False)
+            with torch.no_grad():
+                code = self._code(generator, ref.latent.code) if ref.latent.code else None
+                self._scenes[key] = generator.synthesize(ws_from_latent(generator, ref.latent, code), controls)
+        self._scenes.move_to_end(key)
+        scene = self._scenes[key]
+        if not placed or ref.world_from_scene == IDENTITY4:
+            return scene
+        return PlacedScene(scene, torch.tensor(ref.world_from_scene, dtype=torch.float32, device=self.device))
+
+    def _code(self, generator: Generator, sha256: str) -> torch.Tensor:
+        try:
+            ws = self.blobs.read_message(sha256, CodeBlob).ws
+        except BlobMissing as error:
+            raise BlobMissing(
+                "The stored latent of this shape is not on this computer. Complete the scan again, or send the latent.",
+                remedy=Remedy("upload_again", "Send the latent", sha256),
+            ) from error
+        info = generator.info
+        if ws.shape != (info.num_ws, info.w_dim) or ws.dtype.kind != "f":
+            raise InvalidRequest(
+                f"The stored latent has the shape {list(ws.shape)}; {info.name} takes {[info.num_ws, info.w_dim]}. "
+                "It belongs to another model."
+            )
+        code = torch.tensor(ws, dtype=torch.float32)
+        if not code.isfinite().all():
+            raise MalformedPayload("the stored latent holds values that are not finite")
+        return code
+
+    # --------------------------------------------------------------------------------------------------------- memory
+
+    def unload(self) -> None:
+        """Give the memory of models and scenes back."""
+        if self._models or self._scenes:
+            log.info("unloading %d models and %d scenes", len(self._models), len(self._scenes))
+        self._models.clear()
+        self._scenes.clear()
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self.device.type == "mps":
+            torch.mps.empty_cache()
+
+    def _drop_oldest_model(self) -> None:
+        key, _ = self._models.popitem(last=False)
+        for scene in [k for k in self._scenes if k[0] == key]:
+            del self._scenes[scene]
+
+    def free_memory(self) -> int:
+        """Return the bytes that a task could still take on the device."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.mem_get_info(self.device)[0])
+        return int(psutil.virtual_memory().available)
+
+    def check_memory(self, what: str, size: int, bytes_of_size: list[tuple[int, int]]) -> None:
+        """Refuse a size that cannot fit, before the work starts.
+
+        bytes_of_size: (size, bytes needed) of the wanted size and of smaller ones that could be offered, descending.
+
+        Raises:
+            OutOfMemory: with the largest size that would fit as its remedy.
+        """
+        free = self.free_memory()
+        needed = dict(bytes_of_size)[size]
+        if needed <= free:
+            return
+        fitting = next((s for s, wanted in bytes_of_size if wanted <= free), None)
+        raise OutOfMemory(
+            f"{what} {size} needs about {_gigabytes(needed)} of memory and {_gigabytes(free)} are free."
+            + (f" {fitting} would fit." if fitting else " Close other programs, or use a smaller model."),
+            remedy=Remedy("lower_resolution", f"Use {fitting}", fitting) if fitting else None,
+        )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 2**30:.1f} GB"
+
+
+def _stored_info(folder: Path) -> ModelInfo:
+    """Return a model's info, from a small file kept for it so that listing models does not load them all."""
+    try:
+        card = (folder / "card.json").read_bytes()
+        weights = (folder / "model.safetensors").stat()
+    except OSError as error:
+        raise UnreadableModel(
+            f"The model in {folder} lacks a file ({error.strerror}: {error.filename}). Import it again.",
+            remedy=Remedy("import_again", "Import the model again", folder.name),
+        ) from error
+    what = f"{VERSION} {folder.name} {weights.st_size} {weights.st_mtime_ns}".encode()
+    path = data_folder() / "infos" / f"{hashlib.sha256(what + card).hexdigest()}.json"
+    try:
+        return payload.from_json(ModelInfo, path.read_bytes())
+    except (OSError, LatheError):
+        info = store.load_model(folder, "cpu").info
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        store.write_atomically(path, payload.to_json(info))
+    except OSError as error:
+        log.warning("%s: the info of %s is not kept", error, folder.name)
+    return info
