@@ -21,7 +21,11 @@ def config_from(variables: dict[str, Tensor]) -> HoloGANConfig:
 
 
 def generator_parameters(variables: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return our parameters of the generator's variables (names under `generator/`). Raises ValueError on a stray one."""
+    """Return our parameters of the generator's variables (names under `generator/`).
+
+    Raises:
+        ValueError: a variable has no place in a HoloGAN generator.
+    """
     names = {"g_w_constant/g_z0": "style_constant.linear", "g_h3": "projection"}
     last = max(int(name[3]) for name in variables if name.startswith("g_h"))
     names[f"g_h{last}"] = "output"

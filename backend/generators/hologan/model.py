@@ -1,5 +1,5 @@
-"""HoloGAN (Nguyen-Phuoc et al., arxiv.org/abs/1904.01326): a learnt 4D constant is styled by z, rotated as a volume, and
-projected to an image by convolutions alone.
+"""HoloGAN (Nguyen-Phuoc et al., arxiv.org/abs/1904.01326): a learnt 4D constant is styled by z, rotated as a volume,
+and projected to an image by convolutions alone.
 
 Vocabulary: `volume` [N, channels, z, y, x], the axes that the view turns; `view` [N, 6] = azimuth and elevation in
 radians, scale, translation x, y, z in voxels. The arithmetic follows the TensorFlow 1 release, whose weights are the
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -105,7 +106,7 @@ def rotate_volume(volume: Tensor, view: Tensor) -> Tensor:
     Corner indices are clipped to the volume before they are weighed, so a sample at or past the last index is 0 and one
     outside is extrapolated with weights that cancel: weights rely on it at the border.
     """
-    number, channels, size = volume.shape[:3]
+    channels, size = volume.shape[1:3]
     ticks = torch.arange(size, dtype=volume.dtype, device=volume.device)
     z, y, x = torch.meshgrid(ticks, ticks, ticks, indexing="ij")
     target = torch.stack((x, y, z, torch.ones_like(x)), -1).reshape(-1, 4)
@@ -151,7 +152,7 @@ class Generator(nn.Module):
         projected = c * 8 if large else 16 * after_rotation
         self.projection = SameTranspose(2, 16 * after_rotation, projected, 1, 1)
         widths = [projected, c * 4, c, c // 2] if large else [projected, c * 4, c]
-        self.upsample = nn.ModuleList(SameTranspose(2, a, b, 4, 2) for a, b in zip(widths, widths[1:]))
+        self.upsample = nn.ModuleList(SameTranspose(2, a, b, 4, 2) for a, b in pairwise(widths))
         self.style_upsample = nn.ModuleList(Style(z_dim, b) for b in widths[1:])
         self.output = SameTranspose(2, widths[-1], 3, 4, 1)
 
@@ -188,7 +189,7 @@ class Discriminator(nn.Module):
     def __init__(self, channels: int = 64, num_convolutions: int = 4, z_dim: int = 128, side: int = 64) -> None:
         super().__init__()
         widths = [3] + [channels << i for i in range(num_convolutions)]
-        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 5, stride=2) for a, b in zip(widths, widths[1:]))
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 5, stride=2) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(nn.GroupNorm(b, b, eps=INSTANCE_NORM_EPSILON) for b in widths[2:])
         for i, convolution in enumerate(self.convolutions):
             if i:
@@ -209,6 +210,7 @@ class Discriminator(nn.Module):
         """Return [N, features] of images [N, 3, side, side], in the (row, column, channel) order of the release."""
         x = images
         for i, convolution in enumerate(self.convolutions):
+            assert isinstance(convolution, nn.Conv2d)
             weight = self._normalised(i, convolution.weight) if i else convolution.weight
             before, after = same_pads(x.shape[-1], 5, 2)
             x = F.conv2d(F.pad(x, (before, after, before, after)), weight, convolution.bias, stride=2)
