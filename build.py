@@ -222,11 +222,18 @@ def pip_fault(log: str) -> str:
 def _install(python: Path, venv: Path, arguments: list[str]) -> None:
     command = [str(python), "-m", "pip", "install", "--prefer-binary", "--no-compile", "--no-input"]
     command += ["--disable-pip-version-check", "--progress-bar", "off", *arguments]
-    shown = re.compile(r"\s*(Downloading|Building|Installing|Processing|ERROR)")
+    package = re.compile(
+        r"\s*(?:Downloading|Processing) (?:\S*/)?([\w.]+?)-([\d.]+\d)\S*(?:\.whl|\.gz|\.zip)(?:\s+(.*))?$"
+    )
+    step = re.compile(r"\s*(Building|Installing collected packages|ERROR)")
 
     def show(line: str) -> None:
-        if shown.match(line):
-            say("  " + line.strip()[:110])
+        found = package.match(line)
+        if found:
+            name, release, size = found.groups()
+            say(f"  {name} {release} {size if size and 'B)' in size else ''}")
+        elif step.match(line):
+            say("  " + line.strip().split(":")[0])
 
     status, output = run(command, show=show)
     _log(venv).write_text(output, encoding="utf-8")
