@@ -191,9 +191,8 @@ class Discriminator(nn.Module):
         widths = [3] + [channels << i for i in range(num_convolutions)]
         self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 5, stride=2) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(nn.GroupNorm(b, b, eps=INSTANCE_NORM_EPSILON) for b in widths[2:])
-        for i, convolution in enumerate(self.convolutions):
-            if i:
-                self.register_buffer(f"u{i}", torch.randn(1, convolution.weight.shape[0]))
+        for i, width in enumerate(widths[2:], start=1):
+            self.register_buffer(f"u{i}", torch.randn(1, width))
         features = widths[-1] * (side >> num_convolutions) ** 2
         self.logit = nn.Linear(features, 1)
         self.latent = nn.Sequential(nn.Linear(features, 128), nn.LeakyReLU(0.2), nn.Linear(128, z_dim), nn.Tanh())
