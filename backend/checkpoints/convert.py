@@ -18,6 +18,7 @@ initial value, nothing reshaped by accident.
 from __future__ import annotations
 
 import fnmatch
+import glob
 import hashlib
 import importlib
 import importlib.util
@@ -35,7 +36,7 @@ from addon.wire.errors import LatheError, Remedy, UnknownCheckpoint, UnreadableF
 
 from .isolated import read_checkpoint_isolated
 from .store import ModelCard, save_model
-from .tensorflow import is_bundle
+from .tensorflow import bundle_prefix, is_bundle
 from .unpickle import Opaque
 
 # kind → the module that reads its official files. The order is the order of asking.
@@ -142,14 +143,25 @@ def read_tree(path: Path) -> object:
         UnsafeCheckpoint: it tries to run code, lies about its sizes, or takes too long.
         UnknownCheckpoint: no container that is known here.
     """
-    path = Path(path)
+    path = _checkpoint_of(Path(path))
+    if not path.is_dir():
+        return _read_file(path)
+    folder = CheckpointFolder(path)
+    if not folder:
+        links = f" (the links {', '.join(folder.links[:3])} are not followed)" if folder.links else ""
+        raise UnknownCheckpoint(f"{path} holds no checkpoint file{links}: expected {', '.join(PICKLED)} or .index.")
+    return folder
+
+
+def _checkpoint_of(path: Path) -> Path:
+    """Return what a path stands for: a folder with one checkpoint for that one, a `checkpoint` for its folder."""
+    if path.is_file() and path.name == "checkpoint":
+        path = path.parent
     if path.is_dir():
-        folder = CheckpointFolder(path)
-        if not folder:
-            links = f" (the links {', '.join(folder.links[:3])} are not followed)" if folder.links else ""
-            raise UnknownCheckpoint(f"{path} holds no checkpoint file{links}: expected {', '.join(PICKLED)} or .index.")
-        return folder
-    return _read_file(path)
+        names = list(CheckpointFolder(path))
+        if len(names) == 1:
+            return path / names[0]
+    return path
 
 
 def _read_file(path: Path) -> object:
@@ -207,7 +219,7 @@ def import_model(path: Path, out_dir: Path, kind: str | None = None, *, label: s
         UnreadableFile, UnsafeCheckpoint, UnknownCheckpoint: see `read_tree` and `detect`.
         CannotWrite: no space or no permission in out_dir.
     """
-    path, out_dir = Path(path), Path(out_dir)
+    path, out_dir = _checkpoint_of(Path(path)), Path(out_dir)
     if kind is not None and kind not in known_kinds():
         raise UnknownCheckpoint(f"There is no kind {kind!r}. Known: {', '.join(known_kinds())}.")
     tree = read_tree(path)
@@ -335,10 +347,21 @@ def named_tensors(tree: object, prefix: str = "") -> Iterator[tuple[str, Tensor]
 
 
 def source_sha256(path: Path) -> str:
-    """Return the sha256 of a file; of a folder, that of its files' relative names and sha256s, sorted by name."""
-    if path.is_dir():
-        entries = sorted(p for p in path.rglob("*") if p.is_file() and not p.is_symlink())
-        lines = [f"{p.relative_to(path).as_posix()} {source_sha256(p)}\n" for p in entries]
+    """Return the sha256 of a file; of several, that of their relative names and sha256s, sorted by name.
+
+    Several are a folder, or the files PREFIX.* of a TensorFlow checkpoint.
+    """
+    prefix = bundle_prefix(path)
+    root = path if path.is_dir() else path.parent
+    if path.is_dir() or prefix is not None:
+        found = root.rglob("*") if prefix is None else root.glob(f"{glob.escape(prefix.name)}.*")
+        entries = sorted(p for p in found if p.is_file() and not p.is_symlink())
+        lines = [f"{p.relative_to(root).as_posix()} {source_sha256_of_file(p)}\n" for p in entries]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return source_sha256_of_file(path)
+
+
+def source_sha256_of_file(path: Path) -> str:
+    """Return the sha256 of one file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

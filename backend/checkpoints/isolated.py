@@ -22,7 +22,7 @@ from typing import Any
 
 from addon.wire.errors import LatheError, UnreadableFile, UnsafeCheckpoint, error_from_dict, error_to_dict
 
-from .tensorflow import is_bundle, read_bundle_records
+from .tensorflow import bundle_prefix, read_bundle_records
 from .unpickle import Limits, Opaque, TensorRecord, map_tensors, read_records
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def read_many_isolated(paths: Iterable[Path], *, limits: Limits | None = None) -
     """
     limits = limits or Limits()
     paths = [Path(path).absolute() for path in paths]
-    with tempfile.TemporaryDirectory(prefix="latent_lathe_") as folder:
+    with tempfile.TemporaryDirectory(prefix="latent_lathe_", ignore_cleanup_errors=True) as folder:
         why = _run_child(paths, Path(folder), limits)
         return [_collect(Path(folder), index, path, why) for index, path in enumerate(paths)]
 
@@ -99,9 +99,11 @@ def _collect(folder: Path, index: int, path: Path, why: str) -> Any:
     data = json.loads(answer.read_text(encoding="utf-8"))
     if "error" in data:
         return error_from_dict(data["error"])
-    from safetensors.torch import load
+    from safetensors.torch import load_file
 
-    tensors = load((folder / f"{index}.safetensors").read_bytes())
+    tensors = load_file(folder / f"{index}.safetensors")
+    if os.name == "nt":  # tensors are views of the mapped file, which Windows could then not delete
+        tensors = {name: tensor.clone() for name, tensor in tensors.items()}
     return _decode(data["tree"], tensors)
 
 
@@ -133,22 +135,21 @@ def _child() -> None:
 
 
 def _read(path: Path, limits: Limits) -> Any:
-    prefix = path.with_name(path.name.split(".data-")[0].removesuffix(".index").removesuffix(".meta"))
-    if (prefix != path or not path.exists()) and is_bundle(prefix.with_name(prefix.name + ".index")):
-        return read_bundle_records(prefix, limits)
-    return read_records(path, limits)
+    prefix = bundle_prefix(path)
+    return read_records(path, limits) if prefix is None else read_bundle_records(prefix, limits)
 
 
 def _limit_resources(limits: Limits, mapped_bytes: int) -> None:
+    address_space = max(limits.memory_bytes, mapped_bytes + limits.memory_bytes // 3)
     if os.name == "nt":
-        _limit_windows_job(limits.memory_bytes + mapped_bytes)
+        _limit_windows_job(address_space)
         return
     import resource
 
     seconds = int(limits.seconds) + 1
     file_bytes = limits.tensor_bytes_per_file_byte * mapped_bytes + MAX_TREE_BYTES
     for name, value in (
-        ("RLIMIT_AS", limits.memory_bytes + mapped_bytes),
+        ("RLIMIT_AS", address_space),
         ("RLIMIT_CPU", seconds),
         ("RLIMIT_CORE", 0),
         ("RLIMIT_FSIZE", file_bytes),

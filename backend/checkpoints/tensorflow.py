@@ -42,6 +42,13 @@ def is_bundle(index: Path) -> bool:
         return False
 
 
+def bundle_prefix(path: Path) -> Path | None:
+    """Return the common prefix of a TensorFlow checkpoint's files, given it or any of them; None for other files."""
+    prefix = path.with_name(path.name.split(".data-")[0].removesuffix(".index").removesuffix(".meta"))
+    other = path.exists() and prefix == path  # a file of its own, whatever lies beside it
+    return prefix if not other and is_bundle(prefix.with_name(prefix.name + ".index")) else None
+
+
 def read_bundle_records(prefix: Path, limits: Limits | None = None) -> dict[str, TensorRecord]:
     """Return variable name → tensor over the mapped data files; texts among the variables are left out.
 
@@ -131,7 +138,9 @@ def _map(path: Path, limits: Limits) -> memoryview:
             raise UnsafeCheckpoint(f"{path.name} is a link; give the real file.")
         size = path.stat().st_size
         if size > limits.file_bytes:
-            raise UnsafeCheckpoint(f"{path.name} has {size >> 30} GiB; the limit is {limits.file_bytes >> 30} GiB.")
+            raise UnsafeCheckpoint(
+                f"{path.name} has {size / 1e9:.1f} GB; the limit is {limits.file_bytes / 1e9:.1f} GB."
+            )
         if size == 0:
             return memoryview(b"")
         with path.open("rb") as file:

@@ -36,13 +36,13 @@ from addon.wire.errors import LatheError, Remedy, UnknownCheckpoint, UnreadableF
 class Limits:
     """What a foreign file may take."""
 
-    file_bytes: int = 16 << 30
-    opcodes: int = 3_000_000  # official EG3D pickles have about 10^5
-    depth: int = 200  # of nested containers
+    file_bytes: int = 1_800_000_000  # the largest official checkpoints have some 10^8
+    opcodes: int = 1_000_000  # official pickles have some 10^4
+    depth: int = 120  # of nested containers; a module in a module is three
     nodes: int = 2_000_000  # of the tree, counting an object once for each place that refers to it
     nested_files: int = 2  # files inside files: storages in StyleGAN pickles are themselves made by torch.save
     tensor_bytes_per_file_byte: int = 4  # expanded views may make tensors larger than their storages
-    memory_bytes: int = 1_500 << 20  # of the child process, beyond the mapped file
+    memory_bytes: int = 1_500 << 20  # address space of the child process, where the mapped file leaves that much
     seconds: float = 120.0  # of the child process
 
 
@@ -307,23 +307,23 @@ def _rebuild_tensor_v3(machine: _Machine, args: tuple[Any, ...]) -> TensorRecord
 
 
 def _rebuild_parameter(machine: _Machine, args: tuple[Any, ...]) -> Any:
-    return _expect(args[0], TensorRecord, "a parameter made of")
+    return _expect(args[0], TensorRecord, "the data of a parameter")
 
 
 def _rebuild_from_type(machine: _Machine, args: tuple[Any, ...]) -> Any:
     function, _type, inner = args[:3]
     if not isinstance(function, _Global) or (function.module, function.name) not in _TENSOR_BUILDERS:
         _refuse(f"it tries to call {function}")
-    return _TENSOR_BUILDERS[function.module, function.name](machine, _expect(inner, tuple, "arguments of"))
+    return _TENSOR_BUILDERS[function.module, function.name](machine, _expect(inner, tuple, "the arguments of a tensor"))
 
 
 def _load_from_bytes(machine: _Machine, args: tuple[Any, ...]) -> Any:
-    return machine.nested(_expect(args[0], bytes, "a file made of"))
+    return machine.nested(_expect(args[0], bytes, "a file inside the file"))
 
 
 def _persistent_object(machine: _Machine, args: tuple[Any, ...]) -> Opaque:
     """StyleGAN's classes that carry their source: the state is kept, the source is dropped unread."""
-    meta = _expect(args[0], dict, "a persistent object made of")
+    meta = _expect(args[0], dict, "the description of a persistent object")
     if meta.get("type") != "class" or not isinstance(meta.get("class_name"), str):
         _refuse("it holds a persistent object that is not of a class")
     state = meta.get("state")
@@ -335,7 +335,9 @@ def _persistent_object(machine: _Machine, args: tuple[Any, ...]) -> Opaque:
 def _ordered_dict(machine: _Machine, args: tuple[Any, ...]) -> dict[Any, Any]:
     if not args:
         return {}
-    pairs = args[0].items() if isinstance(args[0], dict) else _expect(args[0], (list, tuple), "a dictionary made of")
+    pairs = (
+        args[0].items() if isinstance(args[0], dict) else _expect(args[0], (list, tuple), "the content of a dictionary")
+    )
     machine.charge(len(pairs))
     made: dict[Any, Any] = {}
     for pair in pairs:
@@ -352,7 +354,7 @@ def _default_dict(machine: _Machine, args: tuple[Any, ...]) -> dict[Any, Any]:
 def _items_of(machine: _Machine, args: tuple[Any, ...]) -> list[Any]:
     if not args:
         return []
-    items = _expect(args[0], (list, tuple, set), "a collection made of")
+    items = _expect(args[0], (list, tuple, set), "the content of a collection")
     machine.charge(len(items))
     return list(items)
 
@@ -370,7 +372,7 @@ def _bytes_of(machine: _Machine, args: tuple[Any, ...]) -> bytes:
     text, encoding = (*args, "")[:2]
     if encoding not in ("latin1", "latin-1"):
         _refuse(f"it tries to encode text as {encoding!r}")
-    machine.charge(len(_expect(text, str, "bytes made of")) >> 4)
+    machine.charge(len(_expect(text, str, "the content of bytes")) >> 4)
     return bytes(text.encode("latin1"))
 
 
@@ -378,15 +380,26 @@ def _bytearray(machine: _Machine, args: tuple[Any, ...]) -> bytes:
     """`bytearray(b"…")`, and `bytearray("…", "latin-1")` of protocol 2. It stays bytes: nothing writes to it."""
     if not args:
         return b""
-    return _bytes_of(machine, args) if isinstance(args[0], str) else _expect(args[0], bytes, "bytes made of")
+    return _bytes_of(machine, args) if isinstance(args[0], str) else _expect(args[0], bytes, "the content of bytes")
 
 
 def _text(machine: _Machine, args: tuple[Any, ...]) -> str:
-    return "/".join(str(_expect(part, str, "a path made of")) for part in args[:64])
+    return "/".join(str(_expect(part, str, "a part of a path")) for part in args[:64])
+
+
+def _generic_type(machine: _Machine, args: tuple[Any, ...]) -> Any:
+    """`operator.getitem(typing.Optional, int)`: how omegaconf's types are written. The parameter is dropped."""
+    if not isinstance(args[0], _Global) or args[0].module != "typing":
+        _refuse("it tries to call operator.getitem, which no checkpoint needs")
+    return args[0]
+
+
+def _nothing(machine: _Machine, args: tuple[Any, ...]) -> None:
+    """A function whose result no reader of weights needs."""
 
 
 def _first(machine: _Machine, args: tuple[Any, ...]) -> Any:
-    return _expect(args[0], (str, int, float, bool), "a value made of") if args else ""
+    return _expect(args[0], (str, int, float, bool), "a plain value") if args else ""
 
 
 def _reconstruct_object(machine: _Machine, args: tuple[Any, ...]) -> Any:
@@ -409,7 +422,7 @@ def _numpy_reconstruct(machine: _Machine, args: tuple[Any, ...]) -> _Array:
 
 
 def _numpy_dtype(machine: _Machine, args: tuple[Any, ...]) -> _NumpyDType:
-    name = _expect(args[0], str, "an element type made of").lstrip("<|=")
+    name = _expect(args[0], str, "an element type").lstrip("<|=")
     kind = name.lstrip(">")
     if kind not in NUMPY_DTYPES and kind not in ("O", "O8", "O4"):
         _refuse(f"it holds a numpy array of element type {name!r}")
@@ -417,7 +430,7 @@ def _numpy_dtype(machine: _Machine, args: tuple[Any, ...]) -> _NumpyDType:
 
 
 def _numpy_scalar(machine: _Machine, args: tuple[Any, ...]) -> Any:
-    dtype, raw = _expect(args[0], _NumpyDType, "a number made of"), _as_bytes(args[1])
+    dtype, raw = _expect(args[0], _NumpyDType, "the type of a number"), _as_bytes(args[1])
     if dtype.kind not in NUMPY_DTYPES or len(raw) != NUMPY_DTYPES[dtype.kind].size:
         _refuse("it holds a number whose bytes do not fit its type")
     return struct.unpack((">" if dtype.big_endian else "<") + NUMPY_DTYPES[dtype.kind].letter, raw)[0]
@@ -425,7 +438,9 @@ def _numpy_scalar(machine: _Machine, args: tuple[Any, ...]) -> Any:
 
 def _numpy_frombuffer(machine: _Machine, args: tuple[Any, ...]) -> TensorRecord:
     raw, dtype, shape, order = args
-    return machine.array(_as_bytes(raw), _expect(dtype, _NumpyDType, "an array of"), shape, order == "F")
+    return machine.array(
+        _as_bytes(raw), _expect(dtype, _NumpyDType, "the element type of an array"), shape, order == "F"
+    )
 
 
 _TENSOR_BUILDERS: dict[tuple[str, str], Constructor] = {
@@ -451,6 +466,9 @@ CONSTRUCTORS: dict[tuple[str, str], Constructor] = {
     ("copy_reg", "_reconstructor"): _reconstruct_object,
     ("copyreg", "_reconstructor"): _reconstruct_object,
     ("numpy", "dtype"): _numpy_dtype,
+    ("operator", "getitem"): _generic_type,
+    ("_operator", "getitem"): _generic_type,
+    ("torch.nn.backends.thnn", "_get_thnn_function_backend"): _nothing,  # modules saved by torch before 1.2
     ("pathlib", "PosixPath"): _text,
     ("pathlib", "WindowsPath"): _text,
     ("pathlib", "PurePosixPath"): _text,
@@ -500,8 +518,12 @@ def _is_value(name: _Global) -> bool:
 
 def _expect(value: Any, kind: type | tuple[type, ...], what: str) -> Any:
     if not isinstance(value, kind):
-        _refuse(f"it holds {what} a {type(value).__name__}")
+        _refuse(f"{what} is of type {_type_name(value)}")
     return value
+
+
+def _type_name(value: Any) -> str:
+    return str(value) if isinstance(value, _Global) else type(value).__name__.lstrip("_")
 
 
 def _as_bytes(value: Any) -> bytes:
@@ -511,18 +533,20 @@ def _as_bytes(value: Any) -> bytes:
             return value.encode("latin1")
         except UnicodeEncodeError:
             _refuse("it holds text where bytes belong")
-    return bytes(_expect(value, bytes, "bytes made of"))
+    return bytes(_expect(value, bytes, "the content of bytes"))
 
 
 def _key(value: Any, depth: int = 0) -> Any:
     """Return a value that may be a dictionary key: hashing it takes no time and no deep recursion."""
-    if value is None or isinstance(value, (str, int, float, bool, bytes)):
+    if value is None or isinstance(value, (str, float, bool, bytes)):
+        return value
+    if isinstance(value, int) and abs(value) < 1 << 60:  # larger ones can be chosen so that all their hashes are equal
         return value
     if isinstance(value, tuple) and depth < 3 and len(value) <= 64:
         return tuple(_key(item, depth + 1) for item in value)
     if isinstance(value, _Global):
         return str(value)
-    _refuse(f"it uses a {type(value).__name__} as a key")
+    _refuse(f"a key of a dictionary is of type {_type_name(value)}, or too large")
 
 
 def _sizes(values: Any, what: str) -> tuple[int, ...]:
@@ -565,8 +589,8 @@ class _Machine:
         """Run until STOP; return the object. May be called again for the next pickle of the same stream."""
         self.stack, self.memo = [], {}
         while True:
-            code = self.take(1)[0]
             self.charge(1)
+            code = self.take(1)[0]
             if code == 0x2E:  # STOP
                 value = self.pop()
                 if self.stack:
@@ -646,7 +670,7 @@ class _Machine:
 
     def call(self, function: Any, args: Any) -> Any:
         if not isinstance(function, _Global):
-            _refuse(f"it tries to call a {type(function).__name__}")
+            _refuse(f"it tries to call something of type {_type_name(function)}")
         if not isinstance(args, tuple):
             _refuse(f"it tries to call {function} with something that is not a list of arguments")
         made = CONSTRUCTORS.get((function.module, function.name))
@@ -661,7 +685,7 @@ class _Machine:
 
     def new_object(self, cls: Any, args: Any) -> Any:
         if not isinstance(cls, _Global):
-            _refuse(f"it tries to make an object of a {type(cls).__name__}")
+            _refuse(f"it tries to make an object of something of type {_type_name(cls)}")
         key = (cls.module, cls.name)
         if key in DICTS and args == ():
             return {}
@@ -698,7 +722,7 @@ class _Machine:
             return self._build_array(target, state)
         if isinstance(target, TensorRecord) and isinstance(state, dict):
             return None  # attributes of a parameter
-        return _refuse(f"it tries to change a {type(target).__name__}")
+        return _refuse(f"it tries to change something of type {_type_name(target)}")
 
     def _build_array(self, target: _Array, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], _NumpyDType):
@@ -707,7 +731,7 @@ class _Machine:
             _refuse("it gives a numpy array a second state")
         _version, shape, dtype, fortran, content = state
         if dtype.kind.startswith("O"):
-            target.objects = _expect(content, list, "an array made of")
+            target.objects = _expect(content, list, "the content of an array")
             if math.prod(_sizes(shape, "sizes")) != len(target.objects):
                 _refuse("it holds a numpy array with more or fewer objects than its shape says")
         else:
@@ -730,7 +754,7 @@ class _Machine:
     def tensor(self, storage: Any, dtype: DType | None, offset: Any, shape: Any, strides: Any) -> TensorRecord:
         """Return the record of a tensor. Raises _Refused where it would look outside its storage."""
         if not isinstance(storage, Storage) or dtype is None:
-            _refuse(f"it declares a tensor over a {type(storage).__name__}")
+            _refuse(f"it declares a tensor over something of type {_type_name(storage)}")
         sizes, steps = _sizes(shape, "sizes"), _sizes(strides, "strides")
         (start,) = _sizes((offset,), "an offset")
         if len(sizes) != len(steps):
@@ -751,7 +775,7 @@ class _Machine:
         """Read a file inside the file (a storage that was pickled without torch.save)."""
         if self.budget.nesting >= self.budget.limits.nested_files:
             _refuse("it nests files inside files inside files")
-        self.charge(len(content) >> 8)
+        self.charge(100 + (len(content) >> 8))
         self.budget.nesting += 1
         try:
             return _read_torch(memoryview(content), self.budget)
@@ -865,16 +889,16 @@ def _pop(machine: _Machine) -> None:
 
 def _append(machine: _Machine) -> None:
     item = machine.pop()
-    _expect(machine.top(), list, "items added to").append(item)
+    _expect(machine.top(), list, "what items are added to").append(item)
 
 
 def _appends(machine: _Machine) -> None:
     items = machine.pop_to_mark()
-    _expect(machine.top(), list, "items added to").extend(items)
+    _expect(machine.top(), list, "what items are added to").extend(items)
 
 
 def _set_pairs(machine: _Machine, items: list[Any]) -> None:
-    target = _expect(machine.top(), dict, "entries added to")
+    target = _expect(machine.top(), dict, "what entries are added to")
     if len(items) % 2:
         raise _Damaged("a dictionary has a key without a value")
     for index in range(0, len(items), 2):
@@ -892,7 +916,7 @@ def _setitems(machine: _Machine) -> None:
 
 def _additems(machine: _Machine) -> None:
     items = machine.pop_to_mark()
-    _expect(machine.top(), set, "members added to").update(_key(item) for item in items)
+    _expect(machine.top(), set, "what members are added to").update(_key(item) for item in items)
 
 
 def _dict_from_mark(machine: _Machine) -> None:
@@ -1357,7 +1381,7 @@ def read_records(path: Path, limits: Limits | None = None) -> Any:
             raise UnreadableFile(f"{path} is not a file.")
         size = path.stat().st_size
         if size > limits.file_bytes:
-            raise UnsafeCheckpoint(f"{name} has {size >> 30} GiB; the limit is {limits.file_bytes >> 30} GiB.")
+            raise UnsafeCheckpoint(f"{name} has {size / 1e9:.1f} GB; the limit is {limits.file_bytes / 1e9:.1f} GB.")
         if size == 0:
             raise UnreadableFile(f"{name} is empty: the download did not finish.", remedy=again)
         with path.open("rb") as file:
