@@ -6,6 +6,7 @@ wrong becomes an error of `wire.errors`.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import http.client
 import json
@@ -26,7 +27,7 @@ from .wire.messages import (
     ErrorInfo,
     JobEvent,
     JobStatus,
-    ModelInfo,
+    ModelList,
     ServerInfo,
     Submitted,
 )
@@ -49,44 +50,46 @@ class Client:
         self._idle: list[tuple[float, http.client.HTTPConnection]] = []
         self._lock = threading.Lock()
 
-    def hello(self) -> ServerInfo:
+    def hello(self, timeout: float | None = None) -> ServerInfo:
         """Return what the backend is and uses. Checks the protocol before anything else."""
-        body = self._call("GET", routes.HELLO)
+        body = self._call("GET", routes.HELLO, timeout=timeout)
         check_protocol(_json(body))
-        return payload.from_json(ServerInfo, body)
+        return payload.from_json(ServerInfo, bytes(body))
 
-    def models(self) -> list[ModelInfo]:
-        """Return every model the backend has."""
-        return payload.from_json(list[ModelInfo], self._call("GET", routes.MODELS))
+    def models(self) -> ModelList:
+        """Return every model the backend has, and the folders that should be one and cannot be read."""
+        return payload.from_json(ModelList, bytes(self._call("GET", routes.MODELS)))
 
     def submit(self, request: Any, *, supersede: str = "") -> str:
         """Queue a request and return its job id. With `supersede`, the unfinished job of the same key ends."""
         path = f"{routes.TASKS}/{TASK_OF[type(request)]}"
         if supersede:
             path += f"?{routes.SUPERSEDE_PARAMETER}={urllib.parse.quote(supersede)}"
-        return payload.from_json(Submitted, self._call("POST", path, payload.to_json(request))).job
+        return payload.from_json(Submitted, bytes(self._call("POST", path, payload.to_json(request)))).job
 
     def events(self, after: int = 0, wait: float = 0.0, job: str = "") -> list[JobEvent]:
         """Return events later than sequence number `after`, waiting up to `wait` seconds for the first."""
-        query = f"?after={after}&wait={wait:g}" + (f"&job={urllib.parse.quote(job)}" if job else "")
+        query = f"?{routes.AFTER_PARAMETER}={after}&{routes.WAIT_PARAMETER}={wait:g}"
+        if job:
+            query += f"&{routes.JOB_PARAMETER}={urllib.parse.quote(job)}"
         body = self._call("GET", routes.EVENTS + query, timeout=wait + self._timeout)
-        return payload.from_json(list[JobEvent], body)
+        return payload.from_json(list[JobEvent], bytes(body))
 
     def jobs(self) -> list[JobStatus]:
         """Return the jobs the backend remembers."""
-        return payload.from_json(list[JobStatus], self._call("GET", routes.JOBS))
+        return payload.from_json(list[JobStatus], bytes(self._call("GET", routes.JOBS)))
 
     def job(self, job: str) -> JobStatus:
         """Return one job as it stands. Raises UnknownJob."""
-        return payload.from_json(JobStatus, self._call("GET", f"{routes.JOBS}/{job}"))
+        return payload.from_json(JobStatus, bytes(self._call("GET", f"{routes.JOBS}/{job}")))
 
     def cancel(self, job: str) -> None:
         """Ask a job to end. Harmless for one that has ended. Raises UnknownJob."""
-        self._call("POST", f"{routes.JOBS}/{job}/cancel", b"")
+        self._call("POST", f"{routes.JOBS}/{job}{routes.CANCEL}", b"")
 
     def result(self, job: str) -> Any:
         """Return the result of a job that is done; its arrays lie in the one buffer that was received."""
-        return payload.unpack(self._call("GET", f"{routes.JOBS}/{job}/result"))
+        return payload.unpack(self._call("GET", f"{routes.JOBS}/{job}{routes.RESULT}"))
 
     def upload(self, message: Any) -> str:
         """Store a ScanBlob or MeshBlob and return its sha256. What is there already is not sent again."""
@@ -210,12 +213,12 @@ def _read(response: http.client.HTTPResponse) -> memoryview:
     """Return the whole body. Of a known length, it goes straight into one buffer that is never copied."""
     if response.length is None:
         return memoryview(response.read())
-    buffer = memoryview(np.empty(response.length, np.uint8))
+    buffer = np.empty(response.length, np.uint8).data
     filled = 0
     while filled < len(buffer):
         count = response.readinto(buffer[filled:])
         if not count:
-            raise http.client.IncompleteRead(bytes(), len(buffer) - filled)
+            raise http.client.IncompleteRead(b"", len(buffer) - filled)
         filled += count
     response.read()  # marks the response as finished, so that the connection can be used again
     return buffer
@@ -233,8 +236,8 @@ def check_protocol(answer: Any) -> None:
         )
     if theirs < PROTOCOL_VERSION:
         raise errors.ProtocolMismatch(
-            f"The backend is older than the add-on (protocol {theirs}, not {PROTOCOL_VERSION}): restart it, and if that "
-            "does not help, press Set Up",
+            f"The backend is older than the add-on (protocol {theirs}, not {PROTOCOL_VERSION}): restart it, and if "
+            "that does not help, press Set Up",
             remedy=errors.Remedy("restart_backend", "Restart Backend"),
         )
     if theirs > PROTOCOL_VERSION:
@@ -248,11 +251,7 @@ def error_from_info(info: ErrorInfo | None) -> errors.LatheError:
     """Rebuild the error that a job event carries."""
     if info is None:
         return errors.LatheError("The backend reported a failure without a reason; its log may tell more")
-    remedy = (
-        {"action": info.remedy_action, "label": info.remedy_label, "value": info.remedy_value}
-        if info.remedy_action
-        else None
-    )
+    remedy = None if info.remedy is None else dataclasses.asdict(info.remedy)
     return errors.error_from_dict({"code": info.code, "message": info.message, "remedy": remedy})
 
 
@@ -266,8 +265,6 @@ def _json(data: memoryview) -> Any:
 def _error(status: int, method: str, data: memoryview) -> errors.LatheError:
     answer = _json(data)
     if isinstance(answer, dict) and "code" in answer:
-        if answer.get("remedy_action"):
-            answer["remedy"] = {name: answer.get(f"remedy_{name}") for name in ("action", "label", "value")}
         return errors.error_from_dict(answer)
     if method == "HEAD" and status == 404:
         return errors.BlobMissing("The upload is not there yet")
@@ -281,4 +278,6 @@ def _unavailable(error: Exception) -> errors.BackendUnavailable:
     restart = errors.Remedy("restart_backend", "Restart Backend")
     if isinstance(error, (TimeoutError, socket.timeout)):
         return errors.BackendUnavailable("The backend does not answer", remedy=restart)
-    return errors.BackendUnavailable(f"The connection to the backend broke ({error or type(error).__name__})", remedy=restart)
+    return errors.BackendUnavailable(
+        f"The connection to the backend broke ({error or type(error).__name__})", remedy=restart
+    )

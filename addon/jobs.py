@@ -1,7 +1,7 @@
 """Long work without holding Blender up: a function on a thread, then a function on the main thread.
 
 `work(job)` runs on a thread of its own and never touches Blender's data. When it returns, `then(result)` runs on the
-main thread, called by `pump`, which one Blender timer calls (background Blender has no timers: scripts call `wait_for`).
+main thread, called by `pump`, which one Blender timer calls (background Blender has none: scripts call `wait_for`).
 `then` may be a generator function: each `yield` gives the main thread back when the tick's time is up, so that a big
 result reaches the scene in steps of a few milliseconds; `yield LATER` gives it back at once. What `then` returns
 becomes the job's result. Neither function may keep references to Blender's data; they keep names.
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 TICK_BUDGET_SECONDS = 0.008
 KEPT_JOBS = 8
 
-State = Literal["running", "applying", "done", "failed", "cancelled"]
+State = Literal["preparing", "running", "applying", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
 
 Work = Callable[["Job"], Any]
@@ -88,9 +88,7 @@ class Job:
         if action and self._cancelled.is_set():
             action()
 
-    def ask(
-        self, client: Client, request: Any, *, supersede: str = "", start: float = 0.0, end: float = 1.0
-    ) -> Any:
+    def ask(self, client: Client, request: Any, *, supersede: str = "", start: float = 0.0, end: float = 1.0) -> Any:
         """Run a request on the backend and return its result; its progress is `start`..`end` of this job's."""
         return self.collect(client, client.submit(request, supersede=supersede), start=start, end=end)
 
@@ -154,7 +152,7 @@ class Jobs:
         self._numbers = itertools.count(1)
         self._finished: queue.SimpleQueue[tuple[Job, Then | None]] = queue.SimpleQueue()
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._applying: list[tuple[Job, Steps]] = []
+        self._stepping: list[tuple[Job, Steps, Callable[[Any], None]]] = []  # with what follows their end
 
     def start(
         self,
@@ -165,13 +163,27 @@ class Jobs:
         kind: str,
         quiet: bool = False,
         survives_load: bool = False,
+        prepare: Steps | None = None,
     ) -> Job:
-        """Start `work` on a thread; `then` gets its result on the main thread."""
+        """Start `work` on a thread; `then` gets its result on the main thread.
+
+        prepare: steps on the main thread that come before `work`.
+        """
         job = Job(next(self._numbers), label, kind, quiet, survives_load)
         self.all.append(job)
         self._forget_old()
         self.version += 1
-        threading.Thread(target=self._run, args=(job, work, then), name=f"lathe-{kind}", daemon=True).start()
+        thread = threading.Thread(target=self._run, args=(job, work, then), name=f"lathe-{kind}", daemon=True)
+
+        def begin(_: Any = None) -> None:
+            job.state = "running"
+            thread.start()
+
+        if prepare is None:
+            begin()
+        else:
+            job.state = "preparing"
+            self._stepping.append((job, prepare, begin))
         return job
 
     def call(self, function: Callable[[], None]) -> None:
@@ -215,10 +227,10 @@ class Jobs:
         for job in chosen:
             job.cancel()
         if loading:
-            self._applying = [(job, steps) for job, steps in self._applying if job.survives_load]
-            for job in chosen:
-                if job.state == "applying":
-                    self._end(job, errors.Cancelled())
+            for entry in [entry for entry in self._stepping if entry[0] in chosen]:
+                self._stepping.remove(entry)
+                entry[1].close()
+                self._end(entry[0], errors.Cancelled())
         self.version += 1
         return len(chosen)
 
@@ -252,7 +264,7 @@ class Jobs:
         try:
             job, then = self._finished.get_nowait()
         except queue.Empty:
-            return self._apply() if self._applying else ""
+            return self._take_step() if self._stepping else ""
         if job.error is None and job.cancelling:
             job.error = errors.Cancelled()
         if job.error is not None or then is None:
@@ -262,29 +274,32 @@ class Jobs:
             with self._ending(job):
                 answer = then(job.result)
                 if isinstance(answer, Generator):
-                    self._applying.append((job, answer))
+                    self._stepping.append((job, answer, lambda result: self._done(job, result)))
                 else:
-                    job.result = answer
-                    self._end(job, None)
+                    self._done(job, answer)
         return job.kind
 
-    def _apply(self) -> str:
-        """Take one step of the oldest result that is on its way into the scene."""
-        job, steps = self._applying.pop(0)
+    def _take_step(self) -> str:
+        """Take one step of the job that waited longest."""
+        job, steps, after = self._stepping.pop(0)
         if job.cancelling:
-            steps.close()
+            with self._ending(job):
+                steps.close()
             self._end(job, errors.Cancelled())
             return job.kind
         with self._ending(job):
             try:
                 said = next(steps)
             except StopIteration as stop:
-                job.result = stop.value
-                self._end(job, None)
+                after(stop.value)
                 return job.kind
-            self._applying.append((job, steps))
-            return LATER if said == LATER else f"{job.kind} (applying)"
+            self._stepping.append((job, steps, after))
+            return LATER if said == LATER else f"{job.kind} ({job.state})"
         return job.kind
+
+    def _done(self, job: Job, result: Any) -> None:
+        job.result = result
+        self._end(job, None)
 
     @contextlib.contextmanager
     def _ending(self, job: Job) -> Iterator[None]:

@@ -6,6 +6,7 @@ child to go. The child's stdout carries one line, the handshake; its stderr goes
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -30,6 +31,7 @@ SET_UP = errors.Remedy("set_up", "Set Up")
 RESTART = errors.Remedy("restart_backend", "Restart Backend")
 OPEN_LOG = errors.Remedy("open_log", "Open Log")
 DOCTOR = errors.Remedy("doctor", "Check")
+CHOOSE_PYTHON = errors.Remedy("choose_python", "Choose Python")
 
 
 class Backend:
@@ -110,7 +112,6 @@ class Backend:
                 os.replace(self.log, self.log.with_suffix(".old.log"))
             with open(self.log, "ab") as log:
                 log.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(self._command)}\n".encode())
-                self._log_start = log.tell()
                 self._child = subprocess.Popen(
                     self._command,
                     cwd=self.root,
@@ -137,10 +138,8 @@ class Backend:
         assert self._child is not None
         code = self._child.wait()
         if self._child.stdin:
-            try:
+            with contextlib.suppress(OSError):
                 self._child.stdin.close()
-            except OSError:
-                pass
         if not self._stopping and self.handshake and self._on_exit:
             self._on_exit(died(code))
 
@@ -151,15 +150,11 @@ class Backend:
         if child is None:
             return
         if child.poll() is None and timeout > 0 and self.client:
-            try:
+            with contextlib.suppress(errors.LatheError):
                 self.client.shutdown()
-            except errors.LatheError:
-                pass
         if child.stdin:
-            try:
+            with contextlib.suppress(OSError):
                 child.stdin.close()
-            except OSError:
-                pass
         try:
             child.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -172,10 +167,8 @@ class Backend:
         """The same without blocking: closes stdin now, and a thread does the rest."""
         self._stopping = True
         if self._child and self._child.stdin:
-            try:
+            with contextlib.suppress(OSError):
                 self._child.stdin.close()
-            except OSError:
-                pass
         threading.Thread(target=self.stop, name="lathe-stop", daemon=True).start()
 
 
@@ -235,7 +228,11 @@ def explain(code: int, log: str, python: Path) -> errors.LatheError:
     if "No module named" in last:
         module = last.rpartition("No module named")[2].strip(" '\"").split(".")[0]
         return errors.SetUpFailed(f"{python} lacks the package {module}: press Set Up", remedy=SET_UP)
-    if "SyntaxError" in last or ("ImportError" in last and "tomllib" in last) or "TypeError: unsupported operand" in last:
+    if (
+        "SyntaxError" in last
+        or ("ImportError" in last and "tomllib" in last)
+        or "TypeError: unsupported operand" in last
+    ):
         needed = ".".join(map(str, MINIMUM_PYTHON))
         return errors.SetUpFailed(f"{python} is too old; Python {needed} or later is needed", remedy=SET_UP)
     lower = log.lower()

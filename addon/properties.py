@@ -94,6 +94,11 @@ class LatheLatent(bpy.types.PropertyGroup):
         description="A shape found by completing a scan. Where set, it stands in place of seed A",
         options=set(),
     )
+    code_data: StringProperty(
+        name="Code Data",
+        description="The found shape itself, so that the file carries it",
+        options={"HIDDEN"},
+    )
     controls: CollectionProperty(type=LatheControl, name="Controls", description="The model's own sliders")
 
 
@@ -271,9 +276,7 @@ class LatheFit(bpy.types.PropertyGroup):
         description="Name of the new model: letters, digits, '.', '-' and '_'. Empty takes the object's name",
         options=set(),
     )
-    steps: IntProperty(
-        name="Steps", description="Training steps", default=2000, min=1, max=1_000_000, options=set()
-    )
+    steps: IntProperty(name="Steps", description="Training steps", default=2000, min=1, max=1_000_000, options=set())
     preset: EnumProperty(
         name="Network",
         description="Size of the network",

@@ -19,9 +19,9 @@ from typing import Any, Literal
 
 from .client import Client
 from .jobs import Job, Jobs
-from .process import Backend, died
+from .process import START_SECONDS, Backend, died
 from .wire import errors
-from .wire.messages import ModelInfo, ServerInfo
+from .wire.messages import BrokenModel, ModelInfo, ServerInfo
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class Session:
         self.jobs = Jobs()
         self.settings: Settings | None = None
         self.models: dict[str, ModelInfo] = {}
+        self.broken_models: tuple[BrokenModel, ...] = ()
         self.server: ServerInfo | None = None
         self.reason: errors.LatheError | None = None  # why the state is died or failed
         self.findings: list[Any] = []  # of the doctor
@@ -131,8 +132,8 @@ class Session:
         self._backend = backend
         try:
             client = backend.start(job.check)
-            self.server = client.hello()
-            self.models = {model.name: model for model in client.models()}
+            self.server = client.hello(START_SECONDS)  # it may be importing PyTorch still
+            self.refresh_models(client)
         except BaseException as error:
             backend.stop(0.0)
             if isinstance(error, errors.Cancelled):
@@ -164,7 +165,9 @@ class Session:
 
     def refresh_models(self, client: Client) -> None:
         """Read the list of models again."""
-        self.models = {model.name: model for model in client.models()}
+        found = client.models()
+        self.models = {model.name: model for model in found.models}
+        self.broken_models = found.broken
         self.jobs.version += 1
 
     def stop(self, timeout: float = 5.0) -> None:

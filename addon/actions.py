@@ -1,0 +1,859 @@
+"""What the buttons do, as plain functions: scripts and background Blender call these, the operators only forward.
+
+Functions that take long return a `Job`; `session.jobs.wait_for(job)` waits for it where no timer runs. `problem_*`
+functions return why something cannot be done now and what to do, or an empty string.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import random
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from . import apply, doctor, environment, gather, png
+from .apply import Handle
+from .client import Client
+from .gather import Subject, generated_object, subject
+from .jobs import Job, Steps
+from .preferences import PACKAGE
+from .process import tail
+from .session import Settings, session
+from .wire import errors, payload
+from .wire.messages import (
+    MAX_SEED,
+    CodeBlob,
+    CompleteRequest,
+    FitShapeRequest,
+    GenerateRequest,
+    Latent,
+    LatentResult,
+    ModelInfo,
+    RenderRequest,
+    SceneRef,
+)
+
+__all__ = ["generated_object", "subject"]
+
+VIEWPORT = "viewport"
+"""The supersede key of previews: the newest replaces the others."""
+
+
+# --------------------------------------------------------------------------------------------------------- preferences
+
+
+def preferences(context: Any) -> Any:
+    """Return the add-on's preferences."""
+    return context.preferences.addons[PACKAGE].preferences
+
+
+def extension_root() -> Path:
+    """Return the folder that holds addon/ and backend/."""
+    return Path(__file__).resolve().parent.parent
+
+
+def user_folder() -> Path:
+    """Return the folder that this extension may write to."""
+    return Path(bpy.utils.extension_path_user(PACKAGE, create=True))
+
+
+def configure(context: Any) -> Settings:
+    """Read the preferences into the session and return them."""
+    chosen = preferences(context)
+    folder = user_folder()
+    python = (
+        Path(bpy.path.abspath(chosen.python)) if chosen.python else environment.ready_python(folder / "environment")
+    )
+    session.settings = Settings(
+        python,
+        extension_root(),
+        folder,
+        Path(bpy.path.abspath(chosen.data)) if chosen.data else None,
+        chosen.device.lower(),
+        chosen.port,
+    )
+    return session.settings
+
+
+def problem_python(context: Any) -> str:
+    """Why the backend cannot be started at all."""
+    if session.settings is None or session.settings.python is None:
+        return "Set up the backend first: press Set Up, or choose an existing Python"
+    return ""
+
+
+def problem_start(context: Any) -> str:
+    """Why Start cannot be pressed."""
+    if session.state in ("starting", "ready"):
+        return "The backend is running already" if session.state == "ready" else "The backend is starting"
+    return problem_python(context)
+
+
+def problem_set_up(context: Any) -> str:
+    """Why Set Up cannot be pressed."""
+    if session.jobs.find("set_up"):
+        return "Set Up is running: cancel it in Jobs if you want to start over"
+    if session.state in ("starting", "ready"):
+        return "Stop the backend first: its files are in use"
+    if not bpy.app.online_access and not preferences(context).wheels:
+        return (
+            "Blender may not use the internet: turn on Preferences > System > Allow Online Access, or choose a folder "
+            "of wheels in the add-on's preferences"
+        )
+    return ""
+
+
+def problem_model(context: Any) -> str:
+    """Why nothing can be generated."""
+    problem = problem_python(context)
+    if problem:
+        return problem
+    if not session.models:
+        return "No models are known yet: start the backend"
+    chosen = subject(context)
+    if not chosen.settings.model:
+        return "Choose a model"
+    if chosen.info is None:
+        return f"The backend has no model {chosen.settings.model}: choose another or refresh the list"
+    return ""
+
+
+def problem_object_mode(context: Any) -> str:
+    """Why objects cannot be added now."""
+    return "" if context.mode == "OBJECT" else "Leave Edit Mode (Tab) first"
+
+
+def problem_mesh(context: Any) -> str:
+    """Why no mesh can be made."""
+    problem = problem_model(context)
+    if problem:
+        return problem
+    chosen = subject(context)
+    assert chosen.info is not None
+    if not chosen.info.has_surface:
+        return chosen.info.no_surface_reason or f"{chosen.info.label} has no surface to mesh"
+    if context.scene.lathe.target == "OBJECT" and chosen.object is None:
+        return "Select an object that was generated here, or switch Sliders Of to New Shape"
+    return ""
+
+
+def problem_preview(context: Any) -> str:
+    """Why no preview can be rendered."""
+    problem = problem_model(context)
+    if not problem and context.scene.lathe.preview.source == "CAMERA" and context.scene.camera is None:
+        return "The scene has no active camera: press Add Camera, or choose Through: Viewport"
+    return problem
+
+
+def problem_path(context: Any) -> str:
+    """Why no path can be rendered."""
+    problem = problem_model(context)
+    if problem:
+        return problem
+    if context.scene.camera is None:
+        return "The scene has no active camera: press Add Camera and animate it"
+    if session.jobs.find("path"):
+        return "A path is being rendered: wait for it or cancel it in Jobs"
+    folder = context.scene.lathe.path.directory
+    if not folder:
+        return "Choose a folder for the frames"
+    if folder.startswith("//") and not bpy.data.filepath:
+        return "Save the file first, or choose a folder that does not start with //"
+    return ""
+
+
+def problem_complete(context: Any) -> str:
+    """Why no scan can be completed."""
+    problem = problem_model(context)
+    if problem:
+        return problem
+    info = subject(context).info
+    assert info is not None
+    if "complete" not in info.capabilities:
+        return f"{info.label} cannot complete scans: choose a model that can"
+    active = context.active_object
+    if active is None or active.type != "MESH":
+        return "Select a mesh object whose points are the scan"
+    return ""
+
+
+def problem_fit(context: Any) -> str:
+    """Why no mesh can be fitted."""
+    problem = problem_python(context)
+    if problem:
+        return problem
+    if session.jobs.find("fit"):
+        return "A fit is running: wait for it or cancel it in Jobs"
+    active = context.active_object
+    if active is None or active.type != "MESH":
+        return "Select a mesh object"
+    return ""
+
+
+def problem_export(context: Any) -> str:
+    """Why nothing can be exported."""
+    if not exported_objects(context):
+        return "Select an object that was generated here"
+    return problem_object_mode(context)
+
+
+# -------------------------------------------------------------------------------------------------------------- backend
+
+
+def start_backend(context: Any) -> Job:
+    """Start the backend, unless it runs, and read its models. Result: the ServerInfo."""
+    configure(context)
+
+    def work(job: Job) -> Any:
+        session.connect(job)
+        return session.server
+
+    return session.jobs.start("Start backend", work, _models_known, kind="start", survives_load=True)
+
+
+def restart_backend(context: Any) -> Job:
+    """End the backend if it runs, and start it."""
+    configure(context)
+
+    def work(job: Job) -> Any:
+        session.stop()
+        session.connect(job)
+        return session.server
+
+    return session.jobs.start("Restart backend", work, _models_known, kind="start", survives_load=True)
+
+
+def stop_backend(context: Any) -> Job:
+    """End the backend."""
+    session.jobs.cancel_all()
+    return session.jobs.start("Stop backend", lambda job: session.stop(), kind="stop", quiet=True, survives_load=True)
+
+
+def refresh_models(context: Any) -> Job:
+    """Read the list of models again."""
+    configure(context)
+    return session.jobs.start(
+        "Read models",
+        lambda job: session.using(job, session.refresh_models),
+        _models_known,
+        kind="models",
+        quiet=True,
+        survives_load=True,
+    )
+
+
+def _models_known(result: Any) -> Any:
+    """Give scenes without a model the first one, so that a new user can press Generate at once."""
+    if session.models:
+        first = next(iter(session.models.values()))
+        for scene in bpy.data.scenes:
+            if not scene.lathe.model:
+                set_model(scene.lathe, first)
+    return result
+
+
+def set_up(context: Any) -> Job:
+    """Make the backend's environment, or go on making it. Result: the path of its Python."""
+    problem = problem_set_up(context)
+    if problem:
+        raise errors.SetUpFailed(problem)
+    settings, chosen = configure(context), preferences(context)
+    device = environment.detect_device() if chosen.torch_build == "AUTO" else chosen.torch_build.lower()
+    run = environment.SetUp(
+        settings.folder / "environment",
+        settings.root,
+        settings.folder / "logs" / "set_up.log",
+        base_python=Path(sys.executable),
+        device=device,
+        index_url=chosen.index_url,
+        wheels=Path(bpy.path.abspath(chosen.wheels)) if chosen.wheels else None,
+    )
+
+    def work(job: Job) -> str:
+        job.when_cancelled(run.cancel)
+        return str(run.run(job.report))
+
+    def then(python: str) -> str:
+        preferences(bpy.context).python = ""
+        configure(bpy.context)
+        return python
+
+    return session.jobs.start("Set up", work, then, kind="set_up", survives_load=True)
+
+
+def check(context: Any) -> Job:
+    """Have the doctor look. Result: the findings, also in `session.findings`."""
+    settings = configure(context)
+    online = bpy.app.online_access
+    running = session.pid
+
+    def work(job: Job) -> list[doctor.Finding]:
+        found = doctor.examine(
+            settings.python,
+            settings.root,
+            settings.folder,
+            settings.data,
+            port=0 if running else settings.port,
+            online=online,
+            device=settings.device,
+            report=job.report,
+        )
+        if session.state in ("died", "failed") and session.reason:
+            found.append(doctor.Finding("Backend", "fault", session.reason.message, session.reason.remedy))
+        elif session.server:
+            found.append(doctor.Finding("Backend", "ok", f"Version {session.server.version}, {session.line}"))
+        session.findings = found
+        return found
+
+    return session.jobs.start("Check", work, kind="doctor", survives_load=True)
+
+
+def log_files(context: Any) -> list[Path]:
+    """Return the logs there are, newest last."""
+    settings = session.settings or configure(context)
+    files = [path for path in (settings.folder / "logs").glob("*.log") if path.is_file()]
+    return sorted(files, key=lambda path: path.stat().st_mtime)
+
+
+def open_log(context: Any) -> str:
+    """Put the end of the newest log into the text 'Lathe Log', and into a text editor if one is open."""
+    path = log_files(context)[-1]
+    text = bpy.data.texts.get("Lathe Log") or bpy.data.texts.new("Lathe Log")
+    text.from_string(f"{path}\n{tail(path, 1 << 16)}")
+    for area in context.screen.areas if context.screen else ():
+        if area.type == "TEXT_EDITOR":
+            area.spaces.active.text = text
+    return text.name
+
+
+# ---------------------------------------------------------------------------------------------------------------- model
+
+
+def choose_model(context: Any, name: str) -> None:
+    """Give the tab's subject this model, with the model's own controls at their defaults. Raises InvalidRequest."""
+    set_model(subject(context).settings, gather.known_model(name))
+
+
+def set_model(settings: Any, info: ModelInfo) -> None:
+    """Write a model into a LatheScene or LatheObject."""
+    settings.model = info.name
+    latent = settings.latent
+    latent.code = latent.code_data = ""
+    before = {item.name: (item.unit, item.value, item.angle) for item in latent.controls}
+    latent.controls.clear()
+    for control in info.controls:
+        item = latent.controls.add()
+        item.name, item.label, item.unit = control.name, control.label, control.unit
+        item.minimum, item.maximum = control.minimum, control.maximum
+        kept = before.get(control.name)
+        same = kept is not None and kept[0] == control.unit
+        item.value = kept[1] if same and kept else control.default
+        item.angle = kept[2] if same and kept else control.default if control.unit == "radians" else 0.0
+    settings.mesh.use_level = False
+    settings.mesh.level = info.iso_level
+
+
+def randomize_seeds(context: Any) -> None:
+    """Roll both seeds of the subject."""
+    latent = subject(context).settings.latent
+    latent.seed_a, latent.seed_b = random.randrange(100_000), random.randrange(100_000)
+    latent.code = latent.code_data = ""
+
+
+def take_latent(context: Any) -> None:
+    """Copy model, latent and mesh settings of the active generated object to the scene."""
+    item = generated_object(context)
+    copy_settings(item.lathe, context.scene.lathe)
+
+
+def copy_settings(source: Any, target: Any) -> None:
+    """Copy model, latent and mesh settings between a LatheScene and a LatheObject."""
+    target.model = source.model
+    _copy(source.latent, target.latent)
+    _copy(source.mesh, target.mesh)
+
+
+def _copy(source: Any, target: Any) -> None:
+    for prop in source.bl_rna.properties:
+        if prop.identifier == "rna_type":
+            continue
+        if prop.type == "COLLECTION":
+            items = getattr(target, prop.identifier)
+            items.clear()
+            for item in getattr(source, prop.identifier):
+                _copy(item, items.add())
+        elif not prop.is_readonly:
+            setattr(target, prop.identifier, getattr(source, prop.identifier))
+
+
+def draw_card(layout: Any, context: Any) -> None:
+    """Draw the model's card into a popup."""
+    info = subject(context).info
+    if info is None:
+        return
+    column = layout.column(align=True)
+    column.label(text=info.label, icon="INFO")
+    column.label(text=f"Licence: {info.licence}" + (" (non-commercial)" if info.non_commercial else ""))
+    column.separator()
+    for line in (info.description + "\n\n" + info.card).splitlines():
+        for piece in wrapped(line, 90):
+            column.label(text=piece)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Return a text in lines of at most about `width` characters."""
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+            lines.append("")
+        lines[-1] += (" " if lines[-1] else "") + word
+    return lines
+
+
+# ------------------------------------------------------------------------------------------------------- image and mesh
+
+
+def preview(context: Any, *, draft: bool = False, quiet: bool = False) -> Job:
+    """Render the subject into the image 'Lathe Preview'; a newer preview replaces it. Result: the image's name."""
+    configure(context)
+    chosen = subject(context)
+    settings = context.scene.lathe.preview
+    show = settings.show
+    camera = gather.preview_camera(context, chosen, max(16, settings.size // 2) if draft else settings.size)
+    request = RenderRequest(
+        gather.scene_ref(chosen), camera, "draft" if draft else "full", with_normal=show == "NORMAL"
+    )
+    code = _code_of(chosen)
+
+    def work(job: Job) -> apply.PreparedImage:
+        return apply.prepare_image(_ask(job, request, code, supersede=VIEWPORT), show)
+
+    return session.jobs.start(
+        "Preview", work, lambda image: apply.put_image(apply.PREVIEW_IMAGE, image), kind="preview", quiet=quiet
+    )
+
+
+def _code_of(chosen: Subject) -> str:
+    return chosen.settings.latent.code_data if chosen.settings.latent.code else ""
+
+
+def _ask(job: Job, request: Any, code: str = "", *, supersede: str = "", start: float = 0.0, end: float = 1.0) -> Any:
+    """Run a request whose latent may lie in the file: then it is uploaded first, if the backend lacks it."""
+
+    def run(client: Client) -> Any:
+        if code:
+            client.upload(payload.unpack(base64.b64decode(code)))
+        return job.ask(client, request, supersede=supersede, start=start, end=end)
+
+    return session.using(job, run)
+
+
+def variants(context: Any, count: int = 16, size: int = 128) -> Job:
+    """Render a sheet of `count` seeds from seed A on into the image 'Lathe Variants'. Result: the image's name."""
+    configure(context)
+    chosen = subject(context)
+    info = gather.known_model(chosen.settings.model)
+    first = gather.latent(chosen.settings, info)
+    latents = tuple(
+        Latent((first.seed_a + index) % (MAX_SEED + 1), truncation_psi=first.truncation_psi) for index in range(count)
+    )
+    request = GenerateRequest(info.name, latents, size)
+
+    return session.jobs.start(
+        f"{count} variants of {info.label}",
+        lambda job: apply.prepare_sheet(session.ask(job, request)),
+        lambda sheet: apply.put_image(apply.VARIANTS_IMAGE, sheet),
+        kind="variants",
+    )
+
+
+def generate_mesh(context: Any) -> Job:
+    """Make the subject's mesh: a new object, or the new mesh of an old one. Result: the object's name."""
+    configure(context)
+    chosen = subject(context)
+    request = gather.mesh_request(chosen)
+    info = gather.known_model(chosen.settings.model)
+    code = _code_of(chosen)
+    scene = context.scene
+    target = chosen.object
+    if target is None and chosen.settings.mesh.placement == "LAST":
+        last = scene.lathe.last_object
+        target = last if last is not None and last.name in scene.objects and last.type == "MESH" else None
+    finish = _finisher(chosen, scene, target, f"{info.label} {request.scene.latent.seed_a}")
+
+    def work(job: Job) -> apply.PreparedMesh:
+        result = _ask(job, request, code, end=0.95)
+        job.report(0.95, "Preparing")
+        return apply.prepare_mesh(result)
+
+    return session.jobs.start(f"Mesh of {info.label}", work, finish, kind="mesh")
+
+
+def _finisher(chosen: Subject, scene: Any, target: Any, name: str, found: dict[str, str] | None = None) -> Any:
+    """Return the `then` that puts a mesh in and notes on the object what it came from, as it was when asked.
+
+    found: properties of the latent to set on top (a code found by completing).
+    """
+    noted = _noted(chosen.settings)
+    scene_handle = Handle.of("scenes", scene)
+    target_handle = Handle.of("objects", target) if target is not None else None
+    world = chosen.world_from_scene
+    extra = found if found is not None else {}
+
+    def write(item: Any) -> None:
+        item.lathe.is_generated = True
+        _restore(noted, item.lathe)
+        for key, value in extra.items():
+            setattr(item.lathe.latent, key, value)
+
+    def then(prepared: apply.PreparedMesh) -> Steps:
+        return apply.put_shape(prepared, name, scene_handle, world, target_handle, write)
+
+    return then
+
+
+def _noted(settings: Any) -> dict[str, Any]:
+    """Return model, latent and mesh settings as plain data, because the property group may be gone later."""
+
+    def plain(group: Any) -> dict[str, Any]:
+        return {
+            prop.identifier: [plain(item) for item in getattr(group, prop.identifier)]
+            if prop.type == "COLLECTION"
+            else getattr(group, prop.identifier)
+            for prop in group.bl_rna.properties
+            if prop.identifier != "rna_type" and (prop.type == "COLLECTION" or not prop.is_readonly)
+        }
+
+    return {"model": settings.model, "latent": plain(settings.latent), "mesh": plain(settings.mesh)}
+
+
+def _restore(noted: dict[str, Any], settings: Any) -> None:
+    def fill(group: Any, values: dict[str, Any]) -> None:
+        for key, value in values.items():
+            if isinstance(value, list):
+                items = getattr(group, key)
+                items.clear()
+                for entry in value:
+                    fill(items.add(), entry)
+            else:
+                setattr(group, key, value)
+
+    settings.model = noted["model"]
+    fill(settings.latent, noted["latent"])
+    fill(settings.mesh, noted["mesh"])
+
+
+def add_camera(context: Any) -> Any:
+    """Add a camera at the model's own view of the subject, make it the active one, and return it."""
+    chosen = subject(context)
+    info = gather.known_model(chosen.settings.model)
+    prior = info.pose_prior
+    data = bpy.data.cameras.new("Lathe Camera")
+    camera = bpy.data.objects.new("Lathe Camera", data)
+    context.collection.objects.link(camera)
+    context.scene.camera = camera
+    width, height = gather.render_size(context.scene)
+    data.sensor_fit = "HORIZONTAL" if width >= height else "VERTICAL"
+    # The prior's field of view must fit the shorter side, so that the whole shape is seen.
+    half = np.tan(prior.fov / 2) * (width / height if width >= height else 1.0)
+    data.angle = float(2 * np.arctan(half if width >= height else np.tan(prior.fov / 2) * height / width))
+    azimuth, elevation = prior.default_azimuth, prior.default_elevation
+    away = np.array((np.cos(elevation) * np.sin(azimuth), -np.cos(elevation) * np.cos(azimuth), np.sin(elevation)))
+    world = chosen.world_from_scene
+    centre = np.array(info.bounds).mean(0)
+    eye = (world @ np.append(centre + prior.radius * away, 1.0))[:3]
+    target = (world @ np.append(centre, 1.0))[:3]
+    forward = (target - eye) / np.linalg.norm(target - eye)
+    right = np.cross(forward, world[:3, 2])
+    right /= np.linalg.norm(right)
+    matrix = np.eye(4)
+    matrix[:3, 0], matrix[:3, 1], matrix[:3, 2], matrix[:3, 3] = right, np.cross(right, forward), -forward, eye
+    camera.matrix_world = [list(row) for row in matrix]
+    return camera
+
+
+# ---------------------------------------------------------------------------------------------------------- camera path
+
+
+def render_path(context: Any) -> Job:
+    """Render the active camera's animation over the frame range into PNG files. Result: the folder.
+
+    The scene is read first, a few frames a tick; after that nothing is read from it, so editing may go on. Frames whose
+    file exists are skipped unless Overwrite is on.
+    """
+    problem = problem_path(context)
+    if problem:
+        raise errors.InvalidRequest(problem)
+    configure(context)
+    scene = context.scene
+    settings = scene.lathe.path
+    folder = Path(bpy.path.abspath(settings.directory))
+    frames = list(range(scene.frame_start, scene.frame_end + 1, scene.frame_step))
+    wanted = [frame for frame in frames if settings.overwrite or not frame_file(folder, frame).exists()]
+    chosen = subject(context)
+    requests: list[RenderRequest] = []
+    reading = _read_path(
+        Handle.of("scenes", scene),
+        Handle.of("objects", chosen.object) if chosen.object is not None else None,
+        wanted,
+        settings.quality.lower(),
+        requests,
+    )
+    code = _code_of(chosen)
+
+    def work(job: Job) -> str:
+        done = len(frames) - len(wanted)
+        if requests:
+            session.using(job, lambda client: _render_frames(job, client, code, wanted, requests, folder, done))
+        return str(folder)
+
+    return session.jobs.start(f"Camera path, {len(frames)} frames", work, kind="path", prepare=reading)
+
+
+def frame_file(folder: Path, frame: int) -> Path:
+    """Return the file of a frame."""
+    return folder / f"{frame:04d}.png"
+
+
+def _read_path(
+    scene_handle: Handle, target: Handle | None, wanted: list[int], quality: str, requests: list[RenderRequest]
+) -> Steps:
+    """Go through the frames and note what each one shows; then go back to the frame the user is in."""
+    scene = scene_handle.get()
+    before = scene.frame_current, scene.frame_subframe
+    try:
+        for frame in wanted:
+            scene = scene_handle.get()
+            scene.frame_set(frame)
+            view_layer = bpy.context.view_layer if bpy.context.scene == scene else scene.view_layers[0]
+            depsgraph = view_layer.depsgraph
+            if target is None:
+                settings, world = depsgraph.scene_eval.lathe, gather.placed_at_cursor(scene)
+            else:
+                item = target.get().evaluated_get(depsgraph)
+                settings, world = item.lathe, np.array(item.matrix_world)
+            camera = gather.scene_camera(scene, depsgraph, *gather.render_size(scene))
+            requests.append(RenderRequest(gather.scene_ref(Subject(settings, None, world)), camera, quality))
+            yield
+    finally:
+        found = scene_handle.find()
+        if found is not None:
+            found.frame_set(before[0], subframe=before[1])
+
+
+def _render_frames(
+    job: Job, client: Client, code: str, wanted: list[int], requests: list[RenderRequest], folder: Path, done: int
+) -> None:
+    """Render one frame after the other, always with the next one queued, so that the backend never waits for us."""
+    if code:
+        client.upload(payload.unpack(base64.b64decode(code)))
+    total = done + len(wanted)
+    upcoming = ""
+    try:
+        for index, frame in enumerate(wanted):
+            job.report((done + index) / total, f"Frame {done + index + 1} of {total}")
+            current = upcoming or client.submit(requests[index])
+            upcoming = client.submit(requests[index + 1]) if index + 1 < len(wanted) else ""
+            part = (done + index) / total
+            result = job.collect(client, current, start=part, end=part + 1 / total)
+            png.write(frame_file(folder, frame), result.rgba)
+    finally:
+        if upcoming:
+            try:
+                client.cancel(upcoming)
+            except errors.LatheError:
+                pass  # a dead backend has cancelled it already
+
+
+# ----------------------------------------------------------------------------------------------------- complete and fit
+
+
+def complete(context: Any) -> Job:
+    """Find the shape that fits the active object's points and mesh it in the same place. Result: the object's name."""
+    problem = problem_complete(context)
+    if problem:
+        raise errors.InvalidRequest(problem)
+    configure(context)
+    chosen = subject(context)
+    info = gather.known_model(chosen.settings.model)
+    scan_object, scene = context.active_object, context.scene
+    scan = gather.scan(scan_object, info)
+    iterations, seed = scene.lathe.complete.iterations, scene.lathe.complete.seed
+    world = np.array(scan_object.matrix_world)
+    mesh = gather.mesh_request(Subject(chosen.settings, None, world))
+    found: dict[str, str] = {}
+    finish = _finisher(Subject(chosen.settings, None, world), scene, None, f"{scan_object.name} completed", found)
+
+    def run(job: Job, client: Client) -> apply.PreparedMesh:
+        job.report(0.0, "Sending the scan")
+        blob = client.upload(scan)
+        answer: LatentResult = job.ask(client, CompleteRequest(info.name, blob, iterations, seed), start=0.02, end=0.7)
+        stored = CodeBlob(np.ascontiguousarray(answer.ws))
+        found.update(code=client.upload(stored), code_data=base64.b64encode(payload.pack(stored)).decode())
+        ref = SceneRef(info.name, Latent(code=found["code"]), mesh.scene.controls, mesh.scene.world_from_scene)
+        result = job.ask(client, dataclasses.replace(mesh, scene=ref), start=0.7, end=0.97)
+        return apply.prepare_mesh(result)
+
+    return session.jobs.start(
+        f"Complete {scan_object.name}", lambda job: session.using(job, lambda c: run(job, c)), finish, kind="complete"
+    )
+
+
+def fit_shape(context: Any) -> Job:
+    """Train a network on the active mesh. Result: the name of the new model, which becomes the scene's."""
+    problem = problem_fit(context)
+    if problem:
+        raise errors.InvalidRequest(problem)
+    configure(context)
+    item, scene = context.active_object, context.scene
+    if item.mode == "EDIT":
+        item.update_from_editmode()
+    mesh = gather.triangles(item, context.evaluated_depsgraph_get())
+    settings = scene.lathe.fit
+    name = settings.name or re.sub(r"[^A-Za-z0-9_.-]+", "_", item.name).strip("_.-") or "shape"
+    scene_handle = Handle.of("scenes", scene)
+    steps, preset, seed = settings.steps, settings.preset.lower(), settings.seed
+
+    def run(job: Job, client: Client) -> str:
+        job.report(0.0, "Sending the mesh")
+        request = FitShapeRequest(name, client.upload(mesh), steps, preset, seed)
+        result = job.ask(client, request, start=0.02)
+        session.refresh_models(client)
+        return str(result.name)
+
+    def then(model: str) -> str:
+        found = scene_handle.find()
+        if found is not None and model in session.models:
+            set_model(found.lathe, session.models[model])
+            apply.undo_push(f"Lathe: model {model}")
+        return model
+
+    return session.jobs.start(
+        f"Fit {item.name}",
+        lambda job: session.using(job, lambda client: run(job, client)),
+        then,
+        kind="fit",
+        survives_load=True,
+    )
+
+
+# --------------------------------------------------------------------------------------------------------------- export
+
+
+def exported_objects(context: Any) -> list[Any]:
+    """Return the selected generated objects, or the active one."""
+    selected = [item for item in context.view_layer.objects.selected if item.lathe.is_generated]
+    active = generated_object(context)
+    return selected or ([active] if active is not None else [])
+
+
+def export_path(context: Any) -> str:
+    """Return the file that an export writes unless the user chooses another."""
+    name = bpy.path.clean_name(exported_objects(context)[0].name)
+    folder = Path(bpy.data.filepath).parent if bpy.data.filepath else Path.home()
+    return str(folder / f"{name}{EXTENSIONS[context.scene.lathe.export.format]}")
+
+
+EXTENSIONS = {"GLB": ".glb", "OBJ": ".obj", "PLY": ".ply", "USD": ".usdc"}
+
+
+def export(context: Any, filepath: str, kind: str) -> str:
+    """Write the selected generated objects with Blender's own exporter and return the file's path.
+
+    GLB and OBJ have Y up, PLY and USD keep Z up, as their readers expect. Raises CannotWrite.
+    """
+    path = Path(bpy.path.abspath(filepath))
+    if path.suffix.lower() not in (EXTENSIONS[kind], ".usd", ".usda"):
+        path = path.with_name(path.name + EXTENSIONS[kind])
+    chosen = exported_objects(context)
+    if not chosen:
+        raise errors.InvalidRequest("Select an object that was generated here")
+    layer = context.view_layer
+    before, active = list(layer.objects.selected), layer.objects.active
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for item in before:
+            item.select_set(False)
+        for item in chosen:
+            item.select_set(True)
+        name = str(path)
+        if kind == "GLB":
+            bpy.ops.export_scene.gltf(filepath=name, export_format="GLB", use_selection=True)
+        elif kind == "OBJ":
+            bpy.ops.wm.obj_export(filepath=name, export_selected_objects=True, export_colors=True)
+        elif kind == "PLY":
+            bpy.ops.wm.ply_export(filepath=name, export_selected_objects=True, export_colors="SRGB")
+        else:
+            bpy.ops.wm.usd_export(filepath=name, selected_objects_only=True)
+    except (OSError, RuntimeError) as error:
+        raise errors.CannotWrite(f"{path} cannot be written: {error}") from error
+    finally:
+        for item in layer.objects.selected:
+            item.select_set(False)
+        for item in before:
+            item.select_set(True)
+        layer.objects.active = active
+    if not path.is_file():
+        raise errors.CannotWrite(f"{path} was not written: Blender's exporter says why in the Info editor")
+    return str(path)
+
+
+# ------------------------------------------------------------------------------------------------------------- remedies
+
+
+def apply_remedy(context: Any, action: str, value: str) -> None:
+    """Do what an error's remedy says. Raises NotSupported for an action that this version does not know."""
+    chosen = subject(context).settings
+    number = float(value) if re.fullmatch(r"[-+0-9.eE]+", value) else None
+    if action in ("set_up", "update_backend"):
+        set_up(context)
+    elif action in ("restart_backend", "start_backend"):
+        restart_backend(context)
+    elif action == "refresh_models":
+        refresh_models(context)
+    elif action == "doctor":
+        check(context)
+    elif action == "open_log":
+        open_log(context)
+    elif action == "lower_resolution" and number:
+        chosen.mesh.resolution = int(number)
+    elif action == "set_level" and number is not None:
+        chosen.mesh.use_level, chosen.mesh.level = True, number
+    elif action == "reset_level":
+        chosen.mesh.use_level = False
+    elif action in ("any_port", "choose_port"):
+        preferences(context).port = 0
+        restart_backend(context)
+    elif action in ("use_cpu", "use_cpu_build", "use_auto_device"):
+        if action == "use_cpu_build":
+            preferences(context).torch_build = "CPU"
+        else:
+            preferences(context).device = "AUTO" if action == "use_auto_device" else "CPU"
+    elif action == "add_camera":
+        add_camera(context)
+    elif action in WINDOWS:
+        if not bpy.app.background:
+            WINDOWS[action]()
+    else:
+        raise errors.NotSupported("This version of the extension cannot do that for you: follow the sentence above")
+    session.jobs.dismiss()
+
+
+WINDOWS = {
+    "choose_python": lambda: bpy.ops.lathe.choose_python("INVOKE_DEFAULT"),
+    "allow_online": lambda: bpy.ops.screen.userpref_show(section="SYSTEM"),
+    "update_addon": lambda: bpy.ops.screen.userpref_show(section="EXTENSIONS"),
+    "choose_folder": lambda: bpy.ops.screen.userpref_show(section="ADDONS"),
+}
+"""Remedies that open a window of Blender's."""
+
+
+def redraw(context: Any) -> None:
+    """Have the tab drawn again."""
+    apply.redraw()

@@ -1,0 +1,253 @@
+"""The scene to requests: reads Blender's data on the main thread and returns plain dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import frames
+from .session import session
+from .wire.errors import InvalidRequest, Remedy
+from .wire.messages import Camera, Latent, MeshBlob, MeshRequest, ModelInfo, ScanBlob, SceneRef
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose sliders count: the active generated object, or the scene's settings of new shapes."""
+
+    settings: Any  # LatheScene or LatheObject: has .model, .latent, .mesh. Not to be kept
+    object: Any  # the bpy object, or None. Not to be kept
+    world_from_scene: np.ndarray  # [4, 4], where the shape stands
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """The subject's model, if it is known."""
+        return session.models.get(self.settings.model)
+
+
+def generated_object(context: Any) -> Any:
+    """Return the active object if it was generated, else None."""
+    active = context.view_layer.objects.active if context.view_layer else None
+    return active if active is not None and active.lathe.is_generated else None
+
+
+def subject(context: Any) -> Subject:
+    """Return whose sliders the tab shows."""
+    scene = context.scene
+    active = generated_object(context)
+    if scene.lathe.target == "OBJECT" and active is not None:
+        return Subject(active.lathe, active, np.array(active.matrix_world))
+    return Subject(scene.lathe, None, placed_at_cursor(scene))
+
+
+def placed_at_cursor(scene: Any) -> np.ndarray:
+    """Return world_from_scene [4, 4] of a new shape: upright at the 3D cursor, at real size in the scene's units."""
+    world = np.eye(4)
+    world[:3, 3] = scene.cursor.location
+    world[:3, :3] /= scene.unit_settings.scale_length or 1.0
+    return world
+
+
+def latent(settings: Any, info: ModelInfo) -> Latent:
+    """Return the latent of a LatheScene or LatheObject."""
+    group = settings.latent
+    return Latent(
+        group.seed_a,
+        group.seed_b,
+        group.mix_geometry,
+        group.mix_appearance if 0 < info.num_geometry_ws < info.num_ws else group.mix_geometry,
+        group.truncation if info.has_truncation else 1.0,
+        group.code,
+    )
+
+
+def controls(settings: Any, info: ModelInfo) -> dict[str, float]:
+    """Return the model's sliders by name; those the file does not know keep the model's default."""
+    known = {control.name: control for control in info.controls}
+    values = {}
+    for item in settings.latent.controls:
+        if item.name in known:
+            control = known[item.name]
+            value = item.angle if control.unit == "radians" else item.value
+            values[item.name] = min(max(value, control.minimum), control.maximum)
+    return values
+
+
+def scene_ref(chosen: Subject) -> SceneRef:
+    """Return what to render or mesh. Raises UnknownModel."""
+    info = known_model(chosen.settings.model)
+    return SceneRef(
+        info.name,
+        latent(chosen.settings, info),
+        controls(chosen.settings, info),
+        frames.matrix4(chosen.world_from_scene),
+    )
+
+
+def known_model(name: str) -> ModelInfo:
+    """Return a model that the backend has told of. Raises InvalidRequest."""
+    info = session.models.get(name)
+    if info is None:
+        raise InvalidRequest(
+            f"The backend has no model named {name!r}" if name else "Choose a model first",
+            remedy=Remedy("refresh_models", "Refresh Models"),
+        )
+    return info
+
+
+def mesh_request(chosen: Subject) -> MeshRequest:
+    """Return the request for the subject's mesh."""
+    group = chosen.settings.mesh
+    return MeshRequest(
+        scene_ref(chosen),
+        group.resolution,
+        group.level if group.use_level else None,
+        group.target_faces,
+        group.minimum_component,
+        group.fill_holes,
+        group.smooth_normals,
+        group.color.lower(),
+        group.texture_size,
+    )
+
+
+# -------------------------------------------------------------------------------------------------------------- cameras
+
+
+def fitted(width: float, height: float, size: int) -> tuple[int, int]:
+    """Return whole pixels of this aspect with `size` along the longer side."""
+    scale = size / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def render_size(scene: Any) -> tuple[int, int]:
+    """Return the scene's render size, in pixels."""
+    render = scene.render
+    scale = render.resolution_percentage / 100
+    return max(1, int(render.resolution_x * scale)), max(1, int(render.resolution_y * scale))
+
+
+def scene_camera(scene: Any, depsgraph: Any, width: int, height: int) -> Camera:
+    """Return the active camera as it stands at this frame. Raises InvalidRequest."""
+    if scene.camera is None:
+        raise InvalidRequest(
+            "The scene has no active camera: press Add Camera", remedy=Remedy("add_camera", "Add Camera")
+        )
+    if scene.camera.type != "CAMERA":
+        raise InvalidRequest("The scene's active camera is not a camera object: choose one in the scene properties")
+    if scene.camera.data.type == "PANO":
+        raise InvalidRequest("A panoramic camera cannot be rendered: choose perspective or orthographic")
+    evaluated = scene.camera.evaluated_get(depsgraph)
+    projection = evaluated.calc_matrix_camera(
+        depsgraph,
+        x=width,
+        y=height,
+        scale_x=scene.render.pixel_aspect_x,
+        scale_y=scene.render.pixel_aspect_y,
+    )
+    return frames.camera_from_blender(evaluated.matrix_world, projection, width, height)
+
+
+def viewport(context: Any) -> tuple[Any, Any]:
+    """Return (region, region_data) of the 3D viewport of this context, else of the largest one, else (None, None)."""
+    space = getattr(context, "space_data", None)
+    if space is not None and space.type == "VIEW_3D" and context.area is not None:
+        return next(region for region in context.area.regions if region.type == "WINDOW"), space.region_3d
+    manager = context.window_manager
+    areas = [
+        area
+        for window in (manager.windows if manager else ())
+        for area in window.screen.areas
+        if area.type == "VIEW_3D"
+    ]
+    if not areas:
+        return None, None
+    area = max(areas, key=lambda area: area.width * area.height)
+    return next(region for region in area.regions if region.type == "WINDOW"), area.spaces.active.region_3d
+
+
+def viewport_camera(region_data: Any, width: int, height: int) -> Camera:
+    """Return what a 3D viewport looks through, camera views included."""
+    return frames.camera_from_blender(region_data.view_matrix.inverted(), region_data.window_matrix, width, height)
+
+
+def preview_camera(context: Any, chosen: Subject, size: int) -> Camera:
+    """Return the camera of the preview, `size` pixels along the longer side. Raises InvalidRequest."""
+    scene = context.scene
+    settings = scene.lathe.preview
+    if settings.source == "CAMERA":
+        width, height = fitted(*render_size(scene), size)
+        return scene_camera(scene, context.evaluated_depsgraph_get(), width, height)
+    region, region_data = viewport(context)
+    if region is None:
+        raise InvalidRequest("There is no 3D viewport to look through: open one, or choose Through: Camera")
+    width, height = fitted(region.width, region.height, size)
+    camera = viewport_camera(region_data, width, height)
+    if camera.projection == "orthographic" and chosen.info:
+        camera = frames.pulled_back(camera, max(0.0, 0.1 - nearest_depth(camera, chosen.world_from_scene, chosen.info)))
+    return camera
+
+
+def nearest_depth(camera: Camera, world_from_scene: np.ndarray, info: ModelInfo) -> float:
+    """Return the smallest depth of the corners of the model's box, in the camera's view."""
+    low, high = np.array(info.bounds)
+    corners = np.array(
+        [(x, y, z, 1.0) for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])]
+    )
+    seen = np.linalg.inv(np.array(camera.world_from_camera)) @ world_from_scene @ corners.T
+    return float(seen[2].min())
+
+
+# --------------------------------------------------------------------------------------------------------------- meshes
+
+
+def triangles(item: Any, depsgraph: Any) -> MeshBlob:
+    """Return an object's mesh with its modifiers, as triangles in its own coordinates. Raises InvalidRequest."""
+    evaluated = item.evaluated_get(depsgraph)
+    mesh = evaluated.to_mesh()
+    try:
+        mesh.calc_loop_triangles()
+        vertices = np.empty(len(mesh.vertices) * 3, np.float32)
+        mesh.vertices.foreach_get("co", vertices)
+        faces = np.empty(len(mesh.loop_triangles) * 3, np.int32)
+        mesh.loop_triangles.foreach_get("vertices", faces)
+    finally:
+        evaluated.to_mesh_clear()
+    if not len(faces):
+        raise InvalidRequest(f"{item.name} has no faces: choose a mesh with a surface")
+    return MeshBlob(vertices.reshape(-1, 3), faces.reshape(-1, 3))
+
+
+def scan(item: Any, info: ModelInfo) -> ScanBlob:
+    """Return a mesh object's points (in Edit Mode the selected ones) in its own coordinates, which are the model's.
+
+    Normals come along where the mesh has faces. Raises InvalidRequest.
+    """
+    if item.mode == "EDIT":
+        item.update_from_editmode()
+    mesh = item.data
+    count = len(mesh.vertices)
+    points = np.empty(count * 3, np.float32)
+    mesh.vertices.foreach_get("co", points)
+    points = points.reshape(-1, 3)
+    normals = None
+    if len(mesh.polygons):
+        normals = np.empty(count * 3, np.float32)
+        mesh.vertices.foreach_get("normal", normals)
+        normals = normals.reshape(-1, 3)
+    if item.mode == "EDIT":
+        chosen = np.empty(count, bool)
+        mesh.vertices.foreach_get("select", chosen)
+        points, normals = points[chosen], None if normals is None else normals[chosen]
+    if len(points) < 10:
+        raise InvalidRequest(f"A scan needs 10 points at least, {item.name} gives {len(points)}: select more")
+    low, high = np.array(info.bounds)
+    size = high - low
+    if (points < low - size).any() or (points > high + size).any():
+        wide = ", ".join(f"{a:.2g} to {b:.2g}" for a, b in zip(low, high))
+        raise InvalidRequest(
+            f"{item.name} lies far outside the model's box ({wide} m): move, turn and scale it in Edit Mode, Z up"
+        )
+    return ScanBlob(np.ascontiguousarray(points), None if normals is None else np.ascontiguousarray(normals))

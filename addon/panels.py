@@ -1,0 +1,352 @@
+"""The tab "Lathe" in the sidebar of the 3D viewport. Knows no model: what it shows is drawn from ModelInfo."""
+
+import bpy
+
+from . import actions
+from .gather import generated_object, subject
+from .session import session
+
+STATE_ICONS = {
+    "not_set_up": "IMPORT",
+    "off": "RADIOBUT_OFF",
+    "starting": "SORTTIME",
+    "ready": "RADIOBUT_ON",
+    "stopping": "SORTTIME",
+    "died": "ERROR",
+    "failed": "ERROR",
+}
+VERDICT_ICONS = {"ok": "CHECKMARK", "warning": "ERROR", "fault": "CANCEL"}
+REMEDY_LABEL = "What to Do"
+
+
+def text_lines(layout, text, width, icon="NONE"):
+    """Draw a long sentence as several labels, since labels do not wrap."""
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    for index, line in enumerate(actions.wrapped(bpy.app.translations.pgettext_rpt(text), max(16, int(width / 7)))):
+        column.label(text=line, icon=icon if index == 0 else "BLANK1" if icon != "NONE" else "NONE", translate=False)
+    return column
+
+
+def remedy_button(layout, remedy):
+    """Draw the button that an error's remedy is."""
+    if remedy is not None and remedy.action:
+        button = layout.operator("lathe.apply_remedy", text=remedy.label or REMEDY_LABEL, icon="TOOL_SETTINGS")
+        button.action = remedy.action
+        button.value = "" if remedy.value is None else str(remedy.value)
+
+
+class LathePanel:
+    """What all panels share."""
+
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "Lathe"
+
+
+class LATHE_PT_backend(LathePanel, bpy.types.Panel):
+    bl_label = "Backend"
+
+    def draw(self, context):
+        layout = self.layout
+        state = session.state
+        width = context.region.width if context.region else 260
+        column = text_lines(layout, session.line, width, STATE_ICONS[state])
+        column.alert = state in ("died", "failed")
+        server = session.server
+        if server:
+            used, total = server.memory_used / 2**30, server.memory_total / 2**30
+            memory = f"{used:.1f} of {total:.0f} GB"
+            layout.progress(factor=min(used / max(total, 1e-9), 1.0), type="BAR", text=memory)
+            if server.device_memory_total:
+                used, total = server.device_memory_used / 2**30, server.device_memory_total / 2**30
+                layout.progress(factor=min(used / total, 1.0), type="BAR", text=f"GPU {used:.1f} of {total:.0f} GB")
+        row = layout.row(align=True)
+        if state == "not_set_up":
+            row.operator("lathe.set_up", icon="IMPORT")
+        elif state in ("ready", "starting", "stopping"):
+            row.operator("lathe.stop_backend", icon="PAUSE")
+            row.operator("lathe.restart_backend", text="", icon="FILE_REFRESH")
+        elif state in ("died", "failed"):
+            row.operator("lathe.restart_backend", icon="FILE_REFRESH")
+            if session.reason and session.reason.remedy and session.reason.remedy.action != "restart_backend":
+                remedy_button(layout, session.reason.remedy)
+        else:
+            row.operator("lathe.start_backend", icon="PLAY")
+        row = layout.row(align=True)
+        row.operator("lathe.doctor", icon="VIEWZOOM")
+        row.operator("lathe.open_log", icon="TEXT")
+
+
+class LATHE_PT_set_up(LathePanel, bpy.types.Panel):
+    bl_label = "Set Up"
+    bl_parent_id = "LATHE_PT_backend"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context):
+        layout = self.layout
+        chosen = actions.preferences(context)
+        layout.operator("lathe.set_up", icon="IMPORT")
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(chosen, "device")
+        column.prop(chosen, "torch_build")
+        column.prop(chosen, "wheels")
+        column.prop(chosen, "python", text="Own Python")
+        layout.operator("lathe.choose_python", text="Choose an Existing Python", icon="FILE_FOLDER")
+
+
+class LATHE_PT_findings(LathePanel, bpy.types.Panel):
+    bl_label = "Check"
+    bl_parent_id = "LATHE_PT_backend"
+
+    @classmethod
+    def poll(cls, context):
+        return bool(session.findings)
+
+    def draw(self, context):
+        width = context.region.width if context.region else 260
+        for finding in session.findings:
+            box = self.layout.column()
+            column = text_lines(box, f"{finding.name}: {finding.text}", width, VERDICT_ICONS[finding.verdict])
+            column.alert = finding.verdict == "fault"
+            remedy_button(box, finding.remedy)
+
+
+class LATHE_MT_model(bpy.types.Menu):
+    bl_label = "Model"
+
+    def draw(self, context):
+        for name, info in session.models.items():
+            icon = "LOCKED" if info.non_commercial else "NONE"
+            self.layout.operator("lathe.choose_model", text=info.label, icon=icon, translate=False).model = name
+
+
+class LATHE_PT_model(LathePanel, bpy.types.Panel):
+    bl_label = "Model"
+
+    def draw(self, context):
+        layout = self.layout
+        if generated_object(context) is not None:
+            layout.row().prop(context.scene.lathe, "target", expand=True)
+        chosen = subject(context)
+        info = chosen.info
+        row = layout.row(align=True)
+        name = info.label if info else chosen.settings.model or "None"
+        row.menu("LATHE_MT_model", text=name, icon="NETWORK_DRIVE")
+        row.operator("lathe.refresh_models", text="", icon="FILE_REFRESH")
+        row.operator("lathe.show_card", text="", icon="INFO")
+        width = context.region.width if context.region else 260
+        if info:
+            column = text_lines(layout, f"Licence: {info.licence}", width)
+            if info.non_commercial:
+                column.alert = True
+                column.label(text="Not for commercial use", icon="ERROR")
+        for broken in session.broken_models:
+            text_lines(layout, f"{broken.name}: {broken.error.message}", width, "ERROR").alert = True
+        if chosen.object is not None:
+            layout.operator("lathe.take_latent", icon="COPYDOWN")
+
+
+class LATHE_PT_latent(LathePanel, bpy.types.Panel):
+    bl_label = "Latent"
+
+    @classmethod
+    def poll(cls, context):
+        return subject(context).info is not None
+
+    def draw(self, context):
+        layout = self.layout
+        chosen = subject(context)
+        info, latent = chosen.info, chosen.settings.latent
+        layout.use_property_split = True
+        column = layout.column()
+        if latent.code:
+            column.label(text="Shape found from a scan", icon="LIGHTPROBE_VOLUME")
+            column.prop(latent, "code", text="Code")
+        else:
+            column.prop(latent, "seed_a")
+        column.prop(latent, "seed_b")
+        separate = 0 < info.num_geometry_ws < info.num_ws
+        column.prop(latent, "mix_geometry", text="Mix Geometry" if separate else "Mix")
+        if separate:
+            column.prop(latent, "mix_appearance")
+        if info.has_truncation:
+            column.prop(latent, "truncation")
+        for item in latent.controls:
+            known = next((control for control in info.controls if control.name == item.name), None)
+            if known:
+                column.prop(item, "angle" if item.unit == "radians" else "value", text=known.label, translate=False)
+        row = layout.row(align=True)
+        row.operator("lathe.randomize_seeds", icon="FILE_REFRESH")
+        row.operator("lathe.variants", icon="IMGDISPLAY")
+
+
+class LATHE_PT_preview(LathePanel, bpy.types.Panel):
+    bl_label = "Preview"
+
+    def draw(self, context):
+        layout = self.layout
+        settings = context.scene.lathe.preview
+        row = layout.row(align=True)
+        row.operator("lathe.preview", icon="RENDER_STILL")
+        row.prop(settings, "live", text="", icon="PLAY", toggle=True)
+        image = bpy.data.images.get("Lathe Preview")
+        if image is not None:
+            image.preview_ensure()
+            if image.preview is not None:
+                layout.template_icon(icon_value=image.preview.icon_id, scale=8)
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.row().prop(settings, "source", expand=True)
+        column.prop(settings, "size")
+        column.prop(settings, "show")
+        layout.operator("lathe.add_camera", icon="CAMERA_DATA")
+
+
+class LATHE_PT_mesh(LathePanel, bpy.types.Panel):
+    bl_label = "Mesh"
+
+    def draw(self, context):
+        layout = self.layout
+        chosen = subject(context)
+        info, settings = chosen.info, chosen.settings.mesh
+        if info is not None and not info.has_surface:
+            text_lines(layout, info.no_surface_reason, context.region.width if context.region else 260, "INFO")
+            return
+        again = chosen.object is not None
+        layout.operator("lathe.generate_mesh", text="Mesh Again" if again else "Generate Mesh", icon="MESH_MONKEY")
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        if not again:
+            column.row().prop(settings, "placement", expand=True)
+        column.prop(settings, "resolution")
+        row = column.row(heading="Level")
+        row.prop(settings, "use_level", text="")
+        level = row.row()
+        level.active = settings.use_level
+        level.prop(settings, "level", text="")
+        column.prop(settings, "target_faces")
+        column.prop(settings, "minimum_component")
+        column.prop(settings, "fill_holes")
+        column.prop(settings, "smooth_normals")
+        if info is None or info.has_color:
+            column.prop(settings, "color")
+            if settings.color == "TEXTURE":
+                column.prop(settings, "texture_size")
+
+
+class LATHE_PT_scan(LathePanel, bpy.types.Panel):
+    bl_label = "From a Mesh"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context):
+        layout = self.layout
+        lathe = context.scene.lathe
+        info = subject(context).info
+        if info is not None and "complete" in info.capabilities:
+            layout.operator("lathe.complete", icon="MOD_MESHDEFORM")
+            column = layout.column()
+            column.use_property_split = True
+            column.use_property_decorate = False
+            column.prop(lathe.complete, "iterations")
+            column.prop(lathe.complete, "seed")
+            layout.separator()
+        layout.operator("lathe.fit_shape", icon="MOD_SHRINKWRAP")
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(lathe.fit, "name")
+        column.prop(lathe.fit, "steps")
+        column.prop(lathe.fit, "preset")
+        column.prop(lathe.fit, "seed")
+
+
+class LATHE_PT_path(LathePanel, bpy.types.Panel):
+    bl_label = "Camera Path"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context):
+        layout = self.layout
+        scene = context.scene
+        layout.operator("lathe.render_path", icon="RENDER_ANIMATION")
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(scene.lathe.path, "directory")
+        column.prop(scene.lathe.path, "overwrite")
+        column.prop(scene.lathe.path, "quality")
+        row = column.row(align=True)
+        row.prop(scene, "frame_start", text="Frames")
+        row.prop(scene, "frame_end", text="")
+
+
+class LATHE_PT_export(LathePanel, bpy.types.Panel):
+    bl_label = "Export"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context):
+        layout = self.layout
+        row = layout.row(align=True)
+        row.prop(context.scene.lathe.export, "format", text="")
+        row.operator("lathe.export", icon="EXPORT")
+
+
+class LATHE_PT_jobs(LathePanel, bpy.types.Panel):
+    bl_label = "Jobs"
+
+    def draw(self, context):
+        layout = self.layout
+        width = context.region.width if context.region else 260
+        failed = session.jobs.failed
+        if failed is not None and failed.error is not None:
+            box = layout.box()
+            row = box.row()
+            row.alert = True
+            row.label(text=failed.label, icon="ERROR", translate=False)
+            row.operator("lathe.dismiss_error", text="", icon="X", emboss=False)
+            text_lines(box, failed.error.message, width).alert = True
+            remedy_button(box, failed.error.remedy)
+        active = session.jobs.active
+        for job in active:
+            column = layout.column(align=True)
+            row = column.row(align=True)
+            text = "Cancelling …" if job.cancelling else job.label
+            row.progress(factor=job.fraction, type="BAR", text=text)
+            row.operator("lathe.cancel_job", text="", icon="X").number = job.number
+            if job.text:
+                column.label(text=job.text, translate=False)
+        if len(active) > 1:
+            layout.operator("lathe.cancel_all", icon="CANCEL")
+        if active:
+            layout.label(text="Esc cancels", icon="EVENT_ESC")
+        ended = [job for job in session.jobs.all if job.ended and not job.quiet][-3:]
+        for job in reversed(ended):
+            icon = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "X"}[job.state]
+            layout.label(text=f"{job.label} ({job.seconds:.1f} s)", icon=icon, translate=False)
+        if not active and not ended and failed is None:
+            layout.label(text="Nothing is running")
+
+
+CLASSES = (
+    LATHE_MT_model,
+    LATHE_PT_jobs,
+    LATHE_PT_backend,
+    LATHE_PT_set_up,
+    LATHE_PT_findings,
+    LATHE_PT_model,
+    LATHE_PT_latent,
+    LATHE_PT_preview,
+    LATHE_PT_mesh,
+    LATHE_PT_scan,
+    LATHE_PT_path,
+    LATHE_PT_export,
+)
+for _order, _cls in enumerate(CLASSES):
+    if issubclass(_cls, bpy.types.Panel):
+        _cls.bl_order = _order
+
+register, unregister = bpy.utils.register_classes_factory(CLASSES)
