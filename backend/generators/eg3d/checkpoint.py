@@ -3,15 +3,24 @@
 Official vocabulary ends here: `backbone.synthesis`, `cam2world`, `c`, string dictionaries.
 """
 
+from __future__ import annotations
+
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from backend.generators.eg3d.model import (
+from addon.wire.errors import UnknownCheckpoint
+
+from ...checkpoints.convert import ConvertedModel, bijection, state_dict
+from ...checkpoints.unpickle import Opaque
+from ..layers.stylegan2 import BINOMIAL, low_pass
+from .model import (
     EG3D,
     SUPERRESOLUTIONS,
     BackboneConfig,
@@ -20,10 +29,10 @@ from backend.generators.eg3d.model import (
     RenderingConfig,
     SuperresolutionConfig,
 )
-from backend.generators.layers.stylegan2 import BINOMIAL, low_pass
 
-IGNORED = re.compile(r"(^|\.)resample_filter$")
-"""The low-pass filter stored beside each layer; compared with the constructor's, not loaded."""
+LICENCE = "NVIDIA Source Code License for EG3D: non-commercial research and evaluation only"
+
+IGNORED = {"*resample_filter": "the low-pass filter stored beside each layer is that of the constructor"}
 
 RENAMED = (
     (r"^backbone\.mapping\.w_avg$", "mapping_network.w_mean"),
@@ -102,7 +111,6 @@ def config_from_official(kwargs: Mapping[str, Any], weights: Mapping[str, Tensor
             disparity_space_sampling=bool(rendering.get("disparity_space_sampling", False)),
             white_back=bool(rendering.get("white_back", False)),
             camera_radius=float(rendering.get("avg_camera_radius", 2.7)),
-            camera_pivot=tuple(float(x) for x in rendering.get("avg_camera_pivot", (0, 0, 0))),
         ),
     )
 
@@ -126,7 +134,8 @@ def _superresolution(
         conv_clamp=256.0 if num_fp16 > 0 else None,
         antialias=config.antialias and bool(rendering.get("sr_antialias", True)),
         use_noise=noise is not None,
-        noise=rendering.get("superresolution_noise_mode", "none"),
+        # Random noise would flicker from frame to frame; the stored noise is its still counterpart.
+        noise="none" if rendering.get("superresolution_noise_mode", "none") == "none" else "const",
         kernel_size=first.shape[-1],
         activation=sr.get("activation", "lrelu"),
         taps=tuple(sr.get("resample_filter", BINOMIAL)),
@@ -137,18 +146,71 @@ def _found(pattern: str, names: Mapping[str, Any]) -> list[str]:
     return [match[1] for match in map(re.compile(pattern).match, names) if match]
 
 
-def model_from_official(kwargs: Mapping[str, Any], weights: Mapping[str, Tensor]) -> EG3D:
+def network_from_official(kwargs: Mapping[str, Any], weights: Mapping[str, Tensor]) -> EG3D:
     """The network with these constructor arguments and official weights; every tensor is used, every parameter filled.
 
     Raises:
-        ValueError: tensors are missing, left over, or of another shape; or the constructor arguments are of no EG3D.
+        UnknownCheckpoint: tensors are missing, left over, or of another shape.
+        ValueError: the constructor arguments are of no EG3D.
     """
     config = config_from_official(kwargs, weights)
     for name, value in weights.items():
-        if IGNORED.search(name) and not torch.equal(value.float().cpu(), low_pass(config.backbone.taps)):
-            raise ValueError(f"{name} is another low-pass filter than the constructor's")
-    model = EG3D(config)
-    dtype = weights["decoder.net.0.weight"].dtype
-    state = {renamed(name): value for name, value in weights.items() if not IGNORED.search(name)}
-    model.to(dtype).load_state_dict(state)
-    return model.eval().requires_grad_(False)
+        if name.endswith("resample_filter") and not torch.equal(value.float().cpu(), low_pass(config.backbone.taps)):
+            raise UnknownCheckpoint(f"{name} is another low-pass filter than the constructor's.")
+    network = EG3D(config).to(weights["decoder.net.0.weight"].dtype)
+    network.load_state_dict(bijection(weights, network.state_dict(), rename=renamed, ignored=IGNORED))
+    return network.eval().requires_grad_(False)
+
+
+def recognise(tree: object) -> bool:
+    """Say whether a tree is a training snapshot of EG3D."""
+    averaged = tree.get("G_ema") if isinstance(tree, Mapping) else None
+    if not isinstance(averaged, Opaque) or not isinstance(averaged.state, Mapping):
+        return False
+    return {"backbone", "decoder", "superresolution"} <= set(averaged.state.get("_modules") or ())
+
+
+def convert(tree: object, path: Path) -> ConvertedModel:
+    """Convert the averaged generator (`G_ema`) of a training snapshot.
+
+    Raises:
+        UnknownCheckpoint: the tensors do not fit, or the constructor asks for what this model does not have.
+    """
+    assert isinstance(tree, Mapping)
+    state = tree["G_ema"].state
+    kwargs = dict(state["_init_kwargs"])
+    # Training may have changed these two after the constructor; what is saved beside the weights counts.
+    kwargs["rendering_kwargs"] = state.get("rendering_kwargs") or kwargs["rendering_kwargs"]
+    try:
+        network = network_from_official(kwargs, state_dict(tree["G_ema"]))
+    except ValueError as error:
+        raise UnknownCheckpoint(f"{path.name}: {error}.") from error
+    rendering = dataclasses.replace(
+        network.config.rendering,
+        neural_resolution=int(state.get("neural_rendering_resolution", network.config.rendering.neural_resolution)),
+    )
+    pose_prior: dict[str, Any] = {}
+    if _is_shapenet(rendering):
+        rendering = dataclasses.replace(rendering, fov_degrees=53.13)
+        pose_prior = {"azimuth": (-math.pi, math.pi), "elevation": (0.0, math.pi / 2), "default_elevation": 0.5}
+    config = dataclasses.replace(network.config, rendering=rendering)
+    size = config.superresolution.resolutions[1]
+    return ConvertedModel(
+        kind="eg3d",
+        constructor=dataclasses.asdict(config),
+        tensors=network.state_dict(),
+        licence=LICENCE,
+        non_commercial=True,
+        description=f"EG3D: tri-planes, {rendering.neural_resolution}² rays, {size}² images",
+        pose_prior=pose_prior,
+        card=(
+            "Imported from an official EG3D snapshot (arXiv:2112.07945); the averaged generator, G_ema.\n\n"
+            f"The file does not hold the training cameras' field of view; {rendering.fov_degrees:g}° is assumed, as "
+            "published for this camera radius."
+        ),
+    )
+
+
+def _is_shapenet(rendering: RenderingConfig) -> bool:
+    """The published cars stand in the middle, seen from all around at distance 1.7; heads from the front at 2.7."""
+    return abs(rendering.camera_radius - 1.7) < 0.05

@@ -9,25 +9,48 @@ The whole model is in this file. The class ``EG3D`` is the network, batched and 
 ``EG3DGenerator`` and ``EG3DScene`` place it in the world for the rest of this project.
 """
 
+from __future__ import annotations
+
+import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backend.generators.layers.stylegan2 import (
+from addon.wire.messages import Bounds, ModelInfo, PosePrior
+
+from ...cameras import Camera
+from ...checkpoints.store import ModelCard
+from ...progress import Progress, silent
+from ...rendering.compositing import weights_from_alpha
+from ...rendering.sampling import inverse_cdf, merged, midpoints
+from ...scene import FieldInfo, FieldSample, Image
+from ..layers.framing import EMPTY, cut_out, square_around
+from ..layers.stylegan2 import (
     BINOMIAL,
     EqualLinear,
     MappingNetwork,
     Shortcut,
     ToImage,
     bias_act,
+    check_shape,
     low_pass,
     modulated_conv2d,
     upsample2d,
 )
+
+WORLD_FROM_CANONICAL = (
+    (1.0, 0.0, 0.0, 0.0),
+    (0.0, 0.0, -1.0, 0.0),
+    (0.0, 1.0, 0.0, 0.0),
+    (0.0, 0.0, 0.0, 1.0),
+)
+"""Canonical y up becomes world Z up, and the subject, which faces canonical +z, faces world −Y. A model card's
+`metres_per_unit` scales it."""
 
 EG3D_PLANE_AXES = ((0, 1), (0, 2), (2, 0))
 """The two coordinates (horizontal, vertical) each plane sees. The third repeats the second's axes where the paper has
@@ -114,9 +137,7 @@ class RenderingConfig:
     neural_resolution: int = 128
     """Rays along each side of the rendered feature image."""
     camera_radius: float = 2.7
-    """Distance of the training cameras from ``camera_pivot``."""
-    camera_pivot: tuple[float, float, float] = (0.0, 0.0, 0.2)
-    """Canonical point the training cameras look at."""
+    """Distance of the training cameras from the middle."""
     fov_degrees: float = 18.837
     """Of the conditioning camera."""
 
@@ -146,6 +167,7 @@ class StyledConv(nn.Module):
     """Modulated convolution, noise, bias, activation."""
 
     noise: Tensor
+    kernel: Tensor
 
     def __init__(
         self,
@@ -169,10 +191,10 @@ class StyledConv(nn.Module):
         if use_noise:
             self.register_buffer("noise", torch.randn(resolution, resolution))
             self.noise_strength = nn.Parameter(torch.zeros([]))
-        self.register_buffer("low_pass", low_pass(taps), persistent=False)
+        self.register_buffer("kernel", low_pass(taps), persistent=False)
 
     def forward(self, x: Tensor, w: Tensor, *, noise: bool, gain: float = 1.0) -> Tensor:
-        x = modulated_conv2d(x, self.weight, self.affine(w), up=self.up, kernel=self.low_pass)
+        x = modulated_conv2d(x, self.weight, self.affine(w), up=self.up, kernel=self.kernel)
         if self.use_noise and noise:
             x = x + self.noise * self.noise_strength
         return bias_act(x, self.bias, self.activation, gain=gain, clamp=self.conv_clamp)
@@ -183,6 +205,8 @@ class SynthesisBlock(nn.Module):
 
     The first block (``in_channels`` 0) starts from a learned constant and has one convolution only.
     """
+
+    kernel: Tensor
 
     def __init__(
         self,
@@ -223,14 +247,13 @@ class SynthesisBlock(nn.Module):
         else:
             self.conv0 = conv(in_channels, up=up)
         self.conv1 = conv(out_channels, up=False)
-        self.num_convs = 1 if in_channels == 0 else 2
         self.has_image = is_last or architecture == "skip"
         if self.has_image:
             self.to_image = ToImage(out_channels, image_channels, w_dim, conv_clamp)
         self.has_shortcut = in_channels != 0 and architecture == "resnet"
         if self.has_shortcut:
             self.shortcut = Shortcut(in_channels, out_channels, up, taps)
-        self.register_buffer("low_pass", low_pass(taps), persistent=False)
+        self.register_buffer("kernel", low_pass(taps), persistent=False)
 
     def forward(
         self, x: Tensor | None, image: Tensor | None, ws: Tensor, *, noise: bool
@@ -248,7 +271,7 @@ class SynthesisBlock(nn.Module):
             x = self.conv0(x, next(styles), noise=noise)
             x = self.conv1(x, next(styles), noise=noise)
         if image is not None and self.up:
-            image = upsample2d(image, self.low_pass)
+            image = upsample2d(image, self.kernel)
         if self.has_image:
             addition = self.to_image(x, next(styles))
             image = addition if image is None else image + addition
@@ -282,14 +305,17 @@ class Backbone(nn.Module):
                 use_noise=c.use_noise,
                 taps=c.taps,
             )
-        self.num_ws = sum(block.num_convs for block in self.blocks.values()) + 1
+        self.num_ws = 2 * len(self.resolutions)
 
-    def forward(self, ws: Tensor) -> Tensor:
+    def forward(self, ws: Tensor, *, noise: bool = True) -> Tensor:
         """Planes [batch, 3, features, height, width] of ws [batch, num_ws, w_dim]."""
-        x, image, first = None, None, 0
+        x: Tensor | None = None
+        image: Tensor | None = None
+        first = 0
         for block in self.blocks.values():
-            x, image = block(x, image, ws[:, first:], noise=True)
-            first += block.num_convs
+            x, image = block(x, image, ws[:, first:], noise=noise)
+            first += 1 if first == 0 else 2
+        assert image is not None
         return image.unflatten(1, (3, -1))
 
 
@@ -355,14 +381,18 @@ def rays(world_from_camera: Tensor, intrinsics: Tensor, resolution: int) -> tupl
     return origins, F.normalize(directions, dim=-1)
 
 
+def slab(origins: Tensor, directions: Tensor, side: float) -> tuple[Tensor, Tensor]:
+    """Distances [..., 1] at which rays [..., 3] pass into and out of the centred cube; in after out where they miss."""
+    faces = torch.stack([(-side / 2 - origins) / directions, (side / 2 - origins) / directions])
+    return faces.amin(dim=0).amax(dim=-1, keepdim=True), faces.amax(dim=0).amin(dim=-1, keepdim=True)
+
+
 def box_entry_and_exit(origins: Tensor, directions: Tensor, side: float) -> tuple[Tensor, Tensor]:
-    """Distances [..., 1] at which rays [..., 3] enter and leave the centred cube; missed: the extremes of the hits."""
-    planes = torch.stack([(-side / 2 - origins) / directions, (side / 2 - origins) / directions])
-    near = planes.amin(dim=0).amax(dim=-1, keepdim=True)
-    far = planes.amax(dim=0).amin(dim=-1, keepdim=True)
+    """Distances [..., 1] between which rays [..., 3] are in the centred cube; where they miss it, those of others."""
+    near, far = slab(origins, directions, side)
     hit = far > near
     if not bool(hit.any()):
-        return near.new_full(near.shape, -1.0), far.new_full(far.shape, -2.0)
+        return torch.full_like(near, -1.0), torch.full_like(far, -2.0)
     starts = near[hit]
     return torch.where(hit, near, starts.min()), torch.where(hit, far, starts.max())
 
@@ -385,7 +415,7 @@ def coarse_distances(near: Tensor, far: Tensor, samples: int, *, disparity: bool
 
 
 def sample_planes(planes: Tensor, points: Tensor, box_warp: float) -> Tensor:
-    """Bilinear features of each plane [batch, 3, points, features] at canonical points [batch, points, 3]; 0 outside."""
+    """Bilinear features of each plane at canonical points [batch, points, 3], 0 outside: [batch, 3, points, f]."""
     batch, _, features, height, width = planes.shape
     scaled = points * (2 / box_warp)
     at = torch.stack([scaled[..., axes] for axes in EG3D_PLANE_AXES], dim=1)  # [batch, 3, points, 2]
@@ -432,24 +462,33 @@ def activate_density(raw: Tensor) -> Tensor:
     return F.softplus(raw - 1)
 
 
-def composite(distances: Tensor, raw_density: Tensor, features: Tensor, *, white_back: bool) -> Composite:
+def composite(
+    distances: Tensor,
+    raw_density: Tensor,
+    features: Tensor,
+    *,
+    white_back: bool,
+    limits: tuple[Tensor, Tensor] | None = None,
+) -> Composite:
     """Composite intervals between neighbouring samples, each with the mean colour and density of its ends.
 
-    Nothing is added behind the last sample. distances [batch, rays, samples], raw_density [..., 1], features [..., f].
+    Nothing is added behind the last sample.
+
+    Args:
+        distances: [batch, rays, samples].
+        raw_density: [batch, rays, samples].
+        features: [batch, rays, samples, f].
+        limits: the smallest and largest distance of the whole image; None: of these rays.
     """
-    lengths = distances.diff(dim=-1)
-    middle = (distances[..., :-1] + distances[..., 1:]) / 2
-    density = activate_density((raw_density[..., :-1, 0] + raw_density[..., 1:, 0]) / 2)
-    colour = (features[..., :-1, :] + features[..., 1:, :]) / 2
-    alpha = 1 - torch.exp(-density * lengths)
-    passed = torch.cumprod(1 - alpha + 1e-10, dim=-1)
-    weights = alpha * torch.cat([torch.ones_like(passed[..., :1]), passed[..., :-1]], dim=-1)
+    density = activate_density(midpoints(raw_density))
+    weights = weights_from_alpha(1 - torch.exp(-density * distances.diff(dim=-1)))
     total = weights.sum(dim=-1, keepdim=True)
-    mixed = (weights[..., None] * colour).sum(dim=-2)
+    mixed = (weights[..., None] * (features[..., :-1, :] + features[..., 1:, :]) / 2).sum(dim=-2)
     if white_back:
         mixed = mixed + 1 - total
-    distance = ((weights * middle).sum(dim=-1, keepdim=True) / total).nan_to_num(nan=float("inf"))
-    return Composite(mixed * 2 - 1, distance.clamp(distances.min(), distances.max()), weights)
+    low, high = limits or (distances.min(), distances.max())
+    distance = ((weights * midpoints(distances)).sum(dim=-1, keepdim=True) / total).nan_to_num(nan=float("inf"))
+    return Composite(mixed * 2 - 1, distance.clamp(low, high), weights)
 
 
 def importance_distances(distances: Tensor, weights: Tensor, u: Tensor) -> Tensor:
@@ -462,20 +501,10 @@ def importance_distances(distances: Tensor, weights: Tensor, u: Tensor) -> Tenso
     Returns:
         [batch, rays, new samples].
     """
-    batch, num_rays, samples = distances.shape
-    flat = weights.detach().reshape(batch * num_rays, samples - 1)
-    blurred = F.avg_pool1d(F.max_pool1d(flat[:, None], 2, 1, padding=1), 2, 1)[:, 0] + 0.01
-    middle = (distances[..., :-1] + distances[..., 1:]).reshape(batch * num_rays, samples - 1) / 2
-    inner = blurred[:, 1:-1] + 1e-5
-    cdf = F.pad(torch.cumsum(inner / inner.sum(dim=-1, keepdim=True), dim=-1), (1, 0))
-    u = u.reshape(batch * num_rays, -1).contiguous()
-    upper = torch.searchsorted(cdf, u, right=True)
-    below, above = (upper - 1).clamp(min=0), upper.clamp(max=inner.shape[-1])
-    low, high = cdf.gather(1, below), cdf.gather(1, above)
-    # Empty bins have no width to interpolate in; dividing by one keeps their lower edge.
-    width = torch.where(high - low < 1e-5, torch.ones_like(low), high - low)
-    start, end = middle.gather(1, below), middle.gather(1, above)
-    return (start + (u - low) / width * (end - start)).reshape(batch, num_rays, -1)
+    flat = weights.detach().flatten(0, 1)[:, None]
+    blurred = F.avg_pool1d(F.max_pool1d(flat, 2, 1, padding=1), 2, 1).reshape(weights.shape) + 0.01
+    # The weights are of intervals already; the published code still drops the first and last as if of samples.
+    return inverse_cdf(midpoints(distances)[..., :-1], blurred[..., 1:-1], u)
 
 
 @dataclass(frozen=True)
@@ -562,7 +591,7 @@ class EG3D(nn.Module):
         def evaluate(at: Tensor) -> tuple[Tensor, Tensor]:
             points = origins[:, :, None] + at[..., None] * directions[:, :, None]
             raw, values = self.density_and_features(planes, points.reshape(batch, -1, 3))
-            return raw.reshape(*at.shape, 1), values.reshape(*at.shape, -1)
+            return raw.reshape(at.shape), values.reshape(*at.shape, -1)
 
         coarse = coarse_distances(near, far, num_coarse, disparity=r.disparity_space_sampling, jitter=jitter)
         coarse = coarse.expand(batch, num_rays, num_coarse)
@@ -571,11 +600,12 @@ class EG3D(nn.Module):
         coarse_weights, fine = result.weights, coarse[..., :0]
         if num_fine > 0:
             if u is None:
-                u = torch.linspace(0, 1, num_fine, device=coarse.device).expand(batch, num_rays, num_fine)
+                u = torch.linspace(0, 1, num_fine, device=coarse.device, dtype=coarse.dtype)
+                u = u.expand(batch, num_rays, num_fine)
             fine = importance_distances(coarse, coarse_weights, u)
             fine_raw, fine_values = evaluate(fine)
-            distances, order = torch.cat([coarse, fine], dim=-1).sort(dim=-1)
-            raw = torch.cat([raw, fine_raw], dim=-2).gather(-2, order[..., None])
+            distances, order = merged(coarse, fine)
+            raw = torch.cat([raw, fine_raw], dim=-1).gather(-1, order)
             values = torch.cat([values, fine_values], dim=-2)
             values = values.gather(-2, order[..., None].expand_as(values))
             result = composite(distances, raw, values, white_back=r.white_back)
@@ -605,3 +635,271 @@ class EG3D(nn.Module):
         near, far = self.ray_limits(origins, directions)
         rendering = self.render(planes, origins, directions, near, far, jitter=jitter, u=u)
         return self.superresolution(rendering.features, ws), rendering
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# In the world
+
+
+def official_focal_length(fov_degrees: float) -> float:
+    """Focal length, in image sizes, of a field of view. The published helper has these literals for √2 and π."""
+    return 1 / (math.tan(fov_degrees * 3.14159 / 360) * 1.414)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How much work a picture is."""
+
+    resolution: int
+    """Rays along each side."""
+    samples: tuple[int, int]
+    """Coarse, fine."""
+    superresolution: bool
+
+
+class EG3DScene:
+    """One latent, in the world: planes and all else that depends on ws alone are made once."""
+
+    def __init__(self, network: EG3D, ws: Tensor, metres_per_unit: float, *, straightforward: bool = False):
+        self.network, self.ws, self.metres_per_unit = network, ws, metres_per_unit
+        world_from_canonical = ws.new_tensor(WORLD_FROM_CANONICAL)
+        world_from_canonical[:3, :3] *= metres_per_unit
+        self.canonical_from_world = torch.linalg.inv(world_from_canonical)
+        self.rotation = ws.new_tensor(WORLD_FROM_CANONICAL)[:3, :3]
+        with torch.no_grad():
+            self.planes = network.backbone(ws[None])
+            self.prepared = None
+        self.info = field_info(network.config, metres_per_unit)
+
+    def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
+        """Density and raw colour at world points [..., 3]; nothing outside the planes. See Scene.field."""
+        canonical = points @ self.canonical_from_world[:3, :3].T + self.canonical_from_world[:3, 3]
+        raw, values = self.network.density_and_features(self.planes, canonical.reshape(1, -1, 3))
+        inside = (canonical.abs() <= self.network.config.rendering.box_warp / 2).all(dim=-1)
+        density = activate_density(raw).reshape(points.shape[:-1]) / self.metres_per_unit
+        return FieldSample(density * inside, values[..., :3].reshape(points.shape).clamp(0, 1))
+
+    def quality(self, quality: Literal["draft", "full"], samples_per_ray: int | None) -> Quality:
+        """What the two words mean here; samples_per_ray: coarse and fine together."""
+        r = self.network.config.rendering
+        coarse, fine = r.depth_resolution, r.depth_resolution_importance
+        if quality == "draft":
+            coarse, fine = max(coarse // 3, 4), fine // 3
+        if samples_per_ray is not None:
+            share = samples_per_ray // 2 if fine > 0 else 0
+            coarse, fine = max(samples_per_ray - share, 4), share
+        resolution = max(r.neural_resolution // 2, min(r.neural_resolution, 32))
+        return Quality(resolution if quality == "draft" else r.neural_resolution, (coarse, fine), quality == "full")
+
+    @torch.no_grad()
+    def render(
+        self,
+        camera: Camera,
+        *,
+        samples_per_ray: int | None = None,
+        quality: Literal["draft", "full"] = "full",
+        jitter: torch.Generator | None = None,
+        progress: Progress = silent,
+    ) -> Image:
+        """See Scene.render. A draft renders fewer rays and samples and leaves the superresolution out."""
+        work = self.quality(quality, samples_per_ray)
+        n = work.resolution
+        view = square_around(camera).transformed(self.canonical_from_world.to(camera.world_from_camera))
+        view_rays = view.resized(n, n).rays()
+        origins, directions = view_rays.origins.reshape(1, -1, 3), view_rays.directions.reshape(1, -1, 3)
+        near, far = self._limits(origins, directions, camera.projection)
+        rendering = self._rendered(origins, directions, near, far, work.samples, jitter, progress)
+        enter, leave = slab(origins, directions, self.network.config.rendering.box_warp)
+        hit = (leave > enter.clamp(min=0)).reshape(1, 1, n, n)
+        alpha = (rendering.alpha * hit).clamp(0, 1)
+        progress(0.5, "superresolution" if work.superresolution else "")
+        if not work.superresolution:
+            image = rendering.features[:, :3]
+        elif self.prepared is None:
+            image = self.network.superresolution(rendering.features, self.ws[None])
+        else:
+            image = self.prepared.superresolution(rendering.features)
+        depth = rendering.distance * view_rays.depth_from_distance
+        normal = None
+        if quality == "full":
+            points = origins[0] + rendering.distance.reshape(-1, 1) * directions[0]
+            normal = cut_out(self._normals(points).T.reshape(1, 3, n, n), camera)
+        shown_alpha = cut_out(alpha, camera)[..., 0]
+        progress(1.0)
+        return Image(
+            rgb=cut_out(image / 2 + 0.5, camera).clamp(0, 1),
+            alpha=shown_alpha,
+            depth=torch.where(shown_alpha > EMPTY, cut_out(depth, camera)[..., 0], math.inf),
+            normal=None if normal is None else F.normalize(normal, dim=-1) * (shown_alpha > EMPTY)[..., None],
+        )
+
+    def _limits(self, origins: Tensor, directions: Tensor, projection: str) -> tuple[Tensor, Tensor]:
+        """Where rays start and end, [1, rays, 1]: the trained shell around the camera, moved with the camera."""
+        r = self.network.config.rendering
+        near, far = self.network.ray_limits(origins, directions)
+        if r.ray_start is not None:
+            if projection == "perspective":
+                distance = origins.norm(dim=-1, keepdim=True)
+            else:
+                distance = -(origins * directions).sum(dim=-1, keepdim=True)
+            near, far = near + distance - r.camera_radius, far + distance - r.camera_radius
+        near = near.clamp(min=0.01 * r.box_warp)
+        return near, torch.maximum(far, near + 0.01 * r.box_warp)
+
+    def _rendered(
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        near: Tensor,
+        far: Tensor,
+        samples: tuple[int, int],
+        generator: torch.Generator | None,
+        progress: Progress,
+    ) -> Rendering:
+        batch, num_rays, _ = origins.shape
+        jitter = u = None
+        if generator is not None:
+            jitter = torch.rand(batch, num_rays, samples[0], 1, generator=generator, device=origins.device)
+            u = torch.rand(batch, num_rays, samples[1], generator=generator, device=origins.device)
+        if self.prepared is None:
+            return self.network.render(self.planes, origins, directions, near, far, jitter=jitter, u=u, samples=samples)
+        return self.prepared.render(origins, directions, near, far, jitter, u, samples, progress)
+
+    def _normals(self, points: Tensor) -> Tensor:
+        """World normals [points, 3]: against the gradient of density at canonical points [points, 3]."""
+        with torch.enable_grad():
+            points = points.detach().requires_grad_(True)
+            raw, _ = self.network.density_and_features(self.planes, points[None])
+            (gradient,) = torch.autograd.grad(raw.sum(), points)
+        return F.normalize(-gradient @ self.rotation.T, dim=-1)
+
+
+def field_info(config: EG3DConfig, metres_per_unit: float) -> FieldInfo:
+    """The field of every scene of this network."""
+    half = config.rendering.box_warp / 2 * metres_per_unit
+    return FieldInfo(quantity="density", iso_level=iso_level(metres_per_unit), bounds=cube(half))
+
+
+def cube(half: float) -> Bounds:
+    return (-half, -half, -half), (half, half, half)
+
+
+def iso_level(metres_per_unit: float) -> float:
+    """Density, 1/metre, of the surface: where the published meshes are cut, at 10 before the activation."""
+    return math.log1p(math.exp(10 - 1)) / metres_per_unit
+
+
+class EG3DGenerator:
+    """EG3D as a Generator (backend/generator.py)."""
+
+    def __init__(self, network: EG3D, info: ModelInfo, metres_per_unit: float = 1.0):
+        self.network, self.info, self.metres_per_unit = network.eval().requires_grad_(False), info, metres_per_unit
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.mapping_network.w_mean.device
+
+    def sample_z(self, seed: int) -> Tensor:
+        """z [1, z_dim] as `gen_samples.py` draws it."""
+        z = np.random.RandomState(seed).randn(1, self.network.config.z_dim)
+        return torch.from_numpy(z).float().to(self.device)
+
+    @torch.no_grad()
+    def mapping(self, z: Tensor, condition: Camera | None = None, *, truncation_psi: float = 1.0) -> Tensor:
+        """See Generator.mapping."""
+        c = None
+        if self.network.config.condition_dim > 0:
+            c = self.condition_vector(condition).expand(len(z), -1)
+        return self.network.mapping(z, c, truncation_psi=truncation_psi)
+
+    def condition_vector(self, camera: Camera | None) -> Tensor:
+        """The 25 numbers [1, 25] of a world camera: canonical pose, row by row, and intrinsics over the image size."""
+        r = self.network.config.rendering
+        if camera is None:
+            focal = official_focal_length(r.fov_degrees)
+            pose = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], device=self.device))
+            pose[2, 3] = r.camera_radius
+            intrinsics = torch.tensor([[focal, 0, 0.5], [0, focal, 0.5], [0, 0, 1]], device=self.device)
+        else:
+            square = square_around(camera).to(self.device)
+            pose = torch.tensor(WORLD_FROM_CANONICAL, device=self.device).T @ square.world_from_camera
+            pose[:3, 3] /= self.metres_per_unit
+            size = torch.tensor([[square.width], [square.height], [1.0]], device=self.device)
+            intrinsics = square.intrinsics / size
+        return torch.cat([pose.flatten(), intrinsics.flatten()])[None]
+
+    def synthesize(
+        self, ws: Tensor, controls: dict[str, float] | None = None, *, straightforward: bool = False
+    ) -> EG3DScene:
+        """See Generator.synthesize. straightforward: without the preparations that make rendering fast."""
+        check_shape("ws", ws, (self.network.backbone.num_ws, self.network.config.w_dim))
+        return EG3DScene(self.network, ws.to(self.device), self.metres_per_unit, straightforward=straightforward)
+
+
+def model_info(name: str, card: ModelCard, config: EG3DConfig, num_parameters: int) -> ModelInfo:
+    """What the panel needs to know of an EG3D."""
+    scale, r = card.metres_per_unit, config.rendering
+    level = iso_level(scale)
+    num_ws = 2 * int(math.log2(config.backbone.resolution)) - 2
+    prior = PosePrior(
+        radius=r.camera_radius * scale,
+        fov=2 * math.atan(0.5 / official_focal_length(r.fov_degrees)),
+        azimuth=(-0.5, 0.5),
+        elevation=(-0.35, 0.35),
+    )
+    info = field_info(config, scale)
+    return ModelInfo(
+        name=name,
+        label=card.label,
+        kind="eg3d",
+        description=card.description,
+        licence=card.licence,
+        non_commercial=card.non_commercial,
+        card=card.card,
+        z_dim=config.z_dim,
+        num_ws=num_ws,
+        w_dim=config.w_dim,
+        # Blocks up to 32² place and shape, later ones and the superresolution colour (StyleGAN's coarse and middle).
+        num_geometry_ws=min(8, num_ws - 1),
+        num_parameters=num_parameters,
+        has_truncation=True,
+        has_surface=True,
+        no_surface_reason="",
+        has_color=True,
+        quantity="density",
+        iso_level=level,
+        iso_range=(level / 10, level * 10),
+        bounds=info.bounds,
+        pose_prior=dataclasses.replace(prior, **_tuples(card.pose_prior)),
+        image_size=config.superresolution.resolutions[1],
+        pose_conditioned=config.condition_dim > 0 and config.condition_scale != 0,
+        source=card.source,
+    )
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+
+def config_from_json(constructor: dict[str, Any]) -> EG3DConfig:
+    """The config that `dataclasses.asdict` made a card's constructor of."""
+    parts: dict[str, Any] = {
+        "mapping": MappingConfig,
+        "backbone": BackboneConfig,
+        "superresolution": SuperresolutionConfig,
+        "rendering": RenderingConfig,
+    }
+    values = dict(constructor)
+    for name, part in parts.items():
+        if name in values:
+            values[name] = part(**_tuples(values[name]))
+    return EG3DConfig(**values)
+
+
+def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> EG3DGenerator:
+    """The generator in a model folder."""
+    network = EG3D(config_from_json(card.constructor))
+    network.load_state_dict(tensors)
+    network.to(next(iter(tensors.values())).device)
+    count = sum(p.numel() for p in network.parameters())
+    return EG3DGenerator(network, model_info(name, card, network.config, count), card.metres_per_unit)

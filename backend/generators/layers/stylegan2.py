@@ -7,6 +7,7 @@ and scale them when they are used (arxiv.org/abs/1710.10196, section 4.1). A *fi
 These are the straightforward definitions that parity is proved with; a model's fast path is compared to them.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -16,6 +17,12 @@ from torch import Tensor, nn
 
 BINOMIAL = (1.0, 3.0, 3.0, 1.0)
 """The filter of all official configurations."""
+
+
+def check_shape(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise ValueError where a tensor has another shape."""
+    if tuple(value.shape) != shape:
+        raise ValueError(f"{name} must be {list(shape)}, got {list(value.shape)}")
 
 
 def low_pass(taps: Sequence[float] = BINOMIAL, *, device: torch.device | None = None) -> Tensor:
@@ -107,7 +114,7 @@ class EqualLinear(nn.Module):
 
 
 def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
-    """1 / norm of each output channel's styled weights: [batch, out] from weight [out, in, k, k], styles [batch, in]."""
+    """1 / norm of each output channel's styled weights, [batch, out]. weight: [out, in, k, k]; styles: [batch, in]."""
     energy = weight.square().sum(dim=[2, 3])  # [out, in]
     return (styles.square() @ energy.t() + 1e-8).rsqrt()
 
@@ -151,15 +158,17 @@ class ToImage(nn.Module):
 class Shortcut(nn.Module):
     """The doubling 1 × 1 convolution beside a block of the resnet architecture."""
 
+    kernel: Tensor
+
     def __init__(self, in_channels: int, out_channels: int, up: bool, taps: tuple[float, ...]):
         super().__init__()
         self.up = up
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
-        self.register_buffer("low_pass", low_pass(taps), persistent=False)
+        self.register_buffer("kernel", low_pass(taps), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight / math.sqrt(self.weight.shape[1])
-        return convolve(x, weight, up=self.up, kernel=self.low_pass) * math.sqrt(0.5)
+        return convolve(x, weight, up=self.up, kernel=self.kernel) * math.sqrt(0.5)
 
 
 class MappingNetwork(nn.Module):
@@ -194,8 +203,7 @@ class MappingNetwork(nn.Module):
         if condition_dim > 0:
             self.embed = EqualLinear(condition_dim, embed)
         self.layers = nn.ModuleList(
-            EqualLinear(a, b, activation=activation, lr_multiplier=lr_multiplier)
-            for a, b in zip(widths[:-1], widths[1:], strict=True)
+            EqualLinear(a, b, activation=activation, lr_multiplier=lr_multiplier) for a, b in itertools.pairwise(widths)
         )
         self.register_buffer("w_mean", torch.zeros(w_dim))
 
@@ -207,7 +215,7 @@ class MappingNetwork(nn.Module):
         truncation_psi: float = 1.0,
         truncation_cutoff: int | None = None,
     ) -> Tensor:
-        """ws [batch, num_ws, w_dim] of z [batch, z_dim]; the first ``truncation_cutoff`` (default: all) are truncated."""
+        """ws [batch, num_ws, w_dim] of z [batch, z_dim]; the first ``truncation_cutoff`` (None: all) are truncated."""
         parts = []
         if self.z_dim > 0:
             parts.append(normalize_second_moment(z))

@@ -3,15 +3,24 @@
 Official vocabulary ends here: `fg_nerf`, `resolution_vol`, `range_u`, string dictionaries.
 """
 
+from __future__ import annotations
+
+import dataclasses
+import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from backend.generators.layers.stylegan2 import BINOMIAL, low_pass
-from backend.generators.stylenerf.model import (
+from addon.wire.errors import UnknownCheckpoint
+
+from ...checkpoints.convert import ConvertedModel, bijection, state_dict
+from ...checkpoints.unpickle import Opaque
+from ..layers.stylegan2 import BINOMIAL, low_pass
+from .model import (
     CameraConfig,
     FieldConfig,
     MappingConfig,
@@ -21,12 +30,14 @@ from backend.generators.stylenerf.model import (
     UpsamplerConfig,
 )
 
-IGNORED = re.compile(
-    r"(^|\.)resample_filter$"  # the low-pass filter stored beside each layer; compared, not loaded
-    r"|^synthesis\.alpha$"  # training progress; a finished model is at 1
-    r"|\.B_view$"  # encodes viewing directions, which no field reads
-    r"|^synthesis\.camera_generator\."  # draws training cameras
-)
+LICENCE = "CC BY-NC 4.0 (StyleNeRF), with parts under the NVIDIA Source Code License: non-commercial only"
+
+IGNORED = {
+    "*resample_filter": "the low-pass filter stored beside each layer is that of the constructor",
+    "synthesis.alpha": "training progress; a finished model is at 1",
+    "*.B_view": "encodes viewing directions, which no field reads",
+    "synthesis.camera_generator.*": "draws training cameras",
+}
 
 RENAMED = (
     (r"^mapping\.w_avg$", "mapping_network.w_mean"),
@@ -47,7 +58,13 @@ RENAMED = (
 )
 """Official parameter name → ours, each pattern applied in turn."""
 
-DEPTH_WARPS = {None: "none", "None": "none", "LogWarp": "log", "InverseWarp": "inverse"}
+DEPTH_WARPS: dict[str | None, Literal["none", "log", "inverse"]] = {
+    None: "none",
+    "None": "none",
+    "LogWarp": "log",
+    "InverseWarp": "inverse",
+}
+DENSITIES: dict[str, Literal["relu", "shifted_softplus"]] = {"relu": "relu", "shiftedsoftplus": "shifted_softplus"}
 UNSUPPORTED = {
     "foreground_kwargs": ("use_viewdirs", "use_normal", "use_sdf", "tcnn_backend", "no_sigma", "normalized_feat"),
     "background_kwargs": ("use_viewdirs", "use_normal", "use_sdf", "tcnn_backend", "no_sigma", "normalized_feat"),
@@ -88,6 +105,10 @@ def config_from_official(kwargs: Mapping[str, Any], weights: Mapping[str, Tensor
     camera = dict(synthesis.get("camera_kwargs", {}))
     renderer = dict(synthesis.get("renderer_kwargs", {}))
     near, far = camera.get("depth_range", (0.5, 6.0))
+    azimuth, polar = _pair(camera.get("range_u", (0, 0))), _pair(camera.get("range_v", (0.25, 0.25)))
+    if not camera.get("angular_camera", False):  # given as shares of the sphere's area
+        azimuth = 2 * math.pi * azimuth[0], 2 * math.pi * azimuth[1]
+        polar = math.acos(1 - 2 * polar[0]), math.acos(1 - 2 * polar[1])
     no_background = bool(renderer.get("no_background", False))
     activation = synthesis.get("activation", "lrelu")
     features = int(synthesis.get("rgb_out_dim", 256))
@@ -115,8 +136,8 @@ def config_from_official(kwargs: Mapping[str, Any], weights: Mapping[str, Tensor
             activation,
         ),
         camera=CameraConfig(
-            azimuth=_pair(camera.get("range_u", (0, 0))),
-            polar=_pair(camera.get("range_v", (0.25, 0.25))),
+            azimuth=azimuth,
+            polar=polar,
             radius=sum(_pair(camera.get("range_radius", (2.732, 2.732)))) / 2,
             near=float(near),
             far=float(far),
@@ -130,9 +151,7 @@ def config_from_official(kwargs: Mapping[str, Any], weights: Mapping[str, Tensor
             num_samples=int(renderer.get("n_ray_samples", 14)),
             num_background_samples=int(renderer.get("n_bg_samples", 4)),
             hierarchical=bool(renderer.get("hierarchical", True)),
-            density={"relu": "relu", "shiftedsoftplus": "shifted_softplus"}.get(
-                renderer.get("sigma_type", "relu"), "raw"
-            ),
+            density=DENSITIES.get(renderer.get("sigma_type", "relu"), "raw"),
             open_end=no_background and not renderer.get("white_background", False),
             resolution=min(resolution, image_resolution),
         ),
@@ -151,7 +170,9 @@ def _pair(values: Any) -> tuple[float, float]:
 
 def _field(given: Mapping[str, Any], z_dim: int, features: int, activation: str) -> FieldConfig:
     encoding = given.get("positional_encoding", "normal")
-    colour = "predicted" if given.get("predict_rgb") else "first" if given.get("add_rgb") else "none"
+    colour: Literal["predicted", "first", "none"] = (
+        "predicted" if given.get("predict_rgb") else "first" if given.get("add_rgb") else "none"
+    )
     return FieldConfig(
         z_dim=z_dim,
         feature_dim=features,
@@ -198,27 +219,65 @@ def _upsampler(synthesis: Mapping[str, Any], activation: str, weights: Mapping[s
     )
 
 
-def model_from_official(kwargs: Mapping[str, Any], weights: Mapping[str, Tensor]) -> StyleNeRF:
+def network_from_official(kwargs: Mapping[str, Any], weights: Mapping[str, Tensor]) -> StyleNeRF:
     """The network with these constructor arguments and official weights; every tensor is used, every parameter filled.
 
     Raises:
         ValueError: the constructor arguments ask for a part that this model does not have.
-        RuntimeError: tensors are missing, left over, or of another shape.
+        UnknownCheckpoint: tensors are missing, left over, or of another shape.
     """
     config = config_from_official(kwargs, weights)
-    model = StyleNeRF(config)
-    dtype = weights["synthesis.fg_nerf.fc_in.weight"].dtype
     blocks = block_names(weights)
-    state = {}
+    official = {}
     for name, value in weights.items():
-        if IGNORED.search(name):
-            if name.endswith("resample_filter") and not torch.equal(
-                value.float().cpu(), low_pass(config.upsampler.taps)
-            ):
-                raise ValueError(f"{name} is another low-pass filter than the constructor's")
-            continue
-        ours = renamed(name, blocks)
+        if name.endswith("resample_filter") and not torch.equal(value.float().cpu(), low_pass(config.upsampler.taps)):
+            raise UnknownCheckpoint(f"{name} is another low-pass filter than the constructor's.")
         # Fields are convolutions of one pixel in the official code.
-        state[ours] = value[:, :, 0, 0] if ours.split(".")[0].endswith("ground") and value.ndim == 4 else value
-    model.to(dtype).load_state_dict(state)
-    return model.eval().requires_grad_(False)
+        is_point_layer = re.match(r"synthesis\.[fb]g_nerf\.", name) and value.ndim == 4
+        official[name] = value[:, :, 0, 0] if is_point_layer else value
+    network = StyleNeRF(config).to(weights["synthesis.fg_nerf.fc_in.weight"].dtype)
+    network.load_state_dict(
+        bijection(official, network.state_dict(), rename=lambda name: renamed(name, blocks), ignored=IGNORED)
+    )
+    return network.eval().requires_grad_(False)
+
+
+def recognise(tree: object) -> bool:
+    """Say whether a tree is a training snapshot of StyleNeRF."""
+    return _synthesis(tree) is not None
+
+
+def _synthesis(tree: object) -> Opaque | None:
+    averaged = tree.get("G_ema") if isinstance(tree, Mapping) else None
+    if not isinstance(averaged, Opaque) or not isinstance(averaged.state, Mapping):
+        return None
+    synthesis = (averaged.state.get("_modules") or {}).get("synthesis")
+    if not isinstance(synthesis, Opaque) or not isinstance(synthesis.state, Mapping):
+        return None
+    return synthesis if "fg_nerf" in (synthesis.state.get("_modules") or {}) else None
+
+
+def convert(tree: object, path: Path) -> ConvertedModel:
+    """Convert the averaged generator (`G_ema`) of a training snapshot.
+
+    Raises:
+        UnknownCheckpoint: the tensors do not fit, or the constructor asks for what this model does not have.
+    """
+    assert isinstance(tree, Mapping)
+    averaged = tree["G_ema"]
+    try:
+        network = network_from_official(averaged.state["_init_kwargs"], state_dict(averaged))
+    except ValueError as error:
+        raise UnknownCheckpoint(f"{path.name}: {error}.") from error
+    c = network.config
+    low, high = (math.pi / 2 - angle for angle in reversed(c.camera.polar))
+    return ConvertedModel(
+        kind="stylenerf",
+        constructor=dataclasses.asdict(c),
+        tensors=network.state_dict(),
+        licence=LICENCE,
+        non_commercial=True,
+        description=f"StyleNeRF: {c.renderer.resolution}² rays, {(c.stages or (c.renderer.resolution,))[-1]}² images",
+        pose_prior={"azimuth": c.camera.azimuth, "elevation": (low, high)},
+        card="Imported from an official StyleNeRF snapshot (arXiv:2110.08985); the averaged generator, G_ema.",
+    )

@@ -9,27 +9,49 @@ The whole model is in this file. The class ``StyleNeRF`` is the network, batched
 ``StyleNeRFGenerator`` and ``StyleNeRFScene`` place it in the world for the rest of this project.
 """
 
+from __future__ import annotations
+
+import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backend.generators.layers.stylegan2 import (
+from addon.wire.messages import Bounds, Control, ModelInfo, PosePrior
+
+from ...cameras import Camera
+from ...checkpoints.store import ModelCard
+from ...progress import Progress, silent
+from ...rendering.compositing import transmittance
+from ...rendering.sampling import evenly_drawn, inverse_cdf, merged, midpoints
+from ...scene import FieldInfo, FieldSample, Image
+from ..layers.framing import EMPTY, cut_out, square_around
+from ..layers.stylegan2 import (
     BINOMIAL,
     EqualLinear,
     MappingNetwork,
     Shortcut,
     ToImage,
     bias_act,
+    check_shape,
     demodulation,
     filter2d,
     low_pass,
     modulated_conv2d,
     upsample2d,
 )
+
+WORLD_FROM_CANONICAL = (
+    (0.0, 1.0, 0.0, 0.0),
+    (-1.0, 0.0, 0.0, 0.0),
+    (0.0, 0.0, 1.0, 0.0),
+    (0.0, 0.0, 0.0, 1.0),
+)
+"""Z stays up; the subject, which faces canonical +x, faces world −Y. A model card's `metres_per_unit` scales it."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +163,10 @@ class UpsamplerConfig:
     """All colour layers use the last w."""
     taps: tuple[float, ...] = BINOMIAL
 
+    @property
+    def convs_per_block(self) -> int:
+        return 1 if self.single_layer else 2
+
 
 @dataclass(frozen=True)
 class StyleNeRFConfig:
@@ -164,7 +190,8 @@ class StyleNeRFConfig:
     @property
     def stages(self) -> tuple[int, ...]:
         """Resolutions that progressive training added one by one."""
-        early, resolution = [], self.renderer.resolution
+        early: list[int] = []
+        resolution = self.renderer.resolution
         while resolution > self.start_resolution:
             early.insert(0, resolution)
             resolution //= 2
@@ -340,25 +367,14 @@ def volume_weights(density: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     finite = lengths.isfinite()
     alpha = 1 - torch.exp(-F.relu(density) * torch.where(finite, lengths, torch.zeros_like(lengths)))
     alpha = torch.where(finite, alpha, torch.ones_like(alpha))
-    passed = torch.cumprod(1 - alpha + 1e-10, dim=-1)
-    passed = torch.cat([torch.ones_like(passed[..., :1]), passed[..., :-1]], dim=-1)
+    passed = transmittance(alpha)
     return alpha * passed, passed[..., -1]
 
 
 def importance_samples(t: Tensor, weights: Tensor, num_samples: int) -> Tensor:
-    """Draw evenly from the inverse of the weights' distribution, [batch, rays, num_samples] (section 5.2, 2003.08934)."""
-    batch, num_rays, _ = t.shape
-    middle = ((t[..., :-1] + t[..., 1:]) / 2).flatten(0, 1)
-    inner = weights.flatten(0, 1)[:, 1:-1] + 1e-5
-    cdf = F.pad(torch.cumsum(inner / inner.sum(dim=-1, keepdim=True), dim=-1), (1, 0))
-    u = torch.linspace(0, 1, num_samples, device=t.device, dtype=t.dtype).expand(len(cdf), -1).contiguous()
-    upper = torch.searchsorted(cdf, u)
-    below, above = (upper - 1).clamp(min=0), upper.clamp(max=inner.shape[-1])
-    low, high = cdf.gather(1, below), cdf.gather(1, above)
-    # Empty bins have no width to interpolate in; dividing by one keeps their lower edge.
-    width = torch.where(high - low < 1e-5, torch.ones_like(low), high - low)
-    start, end = middle.gather(1, below), middle.gather(1, above)
-    return (start + (u - low) / width * (end - start)).reshape(batch, num_rays, num_samples)
+    """Draw evenly where the weights are, [batch, rays, num_samples] (section 5.2 of arxiv.org/abs/2003.08934)."""
+    u = evenly_drawn(num_samples, like=t)
+    return inverse_cdf(midpoints(t), weights[..., 1:-1], u, side="left")
 
 
 def background_points(origins: Tensor, directions: Tensor, inverse_distance: Tensor) -> Tensor:
@@ -420,6 +436,7 @@ class UpsamplerLayer(nn.Module):
 
     noise: Tensor
     mean_square: Tensor
+    kernel: Tensor
 
     def __init__(
         self, config: UpsamplerConfig, in_channels: int, out_channels: int, w_dim: int, resolution: int, *, up: bool
@@ -440,9 +457,9 @@ class UpsamplerLayer(nn.Module):
             self.adapter = Adapter(out_channels, narrow, out_channels * 4, c.activation)
         elif up and c.mode == "nn_cat":
             self.adapter = Adapter(out_channels * 2, narrow, out_channels, c.activation)
-        self.register_buffer("low_pass", low_pass(c.taps), persistent=False)
+        self.register_buffer("kernel", low_pass(c.taps), persistent=False)
 
-    def double(self, x: Tensor) -> Tensor:
+    def doubled(self, x: Tensor) -> Tensor:
         """x at twice its resolution."""
         c = self.config
         if c.mode in ("bilinear", "bicubic"):
@@ -454,8 +471,8 @@ class UpsamplerLayer(nn.Module):
             repeated = repeated + self.adapter(torch.cat([repeated, corner_means(x)], dim=1))
         if not c.blur:
             return repeated
-        n = self.low_pass.shape[-1]
-        return filter2d(repeated, self.low_pass, padding=(n // 2, (n - 1) // 2))
+        n = self.kernel.shape[-1]
+        return filter2d(repeated, self.kernel, padding=(n // 2, (n - 1) // 2))
 
     def forward(self, x: Tensor, w: Tensor, *, noise: bool, gain: float = 1.0) -> Tensor:
         c = self.config
@@ -463,10 +480,10 @@ class UpsamplerLayer(nn.Module):
             x = x * self.mean_square.rsqrt()
         styles = self.affine(w)
         if c.mode == "default" or not self.up:
-            x = modulated_conv2d(x, self.weight, styles, up=self.up, kernel=self.low_pass)
+            x = modulated_conv2d(x, self.weight, styles, up=self.up, kernel=self.kernel)
         else:
             # Official doubling layers convolve with flipped weights, in whichever way they double.
-            x = self.double(modulated_conv2d(x, self.weight.flip(2, 3), styles, kernel=self.low_pass))
+            x = self.doubled(modulated_conv2d(x, self.weight.flip(2, 3), styles, kernel=self.kernel))
         if c.use_noise and noise:
             x = x + self.noise * self.noise_strength
         return bias_act(x, self.bias, c.activation, gain=gain, clamp=c.conv_clamp)
@@ -504,6 +521,8 @@ def corner_means(x: Tensor) -> Tensor:
 class UpsamplerBlock(nn.Module):
     """One doubling: convolutions and the image so far."""
 
+    kernel: Tensor
+
     def __init__(self, config: UpsamplerConfig, index: int, in_channels: int, w_dim: int, *, up: bool):
         super().__init__()
         c = self.config = config
@@ -511,13 +530,13 @@ class UpsamplerBlock(nn.Module):
         self.conv0 = UpsamplerLayer(c, in_channels, channels, w_dim, resolution, up=up)
         if not c.single_layer:
             self.conv1 = UpsamplerLayer(c, channels, channels, w_dim, resolution, up=False)
-        self.num_convs = 1 if c.single_layer else 2
+        self.num_convs = c.convs_per_block
         self.has_image = c.architecture == "skip" or index == len(c.resolutions) - 1
         if self.has_image:
             self.to_image = ToImage(channels, 3, w_dim, c.conv_clamp)
         if c.architecture == "resnet":
             self.shortcut = Shortcut(in_channels, channels, True, c.taps)
-        self.register_buffer("low_pass", low_pass(c.taps), persistent=False)
+        self.register_buffer("kernel", low_pass(c.taps), persistent=False)
 
     def forward(self, x: Tensor, image: Tensor | None, ws: Tensor, *, noise: bool) -> tuple[Tensor, Tensor | None]:
         """ws: [batch, one per convolution and one for the image, w_dim]."""
@@ -532,7 +551,7 @@ class UpsamplerBlock(nn.Module):
             if c.bilinear_image:
                 image = F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=True)
             else:
-                image = upsample2d(image, self.low_pass)
+                image = upsample2d(image, self.kernel)
         if self.has_image:
             addition = self.to_image(x, ws[:, self.num_convs])
             image = addition if image is None else image + addition
@@ -556,7 +575,7 @@ class StyleNeRF(nn.Module):
             for i in range(len(u.resolutions))
         )
         fields_ws = config.foreground.num_ws + (config.background.num_ws if config.background else 0)
-        self.num_ws = fields_ws + sum(block.num_convs for block in self.blocks) + bool(self.blocks)
+        self.num_ws = fields_ws + u.convs_per_block * len(u.resolutions) + bool(u.resolutions)
         self.num_ws += config.num_unused_ws
         self.mapping_network = MappingNetwork(
             config.z_dim,
@@ -590,11 +609,11 @@ class StyleNeRF(nn.Module):
             background = ws[:, first : first + c.background.num_ws]
             first += c.background.num_ws
         blocks = []
-        for block in self.blocks:
-            own = ws[:, first : first + block.num_convs]
-            next_one = ws[:, first + block.num_convs :][:, :1]
-            blocks.append(torch.cat([own, ws[:, -1:] if c.upsampler.shared_colour_style else next_one], dim=1))
-            first += block.num_convs
+        count = c.upsampler.convs_per_block
+        for _ in self.blocks:
+            last = ws[:, -1:] if c.upsampler.shared_colour_style else ws[:, first + count :][:, :1]
+            blocks.append(torch.cat([ws[:, first : first + count], last], dim=1))
+            first += count
         return foreground, background, blocks
 
     def depths(self, t: Tensor) -> Tensor:
@@ -661,30 +680,29 @@ class StyleNeRF(nn.Module):
 
         t = torch.linspace(0, 1, samples, device=origins.device, dtype=origins.dtype).expand(batch, num_rays, samples)
         depths, values, density = evaluate(t)
-        weights, transmittance = weigh(t, depths, density)
+        weights, passed = weigh(t, depths, density)
         if c.renderer.hierarchical:
             fine = importance_samples(t, weights.detach(), samples)
             fine_depths, fine_values, fine_density = evaluate(fine)
-            t, order = torch.cat([fine, t], dim=-1).sort(dim=-1)
+            t, order = merged(fine, t)
             depths = torch.cat([fine_depths, depths], dim=-1).gather(-1, order)
             density = torch.cat([fine_density, density], dim=-1).gather(-1, order)
             values = torch.cat([fine_values, values], dim=-2)
             values = values.gather(-2, order[..., None].expand_as(values))
-            weights, transmittance = weigh(t, depths, density)
+            weights, passed = weigh(t, depths, density)
         foreground = (weights[..., None] * values).sum(dim=-2)
         if c.background is None:
-            return Rendering(foreground, foreground, None, weights, transmittance, None, t, depths)
+            return Rendering(foreground, foreground, None, weights, passed, None, t, depths)
         background, background_weights = self.render_background(background_ws, origins, rays, codes[1])
-        background = transmittance[..., None] * background
+        background = passed[..., None] * background
         return Rendering(
-            foreground + background, foreground, background, weights, transmittance, background_weights, t, depths
+            foreground + background, foreground, background, weights, passed, background_weights, t, depths
         )
 
     def render_background(
         self, ws: Tensor | None, origins: Tensor, rays: Tensor, code: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Colour and features [batch, rays, 3 + f] of the background alone, and its weights."""
-        c = self.config
         batch, num_rays, _ = origins.shape
         inverse = self.background_inverse_distances(origins)
         points = background_points(origins, F.normalize(rays, dim=-1), inverse)
@@ -798,3 +816,253 @@ def depths_between(t: Tensor, near: Tensor, far: Tensor, warp: str) -> Tensor:
     if warp == "inverse":
         return 1 / (t / far + (1 - t) / near)
     return far * t + near * (1 - t)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# In the world
+
+BACKGROUND_SEED = Control(
+    name="background_seed",
+    label="Background",
+    description="Which of the model's random backgrounds",
+    default=0.0,
+    minimum=0.0,
+    maximum=1000.0,
+)
+SHOW_BACKGROUND = Control(
+    name="show_background",
+    label="Show background",
+    description="1: an opaque picture with its background. 0: the picture's alpha is that of the foreground",
+    default=1.0,
+    minimum=0.0,
+    maximum=1.0,
+)
+
+POINTS_AT_ONCE = 1 << 16
+
+
+class StyleNeRFScene:
+    """One latent, in the world."""
+
+    def __init__(
+        self,
+        network: StyleNeRF,
+        ws: Tensor,
+        codes: tuple[Tensor | None, Tensor | None],
+        metres_per_unit: float,
+        *,
+        show_background: bool = True,
+        straightforward: bool = False,
+    ):
+        self.network, self.ws, self.codes, self.metres_per_unit = network, ws[None], codes, metres_per_unit
+        self.show_background = show_background or network.config.background is None
+        world_from_canonical = ws.new_tensor(WORLD_FROM_CANONICAL)
+        world_from_canonical[:3, :3] *= metres_per_unit
+        self.canonical_from_world = torch.linalg.inv(world_from_canonical)
+        self.rotation = ws.new_tensor(WORLD_FROM_CANONICAL)[:3, :3]
+        self.info = field_info(network.config, metres_per_unit)
+        self.prepared = None
+
+    def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
+        """Density and raw colour of the foreground at world points [..., 3]. See Scene.field."""
+        canonical = points @ self.canonical_from_world[:3, :3].T + self.canonical_from_world[:3, 3]
+        colours, densities = [], []
+        for some in canonical.reshape(-1, 3).split(POINTS_AT_ONCE):
+            values, raw = self._evaluate(some[None])
+            colours.append(values[0, :, :3])
+            densities.append(self.network.density(raw[0, :, 0]))
+        density = torch.cat(densities).reshape(points.shape[:-1]) / self.metres_per_unit
+        return FieldSample(density, (torch.cat(colours).reshape(points.shape) / 2 + 0.5).clamp(0, 1))
+
+    def _evaluate(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.foreground(self.network.warp(points), self.network.split(self.ws)[0], self.codes[0])
+
+    @torch.no_grad()
+    def render(
+        self,
+        camera: Camera,
+        *,
+        samples_per_ray: int | None = None,
+        quality: Literal["draft", "full"] = "full",
+        jitter: torch.Generator | None = None,
+        progress: Progress = silent,
+    ) -> Image:
+        """See Scene.render. A draft renders fewer samples and leaves the upsampler out; nothing here is random."""
+        c = self.network.config
+        n = c.renderer.resolution
+        samples = c.renderer.num_samples if quality == "full" else max(c.renderer.num_samples // 2, 3)
+        if samples_per_ray is not None:
+            samples = max(samples_per_ray // (2 if c.renderer.hierarchical else 1), 3)
+        view = square_around(camera).transformed(self.canonical_from_world.to(camera.world_from_camera))
+        view_rays = view.resized(n, n).rays()
+        origins = view_rays.origins.reshape(1, -1, 3)
+        # Canonical length of one canonical unit of depth along the camera's z.
+        rays = (view_rays.directions / view_rays.depth_from_distance[..., None]).reshape(1, -1, 3)
+        rays = rays * self.metres_per_unit
+        if camera.projection == "perspective":
+            distance = origins.norm(dim=-1, keepdim=True)
+        else:
+            distance = -(origins * F.normalize(rays, dim=-1)).sum(dim=-1, keepdim=True)
+        # The trained range around the camera, moved with the camera.
+        near = (distance - c.camera.radius + c.camera.near).clamp(min=0.01)
+        far = torch.maximum(distance - c.camera.radius + c.camera.far, near + 0.01)
+        parts = []
+        for some in torch.arange(n * n, device=rays.device).split(POINTS_AT_ONCE // samples):
+            parts.append(
+                self.network.render(
+                    self.ws,
+                    origins[:, some],
+                    rays[:, some],
+                    self.codes,
+                    near=near[:, some],
+                    far=far[:, some],
+                    num_samples=samples,
+                )
+            )
+            progress(0.5 * len(parts) * len(some) / (n * n))
+        features = torch.cat([part.features for part in parts], dim=1).mT.unflatten(2, (n, n))
+        alpha = torch.cat([part.weights.sum(dim=-1) for part in parts], dim=1)  # [1, rays]
+        depth = torch.cat([part.surface_depth for part in parts], dim=1) / alpha.clamp(min=1e-6)
+        image, features = self.network.colour_and_features(features)
+        if quality == "full":
+            image = self.network.upsample(features, image, self.ws)[-1]
+        normal = None
+        if quality == "full":
+            points = origins[0] + depth.reshape(-1, 1) * rays[0]
+            normal = cut_out(self._normals(points).T.reshape(1, 3, n, n), camera)
+        foreground = cut_out(alpha.reshape(1, 1, n, n), camera)[..., 0].clamp(0, 1)
+        shown_depth = cut_out(depth.reshape(1, 1, n, n), camera)[..., 0] * self.metres_per_unit
+        progress(1.0)
+        return Image(
+            rgb=cut_out(image / 2 + 0.5, camera).clamp(0, 1),
+            alpha=torch.ones_like(foreground) if self.show_background else foreground,
+            depth=torch.where(foreground > EMPTY, shown_depth, math.inf),
+            normal=None if normal is None else F.normalize(normal, dim=-1) * (foreground > EMPTY)[..., None],
+        )
+
+    def _normals(self, points: Tensor) -> Tensor:
+        """World normals [points, 3]: against the gradient of density at canonical points [points, 3]."""
+        with torch.enable_grad():
+            points = points.detach().requires_grad_(True)
+            _, raw = self._evaluate(points[None])
+            (gradient,) = torch.autograd.grad(raw.sum(), points)
+        return F.normalize(-gradient @ self.rotation.T, dim=-1)
+
+
+def field_info(config: StyleNeRFConfig, metres_per_unit: float) -> FieldInfo:
+    """The field of every scene of this network: the box that the published meshes are cut from."""
+    half = (config.camera.far - config.camera.near) / 2 * metres_per_unit
+    bounds: Bounds = ((-half, -half, -half), (half, half, half))
+    # Half opaque over the average distance between two samples.
+    step = 2 * half / (config.renderer.num_samples * (2 if config.renderer.hierarchical else 1))
+    return FieldInfo(quantity="density", iso_level=math.log(2) / step, bounds=bounds)
+
+
+class StyleNeRFGenerator:
+    """StyleNeRF as a Generator (backend/generator.py)."""
+
+    def __init__(self, network: StyleNeRF, info: ModelInfo, metres_per_unit: float = 1.0):
+        self.network, self.info, self.metres_per_unit = network.eval().requires_grad_(False), info, metres_per_unit
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.mapping_network.w_mean.device
+
+    def sample_z(self, seed: int) -> Tensor:
+        """z [1, z_dim] as the published demo draws it."""
+        return self._code(seed, self.network.config.z_dim)
+
+    def _code(self, seed: int, length: int) -> Tensor:
+        return torch.from_numpy(np.random.RandomState(seed).randn(1, length)).float().to(self.device)
+
+    @torch.no_grad()
+    def mapping(self, z: Tensor, condition: Camera | None = None, *, truncation_psi: float = 1.0) -> Tensor:
+        """See Generator.mapping. A class-conditional network is told of no class."""
+        c = self.network.config
+        labels = z.new_zeros(len(z), c.condition_dim) if c.condition_dim > 0 else None
+        return self.network.mapping(z, labels, truncation_psi=truncation_psi)
+
+    def synthesize(
+        self, ws: Tensor, controls: dict[str, float] | None = None, *, straightforward: bool = False
+    ) -> StyleNeRFScene:
+        """See Generator.synthesize. straightforward: without the preparations that make rendering fast."""
+        c = self.network.config
+        check_shape("ws", ws, (self.network.num_ws, c.w_dim))
+        controls = controls or {}
+        seed = round(controls.get(BACKGROUND_SEED.name, BACKGROUND_SEED.default))
+        codes = tuple(
+            self._code(seed, part.z_dim) if part is not None and part.z_dim > 0 else None
+            for part in (c.foreground, c.background)
+        )
+        return StyleNeRFScene(
+            self.network,
+            ws.to(self.device),
+            (codes[0], codes[1]),
+            self.metres_per_unit,
+            show_background=controls.get(SHOW_BACKGROUND.name, SHOW_BACKGROUND.default) >= 0.5,
+            straightforward=straightforward,
+        )
+
+
+def model_info(name: str, card: ModelCard, network: StyleNeRF) -> ModelInfo:
+    """What the panel needs to know of a StyleNeRF."""
+    c, scale = network.config, card.metres_per_unit
+    info = field_info(c, scale)
+    prior = PosePrior(
+        radius=c.camera.radius * scale,
+        fov=math.radians(c.camera.fov_degrees),
+        azimuth=c.camera.azimuth,
+        elevation=(math.pi / 2 - c.camera.polar[1], math.pi / 2 - c.camera.polar[0]),
+    )
+    return ModelInfo(
+        name=name,
+        label=card.label,
+        kind="stylenerf",
+        description=card.description,
+        licence=card.licence,
+        non_commercial=card.non_commercial,
+        card=card.card,
+        z_dim=c.z_dim,
+        num_ws=network.num_ws,
+        w_dim=c.w_dim,
+        num_geometry_ws=min(c.foreground.num_layers, network.num_ws - 1),
+        num_parameters=sum(p.numel() for p in network.parameters()),
+        has_truncation=True,
+        has_surface=True,
+        no_surface_reason="",
+        has_color=True,
+        quantity="density",
+        iso_level=info.iso_level,
+        iso_range=(info.iso_level / 20, info.iso_level * 20),
+        bounds=info.bounds,
+        pose_prior=dataclasses.replace(prior, **_tuples(card.pose_prior)),
+        image_size=(c.stages or (c.renderer.resolution,))[-1],
+        controls=() if c.background is None else (BACKGROUND_SEED, SHOW_BACKGROUND),
+        source=card.source,
+    )
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+
+def config_from_json(constructor: dict[str, Any]) -> StyleNeRFConfig:
+    """The config that `dataclasses.asdict` made a card's constructor of."""
+    parts: dict[str, Any] = {
+        "foreground": FieldConfig,
+        "background": FieldConfig,
+        "mapping": MappingConfig,
+        "camera": CameraConfig,
+        "renderer": RendererConfig,
+        "upsampler": UpsamplerConfig,
+    }
+    made = {k: v if v is None or k not in parts else parts[k](**_tuples(v)) for k, v in constructor.items()}
+    return StyleNeRFConfig(**made)
+
+
+def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> StyleNeRFGenerator:
+    """The generator in a model folder."""
+    network = StyleNeRF(config_from_json(card.constructor))
+    network.load_state_dict(tensors)
+    network.to(next(iter(tensors.values())).device)
+    return StyleNeRFGenerator(network, model_info(name, card, network), card.metres_per_unit)

@@ -7,7 +7,7 @@ import re
 import torch
 from torch import Tensor
 
-from backend.generators.eg3d.checkpoint import model_from_official
+from backend.generators.eg3d.checkpoint import network_from_official
 from backend.generators.eg3d.model import rays, sample_planes
 from tests.parity.oracle import OracleSet
 
@@ -18,7 +18,7 @@ NOT_REPRODUCED: dict[str, str] = {}
 def outputs(set: OracleSet) -> dict[str, Tensor]:
     """Every stage of the official call, from the set's weights and inputs."""
     meta, inputs = set.meta, set.inputs
-    model = model_from_official(meta["constructor_kwargs"], set.weights)
+    model = network_from_official(meta["constructor_kwargs"], set.weights)
     out: dict[str, Tensor] = {}
 
     condition = inputs.get("cond")
@@ -27,7 +27,7 @@ def outputs(set: OracleSet) -> dict[str, Tensor]:
     )
     out["ws"], out["ws_psi1"] = ws, model.mapping(inputs["z"], condition)
 
-    planes = model.backbone(ws)
+    planes = model.backbone(ws, noise=meta.get("backbone_noise_mode", "const") != "none")
     for name in set.expected:
         if match := re.fullmatch(r"planes(?:_stride(\d+))?", name):
             stride = int(match[1] or 1)

@@ -7,7 +7,7 @@ import re
 import torch
 from torch import Tensor
 
-from backend.generators.stylenerf.checkpoint import model_from_official
+from backend.generators.stylenerf.checkpoint import network_from_official
 from backend.generators.stylenerf.model import camera_rays
 from tests.parity.oracle import OracleSet
 
@@ -18,7 +18,7 @@ NOT_REPRODUCED: dict[str, str] = {}
 def outputs(set: OracleSet) -> dict[str, Tensor]:
     """Every stage of the official call, from the set's weights and inputs."""
     meta, inputs = set.meta, set.inputs
-    model = model_from_official(meta["constructor"], set.weights)
+    model = network_from_official(meta["constructor"], set.weights)
     out: dict[str, Tensor] = {}
 
     condition = inputs.get("c")
@@ -75,7 +75,7 @@ def outputs(set: OracleSet) -> dict[str, Tensor]:
 def outputs_in_double(set: OracleSet) -> Tensor:
     """The final image computed in float64 throughout."""
     double = set.to(torch.float64)
-    model = model_from_official(set.meta["constructor"], double.weights)
+    model = network_from_official(set.meta["constructor"], double.weights)
     inputs = double.inputs
     ws = model.mapping(
         inputs["z"],

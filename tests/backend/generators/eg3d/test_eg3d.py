@@ -1,0 +1,231 @@
+"""EG3D in the world, and from its official file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from addon.wire.errors import UnknownCheckpoint
+from backend.cameras import Camera, from_wire, orbit
+from backend.checkpoints.convert import import_model, read_tree
+from backend.checkpoints.store import ModelCard, load_model
+from backend.generators.eg3d import checkpoint
+from backend.generators.eg3d.model import (
+    EG3D,
+    SUPERRESOLUTIONS,
+    WORLD_FROM_CANONICAL,
+    BackboneConfig,
+    EG3DConfig,
+    EG3DGenerator,
+    MappingConfig,
+    RenderingConfig,
+    load,
+)
+from tests.parity.oracle import read_set
+from tests.shared import SHARED
+
+SET = SHARED / "oracles" / "eg3d.safetensors"
+SNAPSHOT = SHARED / "oracles" / "checkpoints" / "eg3d_network-snapshot-000000.pkl"
+
+
+def tiny(**changes: object) -> EG3DConfig:
+    sr = dataclasses.replace(SUPERRESOLUTIONS["SuperresolutionHybrid2X"], input_resolution=16, channels=(8, 6))
+    config = EG3DConfig(
+        superresolution=sr,
+        z_dim=8,
+        w_dim=16,
+        decoder_width=16,
+        mapping=MappingConfig(num_layers=2),
+        backbone=BackboneConfig(resolution=16, channel_base=128, channel_max=8),
+        rendering=RenderingConfig(depth_resolution=8, depth_resolution_importance=8, neural_resolution=12),
+    )
+    return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
+
+
+def generator(config: EG3DConfig, metres_per_unit: float = 1.0) -> EG3DGenerator:
+    torch.manual_seed(0)
+    network = EG3D(config)
+    constructor = json.loads(json.dumps(dataclasses.asdict(config)))
+    card = ModelCard("eg3d", "tiny", "", "none", False, constructor, metres_per_unit=metres_per_unit)
+    return load("tiny", card, network.state_dict())
+
+
+def ws_of(g: EG3DGenerator, seed: int = 1) -> Tensor:
+    return g.mapping(g.sample_z(seed))[0]
+
+
+@pytest.fixture(scope="module")
+def official() -> tuple[EG3DGenerator, Tensor, Camera, Tensor]:
+    """The official network as a generator, its ws, its camera in the world, and its image [H, W, 3] in 0..1."""
+    oracle = read_set(SET)
+    network = checkpoint.network_from_official(oracle.meta["constructor_kwargs"], oracle.weights)
+    resolution = oracle.meta["neural_rendering_resolution"]
+    rendering = dataclasses.replace(network.config.rendering, neural_resolution=resolution)
+    config = dataclasses.replace(network.config, rendering=rendering)
+    card = ModelCard("eg3d", "official", "", "none", False, json.loads(json.dumps(dataclasses.asdict(config))))
+    c, size = oracle.inputs["c"][0], oracle.expected["det_image"].shape[-1]
+    pose = torch.tensor(WORLD_FROM_CANONICAL) @ c[:16].reshape(4, 4)
+    camera = Camera(pose, c[16:].reshape(3, 3) * torch.tensor([[size], [size], [1.0]]), size, size)
+    image = oracle.expected["det_image"][0].permute(1, 2, 0) / 2 + 0.5
+    return load("official", card, network.state_dict()), oracle.expected["ws"][0], camera, image.clamp(0, 1)
+
+
+@pytest.mark.parametrize("straightforward", [True, False])
+def test_a_world_camera_gives_the_official_picture(official, straightforward: bool) -> None:
+    g, ws, camera, expected = official
+    image = g.synthesize(ws, straightforward=straightforward).render(camera)
+    assert image.rgb.shape == expected.shape
+    assert float((image.rgb - expected).abs().max()) < 1e-4
+
+
+def test_the_conditioning_camera_is_the_official_vector(official) -> None:
+    g, _, camera, _ = official
+    c = read_set(SET).inputs["c"][:1]
+    assert torch.allclose(g.condition_vector(camera), c, atol=1e-5)
+
+
+def test_the_front_of_the_prior_is_the_default_condition() -> None:
+    g = generator(tiny(), metres_per_unit=0.3)
+    front = from_wire(orbit(g.info, 64))
+    assert torch.allclose(g.condition_vector(front), g.condition_vector(None), atol=1e-5)
+
+
+def test_the_same_picture_comes_out_at_another_scale() -> None:
+    pictures = []
+    for scale in (1.0, 0.25):
+        g = generator(tiny(), scale)
+        image = g.synthesize(ws_of(g)).render(from_wire(orbit(g.info, 32, azimuth=0.3)))
+        pictures.append((image.rgb, image.depth / scale))
+        assert float(image.alpha.min()) > 0.05
+    assert torch.allclose(pictures[0][0], pictures[1][0], atol=1e-4)
+    assert torch.allclose(pictures[0][1], pictures[1][1], rtol=1e-3)
+
+
+def test_depth_points_at_the_field_and_normals_face_the_camera() -> None:
+    g = generator(tiny())
+    # Opaque from the middle of the box on: raise all densities.
+    with torch.no_grad():
+        g.network.decoder.out.bias[0] += 40
+    scene = g.synthesize(ws_of(g))
+    camera = from_wire(orbit(g.info, 12))
+    image = scene.render(camera)
+    rays = camera.rays()
+    points = rays.origins + (image.depth / rays.depth_from_distance)[..., None] * rays.directions
+    assert bool((points.abs() <= 0.75).all())
+    assert image.normal is not None
+    assert torch.allclose(image.normal.norm(dim=-1), torch.ones(12, 12), atol=1e-4)
+
+
+def test_density_is_zero_outside_the_box_and_scales_with_metres() -> None:
+    small, large = generator(tiny(), 0.5), generator(tiny(), 2.0)
+    points = torch.rand(50, 3) - 0.5
+    first = small.synthesize(ws_of(small)).field(points * 0.5)
+    second = large.synthesize(ws_of(large)).field(points * 2.0)
+    assert torch.allclose(first.value * 0.5, second.value * 2.0, atol=1e-5)
+    assert first.rgb is not None
+    assert torch.equal(small.synthesize(ws_of(small)).field(torch.tensor([[0.3, 0.0, 0.0]])).value, torch.zeros(1))
+
+
+def test_density_has_a_gradient_with_respect_to_points() -> None:
+    g = generator(tiny())
+    points = (torch.rand(5, 3) - 0.5).requires_grad_(True)
+    g.synthesize(ws_of(g)).field(points).value.sum().backward()
+    assert points.grad is not None
+    assert float(points.grad.abs().sum()) > 0
+
+
+def test_the_fast_path_agrees_with_the_straightforward_one() -> None:
+    g = generator(tiny())
+    camera = from_wire(orbit(g.info, 32, azimuth=-0.2, elevation=0.1))
+    fast = g.synthesize(ws_of(g)).render(camera)
+    slow = g.synthesize(ws_of(g), straightforward=True).render(camera)
+    assert torch.allclose(fast.rgb, slow.rgb, atol=1e-4)
+    assert torch.allclose(fast.alpha, slow.alpha, atol=1e-4)
+    assert torch.allclose(fast.depth, slow.depth, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(20, 32), (32, 20), (7, 7)])
+@pytest.mark.parametrize("quality", ["draft", "full"])
+def test_any_image_shape_is_rendered(size: tuple[int, int], quality) -> None:
+    g = generator(tiny())
+    width, height = size
+    square = from_wire(orbit(g.info, max(size)))
+    intrinsics = square.intrinsics.clone()
+    intrinsics[0, 2], intrinsics[1, 2] = width / 2, height / 2
+    camera = dataclasses.replace(square, intrinsics=intrinsics, width=width, height=height)
+    scene = g.synthesize(ws_of(g))
+    image = scene.render(camera, quality=quality)
+    assert image.rgb.shape == (height, width, 3)
+    whole = scene.render(square, quality=quality).rgb
+    top, left = (max(size) - height) // 2, (max(size) - width) // 2
+    assert torch.allclose(image.rgb, whole[top : top + height, left : left + width], atol=1e-5)
+
+
+def test_jitter_changes_the_picture_and_its_seed_repeats_it() -> None:
+    g = generator(tiny())
+    scene, camera = g.synthesize(ws_of(g)), from_wire(orbit(g.info, 32))
+    pictures = [scene.render(camera, jitter=torch.Generator().manual_seed(seed)).rgb for seed in (1, 1, 2)]
+    assert torch.equal(pictures[0], pictures[1])
+    assert not torch.equal(pictures[0], pictures[2])
+
+
+def test_rays_start_at_the_box_where_no_range_was_trained() -> None:
+    rendering = dataclasses.replace(tiny().rendering, ray_start=None, ray_end=None)
+    g = generator(tiny(rendering=rendering))
+    image = g.synthesize(ws_of(g)).render(from_wire(orbit(g.info, 16)))
+    shown = image.depth[image.depth.isfinite()]
+    assert len(shown)
+    assert float(shown.min()) > 2.7 - 0.9
+    assert float(shown.max()) < 2.7 + 0.9
+
+
+def test_ws_of_another_shape_is_refused() -> None:
+    g = generator(tiny())
+    with pytest.raises(ValueError, match="ws must be"):
+        g.synthesize(torch.zeros(3, 16))
+
+
+def test_the_snapshot_is_recognised_and_its_averaged_weights_give_the_official_picture(
+    official, tmp_path: Path
+) -> None:
+    _, ws, camera, expected = official
+    assert checkpoint.recognise(read_tree(SNAPSHOT))
+    card = import_model(SNAPSHOT, tmp_path / "model")
+    assert (card.kind, card.non_commercial) == ("eg3d", True)
+    g = load_model(tmp_path / "model")
+    assert isinstance(g, EG3DGenerator)
+    image = g.synthesize(ws).render(camera)
+    assert float((image.rgb - expected).abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["decoder.net.2.bias", "backbone.mapping.w_avg"])
+def test_a_missing_tensor_is_named(name: str) -> None:
+    oracle = read_set(SET)
+    weights = {k: v for k, v in oracle.weights.items() if k != name}
+    with pytest.raises(UnknownCheckpoint, match="is missing"):
+        checkpoint.network_from_official(oracle.meta["constructor_kwargs"], weights)
+
+
+# Modules that only enlarge take larger features as they are.
+@pytest.mark.parametrize(
+    ("kind", "rays"),
+    [(k, n) for k, c in sorted(SUPERRESOLUTIONS.items()) for n in ((12, 40) if c.shrink else (12, 16))],
+)
+def test_every_superresolution_makes_its_size(kind: str, rays: int) -> None:
+    sr = dataclasses.replace(SUPERRESOLUTIONS[kind], input_resolution=16, channels=(6, 5))
+    network = EG3D(tiny(superresolution=sr))
+    image = network.superresolution(torch.rand(2, 32, rays, rays), torch.randn(2, 6, 16))
+    assert image.shape == (2, 3, sr.resolutions[1], sr.resolutions[1])
+
+
+@pytest.mark.parametrize("architecture", ["orig", "skip", "resnet"])
+def test_every_backbone_architecture_makes_planes(architecture) -> None:
+    backbone = dataclasses.replace(tiny().backbone, architecture=architecture)
+    network = EG3D(tiny(backbone=backbone))
+    planes = network.backbone(torch.randn(2, network.backbone.num_ws, 16))
+    assert planes.shape == (2, 3, 32, 16, 16)
