@@ -6,7 +6,7 @@ Two stages, because the chairs come from infinigen (BSD-3), which needs an envir
    and the requirements infinigen forgets to name (scikit-learn OpenEXR json5 python-fcl rtree zarr vnoise tqdm coacd
    geomdl imageio matplotlib opencv-python-headless pandas psutil scikit-image shapely submitit).
    Writes one `meshes/chair0000.npz` per seed (about 0.6 s each).
-2. `python -m backend.training.chairs samples OUT` in the project's environment. Writes `chairs.npz` (about 1 s each).
+2. `python -m backend.training.chairs samples OUT` in the project's environment. Writes one `samples/chair0000.npz` each (about 1 s).
 
 Both continue where they were stopped. Nothing here is needed to use the trained model.
 
@@ -86,7 +86,7 @@ def sample_signed_distance(distance: Any, random: np.random.Generator) -> np.nda
 
 
 def write_samples(out: Path, part: int = 0, parts: int = 1) -> None:
-    """Sample every mesh of stage 1 (or each `parts`-th one) into `samples/`, float16 positions would lose legs: float32."""
+    """Sample every mesh of stage 1, or each `parts`-th one, into `samples/`."""
     from backend.generators.deepsdf.mesh_distance import MeshDistance
 
     folder = out / "samples"
@@ -98,7 +98,7 @@ def write_samples(out: Path, part: int = 0, parts: int = 1) -> None:
         vertices, faces, metres_per_unit = canonical_mesh(out / "meshes" / path.name)
         distance = MeshDistance(vertices, faces)
         samples = sample_signed_distance(distance, np.random.default_rng(seed))
-        _write(path, samples=samples, metres_per_unit=np.float32(metres_per_unit))
+        _write(path, samples=samples, metres_per_unit=np.array(metres_per_unit, np.float32))
         print(f"chair {seed}: {np.mean(samples[:, 3] < 0):.0%} of the samples inside", flush=True)
 
 

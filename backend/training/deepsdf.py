@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,9 +63,7 @@ def small() -> DeepSDFTraining:
     Forward and backward take 6 operations for each of 440,000 multiplications, 2.6 million for each point; a core that
     multiplies matrices at 65 GFLOP/s draws 25,000 points a second, so an hour is 9e7 points or 20,000 steps of 4096.
     """
-    return DeepSDFTraining(
-        DecoderSpec(latent_size=64, dims=(256,) * 8), mirror=True, decoder_rate=2e-3, code_rate=4e-3
-    )
+    return DeepSDFTraining(DecoderSpec(latent_size=64, dims=(256,) * 8), mirror=True, decoder_rate=2e-3, code_rate=4e-3)
 
 
 def train(
@@ -80,9 +78,9 @@ def train(
 ) -> tuple[Decoder, Tensor]:
     """Train, or go on from `out/checkpoint.safetensors`. Returns the decoder and the codes [num_shapes, latent_size].
 
-    A killed run loses at most `checkpoint_seconds`; because every step draws its batch from a random generator seeded by
-    its own number, the continued run computes what the uninterrupted one would have. `picture(decoder, codes, path)`
-    draws what the model knows into `out/progress.png` every `picture_seconds`.
+    A killed run loses at most `checkpoint_seconds`. Every step draws its batch from a generator seeded by the number of
+    the step, so the continued run computes what the uninterrupted one would have. `picture(decoder, codes, path)` draws
+    what the model knows into `out/progress.png` every `picture_seconds`.
 
     Raises:
         ValueError: the checkpoint in `out` belongs to another configuration or number of shapes.
@@ -92,7 +90,8 @@ def train(
     torch.manual_seed(config.seed)
     decoder = Decoder(config.decoder)
     codes = (config.code_std * torch.randn(len(samples), config.decoder.latent_size)).requires_grad_()
-    optimizer = torch.optim.Adam([{"params": list(decoder.parameters())}, {"params": [codes]}])
+    groups: list[dict[str, Any]] = [{"params": list(decoder.parameters())}, {"params": [codes]}]
+    optimizer = torch.optim.Adam(groups)
     path = out / "checkpoint.safetensors"
     step = _load(path, config, decoder, codes, optimizer) if path.exists() else 0
     out.mkdir(parents=True, exist_ok=True)

@@ -10,12 +10,25 @@ z up, the front along -y, metres.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from addon.wire.messages import Bounds, ModelInfo, PosePrior
+
+from ...cameras import Camera
 from ...kernels.sdf_mlp import Impl, Layer, MlpWeights, sdf_mlp
+from ...progress import Progress, silent
+from ...scene import FieldInfo, FieldSample, Image
+from .sphere_tracing import EmptySpace, trace
+
+if TYPE_CHECKING:
+    from ...checkpoints.store import ModelCard
 
 
 @dataclass(frozen=True)
@@ -92,4 +105,430 @@ class Decoder(nn.Module):
 
     def forward(self, points: Tensor, codes: Tensor, *, impl: Impl = "auto") -> Tensor:
         """Signed distance at canonical points [..., num_points, 3] under codes [..., latent_size]. [..., num_points]"""
+        if self.training and (self.spec.dropout or self.spec.latent_dropout):
+            return self._forward_with_dropout(points, codes)
         return sdf_mlp(points, codes, self.weights(), impl=impl)
+
+    def _forward_with_dropout(self, points: Tensor, codes: Tensor) -> Tensor:
+        spec = self.spec
+        everywhere = codes[..., None, :].expand(*points.shape[:-1], -1)
+        if spec.latent_dropout:
+            everywhere = functional.dropout(everywhere, LATENT_DROPOUT)
+        inputs = torch.cat([everywhere, points], dim=-1)
+        hidden = inputs
+        for index in range(self.num_layers):
+            if index in spec.latent_in:
+                hidden = torch.cat([hidden, inputs], dim=-1)
+            elif index != 0 and spec.xyz_in_all:
+                hidden = torch.cat([hidden, points], dim=-1)
+            linear, norm = getattr(self, f"lin{index}"), getattr(self, f"bn{index}", None)
+            hidden = functional.linear(hidden, linear.weight, linear.bias)
+            if index + 1 < self.num_layers:
+                hidden = torch.relu(hidden if norm is None else norm(hidden))
+                if index in spec.dropout:
+                    hidden = functional.dropout(hidden, spec.dropout_prob)
+        return torch.tanh(torch.tanh(hidden) if spec.use_tanh else hidden)[..., 0]
+
+
+WORLD_FROM_CANONICAL = ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))
+"""A rotation: canonical y (up) is world z, canonical -z (front) is world -y, the side Blender's front view shows."""
+
+CLAY = (0.86, 0.80, 0.73)
+"""sRGB of the shaded surface; DeepSDF has no colour."""
+
+CELL = 1 / 16
+"""Canonical edge of the cells that rays skip when empty."""
+
+Box = tuple[tuple[float, float, float], tuple[float, float, float]]
+UNIT_BOX: Box = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+
+
+class DeepSDF(nn.Module):
+    """The decoder, the codes it was trained with, and a Gaussian over them to draw new ones from. A `Generator`.
+
+    The paper gives no rule for new codes: its N(0, 0.01² I) is where the training starts, not where the codes end. So
+    the Gaussian is fitted to the trained codes: a new code is mean + truncation_psi (z @ factor), z standard normal,
+    with one row of `code_factor` for each principal direction of the codes (standard deviation times direction).
+    """
+
+    code_mean: Tensor  # [latent_size]
+    code_factor: Tensor  # [rank, latent_size]
+    codes: Tensor  # [num_codes, latent_size]; of the training shapes
+
+    def __init__(
+        self,
+        decoder: DecoderSpec,
+        *,
+        num_codes: int,
+        rank: int,
+        mirror: bool = False,
+        clamp: float = 0.1,
+        bounds: Box = UNIT_BOX,
+        lipschitz: float = 1.5,
+        metres_per_unit: float = 1.0,
+        info: ModelInfo | None = None,
+    ) -> None:
+        """
+        mirror: every shape is symmetric in x; the decoder is asked at (|x|, y, z).
+        clamp: the δ of training, canonical units.
+        bounds: canonical box that holds every shape.
+        lipschitz: largest slope of the decoder that was measured, with a margin.
+        metres_per_unit: world metres in one canonical unit.
+        """
+        super().__init__()
+        self.decoder = Decoder(decoder)
+        self.mirror, self.clamp, self.bounds, self.lipschitz = mirror, clamp, bounds, lipschitz
+        self.metres_per_unit = metres_per_unit
+        self.register_buffer("code_mean", torch.zeros(decoder.latent_size))
+        self.register_buffer("code_factor", torch.zeros(rank, decoder.latent_size))
+        self.register_buffer("codes", torch.zeros(num_codes, decoder.latent_size))
+        self._info = info
+        self.eval().requires_grad_(False)
+
+    @property
+    def info(self) -> ModelInfo:
+        """See Generator.info."""
+        if self._info is None:
+            raise ValueError("this DeepSDF was built without a model card")
+        return self._info
+
+    @property
+    def device(self) -> torch.device:
+        """See Generator.device."""
+        return self.code_mean.device
+
+    def fit_gaussian(self) -> None:
+        """Set mean and factor from the codes. Called once, when a trained or imported model is stored."""
+        mean, factor = gaussian_of_codes(self.codes, len(self.code_factor))
+        self.code_mean.copy_(mean)
+        self.code_factor.copy_(factor)
+
+    def measured_slope(self, num_codes: int = 16, num_points: int = 4096) -> float:
+        """The largest |gradient| met where the distance is not truncated, with a margin of 10 %, and at least 1.
+
+        Canonical, over codes drawn from the Gaussian. Not a bound: none is known for a trained network.
+        """
+        random = torch.Generator().manual_seed(0)
+        low, high = torch.tensor(self.bounds, device=self.device)
+        largest = torch.ones((), device=self.device)
+        for seed in range(num_codes):
+            code = self.mapping(self.sample_z(seed))[0]
+            points = low + (high - low) * torch.rand(1, num_points, 3, generator=random).to(self.device)
+            with torch.enable_grad():
+                value = self.sdf(points.requires_grad_(), code)
+                slope = torch.autograd.grad(value.sum(), points)[0].norm(dim=-1)
+            largest = torch.cat([largest[None], slope[value.abs() < self.clamp]]).amax()
+        return round(1.1 * float(largest), 3)
+
+    def sample_z(self, seed: int) -> Tensor:
+        """Standard normal, the same for a seed on every device. [1, rank]"""
+        random = torch.Generator().manual_seed(seed)
+        return torch.randn(1, len(self.code_factor), generator=random).to(self.device)
+
+    def mapping(self, z: Tensor, condition: Tensor | None = None, *, truncation_psi: float = 1.0) -> Tensor:
+        """A code for each z [..., rank], pulled towards the mean chair by truncation_psi. [..., 1, latent_size]"""
+        return (self.code_mean + truncation_psi * (z @ self.code_factor))[..., None, :]
+
+    def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> DeepSDFScene:
+        """The shape of one code, ws [1, latent_size]."""
+        if ws.shape != (1, self.code_mean.shape[0]):
+            raise ValueError(f"ws must be [1, {self.code_mean.shape[0]}], got {list(ws.shape)}")
+        return DeepSDFScene(self, ws[0].to(self.device))
+
+    def sdf(self, points: Tensor, codes: Tensor, *, impl: Impl = "auto") -> Tensor:
+        """The decoder at canonical points [..., num_points, 3] under codes [..., latent_size]. [..., num_points]
+
+        Not clamped; beyond ± clamp only the sign means something.
+        """
+        if self.mirror:
+            points = torch.cat([points[..., :1].abs(), points[..., 1:]], dim=-1)
+        return self.decoder(points, codes, impl=impl)
+
+
+def gaussian_of_codes(codes: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Mean [latent_size] and factor [rank, latent_size] of the Gaussian whose covariance has the codes' largest
+    principal directions: factor.T @ factor is that covariance."""
+    mean = codes.mean(0)
+    _, spread, directions = torch.linalg.svd((codes - mean).double(), full_matrices=False)
+    factor = spread[:rank, None] * directions[:rank] / math.sqrt(max(1, len(codes) - 1))
+    # The sign of a principal direction is arbitrary: fixed, so that a seed means one shape with every LAPACK.
+    largest = factor.gather(1, factor.abs().argmax(1, keepdim=True))
+    return mean, (factor * torch.where(largest < 0, -1.0, 1.0)).to(codes.dtype)
+
+
+class DeepSDFScene:
+    """One shape: a truncated signed distance in world metres, and its pictures. A `Scene`."""
+
+    def __init__(self, model: DeepSDF, code: Tensor) -> None:
+        self.model = model
+        self.code = code  # [latent_size]
+        self._weights = model.decoder.weights()  # weight normalisation multiplied out once
+        rotation = torch.tensor(WORLD_FROM_CANONICAL, device=code.device)
+        self._world_from_canonical = model.metres_per_unit * rotation  # [3, 3]
+        self._canonical_from_world = rotation.T / model.metres_per_unit  # [3, 3]
+
+    @property
+    def info(self) -> FieldInfo:
+        """See Scene.info."""
+        model = self.model
+        return FieldInfo(
+            quantity="sdf",
+            iso_level=0.0,
+            bounds=world_bounds(model.bounds, model.metres_per_unit),
+            has_color=False,
+            lipschitz=model.lipschitz,
+            clamp=model.clamp * model.metres_per_unit,
+        )
+
+    def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
+        """See Scene.field. The distance is truncated at ± info.clamp, as it was learnt."""
+        flat = points.reshape(-1, 3).to(self._canonical_from_world) @ self._canonical_from_world.T
+        value = self._sdf(flat).clamp(-self.model.clamp, self.model.clamp) * self.model.metres_per_unit
+        return FieldSample(value.reshape(points.shape[:-1]))
+
+    def render(
+        self,
+        camera: Camera,
+        *,
+        samples_per_ray: int | None = None,
+        quality: Literal["draft", "full"] = "full",
+        jitter: torch.Generator | None = None,
+        progress: Progress = silent,
+    ) -> Image:
+        """See Scene.render. samples_per_ray bounds the steps of a ray (128).
+
+        full: pixels on a silhouette or a jump of depth are drawn with 4 more rays. draft: a quarter of the rays, enlarged.
+        jitter moves each ray within its pixel.
+        """
+        steps = samples_per_ray or 128
+        if quality == "draft":
+            small = camera.resized(max(1, camera.width // 2), max(1, camera.height // 2))
+            return _enlarged(self._image(small, None, steps, jitter, progress), camera.width, camera.height)
+        image = self._image(camera, None, steps, jitter, lambda fraction, *_: progress(0.6 * fraction, "Rendering"))
+        edge = torch.nonzero(_edges(image))  # [E, 2]: row, column
+        quarter = torch.tensor([[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]], device=edge.device)
+        pixels = edge.flip(-1)[:, None] + quarter  # [E, 4, 2]: x, y
+        fine = self._image(
+            camera, pixels, steps, None, lambda fraction, *_: progress(0.6 + 0.4 * fraction, "Smoothing edges")
+        )
+        return _with_edges(image, edge, fine)
+
+    def _sdf(self, points: Tensor) -> Tensor:
+        """Canonical points [N, 3] to canonical distances [N], not truncated."""
+        if self.model.mirror:
+            points = torch.cat([points[:, :1].abs(), points[:, 1:]], dim=-1)
+        return sdf_mlp(points, self.code, self._weights)
+
+    @cached_property
+    def _space(self) -> EmptySpace:
+        model = self.model
+        low, high = torch.tensor(model.bounds, device=self.code.device)
+        cell = min(CELL, model.clamp / model.lipschitz)  # half a diagonal must be less than clamp / lipschitz
+        return EmptySpace.of(self._sdf, low, high, cell, lipschitz=model.lipschitz, clamp=model.clamp)
+
+    def _image(
+        self,
+        camera: Camera,
+        pixels: Tensor | None,  # [..., 2]: x, y, or None for the centres of all pixels
+        max_steps: int,
+        jitter: torch.Generator | None,
+        progress: Progress,
+    ) -> Image:
+        canonical_from_world = torch.eye(4, device=self.code.device)
+        canonical_from_world[:3, :3] = self._canonical_from_world
+        camera = camera.to(self.code.device).transformed(canonical_from_world)
+        if jitter is not None:
+            y, x = torch.meshgrid(torch.arange(camera.height), torch.arange(camera.width), indexing="ij")
+            random = torch.rand(camera.height, camera.width, 2, generator=jitter, device=jitter.device)
+            pixels = (torch.stack([x, y], -1) + random.cpu()).to(self.code.device)
+        rays = camera.rays(pixels)
+        shape = rays.directions.shape[:-1]
+        origins, directions = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3)
+        scale = rays.depth_from_distance.reshape(-1)
+
+        with torch.no_grad():
+            distance = trace(
+                self._sdf,
+                self._space,
+                origins,
+                directions,
+                _pixel_tolerance(camera),
+                max_steps=max_steps,
+                report=lambda fraction: progress(0.8 * fraction, "Rendering"),
+            )
+            hit = torch.nonzero(torch.isfinite(distance))[:, 0]
+            points = origins[hit] + distance[hit, None] * directions[hit]
+        normals = self._normals(points)
+        with torch.no_grad():
+            progress(0.9, "Shading")
+            axes = functional.normalize(camera.world_from_camera[:3, :3], dim=0)
+            shade = _shade(normals, axes) * self._openness(points, normals)
+            rgb = torch.ones(len(distance), 3, device=distance.device) * torch.tensor(CLAY, device=distance.device)
+            rgb[hit] = rgb[hit] * shade[:, None]
+            normal = torch.zeros_like(rgb)
+            rotation = self._world_from_canonical / self.model.metres_per_unit
+            normal[hit] = normals @ rotation.T
+        progress(1.0, "Rendering")
+        alpha = torch.isfinite(distance).to(rgb.dtype)
+        return Image(
+            rgb.clamp(0, 1).reshape(*shape, 3),
+            alpha.reshape(shape),
+            (distance * scale).reshape(shape),
+            normal.reshape(*shape, 3),
+        )
+
+    def _normals(self, points: Tensor) -> Tensor:
+        """The unit gradient of the distance at canonical points [N, 3]. [N, 3]"""
+        with torch.enable_grad():
+            gradients = []
+            for part in points.split(4096):
+                part = part.detach().requires_grad_()
+                gradients.append(torch.autograd.grad(self._sdf(part).sum(), part)[0])
+        gradient = torch.cat(gradients) if gradients else torch.zeros_like(points)
+        return functional.normalize(gradient, dim=-1)
+
+    def _openness(self, points: Tensor, normals: Tensor) -> Tensor:
+        """1 on open surfaces, less in hollows: how far the surface really is, a step along the normal. [N]"""
+        reach = 0.6 * self.model.clamp
+        return 0.6 + 0.4 * (self._sdf(points + reach * normals) / reach).clamp(0, 1)
+
+
+def world_bounds(bounds: Box, metres_per_unit: float) -> Bounds:
+    """The canonical box as a world box, metres."""
+    corners = torch.tensor(bounds, dtype=torch.float64) @ torch.tensor(WORLD_FROM_CANONICAL, dtype=torch.float64).T
+    low, high = (corners.amin(0) * metres_per_unit).tolist(), (corners.amax(0) * metres_per_unit).tolist()
+    return (low[0], low[1], low[2]), (high[0], high[1], high[2])
+
+
+def _pixel_tolerance(camera: Camera) -> Any:
+    """How near counts as there: a third of the radius of a pixel, within bounds that the network can resolve."""
+    focal = float(camera.intrinsics[0, 0])
+    if camera.projection == "orthographic":
+        unit = float(camera.world_from_camera[:3, 0].norm())  # field units in a metre
+        return lambda distance: torch.full_like(distance, min(max(0.17 * unit / focal, 3e-4), 3e-3))
+    return lambda distance: (0.17 / focal * distance).clamp(3e-4, 3e-3)
+
+
+def _shade(normals: Tensor, axes: Tensor) -> Tensor:
+    """A key light over the viewer's left shoulder and a dim sky, so that every side reads. [N]
+
+    normals [N, 3]; axes [3, 3]: the camera's x, y, z as columns, in the frame of the normals.
+    """
+    key = functional.normalize(axes @ normals.new_tensor([-0.45, -0.65, -0.75]), dim=0)
+    sky = normals.new_tensor(WORLD_FROM_CANONICAL).T @ normals.new_tensor([0.0, 0.0, 1.0])
+    return 0.34 + 0.62 * (normals @ key).clamp(min=0) + 0.12 * (0.5 + 0.5 * (normals @ sky))
+
+
+def _edges(image: Image) -> Tensor:
+    """Pixels beside a silhouette or a jump of depth. [H, W] bool"""
+    hit = image.alpha > 0
+    depth = torch.where(hit, image.depth, 0.0)
+    edges = torch.zeros_like(hit)
+    for axis in (0, 1):
+        n = hit.shape[axis] - 1
+        a, b = (slice(None),) * axis + (slice(0, n),), (slice(None),) * axis + (slice(1, n + 1),)
+        near = torch.minimum(depth[a], depth[b])
+        different = (hit[a] != hit[b]) | ((depth[a] - depth[b]).abs() > 0.02 * near)
+        edges[a] |= different
+        edges[b] |= different
+    return edges
+
+
+def _with_edges(image: Image, edge: Tensor, fine: Image) -> Image:
+    """The image with pixels edge [E, 2] averaged from fine [E, 4]. Depth and normal stay those of the centre where it
+    hit the surface, else of the nearest sample."""
+    row, column = edge[:, 0], edge[:, 1]
+    rgb, alpha, depth, normal = image.rgb, image.alpha, image.depth, image.normal
+    assert normal is not None and fine.normal is not None
+    centre_hit = alpha[row, column, None]
+    # the centre counts as a fifth sample
+    total = fine.alpha.sum(-1, keepdim=True) + centre_hit
+    colour = (fine.rgb * fine.alpha[..., None]).sum(-2) + rgb[row, column] * centre_hit
+    alpha[row, column] = total[:, 0] / 5
+    rgb[row, column] = torch.where(total > 0, colour / total.clamp(min=1), rgb[row, column])
+    nearest = fine.depth.argmin(-1, keepdim=True)
+    missed = centre_hit[:, 0] == 0
+    depth[row, column] = torch.where(missed, fine.depth.gather(-1, nearest)[:, 0], depth[row, column])
+    side = fine.normal.gather(-2, nearest[..., None].expand(-1, -1, 3))[:, 0]
+    normal[row, column] = torch.where(missed[:, None], side, normal[row, column])
+    return Image(rgb, alpha, depth, normal)
+
+
+def _enlarged(image: Image, width: int, height: int) -> Image:
+    """A draft at full size: colour and alpha interpolated, depth and normal of the nearest pixel."""
+    assert image.normal is not None
+    smooth = torch.cat([image.rgb * image.alpha[..., None], image.alpha[..., None]], -1).permute(2, 0, 1)[None]
+    smooth = functional.interpolate(smooth, (height, width), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+    alpha = smooth[..., 3]
+    rgb = torch.where(alpha[..., None] > 0, smooth[..., :3] / alpha[..., None].clamp(min=1e-6), smooth.new_tensor(CLAY))
+    hard = torch.cat([image.depth[..., None], image.normal], -1).permute(2, 0, 1)[None]
+    hard = functional.interpolate(hard, (height, width), mode="nearest")[0].permute(1, 2, 0)
+    return Image(rgb.clamp(0, 1), alpha, hard[..., 0], hard[..., 1:])
+
+
+def constructor_of(model: DeepSDF) -> dict[str, Any]:
+    """What `load` needs to build the model again, as plain JSON; goes into the card."""
+    spec = {field.name: getattr(model.decoder.spec, field.name) for field in fields(DecoderSpec)}
+    return {
+        "decoder": {name: list(value) if isinstance(value, tuple) else value for name, value in spec.items()},
+        "num_codes": len(model.codes),
+        "rank": len(model.code_factor),
+        "mirror": model.mirror,
+        "clamp": model.clamp,
+        "bounds": [list(corner) for corner in model.bounds],
+        "lipschitz": model.lipschitz,
+    }
+
+
+def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> DeepSDF:
+    """The generator of a model folder. Raises KeyError, ValueError, TypeError or RuntimeError if it does not fit."""
+    arguments = dict(card.constructor)
+    spec: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.pop("decoder").items()}
+    low, high = arguments.pop("bounds")
+    model = DeepSDF(
+        DecoderSpec(**spec),
+        bounds=((low[0], low[1], low[2]), (high[0], high[1], high[2])),
+        metres_per_unit=card.metres_per_unit,
+        **arguments,
+    )
+    model.load_state_dict(tensors)
+    model._info = _model_info(name, card, model)
+    return model.to(next(iter(tensors.values())).device)
+
+
+def _model_info(name: str, card: ModelCard, model: DeepSDF) -> ModelInfo:
+    metres, family = model.metres_per_unit, len(model.code_factor) > 0
+    prior: dict[str, Any] = {
+        "radius": 3.4 * metres,
+        "fov": 0.6,
+        "elevation": (-0.3, 1.2),
+        "default_azimuth": 0.6,
+        "default_elevation": 0.35,
+        **{name: tuple(v) if isinstance(v, list) else v for name, v in card.pose_prior.items()},
+    }
+    return ModelInfo(
+        name=name,
+        label=card.label,
+        kind=card.kind,
+        description=card.description,
+        licence=card.licence,
+        non_commercial=card.non_commercial,
+        card=card.card,
+        z_dim=len(model.code_factor),
+        num_ws=1,
+        w_dim=model.code_mean.shape[0],
+        num_geometry_ws=1,
+        num_parameters=sum(parameter.numel() for parameter in model.decoder.parameters()),
+        has_truncation=family,
+        has_surface=True,
+        no_surface_reason="",
+        has_color=False,
+        quantity="sdf",
+        iso_level=0.0,
+        iso_range=(-0.5 * model.clamp * metres, 0.5 * model.clamp * metres),
+        bounds=world_bounds(model.bounds, metres),
+        pose_prior=PosePrior(**prior),
+        image_size=256,
+        capabilities=("complete",) if family else (),
+        source=card.source,
+    )

@@ -58,7 +58,10 @@ def _forward(points: Tensor, layers: list[_Folded], weights: MlpWeights) -> Tens
     for index, folded in enumerate(layers):
         if index != 0 and folded.takes_points:
             hidden = torch.cat([hidden, points], dim=-1)
-        hidden = torch.matmul(hidden, folded.weight.T) + folded.bias
+        if folded.bias.ndim == 1 or hidden.ndim == 2:
+            hidden = functional.linear(hidden, folded.weight, folded.bias.reshape(-1))
+        else:
+            hidden = torch.matmul(hidden, folded.weight.T) + folded.bias
         if index < len(layers) - 1:
             if folded.layer.norm_weight is not None:
                 hidden = functional.layer_norm(

@@ -1,0 +1,145 @@
+"""Where rays meet the zero level of a truncated signed distance field, by sphere tracing (Hart 1996).
+
+A step along a ray by the distance to the surface cannot pass through it. A learnt distance is only nearly one: it is
+truncated at ± clamp, its slope exceeds 1 in places, and each value costs a whole network. So
+
+- a coarse grid remembers which cells the surface may touch, and rays cross the others without asking the network;
+- a step is the distance itself, but at least three times what counts as there (half a pixel), which keeps rays that
+  graze the surface from creeping along it;
+- a ray that landed inside is put back by the secant through its last two values, which needs no further value.
+
+Lengths are in the field's own unit; `origins`, `directions` [N, 3] with unit directions, `distances` [N] along them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Field = Callable[[Tensor], Tensor]
+"""Points [N, 3] to signed distances [N]."""
+
+
+@dataclass(frozen=True)
+class EmptySpace:
+    """A box cut into cubes, and for each whether the surface may touch it."""
+
+    low: Tensor  # [3]
+    high: Tensor  # [3]
+    cell: float
+    steps: Tensor  # [X, Y, Z] cells to the nearest one that is occupied, along the longest axis; 0 in those
+
+    @staticmethod
+    def of(
+        field: Field, low: Tensor, high: Tensor, cell: float, *, lipschitz: float, clamp: float, levels: int = 2
+    ) -> EmptySpace:
+        """Ask the field in the middle of each cell: farther than half a diagonal means empty. Cells that are not are
+        halved `levels` - 1 times and asked again."""
+        if lipschitz * cell * 3**0.5 / 2 >= clamp:
+            raise ValueError(f"cells of {cell:g} are too large for distances truncated at {clamp:g}")
+        shape = [int(n) for n in torch.ceil((high - low) / cell - 1e-4).clamp(min=1).tolist()]
+        occupied = torch.ones(shape, dtype=torch.bool, device=low.device)
+        for level in range(levels):
+            if level > 0:
+                cell /= 2
+                for axis in range(3):
+                    occupied = occupied.repeat_interleave(2, axis)
+            index = torch.nonzero(occupied)
+            with torch.no_grad():
+                distance = field(low + cell * (index + 0.5))
+            occupied[tuple(index.T)] = distance < lipschitz * cell * 3**0.5 / 2
+        steps = torch.zeros(occupied.shape, dtype=torch.long, device=low.device)
+        reached = occupied[None].float()
+        while not reached.all() and reached.any():
+            steps += reached[0] == 0
+            reached = functional.max_pool3d(reached, 3, stride=1, padding=1)
+        return EmptySpace(low, high, cell, steps)
+
+    def entry_and_exit(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Distances at which rays enter (0 from within) and leave the box; exit < entry where they miss it. [N], [N]"""
+        inverse = 1 / torch.where(directions.abs() < 1e-9, 1e-9, directions)
+        to_low, to_high = (self.low - origins) * inverse, (self.high - origins) * inverse
+        entry = torch.minimum(to_low, to_high).amax(-1).clamp(min=0)
+        return entry, torch.maximum(to_low, to_high).amin(-1)
+
+    def skip(self, origins: Tensor, directions: Tensor, distances: Tensor, ends: Tensor) -> Tensor:
+        """Move each ray forward to the next occupied cell, or past its end."""
+        distances = distances.clone()
+        moving = torch.arange(len(distances), device=distances.device)
+        limit = torch.tensor(self.steps.shape, device=distances.device) - 1
+        while len(moving):
+            moving = moving[distances[moving] < ends[moving]]
+            direction = directions[moving]
+            point = origins[moving] + distances[moving, None] * direction
+            index = ((point - self.low) / self.cell).floor().long().clamp(min=0).minimum(limit)
+            free = self.steps[index[:, 0], index[:, 1], index[:, 2], None]
+            empty = free[:, 0] > 0
+            moving, direction, point, index, free = (x[empty] for x in (moving, direction, point, index, free))
+            wall = self.low + (index + torch.where(direction > 0, free, 1 - free)) * self.cell
+            away = torch.where(direction.abs() < 1e-9, torch.inf, (wall - point) / direction)
+            distances[moving] += away.amin(-1).clamp(min=0) + 1e-3 * self.cell
+        return distances
+
+
+def trace(
+    field: Field,
+    space: EmptySpace,
+    origins: Tensor,  # [N, 3]
+    directions: Tensor,  # [N, 3]
+    tolerance: Callable[[Tensor], Tensor],  # distances [N] along rays -> how near counts as there [N]
+    *,
+    max_steps: int,
+    report: Callable[[float], None] = lambda fraction: None,
+) -> Tensor:
+    """Distance along each ray to the surface, inf where it misses. [N]
+
+    report: called with the fraction of rays that are done; may raise to stop.
+    """
+    entry, ends = space.entry_and_exit(origins, directions)
+    found = torch.full_like(entry, torch.inf)
+    rays = torch.nonzero(entry < ends)[:, 0]
+    total = max(1, len(rays))
+    at = entry[rays]
+    last_at, last_value = at.clone(), torch.full_like(at, torch.inf)
+    for _ in range(max_steps):
+        moved = space.skip(origins[rays], directions[rays], at, ends[rays])
+        skipped = moved > at
+        last_value = torch.where(skipped, torch.inf, last_value)
+        at = moved
+        inside = at < ends[rays]
+        rays, at, last_at, last_value = rays[inside], at[inside], last_at[inside], last_value[inside]
+        report(1 - len(rays) / total)
+        if not len(rays):
+            break
+        value = field(origins[rays] + at[:, None] * directions[rays])
+        near = tolerance(at)
+        # A longer step is right if the empty balls around its two ends meet; else it is taken back and made shorter.
+        too_far = at - last_at > last_value + value.abs() + 3 * near
+        there = (value < near) & ~too_far
+        found[rays[there]] = _secant(at, value, last_at, last_value, near)[there]
+
+        step = torch.maximum(_to_zero(at, value, last_at, last_value), 3 * near)
+        next_at = torch.where(too_far, last_at + torch.maximum(last_value, 3 * near), at + step)
+        last_at, last_value = torch.where(too_far, last_at, at), torch.where(too_far, last_value, value)
+        rays, at, last_at, last_value = rays[~there], next_at[~there], last_at[~there], last_value[~there]
+    return found
+
+
+def _to_zero(at: Tensor, value: Tensor, last_at: Tensor, last_value: Tensor) -> Tensor:
+    """How far to step: to where the line through the last two values is zero, one to two distances away."""
+    slope = (last_value - value) / (at - last_at)
+    known = torch.isfinite(slope) & (slope > 0)
+    return torch.where(known, value / slope.clamp(0.5, 1.0), value)
+
+
+def _secant(at: Tensor, value: Tensor, last_at: Tensor, last_value: Tensor, near: Tensor) -> Tensor:
+    """Where the line through the last two values is zero: between them if they bracket it, else just ahead."""
+    slope = (last_value - value) / (at - last_at)
+    moved = at + value / slope
+    usable = torch.isfinite(moved) & (slope > 0)
+    moved = torch.where(usable, moved, at)
+    return torch.minimum(torch.maximum(moved, last_at), at + near)
