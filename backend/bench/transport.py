@@ -1,0 +1,136 @@
+"""What a frame costs beside its render: 512² RGBA + depth, from the client's submission to numpy arrays.
+
+A backend process of its own serves; the client is the add-on's. The scene is a constant, so that nearly all the time is
+transport; what the task itself took (`ImageResult.seconds`, measured around it) is subtracted frame by frame.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from addon.client import Client
+from addon.wire.messages import Camera, ImageResult, Latent, ModelInfo, PosePrior, RenderRequest, SceneRef
+
+from ..cameras import Camera as TensorCamera
+from ..cameras import intrinsics_from_fov, look_at
+from ..checkpoints.store import ModelCard, save_model
+from ..generators import GENERATORS
+from ..progress import Progress, silent
+from ..scene import FieldInfo, FieldSample, Image
+from . import Row
+
+SIDE = 512
+FRAMES = 60
+BAR_MILLISECONDS = 10.0
+BOUNDS = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+
+
+class GradientScene:
+    """A picture that costs nothing: made once, returned for every camera. Its depth says which latent it is."""
+
+    info = FieldInfo("sdf", 0.0, BOUNDS)
+
+    def __init__(self, ws: Tensor) -> None:
+        ramp = torch.linspace(0, 1, SIDE)
+        self._rgb = torch.stack((ramp.expand(SIDE, SIDE), ramp[:, None].expand(SIDE, SIDE), torch.ones(SIDE, SIDE)), -1)
+        self._alpha, self._depth = torch.ones(SIDE, SIDE), torch.full((SIDE, SIDE), float(ws[0, 0]))
+
+    def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
+        return FieldSample(points[..., 0])
+
+    def render(self, camera: TensorCamera, *, progress: Progress = silent, **options: Any) -> Image:
+        return Image(self._rgb, self._alpha, self._depth)
+
+
+class GradientGenerator:
+    """See GradientScene."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, name: str, card: ModelCard, tensors: dict[str, Tensor]) -> None:
+        self.info = ModelInfo(
+            name, card.label, card.kind, "", card.licence, False, "", 1, 1, 1, 1, 0, False, False, "", True, "sdf", 0.0,
+            (0.0, 0.0), BOUNDS, PosePrior(3.0, 0.8), SIDE,
+        )  # fmt: skip
+
+    def sample_z(self, seed: int) -> Tensor:
+        return torch.full((1, 1), float(seed))
+
+    def mapping(self, z: Tensor, condition: Any = None, *, truncation_psi: float = 1.0) -> Tensor:
+        return z[..., None]
+
+    def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> GradientScene:
+        return GradientScene(ws)
+
+
+def serve() -> None:
+    """Be the process that is measured."""
+    from ..folders import data_folder
+    from ..service.serve import serve as run_service
+
+    GENERATORS["gradient"] = GradientGenerator
+    run_service(data_folder(), device="cpu")
+
+
+def rows() -> list[Row]:
+    """Return the bench's rows."""
+    with ExitStack() as stack:
+        data = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+        card = ModelCard("gradient", "Gradient", "", "CC0-1.0", False, {})
+        save_model(data / "models" / "gradient", card, {"none": torch.zeros(1)})
+        child = subprocess.Popen(
+            [sys.executable, "-c", f"from {__name__} import serve; serve()"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            cwd=Path(__file__).resolve().parents[2], env={**os.environ, "LATENT_LATHE_DATA": str(data)},
+        )  # fmt: skip
+        stack.callback(child.wait, 10)
+        stack.callback(child.kill)
+        assert child.stdout is not None
+        handshake = json.loads(child.stdout.readline())
+        client = Client(handshake["port"], handshake["token"])
+        stack.callback(client.close)
+        cost = _measure(client)
+    measure = f"{SIDE}² RGBA + depth, submission to numpy, over the render itself"
+    return [
+        Row(measure, cost, "ms", BAR_MILLISECONDS, cost <= BAR_MILLISECONDS),
+        Row("copying as many bytes once in memory, for scale", _copy_milliseconds(), "ms"),
+    ]
+
+
+def _measure(client: Client) -> float:
+    """Return the median of what a frame costs over its render, in milliseconds."""
+    camera = Camera(look_at((0.0, -3.0, 0.0), (0.0, 0.0, 0.0)), intrinsics_from_fov(0.8, SIDE, SIDE), SIDE, SIDE)
+    times = []
+    for frame in range(-5, FRAMES):
+        request = RenderRequest(SceneRef("gradient", Latent(seed_a=frame % 3)), camera)
+        started = time.perf_counter()
+        result: ImageResult = client.run(request)
+        seconds = time.perf_counter() - started
+        if result.depth[-1, -1] != frame % 3 or result.rgba.shape != (SIDE, SIDE, 4):
+            raise AssertionError("the frame that came is not the frame that was asked for")
+        if frame >= 0:
+            times.append(1000 * (seconds - result.seconds))
+    return statistics.median(times)
+
+
+def _copy_milliseconds() -> float:
+    source, target = np.ones((SIDE, SIDE, 5), np.float32), np.empty((SIDE, SIDE, 5), np.float32)
+    times = []
+    for _ in range(FRAMES):
+        started = time.perf_counter()
+        np.copyto(target, source)
+        times.append(1000 * (time.perf_counter() - started))
+    return statistics.median(times)
