@@ -185,12 +185,14 @@ def known_kinds() -> tuple[str, ...]:
 
 
 def _find_module(kind: str) -> ModuleType | None:
+    """Return the module of a kind; None for a model whose official files cannot be imported."""
     name = importlib.util.resolve_name(CHECKPOINTS[kind], __package__)
     try:
         found = importlib.util.find_spec(name)
     except ModuleNotFoundError:
         return None
-    return importlib.import_module(name) if found is not None else None
+    module = importlib.import_module(name) if found is not None else None
+    return module if hasattr(module, "recognise") and hasattr(module, "convert") else None
 
 
 def detect(path: Path, tree: object | None = None) -> str:

@@ -571,7 +571,7 @@ class _Budget:
     nesting: int = 0
 
 
-PersistentLoad = Callable[[Any], Storage]
+PersistentLoad = Callable[[Any], "Storage | _Global"]
 
 
 @dataclass
@@ -631,7 +631,7 @@ class _Machine:
             raise _Damaged("a line of its pickle does not end")
         text = bytes(self.take(end - self.position))
         self.position += 1
-        return text.decode("ascii", "backslashreplace")
+        return text.decode("latin1")
 
     def uint(self, size: int) -> int:
         return int.from_bytes(self.take(size), "little")
@@ -1193,7 +1193,9 @@ def _read_legacy(data: memoryview, budget: _Budget) -> Any:
     """torch.save before 1.6: pickles of magic, protocol, system, object, keys; then each storage's length and bytes."""
     storages: dict[str, Storage] = {}
 
-    def load(identifier: Any) -> Storage:
+    def load(identifier: Any) -> Storage | _Global:
+        if isinstance(identifier, tuple) and len(identifier) == 4 and identifier[0] == "module":
+            return _expect(identifier[1], _Global, "the class of a module")  # its source follows, and is dropped
         dtype, key, nbytes, view = _storage_from_id(identifier)
         root = storages.setdefault(key, Storage(dtype, nbytes))
         if root.nbytes != nbytes or root.dtype != dtype:

@@ -1,0 +1,245 @@
+"""Official files are recognised by what they hold; what does not fit is named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from addon.wire.errors import UnknownCheckpoint, UnreadableFile, UnsafeCheckpoint
+from backend.checkpoints import convert
+from backend.checkpoints.convert import (
+    CHECKPOINTS as KINDS,
+)
+from backend.checkpoints.convert import (
+    CheckpointFolder,
+    ConvertedModel,
+    bijection,
+    describe,
+    detect,
+    import_model,
+    known_kinds,
+    read_tree,
+    source_sha256,
+)
+from backend.checkpoints.store import read_card
+from tests.backend.checkpoints import hostile
+from tests.shared import CHECKPOINTS, ORACLES
+
+# what a user would choose → its kind
+OFFICIAL = {
+    "eg3d_network-snapshot-000000.pkl": "eg3d",
+    "stylenerf_network-snapshot-000000.pkl": "stylenerf",
+    "stylesdf_full_model.pt": "stylesdf",
+    "shadegan_generator.pth": "shadegan",
+    "pigan": "pigan",
+    "pigan/generator.pth": "pigan",
+    "graf_model.pt": "graf",
+    "graf_model_legacy.pt": "graf",
+    "deepsdf_sofas": "deepsdf",
+    "deepsdf_sofas/ModelParameters/latest.pth": "deepsdf",
+    "gan3d_G.pth": "gan3d",
+    "von": "von",
+    "hologan_ckpt": "hologan",
+    "hologan_ckpt/celebA_64_64": "hologan",
+    "hologan_ckpt/celebA_64_64/HoloGAN.model-1000.index": "hologan",
+    "editnerf_1000000.tar": "editnerf",
+    "editnerf_1000000_legacy.tar": "editnerf",
+    "nerf_200000.tar": "nerf",
+    "nerf_200000_legacy.tar": "nerf",
+    "nerf_tf1": "nerf",
+}
+IMPORTABLE = [name for name, kind in OFFICIAL.items() if kind in known_kinds()]
+
+
+@pytest.mark.parametrize("name", IMPORTABLE)
+def test_an_official_file_is_recognised_by_one_kind_alone(name: str) -> None:
+    tree = read_tree(CHECKPOINTS / name)
+    recognised = [kind for kind in known_kinds() if convert._find_module(kind).recognise(tree)]  # type: ignore[union-attr]
+    assert recognised == [OFFICIAL[name]]
+    assert detect(CHECKPOINTS / name) == OFFICIAL[name]
+
+
+@pytest.mark.parametrize("name", IMPORTABLE)
+def test_an_official_file_becomes_a_model_folder(tmp_path: Path, name: str) -> None:
+    card = import_model(CHECKPOINTS / name, tmp_path / "model")
+    assert read_card(tmp_path / "model") == card
+    assert (card.kind, card.source) == (OFFICIAL[name], "imported")
+    assert card.licence and len(card.source_sha256) == 64
+    assert sorted(p.name for p in (tmp_path / "model").iterdir()) == ["card.json", "model.safetensors"]
+
+
+# ---- the machinery, with a kind made up here
+
+
+def a_kind(**changes: Any) -> SimpleNamespace:
+    def recognise(tree: object) -> bool:
+        return isinstance(tree, dict) and "toy" in tree
+
+    def convert_toy(tree: Any, path: Path) -> ConvertedModel:
+        tensors = bijection(tree["toy"], {"weight": torch.zeros(2, 3)}, rename={"w": "weight"})
+        return ConvertedModel("toy", {"width": 3}, tensors, "MIT", False, pose_prior={"fov": 0.5}, metres_per_unit=2.0)
+
+    return SimpleNamespace(recognise=recognise, convert=convert_toy, **changes)
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convert, "CHECKPOINTS", {"toy": "..toy"})
+    monkeypatch.setattr(convert, "_find_module", lambda kind: a_kind())
+
+
+def save(path: Path, tree: object) -> Path:
+    torch.save(tree, path)
+    return path
+
+
+def test_a_model_folder_says_where_it_came_from(tmp_path: Path, toy: None) -> None:
+    file = save(tmp_path / "official.pth", {"toy": {"w": torch.ones(2, 3)}})
+    card = import_model(file, tmp_path / "model", label="Mine")
+    assert (card.kind, card.label, card.licence, card.non_commercial) == ("toy", "Mine", "MIT", False)
+    assert card.source_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert (card.constructor, card.pose_prior, card.metres_per_unit) == ({"width": 3}, {"fov": 0.5}, 2.0)
+
+
+def test_an_unknown_architecture_is_described_and_the_known_ones_are_named(tmp_path: Path, toy: None) -> None:
+    file = save(tmp_path / "other.pth", {"encoder": {"w": torch.zeros(7, 5)}, "step": 3})
+    with pytest.raises(UnknownCheckpoint) as caught:
+        import_model(file, tmp_path / "model")
+    for part in ("other.pth", "encoder", "step", "encoder.w [7, 5]", "Known: toy"):
+        assert part in caught.value.message
+    assert caught.value.remedy is not None and caught.value.remedy.action == "choose_kind"
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_kind_that_does_not_exist_is_named(tmp_path: Path, toy: None) -> None:
+    with pytest.raises(UnknownCheckpoint, match=r"no kind 'nope'. Known: toy"):
+        import_model(save(tmp_path / "x.pth", {}), tmp_path / "model", "nope")
+
+
+def test_a_forced_kind_that_does_not_fit_says_so(tmp_path: Path, toy: None) -> None:
+    file = save(tmp_path / "x.pth", {"something": torch.zeros(1)})
+    with pytest.raises(UnknownCheckpoint, match=r"not a toy checkpoint as its authors write it \(KeyError: 'toy'\)"):
+        import_model(file, tmp_path / "model", "toy")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "sentence"),
+    [
+        ({"w": torch.zeros(3, 2)}, r"w is \[3, 2\] instead of \[2, 3\]"),
+        ({"w": torch.zeros(1, 3)}, r"w is \[1, 3\] instead of \[2, 3\]"),
+        ({"w": torch.zeros(2, 3), "extra": torch.zeros(4)}, r"extra \[4\] has no place"),
+        ({}, r"weight \[2, 3\] is missing"),
+        ({"w": torch.zeros(2, 3), "weight": torch.zeros(2, 3)}, "weight is a second value for weight"),
+    ],
+)
+def test_tensors_that_are_no_bijection_are_named(
+    tmp_path: Path, toy: None, tensors: dict[str, torch.Tensor], sentence: str
+) -> None:
+    with pytest.raises(UnknownCheckpoint, match=sentence):
+        import_model(save(tmp_path / "x.pth", {"toy": tensors}), tmp_path / "model")
+
+
+def test_ignored_tensors_are_named_by_pattern_and_nothing_else_is_dropped() -> None:
+    official = {"a.w": torch.ones(2), "a.filter": torch.ones(4), "b.filter": torch.ones(4)}
+    ignored = {"*.filter": "the constructor makes it"}
+    filled = bijection(official, {"a.w": torch.zeros(2)}, ignored=ignored)
+    assert filled.keys() == {"a.w"} and torch.equal(filled["a.w"], torch.ones(2))
+    with pytest.raises(UnknownCheckpoint, match=r"b\.filter"):
+        bijection(official, {"a.w": torch.zeros(2)}, ignored={"a.filter": "the constructor makes it"})
+
+
+def test_weights_take_the_type_of_the_parameter() -> None:
+    filled = bijection({"w": torch.ones(2, dtype=torch.float16)}, {"w": torch.zeros(2, device="meta")})
+    assert filled["w"].dtype == torch.float32
+
+
+def test_a_half_downloaded_file_is_said_to_be_so(tmp_path: Path) -> None:
+    data = (CHECKPOINTS / "eg3d_network-snapshot-000000.pkl").read_bytes()
+    file = tmp_path / "half.pkl"
+    file.write_bytes(data[: len(data) // 2])
+    with pytest.raises(UnreadableFile, match=r"damaged: it ends in the middle. Download it again") as caught:
+        import_model(file, tmp_path / "model")
+    assert caught.value.remedy is not None and caught.value.remedy.action == "download_again"
+
+
+# ---- folders
+
+
+def test_a_folder_reads_its_files_when_asked_and_follows_no_links(tmp_path: Path) -> None:
+    save(tmp_path / "a.pth", {"a": 1})
+    (tmp_path / "specs.json").write_text('{"b": 2}')
+    (tmp_path / "notes.txt").write_text("not a checkpoint")
+    (tmp_path / "evil.pkl").write_bytes(
+        hostile.call_global("os", "system", hostile.arguments(tmp_path / "canary", True))
+    )
+    (tmp_path / "link.pth").symlink_to("/etc/passwd")
+    (tmp_path / "linked").symlink_to("/etc")
+    folder = CheckpointFolder(tmp_path)
+    assert sorted(folder) == ["a.pth", "evil.pkl", "specs.json"]
+    assert sorted(folder.links) == ["link.pth", "linked"]
+    assert folder["a.pth"] == {"a": 1} and folder["specs.json"] == {"b": 2}
+    with pytest.raises(UnsafeCheckpoint, match=r"os\.system"):
+        folder["evil.pkl"]
+    for name in ("link.pth", "../outside.pth", "notes.txt"):
+        with pytest.raises(KeyError):
+            folder[name]
+    assert not (tmp_path / "canary").exists()
+
+
+def test_the_newest_file_comes_first() -> None:
+    folder = CheckpointFolder(CHECKPOINTS / "deepsdf_sofas")
+    assert folder.matching("ModelParameters/*.pth")[0] == "ModelParameters/latest.pth"
+    assert describe(folder).startswith("a folder of ")
+
+
+def test_a_folder_without_checkpoints_and_one_of_too_many_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UnknownCheckpoint, match="holds no checkpoint file"):
+        read_tree(tmp_path)
+    for index in range(convert.MAX_FOLDER_FILES + 1):
+        (tmp_path / f"{index}.txt").touch()
+    with pytest.raises(UnknownCheckpoint, match="more than 2000 files"):
+        read_tree(tmp_path)
+
+
+def test_json_that_is_none_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "specs.json"
+    for content in ('{"a": ', "[" * 100_000):
+        file.write_text(content)
+        with pytest.raises(UnreadableFile, match="cannot be read as JSON"):
+            read_tree(file)
+
+
+def test_the_source_of_several_files_has_one_sha256(tmp_path: Path) -> None:
+    bundle = CHECKPOINTS / "hologan_ckpt/celebA_64_64/HoloGAN.model-1000"
+    one = source_sha256(bundle.with_name(bundle.name + ".index"))
+    assert one == source_sha256(bundle) == source_sha256(bundle.with_name(bundle.name + ".data-00000-of-00001"))
+    save(tmp_path / "a.pth", 1)
+    before = source_sha256(tmp_path)
+    save(tmp_path / "b.pth", 2)
+    assert source_sha256(tmp_path) != before
+
+
+def test_every_kind_of_the_oracles_is_listed() -> None:
+    systems = {json.loads(path.read_text())["system"] for path in ORACLES.glob("*.json")}
+    assert len(systems) == 13 and len(KINDS) == 12  # both NeRFs are one kind
+    assert set(OFFICIAL.values()) == set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        ({}, "an empty dictionary"),
+        (torch.zeros(2, 3), "one tensor [2, 3]"),
+        ([1, 2], "a list of 2"),
+        (3, "a int"),
+        (convert.Opaque("siren.siren", "TALLSIREN", (), {"w": torch.zeros(4)}), "class siren.siren.TALLSIREN; biggest"),
+    ],
+)
+def test_a_tree_is_described_in_words(tree: object, words: str) -> None:
+    assert words in describe(tree)
