@@ -1,0 +1,1 @@
+"""StyleSDF (arxiv.org/abs/2112.11427)."""
