@@ -7,6 +7,7 @@ functions return why something cannot be done now and what to do, or an empty st
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import random
 import re
@@ -665,10 +666,8 @@ def _render_frames(
             png.write(frame_file(folder, frame), result.rgba)
     finally:
         if upcoming:
-            try:
+            with contextlib.suppress(errors.LatheError):  # a dead backend has cancelled it already
                 client.cancel(upcoming)
-            except errors.LatheError:
-                pass  # a dead backend has cancelled it already
 
 
 # ----------------------------------------------------------------------------------------------------- complete and fit

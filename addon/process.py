@@ -140,6 +140,8 @@ class Backend:
         if self._child.stdin:
             with contextlib.suppress(OSError):
                 self._child.stdin.close()
+        if self.client:
+            self.client.close()
         if not self._stopping and self.handshake and self._on_exit:
             self._on_exit(died(code))
 

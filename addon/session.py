@@ -49,7 +49,7 @@ class Settings:
     @property
     def arguments(self) -> tuple[str, ...]:
         """What `python -m backend serve` gets."""
-        return ("--port", str(self.port), "--device", self.device)
+        return ("--port", str(self.port), *(() if self.device == "auto" else ("--device", self.device)))
 
     @property
     def environment(self) -> dict[str, str]:

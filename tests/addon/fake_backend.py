@@ -1,0 +1,267 @@
+"""A backend in 150 lines of standard library: speaks the protocol, makes spheres, and misbehaves on request.
+
+`make_root(folder)` lays out a folder in which `python -m backend serve` starts it. Seeds ask for trouble: HANG works
+until it is cancelled, CRASH ends the process in the middle of the job, NO_SURFACE fails with a remedy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import urllib.parse
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from addon.wire import errors, messages, payload, routes
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HANG, CRASH, NO_SURFACE, SLOW = 1001, 1002, 1003, 1004
+TOKEN = "t0ken"
+
+SPHERE = messages.ModelInfo(
+    name="sphere", label="Sphere", kind="fake", description="A sphere", licence="CC0-1.0", non_commercial=False,
+    card="# Card\nA sphere of 0.5 m", z_dim=1, num_ws=2, w_dim=1, num_geometry_ws=1, num_parameters=1,
+    has_truncation=True, has_surface=True, no_surface_reason="", has_color=True, quantity="sdf", iso_level=0.0,
+    iso_range=(-0.1, 0.1), bounds=((-0.5, -0.5, -0.5), (0.5, 0.5, 0.5)),
+    pose_prior=messages.PosePrior(radius=2.0, fov=0.7), image_size=64,
+    controls=(messages.Control("yaw", "Yaw", "Turns it", 0.1, -1.0, 1.0, "radians"),
+              messages.Control("puff", "Puff", "Blows it up", 0.5, 0.0, 2.0)),
+    capabilities=("complete",), source="starter",
+)  # fmt: skip
+FLAT = replace(
+    SPHERE, name="flat", label="Flat", non_commercial=True, licence="Research only", has_surface=False, controls=(),
+    no_surface_reason="This model has pictures only", capabilities=(), num_geometry_ws=2,
+)  # fmt: skip
+
+
+def sphere_mesh(rings: int, color: str = "vertex") -> messages.MeshResult:
+    """Return a closed sphere of radius 0.5 with about 4 rings² faces."""
+    theta = np.linspace(0, np.pi, rings + 1)[1:-1]
+    phi = np.linspace(0, 2 * np.pi, 2 * rings, endpoint=False)
+    ring = np.stack(
+        (np.sin(theta)[:, None] * np.cos(phi), np.sin(theta)[:, None] * np.sin(phi), np.cos(theta)[:, None] + 0 * phi), -1
+    ).reshape(-1, 3)
+    points = np.concatenate((ring, [[0, 0, 1], [0, 0, -1]])).astype(np.float32)
+    n, rows = len(phi), len(theta)
+    i, j = np.meshgrid(np.arange(rows - 1), np.arange(n), indexing="ij")
+    a, b = (i * n + j).ravel(), (i * n + (j + 1) % n).ravel()
+    c, d = a + n, b + n
+    k = np.arange(n)
+    top = np.stack((np.full(n, rows * n), k, (k + 1) % n), -1)
+    last = (rows - 1) * n
+    bottom = np.stack((np.full(n, rows * n + 1), last + (k + 1) % n, last + k), -1)
+    faces = np.concatenate((np.stack((a, c, d), -1), np.stack((a, d, b), -1), top, bottom)).astype(np.int32)
+    colors = uvs = texture = None
+    if color == "vertex":
+        colors = np.full((len(points), 4), (255, 128, 0, 255), np.uint8)
+    elif color == "texture":
+        corner = points[faces]
+        uvs = (corner[..., :2] * 0.5 + 0.5).astype(np.float32)
+        texture = np.zeros((32, 32, 4), np.uint8)
+        texture[:16] = (255, 0, 0, 255)
+        texture[16:] = (0, 0, 255, 255)
+    return messages.MeshResult(points / 2, faces, points, colors, uvs, texture, 0.0, "Sphere", 0.1)
+
+
+def image(request: messages.RenderRequest) -> messages.ImageResult:
+    """Return a picture whose top row is red, whose bottom row is blue, with alpha 0 in the left column."""
+    height, width = request.camera.height, request.camera.width
+    rgba = np.ones((height, width, 4), np.float32) * 0.5
+    rgba[0], rgba[-1] = (1, 0, 0, 1), (0, 0, 1, 1)
+    rgba[:, 0, 3] = 0
+    depth = np.full((height, width), np.inf, np.float32)
+    depth[height // 2 :] = 2.0
+    normal = np.zeros((height, width, 3), np.float32) if request.with_normal else None
+    return messages.ImageResult(rgba, depth, normal, 0.01)
+
+
+class State:
+    """Jobs, events and blobs."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Condition()
+        self.events: list[messages.JobEvent] = []
+        self.results: dict[str, Any] = {}
+        self.keys: dict[str, str] = {}
+        self.blobs: dict[str, bytes] = {}
+        self.cancelled: set[str] = set()
+        self.ended: set[str] = set()
+        self.requests: list[Any] = []
+        self.models = [SPHERE, FLAT]
+
+    def tell(self, job: str, kind: str, fraction: float = 0.0, error: errors.LatheError | None = None) -> None:
+        with self.lock:
+            if job in self.ended:
+                return
+            if kind in messages.TERMINAL_KINDS:
+                self.ended.add(job)
+            info = error and messages.ErrorInfo(error.code, error.message, error.remedy)
+            self.events.append(
+                messages.JobEvent(len(self.events) + 1, job, kind, fraction, f"step {fraction:g}", "", info)
+            )
+            self.lock.notify_all()
+
+    def submit(self, request: Any, key: str) -> str:
+        with self.lock:
+            self.requests.append(request)
+            job = f"{len(self.requests):032x}"
+            old = self.keys.get(key) if key else None
+            if key:
+                self.keys[key] = job
+        if old:
+            self.tell(old, "superseded")
+            self.cancelled.add(old)
+        self.tell(job, "queued")
+        threading.Thread(target=self.work, args=(job, request), daemon=True).start()
+        return job
+
+    def work(self, job: str, request: Any) -> None:
+        scene = getattr(request, "scene", None)
+        seed = scene.latent.seed_a if scene else 0
+        self.tell(job, "started")
+        self.tell(job, "progress", 0.5)
+        if seed == CRASH:
+            os.kill(os.getpid(), signal.SIGKILL)
+        while seed == HANG and job not in self.cancelled:
+            time.sleep(0.01)
+        if seed == SLOW:
+            time.sleep(0.3)
+        if job in self.cancelled:
+            self.tell(job, "cancelled")
+            return
+        if seed == NO_SURFACE:
+            remedy = errors.Remedy("set_level", "Set the level to 0.02", 0.02)
+            self.tell(job, "failed", error=errors.NoSurface("Nothing to mesh at this level", remedy=remedy))
+            return
+        self.results[job] = self.answer(request)
+        self.tell(job, "done", 1.0)
+
+    def answer(self, request: Any) -> Any:
+        if isinstance(request, messages.RenderRequest):
+            return image(request)
+        if isinstance(request, messages.GenerateRequest):
+            size = request.size
+            return messages.SheetResult(np.full((len(request.latents), size, size, 4), 200, np.uint8))
+        if isinstance(request, messages.MeshRequest):
+            return sphere_mesh(request.resolution, request.color)
+        if isinstance(request, messages.CompleteRequest):
+            ws = np.ones((2, 1), np.float32)
+            code = hashlib.sha256(payload.pack(messages.CodeBlob(ws))).hexdigest()
+            return messages.LatentResult(ws, code, 0.01)
+        blob = payload.unpack(self.blobs[request.blob])
+        assert isinstance(blob, messages.MeshBlob)
+        self.models.append(replace(SPHERE, name=request.name, label=request.name, capabilities=()))
+        return messages.ModelResult(request.name)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    state: State
+    protocol = messages.PROTOCOL_VERSION
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def handle_one(self) -> None:
+        url = urllib.parse.urlsplit(self.path)
+        query = {key: values[0] for key, values in urllib.parse.parse_qs(url.query).items()}
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        try:
+            if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+                raise errors.Unauthorized("Wrong token")
+            status, answer = self.route(self.command, url.path, query, body)
+        except errors.LatheError as error:
+            status, answer = error.http_status, json.dumps(errors.error_to_dict(error)).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer)
+
+    do_GET = do_POST = do_PUT = do_HEAD = handle_one
+
+    def route(self, method: str, path: str, query: dict[str, str], body: bytes) -> tuple[int, bytes]:
+        state = self.state
+        if path == routes.HELLO:
+            info = messages.ServerInfo(self.protocol, "9", os.getpid(), "cpu", "Fake CPU", "0", 1 << 30, 8 << 30)
+            return 200, payload.to_json(info)
+        if path == routes.MODELS:
+            return 200, payload.to_json(messages.ModelList(tuple(state.models)))
+        if path.startswith(routes.TASKS):
+            kind = messages.REQUESTS[path.rpartition("/")[2]]
+            job = state.submit(payload.from_json(kind, body), query.get(routes.SUPERSEDE_PARAMETER, ""))
+            return 200, payload.to_json(messages.Submitted(job))
+        if path == routes.EVENTS:
+            return 200, payload.to_json(self.events(query))
+        if path.endswith(routes.CANCEL):
+            job = path.split("/")[-2]
+            state.cancelled.add(job)
+            return 200, b"{}"
+        if path.endswith(routes.RESULT):
+            return 200, payload.pack(state.results[path.split("/")[-2]])
+        if path.startswith(routes.BLOBS):
+            return self.blob(method, path.rpartition("/")[2], body)
+        if path == routes.SHUTDOWN:
+            threading.Timer(0.05, os._exit, (0,)).start()
+            return 204, b""
+        return 404, b"{}"
+
+    def events(self, query: dict[str, str]) -> list[messages.JobEvent]:
+        state = self.state
+        after, job = int(query[routes.AFTER_PARAMETER]), query.get(routes.JOB_PARAMETER)
+        deadline = time.monotonic() + float(query[routes.WAIT_PARAMETER])
+        with state.lock:
+            while True:
+                found = [e for e in state.events if e.sequence > after and (job is None or e.job == job)]
+                if found or time.monotonic() > deadline:
+                    return found
+                state.lock.wait(0.05)
+
+    def blob(self, method: str, name: str, body: bytes) -> tuple[int, bytes]:
+        if method == "PUT":
+            assert hashlib.sha256(body).hexdigest() == name
+            self.state.blobs[name] = body
+            return 201, b""
+        if name not in self.state.blobs:
+            raise errors.BlobMissing("Not here")
+        return 200, self.state.blobs[name]
+
+
+def start_server(protocol: int = messages.PROTOCOL_VERSION) -> tuple[ThreadingHTTPServer, State]:
+    """Start a server on a thread; `.server_address[1]` is its port, `.shutdown()` ends it."""
+    state = State()
+    handler = type("BoundHandler", (Handler,), {"state": state, "protocol": protocol})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    return server, state
+
+
+def make_root(folder: Path, main: str = "from tests.addon.fake_backend import serve; serve()") -> Path:
+    """Lay out a folder whose `python -m backend` runs `main`, and return it."""
+    package = folder / "backend"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "__main__.py").write_text(f"import sys; sys.path.insert(0, {str(REPOSITORY)!r})\n{main}\n")
+    return folder
+
+
+def serve() -> None:
+    """Run as the child: handshake on stdout, then serve until stdin ends."""
+    server, _ = start_server()
+    handshake = messages.Handshake(messages.PROTOCOL_VERSION, "9", server.server_address[1], TOKEN, os.getpid())
+    sys.stdout.write(payload.to_json(handshake).decode() + "\n")
+    sys.stdout.flush()
+    sys.stdin.read()
