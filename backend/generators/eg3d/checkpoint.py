@@ -34,6 +34,9 @@ LICENCE = "NVIDIA Source Code License for EG3D: non-commercial research and eval
 
 IGNORED = {"*resample_filter": "the low-pass filter stored beside each layer is that of the constructor"}
 
+FILTER = re.compile(r"^backbone\.synthesis\.b\d+\.(conv0\.|skip\.)?resample_filter$")
+"""The stored filters that are used; every layer has one, of its class's default."""
+
 RENAMED = (
     (r"^backbone\.mapping\.w_avg$", "mapping_network.w_mean"),
     (r"^backbone\.mapping\.fc(\d+)\.", r"mapping_network.layers.\1."),
@@ -155,7 +158,7 @@ def network_from_official(kwargs: Mapping[str, Any], weights: Mapping[str, Tenso
     """
     config = config_from_official(kwargs, weights)
     for name, value in weights.items():
-        if name.endswith("resample_filter") and not torch.equal(value.float().cpu(), low_pass(config.backbone.taps)):
+        if FILTER.search(name) and not torch.equal(value.float().cpu(), low_pass(config.backbone.taps)):
             raise UnknownCheckpoint(f"{name} is another low-pass filter than the constructor's.")
     network = EG3D(config).to(weights["decoder.net.0.weight"].dtype)
     network.load_state_dict(bijection(weights, network.state_dict(), rename=renamed, ignored=IGNORED))

@@ -56,7 +56,7 @@ def upsample2d(x: Tensor, kernel: Tensor) -> Tensor:
     return filter2d(x, kernel, up=2, padding=((k + 1) // 2, (k - 2) // 2), gain=4.0)
 
 
-def convolve(x: Tensor, weight: Tensor, *, up: bool, kernel: Tensor) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, *, up: bool, kernel: Tensor | None) -> Tensor:
     """Correlate x with an odd ``weight`` [out, in, k, k], keeping the size; with ``up`` double the size first.
 
     The doubling is zero insertion, a true convolution (so the weights act flipped, as the official weights expect)
@@ -65,6 +65,7 @@ def convolve(x: Tensor, weight: Tensor, *, up: bool, kernel: Tensor) -> Tensor:
     k = weight.shape[-1]
     if not up:
         return F.conv2d(x, weight, padding=k // 2)
+    assert kernel is not None
     x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
     n = kernel.shape[-1]
     # Centred on the samples: half the kernel and half the filter, less what the transposed convolution grew.
@@ -113,14 +114,29 @@ class EqualLinear(nn.Module):
         return bias_act(F.linear(x, weight, self.bias * self.lr_multiplier), None, self.activation)
 
 
-def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
-    """1 / norm of each output channel's styled weights, [batch, out]. weight: [out, in, k, k]; styles: [batch, in]."""
-    energy = weight.square().sum(dim=[2, 3])  # [out, in]
-    return (styles.square() @ energy.t() + 1e-8).rsqrt()
+def modulated_weight(weight: Tensor, styles: Tensor, *, demodulate: bool = True) -> Tensor:
+    """The weights [batch, out, in, ...] of each image: scaled by styles, then normalised (Eq. 1–3 of 1912.04958).
+
+    Args:
+        weight: [out, in, ...].
+        styles: [batch, in].
+    """
+    spatial = [1] * (weight.ndim - 2)
+    scaled = weight * styles.reshape(len(styles), 1, -1, *spatial)
+    if not demodulate:
+        return scaled
+    norm = (scaled.square().flatten(2).sum(dim=2) + 1e-8).rsqrt()
+    return scaled * norm.reshape(len(styles), -1, 1, *spatial)
 
 
 def modulated_conv2d(
-    x: Tensor, weight: Tensor, styles: Tensor, *, demodulate: bool = True, up: bool = False, kernel: Tensor
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    *,
+    demodulate: bool = True,
+    up: bool = False,
+    kernel: Tensor | None = None,
 ) -> Tensor:
     """Convolution whose input channels are scaled by styles (Eq. 1–3 of arxiv.org/abs/1912.04958).
 
@@ -128,15 +144,10 @@ def modulated_conv2d(
         x: [batch, in, height, width].
         weight: [out, in, k, k].
         styles: [batch, in].
-        kernel: low-pass filter used when ``up``.
+        kernel: low-pass filter, needed when ``up``.
     """
-    x = convolve(x * styles[:, :, None, None], weight, up=up, kernel=kernel)
-    return x * demodulation(weight, styles)[:, :, None, None] if demodulate else x
-
-
-def normalize_second_moment(x: Tensor) -> Tensor:
-    """Scale each row of x [batch, features] to mean square one."""
-    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+    weights = modulated_weight(weight, styles, demodulate=demodulate)
+    return torch.cat([convolve(x[i : i + 1], w, up=up, kernel=kernel) for i, w in enumerate(weights)])
 
 
 class ToImage(nn.Module):
@@ -151,7 +162,7 @@ class ToImage(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         styles = self.affine(w) / math.sqrt(self.weight.shape[1])
-        x = F.conv2d(x * styles[:, :, None, None], self.weight)
+        x = modulated_conv2d(x, self.weight, styles, demodulate=False)
         return bias_act(x, self.bias, "linear", clamp=self.conv_clamp)
 
 
@@ -169,6 +180,11 @@ class Shortcut(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight / math.sqrt(self.weight.shape[1])
         return convolve(x, weight, up=self.up, kernel=self.kernel) * math.sqrt(0.5)
+
+
+def normalize_second_moment(x: Tensor) -> Tensor:
+    """Scale each row of x [batch, features] to mean square one."""
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
 class MappingNetwork(nn.Module):

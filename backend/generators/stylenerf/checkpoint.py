@@ -39,6 +39,9 @@ IGNORED = {
     "synthesis.camera_generator.*": "draws training cameras",
 }
 
+FILTER = re.compile(r"^synthesis\.b\d+(_l\d+)?\.(conv0\.|skip\.)?resample_filter$")
+"""The stored filters that are used; every layer has one, of its class's default."""
+
 RENAMED = (
     (r"^mapping\.w_avg$", "mapping_network.w_mean"),
     (r"^mapping\.fc(\d+)\.", r"mapping_network.layers.\1."),
@@ -157,7 +160,6 @@ def config_from_official(kwargs: Mapping[str, Any], weights: Mapping[str, Tensor
         ),
         upsampler=_upsampler(synthesis, activation, weights),
         start_resolution=int(start if start is not None else resolution),
-        margin=int(synthesis.get("margin", 0)),
         progressive=bool(synthesis.get("progressive", True)),
         num_unused_ws=int(bool(synthesis.get("predict_camera", False))),
     )
@@ -230,7 +232,7 @@ def network_from_official(kwargs: Mapping[str, Any], weights: Mapping[str, Tenso
     blocks = block_names(weights)
     official = {}
     for name, value in weights.items():
-        if name.endswith("resample_filter") and not torch.equal(value.float().cpu(), low_pass(config.upsampler.taps)):
+        if FILTER.search(name) and not torch.equal(value.float().cpu(), low_pass(config.upsampler.taps)):
             raise UnknownCheckpoint(f"{name} is another low-pass filter than the constructor's.")
         # Fields are convolutions of one pixel in the official code.
         is_point_layer = re.match(r"synthesis\.[fb]g_nerf\.", name) and value.ndim == 4

@@ -38,10 +38,10 @@ from ..layers.stylegan2 import (
     ToImage,
     bias_act,
     check_shape,
-    demodulation,
     filter2d,
     low_pass,
     modulated_conv2d,
+    modulated_weight,
     upsample2d,
 )
 
@@ -181,8 +181,6 @@ class StyleNeRFConfig:
     upsampler: UpsamplerConfig = field(default_factory=UpsamplerConfig)
     start_resolution: int = 32
     """Where progressive training began; below the renderer's resolution, early stages render fewer rays."""
-    margin: int = 0
-    """Rays rendered beyond each border."""
     num_unused_ws: int = 0
     """At the end: models trained with a camera predictor have one."""
     progressive: bool = True
@@ -230,9 +228,7 @@ class PointLayer(nn.Module):
             x = x * self.mean_square.rsqrt()
         if not self.modulated:
             return F.relu(F.linear(x, self.weight, self.bias))
-        styles = self.affine(w)
-        x = F.linear(x * styles[:, None], self.weight)
-        x = x * demodulation(self.weight[:, :, None, None], styles)[:, None]
+        x = x @ modulated_weight(self.weight, self.affine(w)).mT
         return bias_act(x + self.bias, None, self.activation)
 
 
@@ -249,9 +245,10 @@ class PointOutput(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_features))
 
     def forward(self, x: Tensor, w: Tensor | None) -> Tensor:
-        if self.modulated:
-            x = x * (self.affine(w) / math.sqrt(self.weight.shape[1]))[:, None]
-        return F.linear(x, self.weight, self.bias)
+        if not self.modulated:
+            return F.linear(x, self.weight, self.bias)
+        styles = self.affine(w) / math.sqrt(self.weight.shape[1])
+        return x @ modulated_weight(self.weight, styles, demodulate=False).mT + self.bias
 
 
 class Field(nn.Module):
@@ -336,13 +333,10 @@ class Field(nn.Module):
 # Volume rendering
 
 
-def pixel_grid(
-    resolution: int, *, aligned_corners: bool, margin: int = 0, device: torch.device | None = None
-) -> Tensor:
+def pixel_grid(resolution: int, *, aligned_corners: bool, device: torch.device | None = None) -> Tensor:
     """Pixel coordinates [resolution², 2] in −1..1, x to the right and y up, row by row from the top."""
     edge = 1.0 if aligned_corners else 1 - 1 / resolution
-    edge += 2 / resolution * margin
-    line = torch.linspace(-edge, edge, resolution + 2 * margin, device=device)
+    line = torch.linspace(-edge, edge, resolution, device=device)
     y, x = torch.meshgrid(-line, line, indexing="ij")
     return torch.stack([x.flatten(), y.flatten()], dim=-1)
 
@@ -765,7 +759,7 @@ class StyleNeRF(nn.Module):
                     grid = F.interpolate(grid, (smaller, smaller), mode="nearest")
             pixels = grid.reshape(2, -1).T
         else:
-            pixels = pixel_grid(resolution, aligned_corners=False, margin=c.margin, device=device)
+            pixels = pixel_grid(resolution, aligned_corners=False, device=device)
         pixels = pixels.to(like.dtype)
         if roll is None:
             return pixels
