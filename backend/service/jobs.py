@@ -213,9 +213,8 @@ class JobQueue:
         self._running: Job | None = None
         self._events: OrderedDict[int, JobEvent] = OrderedDict()  # ascending
         self._results: OrderedDict[str, Parts] = OrderedDict()  # least recently used first
-        # Milliseconds since the epoch to start with: events are far rarer than one a millisecond, so the numbers grow
-        # over restarts too.
-        self._sequence = time.time_ns() // 1_000_000
+        # Microseconds since the epoch to start with: events are rarer than that, so the numbers grow over restarts too.
+        self._sequence = time.time_ns() // 1_000
         self._listeners: list[Callable[[], None]] = []
         self._closing = False
         self._recover()
