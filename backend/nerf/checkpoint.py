@@ -66,3 +66,13 @@ def _config(ours: dict[str, Tensor], depth: int) -> NetworkConfig:
         view_frequencies=(view_encoded - 3) // 6,
         view_dependent=view_dependent,
     )
+
+
+def from_pytorch(tree: dict[str, object]) -> tuple[tuple[NetworkConfig, dict[str, Tensor]], ...]:
+    """Return (coarse, fine) of a nerf-pytorch `.tar`, as `checkpoints.read_checkpoint` read it. Without a fine network,
+    the coarse one is both. Raises ValueError where it is not such a file."""
+    coarse = tree.get("network_fn_state_dict")
+    fine = tree.get("network_fine_state_dict") or coarse
+    if not isinstance(coarse, dict) or not isinstance(fine, dict):
+        raise ValueError("not a nerf-pytorch checkpoint: it holds no network_fn_state_dict")
+    return network_from_pytorch(coarse), network_from_pytorch(fine)
