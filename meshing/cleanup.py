@@ -58,7 +58,7 @@ def component_sizes(mesh: Mesh, labels: NDArray[np.int32], measure: Measure = "v
     if measure == "faces":
         return np.bincount(labels).astype(np.float64)
     if measure == "area":
-        return np.bincount(labels, np.linalg.norm(mesh.face_normals_scaled, axis=1) / 2)
+        return np.bincount(labels, np.linalg.norm(mesh.face_normals_scaled, axis=1) / 2).astype(np.float64)
     if measure != "volume":
         raise InvalidMesh(f'The measure must be "volume", "area" or "faces", got {measure!r}.')
     corners = mesh.corners.astype(np.float64)
@@ -181,7 +181,9 @@ def boundary_loops(mesh: Mesh) -> list[NDArray[np.int64]]:
         following.setdefault(start, []).append(end)
     loops = []
     for start in rim[:, 0].tolist():
-        path, seen, here = [], {}, start
+        path: list[int] = []
+        seen: dict[int, int] = {}
+        here = start
         while following.get(here):
             if here in seen:  # a rim that touches itself in a vertex: cut off the loop that has closed
                 loops.append(np.array(path[seen[here] :]))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from meshing.cleanup import select_faces
+from meshing.cleanup import drop_degenerate, select_faces
 from meshing.errors import InvalidMesh
 from meshing.mesh import Mesh
 from meshing.normals import smooth_normals
@@ -37,23 +37,26 @@ def decimate(mesh: Mesh, target_faces: int, *, progress: Progress = silent) -> M
     if len(mesh.faces) <= target_faces:
         progress(1.0, "Few enough faces already")
         return mesh
+    source = mesh
+    mesh = drop_degenerate(mesh)
     middle = mesh.vertices.mean(0, dtype=np.float64)
     size = max(float(np.ptp(mesh.vertices, axis=0).max()), 1e-30)
     points = (mesh.vertices.astype(np.float64) - middle) / size  # the library's thresholds are absolute
     faces = mesh.faces
     closed = mesh.is_closed
+    topology = mesh.euler_number if closed else None
     stages = max(1, int(np.ceil(np.log(len(faces) / target_faces) / np.log(STAGE))))
     for stage in range(stages):
         progress(0.9 * stage / stages, "Reducing faces")
         count = max(target_faces, len(faces) // STAGE) if stage + 1 < stages else target_faces
-        points, faces = _collapse(points, faces, count, closed)
+        points, faces = _collapse(points, faces, count, topology)
     progress(0.9, "Carrying over colours")
     result = Mesh((points * size + middle).astype(np.float32), faces)
     result = select_faces(result, np.ones(len(faces), bool))
     if closed and not result.is_closed:
         log.warning("the mesh is not closed any more at %d faces", len(result.faces))
     if mesh.colors is not None and len(result.vertices):
-        result = Mesh(result.vertices, result.faces, None, _resampled(mesh, result.vertices))
+        result = Mesh(result.vertices, result.faces, None, _resampled(source, result.vertices))
     if mesh.normals is not None:
         result = smooth_normals(result)
     progress(1.0, "Faces reduced")
@@ -61,19 +64,23 @@ def decimate(mesh: Mesh, target_faces: int, *, progress: Progress = silent) -> M
 
 
 def _collapse(
-    points: NDArray[np.float64], faces: NDArray[np.int32], count: int, closed: bool
+    points: NDArray[np.float64], faces: NDArray[np.int32], count: int, topology: int | None
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """One call of the library, repeated with another aggression while it breaks a closed mesh or stops early."""
+    """One call of the library, repeated with another aggression while it breaks a closed mesh or stops early.
+
+    Of the results, one with the topology (the Euler number of a closed mesh) kept comes before one with fewer faces.
+    """
     best: tuple[NDArray[np.float64], NDArray[np.int32]] | None = None
-    best_rank = (-1, 0)
+    best_rank = (-1, 0, 0)
     for aggression in AGGRESSION:
         new_points, new_faces = fast_simplification.simplify(points, faces, target_count=int(count), agg=aggression)
         new_faces = new_faces.astype(np.int32)
-        whole = not closed or Mesh(new_points, new_faces).is_closed
-        rank = (int(whole) + int(len(new_faces) <= count * 1.02 + 4), -len(new_faces))
+        shape = Mesh(new_points, new_faces)
+        whole = topology is None or (shape.is_closed and shape.euler_number == topology)
+        rank = (int(whole), int(len(new_faces) <= count * 1.02 + 4), -len(new_faces))
         if rank > best_rank:
             best, best_rank = (np.asarray(new_points, np.float64), new_faces), rank
-        if rank[0] == 2:
+        if rank[:2] == (1, 1):
             break
     assert best is not None
     return best

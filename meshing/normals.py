@@ -20,14 +20,17 @@ TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], np.fl
 def smooth_normals(mesh: Mesh, weight: Literal["angle", "area"] = "angle", *, progress: Progress = silent) -> Mesh:
     """Set vertex normals to the mean of the faces round a vertex, weighted by their angle there, or by their area.
 
-    Angles make the result independent of how the faces are cut (Thürmer and Wüthrich, 1998). A vertex of no face, or
-    of faces that cancel, gets +Z.
+    Angles make the result independent of how the faces are cut (Thürmer and Wüthrich, 1998). Faces thinner than the
+    rounding of their corners count with neither; a vertex without another takes the mean of its neighbours, or +Z.
     """
     if weight not in ("angle", "area"):
         raise InvalidMesh(f'The weight of normals must be "angle" or "area", got {weight!r}.')
     progress(0.0, "Computing normals")
     scaled = mesh.face_normals_scaled
     corners = mesh.corners.astype(np.float64)
+    longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(1, initial=0)
+    rounding = 4 * float(np.finfo(np.float32).eps) * np.abs(mesh.vertices).max(initial=0)
+    scaled[np.linalg.norm(scaled, axis=1) <= longest * rounding] = 0
     total = np.zeros((len(mesh.vertices), 3))
     for corner in range(3):
         progress(corner / 3, "Computing normals")
@@ -40,8 +43,16 @@ def smooth_normals(mesh: Mesh, weight: Literal["angle", "area"] = "angle", *, pr
             share = scaled
         for axis in range(3):
             total[:, axis] += np.bincount(mesh.faces[:, corner], share[:, axis], len(mesh.vertices))
+    total = _unit(total)
+    lost = np.isin(mesh.faces, np.flatnonzero((total == 0).all(1)))  # face corners
+    if lost.any():
+        rows, columns = np.nonzero(lost)
+        mean = total[mesh.faces[rows]].sum(1)
+        for axis in range(3):
+            total[:, axis] += np.bincount(mesh.faces[rows, columns], mean[:, axis], len(total))
+        total = _unit(total)
     progress(1.0, "Normals computed")
-    return replace(mesh, normals=_or_up(_unit(total)))
+    return replace(mesh, normals=_or_up(total))
 
 
 def field_normals(
