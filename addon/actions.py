@@ -17,6 +17,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from mathutils import Matrix
 
 from . import apply, doctor, environment, gather, png
 from .apply import Handle
@@ -575,7 +576,7 @@ def add_camera(context: Any) -> Any:
     right /= np.linalg.norm(right)
     matrix = np.eye(4)
     matrix[:3, 0], matrix[:3, 1], matrix[:3, 2], matrix[:3, 3] = right, np.cross(right, forward), -forward, eye
-    camera.matrix_world = [list(row) for row in matrix]
+    camera.matrix_world = Matrix(matrix.tolist())
     return camera
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zlib
@@ -52,7 +53,8 @@ def write(path: Path, image: np.ndarray) -> None:
         part.write_bytes(encode(image))
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         raise CannotWrite(
             f"{path} cannot be written: {error.strerror or error}. Choose another folder or free some space",
             remedy=Remedy("choose_folder", "Choose Another Folder"),

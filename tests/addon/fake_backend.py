@@ -48,7 +48,8 @@ def sphere_mesh(rings: int, color: str = "vertex") -> messages.MeshResult:
     theta = np.linspace(0, np.pi, rings + 1)[1:-1]
     phi = np.linspace(0, 2 * np.pi, 2 * rings, endpoint=False)
     ring = np.stack(
-        (np.sin(theta)[:, None] * np.cos(phi), np.sin(theta)[:, None] * np.sin(phi), np.cos(theta)[:, None] + 0 * phi), -1
+        (np.sin(theta)[:, None] * np.cos(phi), np.sin(theta)[:, None] * np.sin(phi), np.cos(theta)[:, None] + 0 * phi),
+        -1,
     ).reshape(-1, 3)
     points = np.concatenate((ring, [[0, 0, 1], [0, 0, -1]])).astype(np.float32)
     n, rows = len(phi), len(theta)

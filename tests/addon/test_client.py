@@ -131,7 +131,9 @@ def test_nobody_there_is_backend_unavailable_with_a_restart() -> None:
     assert caught.value.remedy and caught.value.remedy.action == "restart_backend"
 
 
-@pytest.mark.parametrize(("theirs", "who"), [(messages.PROTOCOL_VERSION - 1, "backend is older"), (99, "add-on is older")])
+@pytest.mark.parametrize(
+    ("theirs", "who"), [(messages.PROTOCOL_VERSION - 1, "backend is older"), (99, "add-on is older")]
+)
 def test_another_protocol_says_which_side_to_update(theirs: int, who: str, connect: Callable[..., Client]) -> None:
     server, _ = fake_backend.start_server(theirs)
     with pytest.raises(errors.ProtocolMismatch, match=who):
@@ -165,7 +167,15 @@ class Rubbish(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize(
-    "answer", [(200, b"<html>", 6), (500, b"oops", 4), (502, b"", 0), (200, b"half", 400), (418, b"{}", 2), (200, b"\xff\xfe", 2)]
+    "answer",
+    [
+        (200, b"<html>", 6),
+        (500, b"oops", 4),
+        (502, b"", 0),
+        (200, b"half", 400),
+        (418, b"{}", 2),
+        (200, b"\xff\xfe", 2),
+    ],
 )
 def test_rubbish_answers_become_errors_of_the_tree(
     answer: tuple[int, bytes, int], connect: Callable[..., Client]

@@ -150,7 +150,7 @@ FAULTS = {
     "raise RuntimeError('strange')": (errors.BackendUnavailable, "RuntimeError: strange", "open_log"),
     "print('hello')": (errors.BackendUnavailable, "not a Latent Lathe backend", "restart_backend"),
     "print('{\"protocol\": 0}')": (errors.ProtocolMismatch, "backend is older", "restart_backend"),
-    "print('{\"protocol\": 77, \"new\": 1}')": (errors.ProtocolMismatch, "add-on is older", "update_addon"),
+    'print(\'{"protocol": 77, "new": 1}\')': (errors.ProtocolMismatch, "add-on is older", "update_addon"),
     "pass": (errors.BackendUnavailable, "without a word", "open_log"),
 }
 
@@ -258,5 +258,3 @@ def test_a_backend_that_hangs_does_not_hold_the_main_thread(session: Session) ->
         os.kill(session.pid, signal.SIGCONT)
     with pytest.raises(errors.LatheError):
         session.jobs.wait_for(job, 15)
-
-
