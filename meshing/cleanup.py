@@ -75,7 +75,9 @@ def keep_largest(mesh: Mesh, measure: Measure = "volume", *, progress: Progress 
         return mesh
     labels = component_labels(mesh)
     progress(0.5, "Dropping all but the largest component")
-    return select_faces(mesh, labels == component_sizes(mesh, labels, measure).argmax())
+    largest = select_faces(mesh, labels == component_sizes(mesh, labels, measure).argmax())
+    progress(1.0, "Kept the largest component")
+    return largest
 
 
 def drop_small(mesh: Mesh, fraction: float, measure: Measure = "volume", *, progress: Progress = silent) -> Mesh:
@@ -88,7 +90,9 @@ def drop_small(mesh: Mesh, fraction: float, measure: Measure = "volume", *, prog
     labels = component_labels(mesh)
     progress(0.5, "Dropping small components")
     sizes = component_sizes(mesh, labels, measure)
-    return select_faces(mesh, (sizes >= fraction * sizes.max())[labels])
+    rest = select_faces(mesh, (sizes >= fraction * sizes.max())[labels])
+    progress(1.0, "Small components dropped")
+    return rest
 
 
 def drop_degenerate(mesh: Mesh, length: float | None = None, *, progress: Progress = silent) -> Mesh:
@@ -124,7 +128,9 @@ def drop_degenerate(mesh: Mesh, length: float | None = None, *, progress: Progre
     order = index[np.lexsort((odd[index], key[index]))]
     opposite = np.flatnonzero((key[order[1:]] == key[order[:-1]]) & (odd[order[1:]] != odd[order[:-1]]))
     whole[order[opposite]] = whole[order[opposite + 1]] = False
-    return select_faces(replace(mesh, faces=faces), whole)
+    rest = select_faces(replace(mesh, faces=faces), whole)
+    progress(1.0, "Faces of no area dropped")
+    return rest
 
 
 def fill_holes(mesh: Mesh, max_edges: int | None = None, *, progress: Progress = silent) -> Mesh:

@@ -51,7 +51,8 @@ def export_mesh(
     suffix = path.suffix.lower()
     if suffix not in _WRITERS:
         raise UnknownFormat(
-            f'A mesh cannot be written as "{suffix or path.name}". Use a name that ends in {", ".join(sorted(_WRITERS))}.',
+            f'A mesh cannot be written as "{suffix or path.name}". '
+            f"Use a name that ends in {', '.join(sorted(_WRITERS))}.",
             remedy={"action": "set_format", "label": "Use GLB", "value": "glb"},
         )
     if up not in ("auto", "Y", "Z"):
@@ -84,7 +85,7 @@ def write_atomically(contents: dict[Path, bytes], progress: Progress = silent) -
                     file.flush()
                     os.fsync(file.fileno())
                 os.chmod(name, 0o666 & ~_umask())
-            progress(0.99, "Putting the file in place")
+            progress(1.0, "Putting the file in place")
             for part, path in zip(temporary, contents):
                 os.replace(part, path)
         except OSError as error:
@@ -97,7 +98,6 @@ def write_atomically(contents: dict[Path, bytes], progress: Progress = silent) -
     finally:
         for part in temporary:
             part.unlink(missing_ok=True)
-    progress(1.0, "Written")
     return list(contents)
 
 
@@ -209,7 +209,7 @@ def _png(mesh: Mesh) -> bytes:
 
 
 def _lines(template: str, rows: NDArray, progress: Progress, start: float, end: float) -> list[str]:
-    out = []
+    out: list[str] = []
     for first in range(0, len(rows), LINES):
         progress(start + (end - start) * first / len(rows), "Writing the mesh")
         out.extend(template % tuple(row) for row in rows[first : first + LINES].tolist())
@@ -319,7 +319,9 @@ def _glb(mesh: Mesh, path: Path, y_up: bool, progress: Progress) -> dict[Path, b
     if turned.normals is not None:
         attributes["NORMAL"] = accessor(turned.normals[old], "VEC3")
     if uvs is not None:
-        attributes["TEXCOORD_0"] = accessor(uvs * np.float32([1, -1]) + np.float32([0, 1]), "VEC2")  # v runs down
+        attributes["TEXCOORD_0"] = accessor(
+            uvs * np.array([1, -1], np.float32) + np.array([0, 1], np.float32), "VEC2"
+        )  # v runs down
     if mesh.colors is not None:
         colors = mesh.colors[old] / 255.0
         colors[:, :3] = linear_from_srgb(colors[:, :3])
