@@ -194,9 +194,13 @@ def mesh(
     as_json: Json = False,
 ) -> None:
     """Make a mesh of a latent and write it to a file."""
-    from .tasks.mesh import mesh as make_mesh
-    from .tasks.mesh import write_mesh
+    from meshing.io import export_mesh
+    from meshing.mesh import Mesh
 
+    from .tasks.mesh import mesh as make_mesh
+
+    if out.suffix.lower() not in (".obj", ".ply", ".glb"):
+        raise InvalidRequest(f"--out must end in .obj, .ply or .glb, got {out.name!r}.")
     shared = workspace(device)
     ref = scene_ref(shared, model, seed, seed2, mix_geometry, mix_appearance, truncation, control)
     request = MeshRequest(
@@ -206,11 +210,12 @@ def mesh(
     with progress_bar() as report, expected_errors():
         result = make_mesh(request, part(report, 0.0, 0.95), shared)
         report(0.95, f"Writing {out.name}")
-        write_mesh(result, out)
+        made = Mesh(result.vertices, result.faces, result.normals, result.colors, result.uvs, result.texture)
+        files = export_mesh(made, out)
     answer(
         as_json,
         {
-            "file": str(out), "vertices": len(result.vertices), "faces": len(result.faces),
+            "files": [str(file) for file in files], "vertices": len(result.vertices), "faces": len(result.faces),
             "iso_level": result.iso_level, "seconds": round(result.seconds, 3),
         },
     )  # fmt: skip

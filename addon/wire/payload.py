@@ -179,7 +179,7 @@ def pack(message: Any) -> bytes:
 
 def pack_parts(message: Any) -> list[bytes | memoryview]:
     """Return the same bytes as `pack`, as a header and one buffer for each array: nothing is copied."""
-    kind = type(message)
+    kind: Any = type(message)
     scalars, arrays = {}, {}
     for f in dataclasses.fields(message):
         value = getattr(message, f.name)

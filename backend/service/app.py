@@ -21,7 +21,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, Response
-from pydantic.json_schema import models_json_schema
+from pydantic import TypeAdapter
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -389,8 +389,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = FastAPI.openapi(app)
         kinds = (*messages.REQUESTS.values(), messages.ErrorInfo)
-        _, schemas = models_json_schema(
-            [(kind, "validation") for kind in kinds],  # type: ignore[misc]
+        _, schemas = TypeAdapter.json_schemas(
+            [(kind.__name__, "validation", TypeAdapter(kind)) for kind in kinds],
             ref_template="#/components/schemas/{model}",
         )
         components = document.setdefault("components", {})

@@ -4,8 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.backend.fixtures import shapes
+
+
+# Tests run side by side: threads that wait for each other by spinning make small work a hundred times slower.
+torch.set_num_threads(1)
 
 
 @pytest.fixture

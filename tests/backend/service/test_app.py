@@ -19,7 +19,7 @@ from addon.wire.errors import ERRORS, CannotWrite, NoSurface, error_from_dict
 from backend.blobs import BlobStore
 from backend.progress import Progress
 from backend.service.app import Service, create_app
-from backend.service.jobs import Journal, JobQueue
+from backend.service.jobs import JobQueue, Journal
 
 TOKEN = "right-token"
 HEADERS = {"Authorization": f"Bearer {TOKEN}", routes.PROTOCOL_HEADER: str(messages.PROTOCOL_VERSION)}
@@ -46,9 +46,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
     jobs = JobQueue(run, Journal(tmp_path))
     blobs = BlobStore(tmp_path / "blobs", max_blob=100_000)
     stopped: list[bool] = []
-    found = Service(
-        TOKEN, jobs, blobs, lambda: INFO, lambda: messages.ModelList(()), lambda: stopped.append(True)
-    )
+    found = Service(TOKEN, jobs, blobs, lambda: INFO, lambda: messages.ModelList(()), lambda: stopped.append(True))
     object.__setattr__(found, "stopped", stopped)
     yield found
     jobs.close()
@@ -68,8 +66,12 @@ class Caller:
             transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://127.0.0.1:1234"
         )
 
-    def __call__(self, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any) -> httpx.Response:
-        return self.runner.run(self.http.request(method, path, headers=HEADERS if headers is None else headers, **options))
+    def __call__(
+        self, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any
+    ) -> httpx.Response:
+        return self.runner.run(
+            self.http.request(method, path, headers=HEADERS if headers is None else headers, **options)
+        )
 
     def close(self) -> None:
         self.runner.run(self.http.aclose())
@@ -305,9 +307,7 @@ def test_an_upload_over_the_limit_is_stopped_while_it_streams(call: Caller, serv
     assert [p for p in service.blobs.folder.rglob("*") if p.is_file()] == []
 
 
-def test_a_full_disk_answers_with_a_sentence(
-    call: Caller, service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_answers_with_a_sentence(call: Caller, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: Any, **options: Any) -> Any:
         raise OSError(28, "No space left on device")
 
@@ -349,5 +349,5 @@ def test_the_openapi_document_has_every_request_and_answer(call: Caller) -> None
     for name in ("ServerInfo", "ModelList", "JobStatus", "JobEvent", "Submitted", "ErrorInfo"):
         assert name in schemas
     text = json.dumps(document)
-    for reference in set(part.split('"')[0] for part in text.split("#/components/schemas/")[1:]):
+    for reference in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
         assert reference in schemas

@@ -28,7 +28,7 @@ from addon.wire.errors import (
 from addon.wire.messages import TERMINAL_KINDS, GenerateRequest, JobEvent, Latent, Request, SheetResult
 from backend.progress import Progress
 from backend.service import jobs as jobs_module
-from backend.service.jobs import Journal, JobQueue
+from backend.service.jobs import JobQueue, Journal
 
 REQUEST = GenerateRequest("shapes", (Latent(),))
 RESULT = SheetResult(np.zeros((1, 2, 2, 4), np.uint8))

@@ -1,0 +1,69 @@
+"""Task `fit_shape`: a network that is one shape, learned from its mesh and kept as a model."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from addon.wire.errors import InvalidRequest, Remedy, UnreadableFile
+from addon.wire.messages import FitShapeRequest, MeshBlob, ModelResult
+
+from ..checkpoints import store
+from ..folders import user_models
+from ..generators.deepsdf.model import DecoderSpec, constructor_of
+from ..generators.deepsdf.reconstruct import SINGLE_SPEC, fit_single
+from ..progress import Progress, part
+from .workspace import Workspace
+
+PRESETS = {"small": SINGLE_SPEC, "official": DecoderSpec(latent_size=0)}
+
+
+def fit_shape(request: FitShapeRequest, progress: Progress, workspace: Workspace) -> ModelResult:
+    """Learn the uploaded mesh and store the model; until then nothing is written.
+
+    Raises:
+        InvalidRequest: the name belongs to a model that was not made this way.
+        UnreadableFile: the mesh is not one.
+    """
+    started = time.perf_counter()
+    _check_free(request.name)
+    blob: MeshBlob = workspace.blobs.read_message(request.blob, MeshBlob)
+    vertices, faces = blob.vertices, blob.faces
+    if vertices.ndim != 2 or vertices.shape[1] != 3 or vertices.dtype.kind != "f" or not np.isfinite(vertices).all():
+        raise UnreadableFile(f"The mesh's vertices must be [V, 3] finite numbers, got {list(vertices.shape)}.")
+    if faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype.kind != "i" or not len(faces):
+        raise UnreadableFile(f"The mesh's faces must be at least one row of 3 whole numbers, got {list(faces.shape)}.")
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise UnreadableFile(f"The mesh's faces name vertices outside 0..{len(vertices) - 1}.")
+    shape = fit_single(
+        np.asarray(vertices, np.float32), np.asarray(faces, np.int32), spec=PRESETS[request.preset],
+        steps=request.steps, seed=request.seed, progress=part(progress, 0.0, 0.98),
+    )  # fmt: skip
+    progress(0.98, "Storing the model")
+    millimetres = 1000 * shape.loss * shape.model.metres_per_unit
+    card = store.ModelCard(
+        kind="deepsdf",
+        label=request.name,
+        description=f"One shape, learned from a mesh of {len(faces)} triangles",
+        licence="as the mesh it was learned from",
+        non_commercial=False,
+        constructor=constructor_of(shape.model),
+        source="trained",
+        metres_per_unit=shape.model.metres_per_unit,
+        card=f"Preset {request.preset}, {request.steps} steps, seed {request.seed}. Mean error {millimetres:.2f} mm.\n",
+    )
+    store.save_model(user_models() / request.name, card, shape.model.state_dict())
+    return ModelResult(request.name, time.perf_counter() - started)
+
+
+def _check_free(name: str) -> None:
+    folder = store.find_models().get(name)
+    if folder is None:
+        return
+    card = store.read_card(folder)
+    if card.source != "trained" or card.constructor.get("rank") != 0:
+        raise InvalidRequest(
+            f"There is a model named {name!r} already that was not made by fitting a mesh. Choose another name.",
+            remedy=Remedy("choose_name", "Choose another name"),
+        )

@@ -1,0 +1,107 @@
+"""Task `mesh`: the surface of a scene, cleaned, reduced, coloured, in the scene's own frame."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from addon.wire.errors import NotSupported
+from addon.wire.messages import MeshRequest, MeshResult
+from meshing.bake import bake_texture
+from meshing.cleanup import CleanUp, clean
+from meshing.color import vertex_colors
+from meshing.decimate import decimate
+from meshing.grid import extract_surface
+from meshing.mesh import Mesh
+from meshing.normals import smooth_normals
+from meshing.uv import unwrap_uvs
+
+from ..progress import Progress, part
+from ..scene import FieldSample, Scene
+from .workspace import Workspace
+
+BATCH = 1 << 16  # points in one call of the field
+
+
+def mesh(request: MeshRequest, progress: Progress, workspace: Workspace) -> MeshResult:
+    """Extract the surface at the level and make it ready for use.
+
+    Raises:
+        NotSupported: the model has no surface.
+        NoSurface: the level is crossed nowhere; a level in range is the remedy.
+        OutOfMemory: before the start, where the size could not fit.
+    """
+    started = time.perf_counter()
+    info = workspace.generator(request.scene.model, progress).info
+    if not info.has_surface:
+        raise NotSupported(info.no_surface_reason or f"{info.label} has no surface to mesh.")
+    # about 1 GB for extraction and clean-up at 512 cells, and 96 bytes for each texel
+    workspace.check_memory("A mesh resolution of", request.resolution, _halves(request.resolution, 4096))
+    if request.color == "texture":
+        workspace.check_memory("A texture size of", request.texture_size, _halves(request.texture_size, 96))
+
+    scene = workspace.scene(request.scene, progress, placed=False)
+    level = scene.info.iso_level if request.iso_level is None else request.iso_level
+    made = extract(scene, request.resolution, level, workspace.device, part(progress, 0.0, 0.6))
+    settings = CleanUp(least_fraction=request.minimum_component, measure="area", holes=request.fill_holes)
+    made = clean(made, settings, progress=part(progress, 0.6, 0.7))
+    if 0 < request.target_faces < len(made.faces):
+        made = decimate(made, max(request.target_faces, 4), progress=part(progress, 0.7, 0.75))
+    if request.smooth_normals:
+        made = smooth_normals(made, progress=part(progress, 0.75, 0.78))
+    made = colored(made, scene, request, workspace.device, part(progress, 0.78, 1.0))
+    progress(1.0, "Done")
+    return MeshResult(
+        made.vertices, made.faces, made.normals, made.colors, made.uvs, made.texture,
+        float(level), f"{info.label} {request.scene.latent.seed_a}", time.perf_counter() - started,
+    )  # fmt: skip
+
+
+def _halves(size: int, bytes_per_square: int) -> list[tuple[int, int]]:
+    return [(size >> n, bytes_per_square * (size >> n) ** 2) for n in range(6) if size >> n >= 8]
+
+
+def extract(scene: Scene, resolution: int, level: float, device: torch.device, progress: Progress) -> Mesh:
+    """Return the surface of a scene as marching cubes find it, closed where it leaves the bounds."""
+    info = scene.info
+    signed = info.quantity == "sdf"
+    # a signed distance whose slope nobody knows is searched as a density is, without trusting it
+    lipschitz = (info.lipschitz or math.inf) if signed else None
+    return extract_surface(
+        evaluate(scene, device, lambda sample: sample.value), info.bounds, resolution + 1, level,
+        inside="negative" if signed else "positive", lipschitz=lipschitz, clamp=info.clamp, cap=True,
+        batch_size=BATCH, progress=progress,
+    )  # fmt: skip
+
+
+def colored(made: Mesh, scene: Scene, request: MeshRequest, device: torch.device, progress: Progress) -> Mesh:
+    """Return the mesh with the colours that were asked for; of a scene without colours, with the coordinates alone."""
+    color = evaluate(scene, device, lambda sample: sample.rgb)
+    if request.color == "vertex" and scene.info.has_color:
+        return vertex_colors(made, color, batch_size=BATCH, progress=progress)
+    if request.color == "texture":
+        made = unwrap_uvs(made, resolution=request.texture_size, progress=part(progress, 0.0, 0.5))
+        if scene.info.has_color:
+            progress_of_baking = part(progress, 0.5, 1.0)
+            made = bake_texture(made, color, request.texture_size, batch_size=BATCH, progress=progress_of_baking)
+    return made
+
+
+def evaluate(
+    scene: Scene, device: torch.device, of: Callable[[FieldSample], torch.Tensor | None]
+) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Return the scene's field as numpy in, numpy out, without gradients."""
+
+    def field(points: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            value = of(scene.field(torch.from_numpy(np.ascontiguousarray(points, np.float32)).to(device)))
+        assert value is not None, "a scene whose info has colours gives them"
+        array: NDArray[np.float32] = value.float().cpu().numpy()
+        return array
+
+    return field
