@@ -47,10 +47,10 @@ def sphere_mesh(rings: int, color: str = "vertex") -> messages.MeshResult:
     """Return a closed sphere of radius 0.5 with about 4 rings² faces."""
     theta = np.linspace(0, np.pi, rings + 1)[1:-1]
     phi = np.linspace(0, 2 * np.pi, 2 * rings, endpoint=False)
-    ring = np.stack(
-        (np.sin(theta)[:, None] * np.cos(phi), np.sin(theta)[:, None] * np.sin(phi), np.cos(theta)[:, None] + 0 * phi),
-        -1,
-    ).reshape(-1, 3)
+    x, y, z = np.broadcast_arrays(
+        np.sin(theta)[:, None] * np.cos(phi), np.sin(theta)[:, None] * np.sin(phi), np.cos(theta)[:, None]
+    )
+    ring = np.stack((x, y, z), -1).reshape(-1, 3)
     points = np.concatenate((ring, [[0, 0, 1], [0, 0, -1]])).astype(np.float32)
     n, rows = len(phi), len(theta)
     i, j = np.meshgrid(np.arange(rows - 1), np.arange(n), indexing="ij")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-bpy: Any
-lathe: Any
+bpy: Any = None
+lathe: Any = None
 
 
 def wire_pixel(point: Any, camera: Any) -> np.ndarray:

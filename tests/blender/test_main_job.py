@@ -16,8 +16,8 @@ import pytest
 
 from tests.addon.fake_backend import CRASH, HANG, NO_SURFACE, SLOW
 
-bpy: Any
-lathe: Any
+bpy: Any = None
+lathe: Any = None
 
 
 def settle(timeout: float = 30.0) -> None:
