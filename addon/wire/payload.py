@@ -221,9 +221,9 @@ def unpack(data: bytes | bytearray | memoryview) -> Any:
     if not isinstance(header, dict):
         raise _wrong("the header", "an object", header)
     metadata = header.pop("__metadata__", None)
-    if not isinstance(metadata, dict) or metadata.get("message") not in PACKED:
+    kind = PACKED.get(str(metadata.get("message"))) if isinstance(metadata, dict) else None
+    if kind is None:
         raise MalformedPayload("the header names no known message")
-    kind = PACKED[metadata["message"]]
     scalars = _parse(str(metadata.get("fields", "{}")).encode())
     if not isinstance(scalars, dict):
         raise _wrong("the fields", "an object", scalars)

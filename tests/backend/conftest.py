@@ -8,7 +8,6 @@ import torch
 
 from tests.backend.fixtures import shapes
 
-
 # Tests run side by side: threads that wait for each other by spinning make small work a hundred times slower.
 torch.set_num_threads(1)
 

@@ -262,7 +262,7 @@ def test_work_can_be_cancelled_at_every_report(workspace: Workspace, task: str, 
     tasks.run(task, request_, counter, workspace)
     assert counter.count > 10
     assert counter.fractions == sorted(counter.fractions) and counter.fractions[-1] <= 1
-    for calls in sorted({0, 1, 2, *np.linspace(3, counter.count - 1, 25).astype(int).tolist()}):
+    for calls in sorted({0, 1, 2, *np.linspace(3, counter.count - 1, 8).astype(int).tolist()}):
         workspace.unload()
         with pytest.raises(Cancelled):
             tasks.run(task, request_, CancelAfter(calls), workspace)
@@ -315,7 +315,7 @@ def box_mesh() -> MeshBlob:
 def test_a_mesh_becomes_a_model_that_meshes_back_to_it(workspace: Workspace) -> None:
     blob = workspace.blobs.put(payload.pack(box_mesh()))
     counter = CancelAfter()
-    result = fit_shape(FitShapeRequest("box", blob, steps=100), counter, workspace)
+    result = fit_shape(FitShapeRequest("box", blob, steps=60), counter, workspace)
     assert result.name == "box" and counter.count > 5
     info = next(info for info in workspace.models().models if info.name == "box")
     assert info.source == "trained" and info.capabilities == ()
@@ -334,7 +334,7 @@ def test_a_fit_never_replaces_a_model_that_was_not_fitted_and_a_cancelled_one_le
     with pytest.raises(InvalidRequest, match="another name"):
         fit_shape(FitShapeRequest("shapes", blob, steps=1), silent, workspace)
     with pytest.raises(Cancelled):
-        fit_shape(FitShapeRequest("box", blob, steps=100), CancelAfter(4), workspace)
+        fit_shape(FitShapeRequest("box", blob, steps=60), CancelAfter(4), workspace)
     assert [info.name for info in workspace.models().models if info.source == "trained"] == ["shapes"]
 
 

@@ -1,0 +1,77 @@
+"""One of each message, with every optional field set."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from addon.wire import messages as m
+from addon.wire.errors import Remedy
+
+SHA = "0123456789abcdef" * 4
+CAMERA = m.Camera(m.IDENTITY4, ((100.0, 0.0, 32.0), (0.0, 100.0, 24.0), (0.0, 0.0, 1.0)), 64, 48, "orthographic")
+LATENT = m.Latent(1, 2, 0.25, 0.75, 0.7, SHA, style_mix=(0, 3), condition=(0.1, -0.2))
+SCENE = m.SceneRef("chairs.v1", LATENT, {"light": 0.5}, ((2.0, 0.0, 0.0, 1.0), (0.0, 2.0, 0.0, 1.0), (0.0, 0.0, 2.0, 1.0), (0.0, 0.0, 0.0, 1.0)))  # fmt: skip  # noqa: E501
+INFO = m.ModelInfo(
+    "chairs", "Chairs", "deepsdf", "Über chairs", "CC0-1.0", True, "# card\n", 64, 1, 64, 1, 440_000, True, True, "",
+    False, "sdf", 0.0, (-0.1, 0.1), ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0)), m.PosePrior(3.0, 0.6), 256,
+    controls=(m.Control("light", "Light", "Angle", 0.0, -1.0, 1.0, "radians"),), capabilities=("complete",),
+)  # fmt: skip
+ERROR = m.ErrorInfo("out_of_memory", "too little", Remedy("lower_resolution", "Use 256", 256.0))
+
+JSON: tuple[Any, ...] = (
+    m.RenderRequest(SCENE, CAMERA, "draft", 12, True),
+    m.GenerateRequest("chairs", (LATENT, m.Latent()), 64, CAMERA),
+    m.MeshRequest(SCENE, 256, 0.01, 5000, 0.1, False, False, "texture", 512),
+    m.CompleteRequest("chairs", SHA, 100, 3),
+    m.FitShapeRequest("mine", SHA, 10, "official", 4),
+    m.Handshake(1, "0.1.0", 40000, "token", 7),
+    m.ServerInfo(1, "0.1.0", 7, "cpu", "CPU", "2.13", 1, 2, 3, 4),
+    m.Submitted("a" * 32),
+    m.JobEvent(2**50, "a" * 32, "failed", 0.5, "text", SHA, ERROR),
+    m.JobStatus("a" * 32, "mesh", "progress", 0.5, "text", 1.5, ERROR),
+    m.ModelList((INFO,), (m.BrokenModel("broken", ERROR),)),
+    m.ErrorInfo("cancelled", "Cancelled"),
+)
+
+
+def arrays() -> tuple[Any, ...]:
+    """One of each packed message, with every array and with the optional ones left out."""
+    random = np.random.default_rng(0)
+    vertices, faces = random.random((5, 3), np.float32), random.integers(0, 5, (4, 3), np.int32)
+    full = (
+        m.ImageResult(random.random((3, 4, 4), np.float32), np.full((3, 4), np.inf, np.float32),
+                      random.random((3, 4, 3), np.float32), 0.5),
+        m.SheetResult(random.integers(0, 255, (2, 3, 4, 4), np.uint8), 0.5),
+        m.MeshResult(vertices, faces, vertices, random.integers(0, 255, (5, 4), np.uint8),
+                     random.random((4, 3, 2), np.float32), random.integers(0, 255, (8, 8, 4), np.uint8),
+                     0.1, "Größe", 1.0),
+        m.LatentResult(random.random((1, 64), np.float32), SHA, 0.01, 1.0),
+        m.ModelResult("mine", 1.0),
+        m.ScanBlob(vertices, vertices, vertices),
+        m.MeshBlob(vertices, faces),
+        m.CodeBlob(random.random((1, 64), np.float32)),
+    )  # fmt: skip
+    bare = (
+        m.ImageResult(full[0].rgba, full[0].depth),
+        m.MeshResult(vertices, faces),
+        m.MeshResult(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32)),
+        m.ScanBlob(vertices),
+    )
+    return full + bare
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two messages are equal, arrays bit by bit."""
+    if type(first) is not type(second):
+        return False
+    for field in dataclasses.fields(first):
+        a, b = getattr(first, field.name), getattr(second, field.name)
+        if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+            if b is None or a is None or a.dtype != b.dtype or a.shape != b.shape or a.tobytes() != b.tobytes():
+                return False
+        elif a != b:
+            return False
+    return True
