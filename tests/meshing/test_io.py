@@ -130,7 +130,8 @@ def test_an_obj_names_its_material_and_picture_beside_it(tmp_path):
     files = export_mesh(textured(), tmp_path / "my chair.obj")
     assert sorted(file.name for file in files) == ["my chair.obj", "my_chair.mtl", "my_chair.png"]
     assert "mtllib my_chair.mtl" in files[-1].read_text()
-    assert Image.open(tmp_path / "my_chair.png").size == (8, 8)
+    with Image.open(tmp_path / "my_chair.png") as picture:
+        assert picture.size == (8, 8)
 
 
 def test_ply_is_binary_little_endian_with_red_green_blue_uchar(tmp_path):

@@ -47,7 +47,7 @@ def torus_mesh() -> Mesh:
 
 @pytest.fixture(scope="module")
 def small() -> Mesh:
-    return decimate(extract_surface(torus(), BOX, 64, 0.0), 3000)
+    return decimate(extract_surface(torus(), BOX, 64, 0.0), 1500)
 
 
 @pytest.fixture(scope="module")
