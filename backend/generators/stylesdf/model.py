@@ -3,9 +3,9 @@
 Vocabulary. The *renderer* turns z into a signed distance, a colour and a feature vector at each point (section 3.1),
 and volume renders colours (the *thumbnail*) and features at low resolution. The *decoder* (section 3.2) grows the
 features to the final image. `w` is the renderer's latent; the decoder maps w once more. `ws` holds one row for each
-modulated layer: the renderer's distance layers, its view layer, then the decoder's layers, rows filled with zeros to the
-same width. *Canonical* is the model's own frame: y up, the subject faces +z, cameras on the unit sphere look along their
-−z at the origin. `t` multiplies rays of depth one.
+modulated layer: the renderer's distance layers, its view layer, then the decoder's layers, rows filled with zeros to
+the same width. *Canonical* is the model's own frame: y up, the subject faces +z, cameras on the unit sphere look along
+their −z at the origin. `t` multiplies rays of depth one.
 
 `StyleSDF` is the network, batched and stage by stage: the straightforward path that parity is proved with.
 `StyleSDFGenerator` and `StyleSDFScene` place one latent of it in the world.

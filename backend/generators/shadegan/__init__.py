@@ -1,0 +1,1 @@
+"""ShadeGAN (arxiv.org/abs/2110.15678)."""
