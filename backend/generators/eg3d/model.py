@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -42,6 +42,9 @@ from ..layers.stylegan2 import (
     modulated_conv2d,
     upsample2d,
 )
+
+if TYPE_CHECKING:
+    from .fast import Prepared
 
 WORLD_FROM_CANONICAL = (
     (1.0, 0.0, 0.0, 0.0),
@@ -109,6 +112,15 @@ class SuperresolutionConfig:
     def resolutions(self) -> tuple[int, int]:
         first = self.input_resolution * (2 if self.first_up else 1)
         return first, 2 * first
+
+    def resized(self, features: Tensor) -> Tensor:
+        """Features [batch, f, n, n] at the resolution that the first block takes."""
+        size = features.shape[-1]
+        if size == self.input_resolution or (size > self.input_resolution and not self.shrink):
+            return features
+        return F.interpolate(
+            features, (self.input_resolution,) * 2, mode="bilinear", align_corners=False, antialias=self.antialias
+        )
 
 
 SUPERRESOLUTIONS = {
@@ -184,7 +196,13 @@ class StyledConv(nn.Module):
         taps: tuple[float, ...],
     ):
         super().__init__()
-        self.up, self.activation, self.conv_clamp, self.use_noise = up, activation, conv_clamp, use_noise
+        self.up, self.activation, self.conv_clamp, self.use_noise, self.taps = (
+            up,
+            activation,
+            conv_clamp,
+            use_noise,
+            taps,
+        )
         self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels))
@@ -226,7 +244,7 @@ class SynthesisBlock(nn.Module):
         taps: tuple[float, ...],
     ):
         super().__init__()
-        self.up, self.architecture = up, architecture
+        self.up, self.architecture, self.taps = up, architecture, taps
 
         def conv(channels: int, *, up: bool) -> StyledConv:
             return StyledConv(
@@ -348,11 +366,7 @@ class Superresolution(nn.Module):
     def forward(self, features: Tensor, ws: Tensor) -> Tensor:
         """Image [batch, 3, H, W] in about -1..1 from features [batch, features, h, w], the first three being colour."""
         c = self.config
-        size = features.shape[-1]
-        if size < c.input_resolution or (c.shrink and size != c.input_resolution):
-            features = F.interpolate(
-                features, (c.input_resolution,) * 2, mode="bilinear", align_corners=False, antialias=c.antialias
-            )
+        features = c.resized(features)
         x, image = features, features[:, :3]
         last = ws[:, -1:].expand(-1, 3, -1)
         for block in self.blocks:
@@ -480,15 +494,27 @@ def composite(
         features: [batch, rays, samples, f].
         limits: the smallest and largest distance of the whole image; None: of these rays.
     """
-    density = activate_density(midpoints(raw_density))
-    weights = weights_from_alpha(1 - torch.exp(-density * distances.diff(dim=-1)))
-    total = weights.sum(dim=-1, keepdim=True)
+    weights = interval_weights(distances, raw_density)
     mixed = (weights[..., None] * (features[..., :-1, :] + features[..., 1:, :]) / 2).sum(dim=-2)
+    limits = limits or (distances.min(), distances.max())
+    return finished(mixed, weights, distances, white_back=white_back, limits=limits)
+
+
+def interval_weights(distances: Tensor, raw_density: Tensor) -> Tensor:
+    """Share of each interval [batch, rays, samples - 1] between samples [batch, rays, samples]."""
+    density = activate_density(midpoints(raw_density))
+    return weights_from_alpha(1 - torch.exp(-density * distances.diff(dim=-1)))
+
+
+def finished(
+    mixed: Tensor, weights: Tensor, distances: Tensor, *, white_back: bool, limits: tuple[Tensor, Tensor]
+) -> Composite:
+    """What is made of the weighted sum of features [batch, rays, f]."""
+    total = weights.sum(dim=-1, keepdim=True)
     if white_back:
         mixed = mixed + 1 - total
-    low, high = limits or (distances.min(), distances.max())
     distance = ((weights * midpoints(distances)).sum(dim=-1, keepdim=True) / total).nan_to_num(nan=float("inf"))
-    return Composite(mixed * 2 - 1, distance.clamp(low, high), weights)
+    return Composite(mixed * 2 - 1, distance.clamp(*limits), weights)
 
 
 def importance_distances(distances: Tensor, weights: Tensor, u: Tensor) -> Tensor:
@@ -517,9 +543,9 @@ class Rendering:
     """[batch, 1, height, width]."""
     alpha: Tensor
     """[batch, 1, height, width]."""
-    coarse_distances: Tensor
-    coarse_weights: Tensor
-    fine_distances: Tensor
+    coarse_distances: Tensor | None = None
+    coarse_weights: Tensor | None = None
+    fine_distances: Tensor | None = None
 
 
 class EG3D(nn.Module):
@@ -667,8 +693,8 @@ class EG3DScene:
         self.canonical_from_world = torch.linalg.inv(world_from_canonical)
         self.rotation = ws.new_tensor(WORLD_FROM_CANONICAL)[:3, :3]
         with torch.no_grad():
-            self.planes = network.backbone(ws[None])
-            self.prepared = None
+            self.prepared = None if straightforward else _prepare(network, ws)
+            self.planes = network.backbone(ws[None]) if self.prepared is None else self.prepared.planes
         self.info = field_info(network.config, metres_per_unit)
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
@@ -787,6 +813,12 @@ def cube(half: float) -> Bounds:
 def iso_level(metres_per_unit: float) -> float:
     """Density, 1/metre, of the surface: where the published meshes are cut, at 10 before the activation."""
     return math.log1p(math.exp(10 - 1)) / metres_per_unit
+
+
+def _prepare(network: EG3D, ws: Tensor) -> Prepared:
+    from .fast import Prepared  # which is built on this module
+
+    return Prepared(network, ws)
 
 
 class EG3DGenerator:

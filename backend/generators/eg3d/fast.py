@@ -1,0 +1,254 @@
+"""EG3D prepared for one latent: the same pictures as model.py's stages, sooner.
+
+What is different: styles, demodulation, gains and low-pass filters are folded into the weights once; 3 × 3 convolutions
+are Winograd's (layers/winograd.py) on channels-last images; plane features lie together in memory and are gathered as
+weighted sums of rows; rays go in chunks that stay in the cache; the last feature map is never written, only its colours.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...progress import Progress, part
+from ...rendering.sampling import merged
+from ..layers.stylegan2 import ToImage, modulated_weight
+from ..layers.winograd import Conv3x3, framed, upsampled
+from .model import (
+    EG3D,
+    EG3D_PLANE_AXES,
+    Backbone,
+    Composite,
+    Rendering,
+    StyledConv,
+    Superresolution,
+    SynthesisBlock,
+    coarse_distances,
+    composite,
+    finished,
+    importance_distances,
+    interval_weights,
+)
+
+RAYS_AT_ONCE = 512
+SMALLEST_WINOGRAD = 32
+"""Below this resolution reading the transformed weights costs more than the multiplications they save."""
+
+
+def conv(layer: StyledConv, w: Tensor) -> Conv3x3:
+    """A styled convolution for one w [w_dim]."""
+    weight = modulated_weight(layer.weight, layer.affine(w[None]))[0]
+    slope, gain = {"lrelu": (0.2, math.sqrt(2)), "relu": (0.0, math.sqrt(2)), "linear": (1.0, 1.0)}[layer.activation]
+    taps = layer.taps if layer.up else None
+    return Conv3x3(weight, layer.bias, slope=slope, gain=gain, clamp=layer.conv_clamp, taps=taps)
+
+
+class PixelsToImage:
+    """The image layer for one w: pixels [n, channels] → [n, image channels]."""
+
+    def __init__(self, layer: ToImage, w: Tensor):
+        styles = layer.affine(w[None]) / math.sqrt(layer.weight.shape[1])
+        self.weight = (layer.weight[:, :, 0, 0] * styles).T.contiguous()
+        self.bias, self.clamp = layer.bias, layer.conv_clamp
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        image = torch.addmm(self.bias, pixels, self.weight)
+        return image if self.clamp is None else image.clamp_(-self.clamp, self.clamp)
+
+
+class PreparedBlock:
+    """A synthesis block of the skip architecture for its ws [3, w_dim]."""
+
+    def __init__(self, block: SynthesisBlock, ws: Tensor):
+        self.up, self.taps = block.up, block.taps
+        self.conv0, self.conv1 = conv(block.conv0, ws[0]), conv(block.conv1, ws[1])
+        self.noises = [c.noise * c.noise_strength if c.use_noise else None for c in (block.conv0, block.conv1)]
+        self.to_image = PixelsToImage(block.to_image, ws[2])
+
+    def __call__(self, x: Tensor, image: Tensor, *, noise: bool, last: bool) -> tuple[Tensor, Tensor]:
+        """Framed features and the image [height, width, channels]; with ``last`` the features are left out."""
+        first, second = self.noises if noise else (None, None)
+        x, _ = self.conv0(x, noise=first)
+        x, addition = self.conv1(x, noise=second, then=self.to_image, keep=not last)
+        assert addition is not None
+        return x, addition.add_(upsampled(image, self.taps) if self.up else image)
+
+
+def can_prepare(blocks: list[SynthesisBlock]) -> bool:
+    """Whether PreparedBlock knows blocks like these."""
+    return all(b.architecture == "skip" and b.conv1.weight.shape[-1] == 3 for b in blocks)
+
+
+def planes_of(backbone: Backbone, ws: Tensor) -> Tensor:
+    """Backbone(ws) for one ws [num_ws, w_dim], channels-last: [height, width, 3 · features]."""
+    blocks = list(backbone.blocks.values())
+    if not can_prepare(blocks):  # type: ignore[arg-type]
+        return backbone(ws[None])[0].flatten(0, 1).permute(1, 2, 0).contiguous()
+    x: Tensor | None = None
+    image: Tensor | None = None
+    first = 0
+    small = sum(r < SMALLEST_WINOGRAD for r in backbone.resolutions)
+    for block in blocks[:small]:
+        x, image = block(x, image, ws[None, first:], noise=True)
+        first += 1 if first == 0 else 2
+    assert x is not None
+    assert image is not None
+    pixels, planes = framed(x[0].permute(1, 2, 0)), image[0].permute(1, 2, 0).contiguous()
+    for block in blocks[small:]:
+        prepared = PreparedBlock(block, ws[first : first + 3])  # type: ignore[arg-type]
+        pixels, planes = prepared(pixels, planes, noise=True, last=block is blocks[-1])
+        first += 2
+    return planes
+
+
+class PreparedSuperresolution:
+    """Superresolution for one latent's last w [w_dim]."""
+
+    def __init__(self, network: Superresolution, w: Tensor):
+        self.config = network.config
+        ws = w.expand(3, -1)
+        self.blocks = [PreparedBlock(block, ws) for block in network.blocks]  # type: ignore[arg-type]
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """The image [1, 3, H, W] of features [1, f, h, w]."""
+        features = self.config.resized(features)
+        x, image = framed(features[0].permute(1, 2, 0)), features[0, :3].permute(1, 2, 0).contiguous()
+        for block in self.blocks:
+            x, image = block(x, image, noise=self.config.noise == "const", last=block is self.blocks[-1])
+        return image.permute(2, 0, 1)[None]
+
+
+class Prepared:
+    """Everything of an EG3D that depends on one ws [num_ws, w_dim] alone."""
+
+    def __init__(self, network: EG3D, ws: Tensor):
+        self.network, self.ws = network, ws
+        planes = planes_of(network.backbone, ws)
+        self.size = planes.shape[0]
+        features = network.config.plane_features
+        # Row (y · size + x) · 3 + plane.
+        self.table = planes.reshape(-1, features)
+        self.planes = planes.unflatten(2, (3, features)).permute(2, 3, 0, 1)[None]
+        """As Backbone gives them, without a copy."""
+        d = network.decoder
+        self.layers = [
+            (
+                layer.weight.T * (layer.lr_multiplier / math.sqrt(layer.weight.shape[1])),
+                layer.bias * layer.lr_multiplier,
+            )
+            for layer in (d.hidden, d.out)
+        ]
+        self._superresolution: PreparedSuperresolution | None = None
+
+    def superresolution(self, features: Tensor) -> Tensor:
+        """The image [1, 3, H, W] of features [1, f, h, w]."""
+        network = self.network.superresolution
+        if not can_prepare(list(network.blocks)):  # type: ignore[arg-type]
+            return network(features, self.ws[None])
+        if self._superresolution is None:  # drafts never need it
+            self._superresolution = PreparedSuperresolution(network, self.ws[-1])
+        return self._superresolution(features)
+
+    def plane_features(self, points: Tensor) -> Tensor:
+        """Mean of the three planes' bilinear features [n, f] at canonical points [n, 3]; 0 outside."""
+        at = (points * (2 / self.network.config.rendering.box_warp) + 1) * (self.size / 2) - 0.5
+        low = at.floor()
+        share = at - low
+        index = low.long()
+        # For each axis and each of its two neighbours: index, and share, which is 0 outside.
+        neighbours = torch.stack([index, index + 1], dim=-1)  # [n, 3, 2]
+        inside = (neighbours >= 0) & (neighbours < self.size)
+        shares = torch.stack([1 - share, share], dim=-1) * inside
+        neighbours = neighbours.clamp_(0, self.size - 1)
+        across = [a for a, _ in EG3D_PLANE_AXES]
+        down = [b for _, b in EG3D_PLANE_AXES]
+        rows = neighbours[:, down, :, None] * (3 * self.size) + neighbours[:, across, None, :] * 3  # [n, 3, 2, 2]
+        rows += torch.arange(3, device=points.device)[:, None, None]
+        weights = shares[:, down, :, None] * shares[:, across, None, :] / 3
+        return F.embedding_bag(rows.flatten(1), self.table, per_sample_weights=weights.flatten(1), mode="sum")
+
+    def density_and_features(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw density [n] and features [n, f] at canonical points [n, 3]."""
+        (hidden, hidden_bias), (out, out_bias) = self.layers
+        x = F.softplus(torch.addmm(hidden_bias, self.plane_features(points), hidden))
+        x = torch.addmm(out_bias, x, out)
+        return x[:, 0], torch.sigmoid(x[:, 1:]).mul_(1.002).sub_(0.001)
+
+    def render(
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        near: Tensor,
+        far: Tensor,
+        jitter: Tensor | None,
+        u: Tensor | None,
+        samples: tuple[int, int],
+        progress: Progress,
+    ) -> Rendering:
+        """EG3D.render in chunks of rays."""
+        num_rays = origins.shape[1]
+        near, far = near.expand(1, num_rays, 1), far.expand(1, num_rays, 1)
+        limits = (near.min(), far.max())
+        report = part(progress, 0.0, 0.5)
+        features, distances, alphas = [], [], []
+        for first in range(0, num_rays, RAYS_AT_ONCE):
+            some = slice(first, first + RAYS_AT_ONCE)
+            result = self._chunk(
+                origins[:, some],
+                directions[:, some],
+                near[:, some],
+                far[:, some],
+                None if jitter is None else jitter[:, some],
+                None if u is None else u[:, some],
+                samples,
+                limits,
+            )
+            features.append(result.features)
+            distances.append(result.distance)
+            alphas.append(result.alpha)
+            report(min(first + RAYS_AT_ONCE, num_rays) / num_rays)
+        side = math.isqrt(num_rays)
+
+        def image(parts: list[Tensor]) -> Tensor:
+            return torch.cat(parts, dim=1).mT.reshape(1, -1, side, side)
+
+        return Rendering(image(features), image(distances), image(alphas))
+
+    def _chunk(
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        near: Tensor,
+        far: Tensor,
+        jitter: Tensor | None,
+        u: Tensor | None,
+        samples: tuple[int, int],
+        limits: tuple[Tensor, Tensor],
+    ) -> Composite:
+        r = self.network.config.rendering
+
+        def evaluate(at: Tensor) -> tuple[Tensor, Tensor]:
+            points = origins[:, :, None] + at[..., None] * directions[:, :, None]
+            raw, values = self.density_and_features(points.reshape(-1, 3))
+            return raw.view(at.shape), values.view(*at.shape, -1)
+
+        num_coarse, num_fine = samples
+        coarse = coarse_distances(near, far, num_coarse, disparity=r.disparity_space_sampling, jitter=jitter)
+        raw, values = evaluate(coarse)
+        if num_fine == 0:
+            return composite(coarse, raw, values, white_back=r.white_back, limits=limits)
+        if u is None:
+            u = torch.linspace(0, 1, num_fine, device=coarse.device).expand(*coarse.shape[:2], num_fine)
+        fine = importance_distances(coarse, interval_weights(coarse, raw), u)
+        fine_raw, fine_values = evaluate(fine)
+        distances, order = merged(coarse, fine)
+        raw = torch.cat([raw, fine_raw], dim=-1).gather(-1, order)
+        # The mean of each interval's ends, summed by weight, is a sum over samples with shared weights.
+        weights = interval_weights(distances, raw)
+        shared = (F.pad(weights, (1, 0)) + F.pad(weights, (0, 1))) / 2
+        unsorted = torch.zeros_like(shared).scatter_(-1, order, shared)
+        mixed = unsorted[..., None, :num_coarse] @ values + unsorted[..., None, num_coarse:] @ fine_values
+        return finished(mixed[..., 0, :], weights, distances, white_back=r.white_back, limits=limits)
