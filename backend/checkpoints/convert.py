@@ -34,6 +34,7 @@ from torch import Tensor
 
 from addon.wire.errors import LatheError, Remedy, UnknownCheckpoint, UnreadableFile, UnsafeCheckpoint
 
+from .allocation import allocation_limit
 from .isolated import read_checkpoint_isolated
 from .store import ModelCard, save_model
 from .tensorflow import bundle_prefix, is_bundle
@@ -88,14 +89,14 @@ class CheckpointFolder(Mapping[str, object]):
         self.root = root
         self.links: list[str] = []
         self._names = list(self._find())
-        self._trees: dict[str, object] = {}
+        self.loaded: dict[str, object] = {}  # what was asked for so far
 
     def __getitem__(self, name: str) -> object:
-        if name not in self._trees:
+        if name not in self.loaded:
             if name not in self._names:
                 raise KeyError(name)
-            self._trees[name] = _read_file(self.root / name)
-        return self._trees[name]
+            self.loaded[name] = _read_file(self.root / name)
+        return self.loaded[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -158,6 +159,8 @@ def _checkpoint_of(path: Path) -> Path:
     if path.is_file() and path.name == "checkpoint":
         path = path.parent
     if path.is_dir():
+        if (path / "card.json").is_file() and (path / "model.safetensors").is_file():
+            raise UnknownCheckpoint(f"{path} is a model folder of this project already: copy it among the others.")
         names = list(CheckpointFolder(path))
         if len(names) == 1:
             return path / names[0]
@@ -228,11 +231,13 @@ def import_model(path: Path, out_dir: Path, kind: str | None = None, *, label: s
     kind = detect(path, tree) if kind is None else kind
     module = _find_module(kind)
     assert module is not None
+    budget = (512 << 20) + 8 * sum(tensor.nbytes for _, tensor in named_tensors(tree))
     try:
-        model: ConvertedModel = module.convert(tree, path)
+        with allocation_limit(budget, path.name):
+            model: ConvertedModel = module.convert(tree, path)
     except LatheError:
         raise
-    except (KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise UnknownCheckpoint(
             f"{path.name} is not a {kind} checkpoint as its authors write it ({type(error).__name__}: {error}). "
             f"It looks like {describe(tree)}."
@@ -243,11 +248,11 @@ def import_model(path: Path, out_dir: Path, kind: str | None = None, *, label: s
         description=model.description,
         licence=model.licence,
         non_commercial=model.non_commercial,
-        constructor=model.constructor,
+        constructor=json.loads(json.dumps(model.constructor)),  # tuples become lists, as when the card is read
         source="imported",
         source_sha256=source_sha256(path),
         metres_per_unit=model.metres_per_unit,
-        pose_prior=model.pose_prior,
+        pose_prior=json.loads(json.dumps(model.pose_prior)),
         card=model.card,
     )
     return save_model(out_dir, card, model.tensors)
@@ -302,13 +307,20 @@ def state_dict(node: object) -> dict[str, Tensor]:
     if not isinstance(node, Opaque) or not isinstance(node.state, Mapping):
         return {}
     found: dict[str, Tensor] = {}
-    passing = node.state.get("_non_persistent_buffers_set") or ()
-    for group in ("_parameters", "_buffers"):
-        tensors = (node.state.get(group) or {}).items()
-        found.update({name: v for name, v in tensors if isinstance(v, Tensor) and name not in passing})
-    for name, child in (node.state.get("_modules") or {}).items():
+    passing = node.state.get("_non_persistent_buffers_set")
+    passing = passing if isinstance(passing, (set, list, tuple)) else ()
+    parameters, buffers, modules = (
+        _mapping(node.state.get(f"_{name}")) for name in ("parameters", "buffers", "modules")
+    )
+    tensors = (*parameters.items(), *buffers.items())
+    found.update({name: value for name, value in tensors if isinstance(value, Tensor) and name not in passing})
+    for name, child in modules.items():
         found.update({f"{name}.{inner}": value for inner, value in state_dict(child).items()})
     return found
+
+
+def _mapping(value: object) -> Mapping[Any, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def describe(tree: object) -> str:
@@ -337,7 +349,8 @@ def named_tensors(tree: object, prefix: str = "") -> Iterator[tuple[str, Tensor]
     if isinstance(tree, Tensor):
         yield prefix.removesuffix("."), tree
     elif isinstance(tree, CheckpointFolder):
-        return
+        for name, loaded in tree.loaded.items():
+            yield from named_tensors(loaded, f"{name}.")
     elif isinstance(tree, Mapping):
         for key, value in tree.items():
             yield from named_tensors(value, f"{prefix}{key}.")

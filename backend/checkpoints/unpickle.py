@@ -1279,6 +1279,8 @@ def _looks_like(start: bytes) -> str:
         return "it is a tar archive: unpack it and choose the checkpoint inside"
     if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!")):
         return "it is a compressed archive: unpack it and choose the checkpoint inside"
+    if start[8:10] == b'{"':
+        return "it is a safetensors file, which no official code of these models writes"
     if not start.strip(b"\0"):
         return "it holds nothing but zeros: the download did not finish"
     return "it is neither a torch file, a pickle nor a numpy file"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,12 +15,14 @@ import torch
 
 from addon.wire.errors import UnknownCheckpoint, UnreadableFile, UnsafeCheckpoint
 from backend.checkpoints import convert
+from backend.checkpoints.allocation import allocation_limit
 from backend.checkpoints.convert import (
     CHECKPOINTS as KINDS,
 )
 from backend.checkpoints.convert import (
     CheckpointFolder,
     ConvertedModel,
+    Opaque,
     bijection,
     describe,
     detect,
@@ -54,10 +58,12 @@ OFFICIAL = {
     "nerf_200000_legacy.tar": "nerf",
     "nerf_tf1": "nerf",
 }
-IMPORTABLE = [name for name, kind in OFFICIAL.items() if kind in known_kinds()]
+RECOGNISABLE = [name for name, kind in OFFICIAL.items() if kind in known_kinds()]
+PARTS = {"deepsdf_sofas/ModelParameters/latest.pth": "Choose the experiment's folder"}
+IMPORTABLE = [name for name in RECOGNISABLE if name not in PARTS]
 
 
-@pytest.mark.parametrize("name", IMPORTABLE)
+@pytest.mark.parametrize("name", RECOGNISABLE)
 def test_an_official_file_is_recognised_by_one_kind_alone(name: str) -> None:
     tree = read_tree(CHECKPOINTS / name)
     recognised = [kind for kind in known_kinds() if convert._find_module(kind).recognise(tree)]  # type: ignore[union-attr]
@@ -72,6 +78,41 @@ def test_an_official_file_becomes_a_model_folder(tmp_path: Path, name: str) -> N
     assert (card.kind, card.source) == (OFFICIAL[name], "imported")
     assert card.licence and len(card.source_sha256) == 64
     assert sorted(p.name for p in (tmp_path / "model").iterdir()) == ["card.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("name", [name for name in PARTS if name in RECOGNISABLE])
+def test_a_part_of_a_checkpoint_says_what_else_it_needs(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UnknownCheckpoint, match=PARTS[name]):
+        import_model(CHECKPOINTS / name, tmp_path / "model")
+
+
+ODD = [
+    None,
+    3,
+    "text",
+    [],
+    (),
+    {},
+    set(),
+    torch.zeros(2),
+    Opaque("siren.siren", "TALLSIREN"),
+    Opaque("generators.generators", "ImplicitGenerator3d", (), {"_modules": None}),
+    Opaque("torch_utils.persistence", "TriPlaneGenerator", (), {"_init_kwargs": 3}),
+    Opaque("torch_utils.persistence", "Generator", (), {"_modules": [1, 2]}),
+    *({name: value}
+      for name in ("G_ema", "g_ema", "generator", "generator_test", "model_state_dict", "network_fn_state_dict")
+      for value in (None, 3, [], {}, {"a": 1}, torch.zeros(1), Opaque("training.networks", "Generator"))),
+    {("a", 1): 2},
+    {3: torch.zeros(2)},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", known_kinds())
+def test_odd_trees_are_recognised_by_nobody_and_break_nothing(kind: str) -> None:
+    module = convert._find_module(kind)
+    assert module is not None
+    for tree in ODD:
+        assert module.recognise(tree) in (True, False), tree
 
 
 # ---- the machinery, with a kind made up here
@@ -159,6 +200,12 @@ def test_weights_take_the_type_of_the_parameter() -> None:
     assert filled["w"].dtype == torch.float32
 
 
+def test_a_model_folder_is_not_imported_again(tmp_path: Path, toy: None) -> None:
+    import_model(save(tmp_path / "official.pth", {"toy": {"w": torch.ones(2, 3)}}), tmp_path / "model")
+    with pytest.raises(UnknownCheckpoint, match="a model folder of this project already"):
+        import_model(tmp_path / "model", tmp_path / "again")
+
+
 def test_a_half_downloaded_file_is_said_to_be_so(tmp_path: Path) -> None:
     data = (CHECKPOINTS / "eg3d_network-snapshot-000000.pkl").read_bytes()
     file = tmp_path / "half.pkl"
@@ -166,6 +213,65 @@ def test_a_half_downloaded_file_is_said_to_be_so(tmp_path: Path) -> None:
     with pytest.raises(UnreadableFile, match=r"damaged: it ends in the middle. Download it again") as caught:
         import_model(file, tmp_path / "model")
     assert caught.value.remedy is not None and caught.value.remedy.action == "download_again"
+
+
+# ---- constructor arguments that ask for too much
+
+
+def replace_numbers(node: Any, key: str, value: int) -> None:
+    """Put `value` wherever a dictionary in the tree has a number under `key`."""
+    if isinstance(node, Opaque):
+        replace_numbers(node.state, key, value)
+    elif isinstance(node, dict):
+        for name, inner in node.items():
+            if name == key and isinstance(inner, int):
+                node[name] = value
+            else:
+                replace_numbers(inner, key, value)
+    elif isinstance(node, (list, tuple)):
+        for inner in node:
+            replace_numbers(inner, key, value)
+
+
+SIZES = ("z_dim", "w_dim", "num_layers", "n_blocks")
+
+
+@pytest.mark.parametrize("key", SIZES)
+@pytest.mark.parametrize("name", [n for n in IMPORTABLE if OFFICIAL[n] in ("eg3d", "stylenerf")])
+def test_a_file_cannot_ask_for_a_giant_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, key: str
+) -> None:
+    tree = read_tree(CHECKPOINTS / name)
+    replace_numbers(tree, key, 10**7)
+    monkeypatch.setattr(convert, "read_tree", lambda path: tree)
+    started = time.perf_counter()
+    with contextlib.suppress(UnsafeCheckpoint, UnknownCheckpoint):  # or the number has no part in the model
+        import_model(CHECKPOINTS / name, tmp_path / "model")
+    assert time.perf_counter() - started < 60
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.nn.Linear(10**5, 10**5),
+        lambda: torch.zeros(10**9),
+        lambda: torch.arange(10**10),
+        lambda: torch.linspace(0, 1, 10**10),
+        lambda: [torch.nn.Linear(64, 64) for _ in range(10**9)],
+        lambda: [torch.empty(0) for _ in range(10**9)],
+        lambda: torch.zeros(2**62),
+        lambda: [0] * 10**17,
+    ],
+)
+def test_the_limit_of_allocation_holds_before_the_memory_is_taken(make: Any) -> None:
+    with pytest.raises(UnsafeCheckpoint, match="many times larger"), allocation_limit(64 << 20, "file"):
+        make()
+
+
+def test_an_ordinary_model_stays_within_the_limit() -> None:
+    with allocation_limit(1 << 20, "file"):
+        module = torch.nn.Linear(64, 64)
+        assert module(torch.zeros(2, 64)).shape == (2, 64)
 
 
 # ---- folders
@@ -238,7 +344,7 @@ def test_every_kind_of_the_oracles_is_listed() -> None:
         (torch.zeros(2, 3), "one tensor [2, 3]"),
         ([1, 2], "a list of 2"),
         (3, "a int"),
-        (convert.Opaque("siren.siren", "TALLSIREN", (), {"w": torch.zeros(4)}), "class siren.siren.TALLSIREN; biggest"),
+        (Opaque("siren.siren", "TALLSIREN", (), {"w": torch.zeros(4)}), "class siren.siren.TALLSIREN; biggest"),
     ],
 )
 def test_a_tree_is_described_in_words(tree: object, words: str) -> None:
