@@ -40,6 +40,8 @@ def read_camera_path(path: Path, size: int | None = None) -> list[Camera]:
         entries, read = data.get("camera_path") or data["keyframes"], lambda entry: _path_frame(data, entry)
     else:
         raise UnreadableFile(f"{path} has neither `camera_path` nor `frames`: it is no camera path.")
+    if not isinstance(entries, list):
+        raise UnreadableFile(f"{path} holds no list of frames: it is no camera path.")
     cameras = []
     for number, entry in enumerate(entries):
         try:

@@ -1,0 +1,229 @@
+"""The command line, run in this process as `python -m backend` would."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from addon.wire.errors import UnreadableFile
+from backend import __main__ as command_line
+from backend.camera_path import read_camera_path, world_from_camera
+
+COMMANDS = ("serve", "models", "generate", "render", "mesh", "bench", "import", "train")
+
+
+@pytest.fixture
+def run(shapes_model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Return a function that runs the command line and returns (exit status, stdout, stderr)."""
+
+    def call(*arguments: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["backend", *map(str, arguments)])
+        monkeypatch.setattr(command_line, "stdout", command_line.Console(width=200))
+        monkeypatch.setattr(command_line, "stderr", command_line.Console(stderr=True, width=200))
+        try:
+            status = command_line.main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+def camera_path(folder: Path) -> Path:
+    """A nerfstudio camera path of two cameras on the −Y side, looking along +Y, y up along world Z."""
+    poses = []
+    for x in (-0.2, 0.2):
+        matrix = np.array([[1, 0, 0, x], [0, 0, -1, -3], [0, 1, 0, 0], [0, 0, 0, 1]], float)
+        poses.append({"camera_to_world": matrix.reshape(-1).tolist(), "fov": 45.0, "aspect": 1.5})
+    path = folder / "camera_path.json"
+    path.write_text(json.dumps({
+        "camera_type": "perspective", "render_height": 40, "render_width": 60, "fps": 24, "seconds": 1,
+        "camera_path": poses, "keyframes": [],
+    }))  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS[:-1])
+def test_each_command_has_help(run: Any, command: str) -> None:
+    status, out, _ = run(command, "--help")
+    assert status == 0 and "--help" in out
+
+
+def test_help_lists_every_command(run: Any) -> None:
+    _, out, _ = run("--help")
+    assert all(f"  {command} " in out for command in COMMANDS)
+
+
+def test_models_for_people_and_for_programs(run: Any) -> None:
+    assert "Between a sphere and a torus" in run("models")[1]
+    found = json.loads(run("models", "--json")[1])
+    assert "shapes" in [info["name"] for info in found["models"]]
+
+
+def test_generate_writes_an_image_with_alpha(run: Any, tmp_path: Path) -> None:
+    file = tmp_path / "new folder" / "image.png"
+    status, out, err = run("generate", "shapes", "--seed", 1, "--size", 48, "--out", file, "--json")
+    assert status == 0, err
+    answer = json.loads(out)
+    assert answer["files"] == [str(file)] and answer["width"] == 48
+    with Image.open(file) as image:
+        assert image.size == (48, 48) and image.mode == "RGBA"
+        alpha = np.asarray(image)[..., 3]
+    assert alpha.max() == 255 and alpha.min() == 0
+
+
+def test_the_same_options_give_the_same_pixels_and_each_option_changes_them(run: Any, tmp_path: Path) -> None:
+    def pixels(*options: Any) -> bytes:
+        file = tmp_path / "a.png"
+        status, _, err = run("generate", "shapes", "--size", 32, "--out", file, *options)
+        assert status == 0, err
+        return file.read_bytes()
+
+    plain = pixels("--seed", 1)
+    assert pixels("--seed", 1) == plain
+    different = {
+        pixels("--seed", 2), pixels("--seed", 1, "--yaw", 30), pixels("--seed", 1, "--pitch", 30),
+        pixels("--seed", 1, "--fov", 30), pixels("--seed", 1, "--truncation", 0.5), pixels("--seed", 1, "--roll", 30),
+        pixels("--seed", 1, "--seed2", 9, "--mix-geometry", 0.5),
+        pixels("--seed", 1, "--seed2", 9, "--mix-appearance", 0.7),
+        plain,
+    }  # fmt: skip
+    assert len(different) == 9
+
+
+def test_a_model_folder_works_as_a_name_does(run: Any, data: Path, tmp_path: Path) -> None:
+    named, by_folder = tmp_path / "a.png", tmp_path / "b.png"
+    run("generate", "shapes", "--size", 16, "--out", named)
+    moved = tmp_path / "elsewhere"
+    (data / "models" / "shapes").rename(moved)
+    assert run("generate", moved, "--size", 16, "--out", by_folder)[0] == 0
+    assert named.read_bytes() == by_folder.read_bytes()
+
+
+@pytest.mark.parametrize("command", ["render", "generate"])
+def test_a_camera_path_becomes_numbered_frames(run: Any, tmp_path: Path, command: str) -> None:
+    path = camera_path(tmp_path)
+    status, out, err = run(command, "shapes", "--camera-path", path, "--out", tmp_path / "frames", "--json")
+    assert status == 0, err
+    files = [Path(file) for file in json.loads(out)["files"]]
+    assert [file.name for file in files] == ["frame_00000.png", "frame_00001.png"]
+    centres = []
+    for file in files:
+        with Image.open(file) as image:
+            assert image.size == (60, 40)
+            centres.append(np.nonzero(np.asarray(image)[..., 3])[1].mean())
+    assert centres[0] > centres[1]  # the camera moved right, so the shape moved left
+
+
+@pytest.mark.parametrize("suffix", ["obj", "ply", "glb"])
+def test_mesh_writes_a_file_that_others_read(run: Any, tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"mesh.{suffix}"
+    status, out, err = run("mesh", "shapes", "--resolution", 24, "--target-faces", 400, "--out", file, "--json")
+    assert status == 0, err
+    loaded = trimesh.load(file, force="mesh")
+    assert len(loaded.faces) == json.loads(out)["faces"] <= 410
+    assert loaded.volume > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["generate", "nothing", "--out", "a.png"], "no model named"),
+        (["generate", "shapes", "--out", "a.jpg"], "--out must end in .png"),
+        (["generate", "shapes", "--out", "a.png", "--size", "0"], "--size"),
+        (["generate", "shapes", "--out", "a.png", "--fov", "180"], "--fov"),
+        (["generate", "shapes", "--out", "a.png", "--mix-geometry", "0.5"], "--seed2"),
+        (["generate", "shapes", "--out", "a.png", "--seed", "-1"], "seed A"),
+        (["generate", "shapes", "--out", "a.png", "--control", "delay"], "NAME=NUMBER"),
+        (["generate", "shapes", "--out", "a.png", "--control", "fail=1"], "too little memory"),
+        (["generate", "shapes", "--out", "file/a.png"], "cannot be written"),
+        (["render", "shapes", "--camera-path", "missing.json", "--out", "d"], "cannot be read"),
+        (["mesh", "shapes", "--out", "a.stl"], ".obj, .ply or .glb"),
+        (["mesh", "shapes", "--out", "a.ply", "--resolution", "5000"], "resolution must be between"),
+        (["mesh", "shapes", "--out", "a.ply", "--resolution", "16", "--level", "-9"], "no surface"),
+        (["mesh", "shapes", "--out", "missing/a.ply", "--resolution", "16"], "missing"),
+        (["bench", "nothing"], "no bench"),
+        (["train", "nothing"], "deepsdf"),
+        (["import", "missing.pkl", "--out", "d"], "missing.pkl"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_status_1(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    status, out, err = run(*arguments)
+    assert status == 1 and out == ""
+    assert words in err and "Traceback" not in err
+
+
+def test_an_error_is_data_for_programs(run: Any) -> None:
+    status, out, _ = run("generate", "nothing", "--out", "a.png", "--json")
+    assert status == 1 and json.loads(out)["error"]["code"] == "unknown_model"
+
+
+# ------------------------------------------------------------------------------------------------------- camera paths
+
+
+def test_a_camera_path_keeps_poses_and_field_of_view(tmp_path: Path) -> None:
+    first, second = read_camera_path(camera_path(tmp_path))
+    assert (first.width, first.height) == (60, 40)
+    assert math.isclose(2 * math.atan(20 / first.intrinsics[1][1]), math.radians(45))
+    assert np.array(first.world_from_camera)[:3, 2].tolist() == [0, 1, 0]  # looks along +Y
+    assert np.array(first.world_from_camera)[:3, 1].tolist() == [0, 0, -1]  # its down is the world's
+    assert second.world_from_camera[0][3] == 0.2
+    assert [c.width for c in read_camera_path(tmp_path / "camera_path.json", 30)] == [30, 30]
+
+
+def test_a_keyframe_matrix_is_read_as_rows_or_as_a_column_major_string() -> None:
+    matrix = np.array([[1, 0, 0, 5], [0, 0, -1, 6], [0, 1, 0, 7], [0, 0, 0, 1]], float)
+    rows = world_from_camera(matrix.tolist())
+    assert world_from_camera(matrix.reshape(-1).tolist()) == rows
+    assert world_from_camera(json.dumps(matrix.T.reshape(-1).tolist())) == rows
+    assert world_from_camera(matrix[:3].tolist()) == rows
+    assert world_from_camera((matrix @ np.diag([2, 3, 4, 1])).tolist()) == rows
+
+
+def test_transforms_json_gives_each_frame_its_own_intrinsics(tmp_path: Path) -> None:
+    Image.new("RGB", (80, 60)).save(tmp_path / "0.png")
+    matrix = np.eye(4).tolist()
+    data = {
+        "camera_angle_x": 0.8,
+        "frames": [
+            {"file_path": "./0", "transform_matrix": matrix},
+            {"file_path": "1", "transform_matrix": matrix, "w": 30, "h": 20, "fl_x": 25.0, "fl_y": 24.0,
+             "cx": 14.0, "cy": 9.0},
+        ],
+    }  # fmt: skip
+    (tmp_path / "transforms.json").write_text(json.dumps(data))
+    first, second = read_camera_path(tmp_path / "transforms.json")
+    assert (first.width, first.height) == (80, 60)
+    assert math.isclose(first.intrinsics[0][0], 40 / math.tan(0.4))
+    assert second.intrinsics == ((25.0, 0.0, 14.0), (0.0, 24.0, 9.0), (0.0, 0.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "{}", '{"frames": []}', '{"frames": [{}]}', '{"frames": [1]}', '{"frames": 3}',
+        '{"camera_path": [{"fov": 1}]}',
+        '{"camera_angle_x": 0.8, "frames": [{"transform_matrix": [[1, 2], [3, 4]]}]}',
+        '{"camera_angle_x": 0.8, "frames": [{"transform_matrix": [[0,0,0,0],[0,0,0,0],[0,0,0,0],[0,0,0,1]]}]}',
+        '{"fl_x": 8, "w": -3, "h": 3, "frames": [{"transform_matrix": [[1,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]}]}',
+        '{"frames": [{"transform_matrix": [[1,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]}]}',
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_camera_path_is_refused_with_a_sentence(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "path.json"
+    path.write_text(text)
+    with pytest.raises(UnreadableFile, match=r"path\.json"):
+        read_camera_path(path)
