@@ -144,15 +144,20 @@ def _equality() -> list[Row]:
 
 def _memory() -> list[Row]:
     child = """
-import resource, sys, time
+import pathlib, resource, sys, time
 import meshing
 from backend.bench.meshing import BOUNDS, sphere
-scale = 1024 if sys.platform.startswith("linux") else 1
-idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+
+def peak():  # bytes; on Linux ru_maxrss begins with the parent's, the kernel's high-water mark does not
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():
+        return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if "VmHWM" in line)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+idle = peak()
 start = time.perf_counter()
-mesh = meshing.extract_surface(sphere, BOUNDS, int(sys.argv[1]), 0.0)
-seconds = time.perf_counter() - start
-print(idle, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale, seconds, len(mesh.faces))
+meshing.extract_surface(sphere, BOUNDS, int(sys.argv[1]), 0.0)
+print(idle, peak(), time.perf_counter() - start)
 """
     if sys.platform == "win32":  # no resource module
         return []
@@ -165,7 +170,7 @@ print(idle, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale, seconds,
             text=True,
             check=True,
         )
-        idle, peak, seconds, _ = (float(word) for word in done.stdout.split())
+        idle, peak, seconds = (float(word) for word in done.stdout.split())
         name = f"sphere {resolution}³: peak memory"
         out.append(_at_most(f"{name}, with imports ({idle / 1e6:.0f} MB)", peak / 1e6, "MB", 1000.0))
         out.append(Row(f"sphere {resolution}³: time", seconds, "s"))
