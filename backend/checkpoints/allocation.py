@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from addon.wire.errors import UnsafeCheckpoint
 
-MAX_CALLS = 10_000  # of torch; building the largest model here takes some 10^3
+MAX_CALLS = 5_000  # that make a tensor from sizes; the largest model here takes some 10^3
 
 
 class _Ledger(TorchDispatchMode):
@@ -29,10 +29,10 @@ class _Ledger(TorchDispatchMode):
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        self.calls_left -= 1
         given = [part for arg in args for part in (arg if isinstance(arg, (list, tuple)) else (arg,))]
         if not any(isinstance(part, torch.Tensor) for part in given):
             dtype = kwargs.get("dtype") or torch.get_default_dtype()
+            self.calls_left -= 1
             self.left -= _numel(args) * dtype.itemsize
         if self.left < 0 or self.calls_left < 0:
             raise UnsafeCheckpoint(

@@ -35,7 +35,7 @@ from torch import Tensor
 from addon.wire.errors import LatheError, Remedy, UnknownCheckpoint, UnreadableFile, UnsafeCheckpoint
 
 from .allocation import allocation_limit
-from .isolated import read_checkpoint_isolated
+from .isolated import read_checkpoint_isolated, read_many_isolated
 from .store import ModelCard, save_model
 from .tensorflow import bundle_prefix, is_bundle
 from .unpickle import Opaque
@@ -60,6 +60,7 @@ PICKLED = (".pth", ".pt", ".pkl", ".tar", ".npy", ".pickle", ".ckpt")
 MAX_FOLDER_FILES = 2000
 MAX_FOLDER_DEPTH = 4
 MAX_JSON_BYTES = 16 << 20
+SMALL_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,29 @@ class CheckpointFolder(Mapping[str, object]):
         self.root = root
         self.links: list[str] = []
         self._names = list(self._find())
-        self.loaded: dict[str, object] = {}  # what was asked for so far
+        self.loaded: dict[str, object] = {}  # trees so far, or the error in place of one
 
     def __getitem__(self, name: str) -> object:
-        if name not in self.loaded:
-            if name not in self._names:
-                raise KeyError(name)
-            self.loaded[name] = _read_file(self.root / name)
-        return self.loaded[name]
+        if name not in self.loaded and name in self._names:
+            self._load(name)
+        tree = self.loaded[name]
+        if isinstance(tree, LatheError):
+            raise tree
+        return tree
+
+    def _load(self, name: str) -> None:
+        """Read a file; where it is small, all the small ones with it, because starting a reader takes longer."""
+        if name.endswith(".json"):
+            self.loaded[name] = _read_json(self.root / name)
+            return
+        pickled = [other for other in self._names if other not in self.loaded and not other.endswith(".json")]
+        together = [other for other in pickled if other == name or self._is_small(other)]
+        trees = read_many_isolated([self.root / other for other in together])
+        self.loaded.update(zip(together, trees, strict=True))
+
+    def _is_small(self, name: str) -> bool:
+        path = self.root / name
+        return path.is_file() and path.stat().st_size < SMALL_BYTES
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
