@@ -76,7 +76,7 @@ def config_from_official(
         hierarchical=bool(render.get("hierarchical_sample", True)),
         white_back=bool(render.get("white_back", False)),
         last_back=bool(render.get("eval_last_back", render.get("last_back", default.last_back))),
-        clamp=render.get("clamp_mode", default.clamp),
+        clamp="softplus" if render.get("clamp_mode", default.clamp) == "softplus" else "relu",
         image_size=int(render.get("img_size", default.image_size)),
     )
 

@@ -60,7 +60,7 @@ def config_from_official(
         num_steps=int(render.get("num_steps", default.num_steps)),
         white_back=bool(render.get("white_back", False)),
         last_back=bool(render.get("eval_last_back", render.get("last_back", default.last_back))),
-        clamp=render.get("clamp_mode", default.clamp),
+        clamp="softplus" if render.get("clamp_mode", default.clamp) == "softplus" else "relu",
         image_size=int(render.get("img_size", default.image_size)),
     )
 
