@@ -12,6 +12,7 @@ import dataclasses
 import random
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,7 @@ def start_backend(context: Any) -> Job:
         session.connect(job)
         return session.server
 
-    return session.jobs.start("Start backend", work, _models_known, kind="start", survives_load=True)
+    return session.jobs.start("Start backend", work, models_known, kind="start", survives_load=True)
 
 
 def restart_backend(context: Any) -> Job:
@@ -228,7 +229,7 @@ def restart_backend(context: Any) -> Job:
         session.connect(job)
         return session.server
 
-    return session.jobs.start("Restart backend", work, _models_known, kind="start", survives_load=True)
+    return session.jobs.start("Restart backend", work, models_known, kind="start", survives_load=True)
 
 
 def stop_backend(context: Any) -> Job:
@@ -243,14 +244,14 @@ def refresh_models(context: Any) -> Job:
     return session.jobs.start(
         "Read models",
         lambda job: session.using(job, session.refresh_models),
-        _models_known,
+        models_known,
         kind="models",
         quiet=True,
         survives_load=True,
     )
 
 
-def _models_known(result: Any) -> Any:
+def models_known(result: Any = None) -> Any:
     """Give scenes without a model the first one, so that a new user can press Generate at once."""
     if session.models:
         first = next(iter(session.models.values()))
@@ -809,49 +810,81 @@ def export(context: Any, filepath: str, kind: str) -> str:
 
 def apply_remedy(context: Any, action: str, value: str) -> None:
     """Do what an error's remedy says. Raises NotSupported for an action that this version does not know."""
-    chosen = subject(context).settings
-    number = float(value) if re.fullmatch(r"[-+0-9.eE]+", value) else None
-    if action in ("set_up", "update_backend"):
-        set_up(context)
-    elif action in ("restart_backend", "start_backend"):
-        restart_backend(context)
-    elif action == "refresh_models":
-        refresh_models(context)
-    elif action == "doctor":
-        check(context)
-    elif action == "open_log":
-        open_log(context)
-    elif action == "lower_resolution" and number:
-        chosen.mesh.resolution = int(number)
-    elif action == "set_level" and number is not None:
-        chosen.mesh.use_level, chosen.mesh.level = True, number
-    elif action == "reset_level":
-        chosen.mesh.use_level = False
-    elif action in ("any_port", "choose_port"):
-        preferences(context).port = 0
-        restart_backend(context)
-    elif action in ("use_cpu", "use_cpu_build", "use_auto_device"):
-        if action == "use_cpu_build":
-            preferences(context).torch_build = "CPU"
-        else:
-            preferences(context).device = "AUTO" if action == "use_auto_device" else "CPU"
-    elif action == "add_camera":
-        add_camera(context)
-    elif action in WINDOWS:
-        if not bpy.app.background:
-            WINDOWS[action]()
-    else:
+    remedy = REMEDIES.get(action)
+    if remedy is None:
         raise errors.NotSupported("This version of the extension cannot do that for you: follow the sentence above")
+    remedy(context, value)
     session.jobs.dismiss()
 
 
-WINDOWS = {
-    "choose_python": lambda: bpy.ops.lathe.choose_python("INVOKE_DEFAULT"),
-    "allow_online": lambda: bpy.ops.screen.userpref_show(section="SYSTEM"),
-    "update_addon": lambda: bpy.ops.screen.userpref_show(section="EXTENSIONS"),
-    "choose_folder": lambda: bpy.ops.screen.userpref_show(section="ADDONS"),
+def _lower_resolution(context: Any, value: str) -> None:
+    failed = session.jobs.failed
+    if failed is not None and failed.kind == "preview":
+        context.scene.lathe.preview.size = int(float(value))
+    else:
+        subject(context).settings.mesh.resolution = int(float(value))
+
+
+def _set_level(context: Any, value: str) -> None:
+    mesh = subject(context).settings.mesh
+    mesh.use_level, mesh.level = True, float(value)
+
+
+def _reset_control(context: Any, value: str) -> None:
+    chosen = subject(context)
+    for control in chosen.info.controls if chosen.info else ():
+        item = chosen.settings.latent.controls.get(control.name)
+        if control.name == value and item is not None:
+            item.value = item.angle = control.default
+
+
+def _any_port(context: Any, value: str) -> None:
+    preferences(context).port = 0
+    restart_backend(context)
+
+
+def _retry(context: Any, value: str) -> None:
+    """Start the kind of job again that failed last."""
+    failed = session.jobs.failed
+    again = {
+        "mesh": generate_mesh, "preview": preview, "path": render_path, "variants": variants, "complete": complete,
+        "fit": fit_shape, "set_up": set_up, "start": restart_backend,
+    }  # fmt: skip
+    if failed is not None and failed.kind in again:
+        again[failed.kind](context)
+
+
+def _show(call: Callable[[], Any]) -> Callable[[Any, str], None]:
+    """Return a remedy that opens something in a window; background Blender has none."""
+    return lambda context, value: None if bpy.app.background else call()
+
+
+REMEDIES: dict[str, Callable[[Any, str], Any]] = {
+    "set_up": lambda context, value: set_up(context),
+    "update_backend": lambda context, value: set_up(context),
+    "restart_backend": lambda context, value: restart_backend(context),
+    "refresh_models": lambda context, value: refresh_models(context),
+    "doctor": lambda context, value: check(context),
+    "open_log": lambda context, value: open_log(context),
+    "show_log": lambda context, value: open_log(context),
+    "open_folder": lambda context, value: _show(lambda: bpy.ops.wm.path_open(filepath=value))(context, value),
+    "add_camera": lambda context, value: add_camera(context),
+    "lower_resolution": _lower_resolution,
+    "set_level": _set_level,
+    "reset_level": lambda context, value: setattr(subject(context).settings.mesh, "use_level", False),
+    "reset_control": _reset_control,
+    "any_port": _any_port,
+    "choose_port": _any_port,
+    "retry": _retry,
+    "upload_again": _retry,
+    "use_cpu": lambda context, value: setattr(preferences(context), "device", "CPU"),
+    "use_auto_device": lambda context, value: setattr(preferences(context), "device", "AUTO"),
+    "use_cpu_build": lambda context, value: setattr(preferences(context), "torch_build", "CPU"),
+    "choose_python": _show(lambda: bpy.ops.lathe.choose_python("INVOKE_DEFAULT")),
+    "allow_online": _show(lambda: bpy.ops.screen.userpref_show(section="SYSTEM")),
+    "update_addon": _show(lambda: bpy.ops.screen.userpref_show(section="EXTENSIONS")),
 }
-"""Remedies that open a window of Blender's."""
+"""What the panel makes a button of; other remedies are in the sentence alone."""
 
 
 def redraw(context: Any) -> None:

@@ -28,6 +28,7 @@ PREVIEW_IMAGE = "Lathe Preview"
 VARIANTS_IMAGE = "Lathe Variants"
 COLOR_ATTRIBUTE = "Color"
 UV_MAP = "UVMap"
+ICON_SIDE = 256
 FACES_AT_ONCE = 60_000  # foreach_set takes about 5 ms for these
 STEP_SECONDS = 0.006
 VERTICES_OF_SLOW_NORMALS = 25_000
@@ -123,11 +124,19 @@ class PreparedImage:
     pixels: np.ndarray  # float32 [4 H W], bottom row first
     width: int
     height: int
+    icon: np.ndarray  # float32 [h, w, 4], bottom row first, at most ICON_SIDE pixels
+
+
+def _prepared(image: np.ndarray) -> PreparedImage:
+    """Return an image [H, W, 4], uint8 or float, as pixels and icon."""
+    height, width, _ = image.shape
+    pixels = frames.pixels_from_image(image)
+    step = -(-max(width, height) // ICON_SIDE)
+    return PreparedImage(pixels, width, height, np.ascontiguousarray(pixels.reshape(height, width, 4)[::step, ::step]))
 
 
 def prepare_image(result: ImageResult, show: str) -> PreparedImage:
     """Return what the preview shows of a result: "COLOR", "DEPTH" (near is bright) or "NORMAL"."""
-    height, width = result.depth.shape
     image = result.rgba
     if show == "DEPTH":
         seen = np.isfinite(result.depth)
@@ -136,7 +145,7 @@ def prepare_image(result: ImageResult, show: str) -> PreparedImage:
         image = np.stack((bright, bright, bright, seen), -1)
     elif show == "NORMAL" and result.normal is not None:
         image = np.concatenate((result.normal * 0.5 + 0.5, result.rgba[..., 3:]), -1)
-    return PreparedImage(frames.pixels_from_image(np.asarray(image)), width, height)
+    return _prepared(np.asarray(image))
 
 
 def prepare_sheet(result: SheetResult) -> PreparedImage:
@@ -148,7 +157,7 @@ def prepare_sheet(result: SheetResult) -> PreparedImage:
     for index, image in enumerate(result.images):
         row, column = divmod(index, columns)
         sheet[row * height : (row + 1) * height, column * width : (column + 1) * width] = image
-    return PreparedImage(frames.pixels_from_image(sheet), columns * width, rows * height)
+    return _prepared(sheet)
 
 
 # -------------------------------------------------------------------------------------------------- on the main thread
@@ -166,7 +175,22 @@ def put_image(name: str, prepared: PreparedImage) -> str:
         image.scale(prepared.width, prepared.height)
     image.pixels.foreach_set(prepared.pixels)
     image.update()
+    icon = image.preview_ensure()
+    if icon is not None:  # the picture in the panel, which Blender does not renew by itself
+        icon.image_size = prepared.icon.shape[1::-1]
+        icon.image_pixels_float.foreach_set(prepared.icon.ravel())
+    _show_in_editor(image)
     return image.name
+
+
+def _show_in_editor(image: Any) -> None:
+    """Show the image in an image editor that shows nothing yet."""
+    manager = bpy.context.window_manager
+    for window in manager.windows if manager else ():
+        for area in window.screen.areas:
+            if area.type == "IMAGE_EDITOR" and area.spaces.active.image is None:
+                area.spaces.active.image = image
+                return
 
 
 def build_mesh(name: str, prepared: PreparedMesh) -> Iterator[Any]:

@@ -30,7 +30,7 @@ def text_lines(layout, text, width, icon="NONE"):
 
 def remedy_button(layout, remedy):
     """Draw the button that an error's remedy is."""
-    if remedy is not None and remedy.action:
+    if remedy is not None and remedy.action in actions.REMEDIES:
         button = layout.operator("lathe.apply_remedy", text=remedy.label or REMEDY_LABEL, icon="TOOL_SETTINGS")
         button.action = remedy.action
         button.value = "" if remedy.value is None else str(remedy.value)
@@ -193,10 +193,8 @@ class LATHE_PT_preview(LathePanel, bpy.types.Panel):
         row.operator("lathe.preview", icon="RENDER_STILL")
         row.prop(settings, "live", text="", icon="PLAY", toggle=True)
         image = bpy.data.images.get("Lathe Preview")
-        if image is not None:
-            image.preview_ensure()
-            if image.preview is not None:
-                layout.template_icon(icon_value=image.preview.icon_id, scale=8)
+        if image is not None and image.preview is not None:
+            layout.template_icon(icon_value=image.preview.icon_id, scale=8)
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False

@@ -7,6 +7,13 @@ PACKAGE = __package__.rpartition(".")[0] or __package__
 """The extension's own name, bl_ext.<repository>.latent_lathe."""
 
 
+def _python_changed(self, context):
+    """Let the buttons know at once that there is a Python."""
+    from . import actions
+
+    actions.configure(context)
+
+
 class LathePreferences(bpy.types.AddonPreferences):
     """Preferences > Add-ons > Latent Lathe."""
 
@@ -16,6 +23,7 @@ class LathePreferences(bpy.types.AddonPreferences):
         name="Python",
         description="A Python that already has the backend's packages. Empty uses the one that Set Up makes",
         subtype="FILE_PATH",
+        update=_python_changed,
     )
     device: EnumProperty(
         name="Device",

@@ -44,6 +44,7 @@ def before_load(*_: Any) -> None:
 def after_load(*_: Any) -> None:
     """A file was opened: it may know models that need a look, and settings of another version."""
     actions.configure(bpy.context)
+    actions.models_known()
     session.jobs.version += 1
 
 

@@ -272,6 +272,14 @@ def test_a_failure_shows_its_remedy_and_the_remedy_button_applies_it() -> None:
     assert scene.mesh.use_level and abs(scene.mesh.level - 0.02) < 1e-6
     assert lathe.session.session.jobs.failed is None
     assert "There is no error" in refusal("lathe.dismiss_error")
+    scene.latent.seed_a, scene.mesh.resolution = NO_SURFACE, 8
+    press("lathe.generate_mesh")
+    scene.latent.seed_a = 0
+    assert press("lathe.apply_remedy", action="retry").state == "done"
+    press("lathe.apply_remedy", action="lower_resolution", value="64.0")
+    press("lathe.apply_remedy", action="reset_control", value="puff")
+    assert scene.mesh.resolution == 64 and scene.latent.controls["puff"].value == 0.5
+    assert "cannot do that" in refusal("lathe.apply_remedy", action="dance")
 
 
 def test_cancel_ends_the_job_and_leaves_no_data() -> None:
@@ -366,6 +374,9 @@ def test_preview_through_the_camera_is_an_image_the_right_way_up() -> None:
     assert image.shape == (32, 64, 4)
     assert image[0, 1].tolist() == [1, 0, 0, 1] and image[-1, 1].tolist() == [0, 0, 1, 1]
     assert image[5, 0, 3] == 0
+    icon = bpy.data.images["Lathe Preview"].preview
+    assert tuple(icon.image_size) == (64, 32)
+    assert np.allclose(icon.image_pixels_float[-4:], (1, 0, 0, 1)), "the panel shows the same picture"
     scene.preview.show, scene.preview.size = "DEPTH", 32
     press("lathe.preview")
     image = pixels("Lathe Preview")
