@@ -106,13 +106,18 @@ class PiGANConfig:
     @property
     def reach(self) -> float:
         """Distance from the origin of the farthest sample that the official camera sees."""
-        sideways = math.tan(math.radians(self.fov_degrees) / 2) * math.sqrt(2)
-        return math.hypot(1 - self.ray_end / math.hypot(1, sideways), self.ray_end * sideways / math.hypot(1, sideways))
+        return official_reach(self.fov_degrees, self.ray_end)
 
     @property
     def iso_level(self) -> float:
         """Density of the surface: half opaque within a coarse step of 24."""
         return opaque_within(2 * self.half_depth / 24)
+
+
+def official_reach(fov_degrees: float, ray_end: float) -> float:
+    """Return how far from the origin the last sample of a corner pixel lies, for a camera on the unit sphere."""
+    angle = math.atan(math.tan(math.radians(fov_degrees) / 2) * math.sqrt(2))
+    return math.hypot(1 - ray_end * math.cos(angle), ray_end * math.sin(angle))
 
 
 class FiLMLayer(nn.Module):
