@@ -6,7 +6,8 @@ Two stages, because the chairs come from infinigen (BSD-3), which needs an envir
    and the requirements infinigen forgets to name (scikit-learn OpenEXR json5 python-fcl rtree zarr vnoise tqdm coacd
    geomdl imageio matplotlib opencv-python-headless pandas psutil scikit-image shapely submitit).
    Writes one `meshes/chair0000.npz` per seed (about 0.6 s each).
-2. `python -m backend.training.chairs samples OUT` in the project's environment. Writes one `samples/chair0000.npz` each (about 1 s).
+2. `python -m backend.training.chairs samples OUT` in the project's environment.
+   Writes one `samples/chair0000.npz` for each mesh (about 1 s).
 
 Both continue where they were stopped. Nothing here is needed to use the trained model.
 

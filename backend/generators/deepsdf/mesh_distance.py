@@ -6,6 +6,7 @@ ray crossings would flip there. Both come from one traversal of Warp's bounding 
 of far branches as dipoles (Barill et al. 2018), so a query costs O(log faces).
 """
 
+import math
 from functools import cache
 from typing import Any
 
@@ -56,6 +57,24 @@ class MeshDistance:
         points = corner[face] + u * edge_u[face] + v * edge_v[face]
         return points.astype(np.float32), (normal[face] / area[face, None]).astype(np.float32)
 
+    def first_hit(self, origins: Array, directions: Array) -> tuple[Array, Array]:
+        """Where rays [..., 3] with unit directions first meet the mesh: distance [...], inf where they miss, and the
+        normal of the face turned towards the ray's origin [..., 3], 0 where they miss."""
+        shape = directions.shape[:-1]
+        rays = [
+            wp.array(
+                np.ascontiguousarray(np.broadcast_to(x, directions.shape), np.float32).reshape(-1, 3),
+                dtype=wp.vec3,
+                device="cpu",
+            )
+            for x in (origins, directions)
+        ]
+        count = math.prod(shape)
+        distance = wp.full(count, math.inf, dtype=wp.float32, device="cpu")
+        normal = wp.zeros(count, dtype=wp.vec3, device="cpu")
+        wp.launch(_ray_kernel(), count, [self._mesh.id, *rays, distance, normal], device="cpu")
+        return distance.numpy().reshape(shape), normal.numpy().reshape(*shape, 3)
+
     def _triangles(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         corners = self.vertices[self.faces].astype(np.float64)
         return corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
@@ -64,7 +83,7 @@ class MeshDistance:
 @cache
 def _kernel() -> Any:
     """Compiled at the first call, so that importing the module costs nothing."""
-    wp.config.quiet = True
+    wp.config.quiet = True  # stdout carries the backend's handshake
 
     @wp.kernel
     def query(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), distance: wp.array(dtype=wp.float32)):  # type: ignore[valid-type, no-untyped-def]
@@ -77,3 +96,25 @@ def _kernel() -> Any:
         distance[thread] = hit.sign * wp.length(nearest - point)
 
     return query
+
+
+@cache
+def _ray_kernel() -> Any:
+    wp.config.quiet = True
+
+    @wp.kernel
+    def cast(  # type: ignore[no-untyped-def]
+        mesh: wp.uint64,
+        origins: wp.array(dtype=wp.vec3),  # type: ignore[valid-type]
+        directions: wp.array(dtype=wp.vec3),  # type: ignore[valid-type]
+        distance: wp.array(dtype=wp.float32),  # type: ignore[valid-type]
+        normal: wp.array(dtype=wp.vec3),  # type: ignore[valid-type]
+    ):
+        thread = wp.tid()
+        hit = wp.mesh_query_ray(mesh, origins[thread], directions[thread], 1.0e6)
+        if hit.result:
+            distance[thread] = hit.t
+            facing = wp.sign(wp.dot(hit.normal, directions[thread]))
+            normal[thread] = -facing * hit.normal
+
+    return cast

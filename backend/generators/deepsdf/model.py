@@ -139,6 +139,12 @@ CLAY = (0.86, 0.80, 0.73)
 CELL = 1 / 16
 """Canonical edge of the cells that rays skip when empty."""
 
+DRAW_SHARE = 0.2
+"""How much of a new code is the Gaussian draw itself; the rest is trained codes."""
+
+SLOPE_STEP = 1 / 64
+"""Canonical distance over which the slope of a trained network is measured."""
+
 Box = tuple[tuple[float, float, float], tuple[float, float, float]]
 UNIT_BOX: Box = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 
@@ -146,9 +152,12 @@ UNIT_BOX: Box = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 class DeepSDF(nn.Module):
     """The decoder, the codes it was trained with, and a Gaussian over them to draw new ones from. A `Generator`.
 
-    The paper gives no rule for new codes: its N(0, 0.01² I) is where the training starts, not where the codes end. So
-    the Gaussian is fitted to the trained codes: a new code is mean + truncation_psi (z @ factor), z standard normal,
-    with one row of `code_factor` for each principal direction of the codes (standard deviation times direction).
+    The paper gives no rule for new codes: its N(0, 0.01² I) is where the training starts, not where the codes end.
+    Ours: a draw from the Gaussian fitted to the trained codes, mean + z @ factor with z standard normal and one row of
+    `code_factor` for each principal direction (standard deviation times direction), is pulled most of the way to the
+    middle between the trained code nearest to it and that code's own nearest neighbour. A draw alone lies between
+    chairs with and without arms and shows half an arm; two neighbours agree on such choices. truncation_psi then scales
+    the distance from the mean code.
     """
 
     code_mean: Tensor  # [latent_size]
@@ -172,7 +181,7 @@ class DeepSDF(nn.Module):
         mirror: every shape is symmetric in x; the decoder is asked at (|x|, y, z).
         clamp: the δ of training, canonical units.
         bounds: canonical box that holds every shape.
-        lipschitz: largest slope of the decoder that was measured, with a margin.
+        lipschitz: largest slope of the decoder that was measured (`measured_slope`).
         metres_per_unit: world metres in one canonical unit.
         """
         super().__init__()
@@ -204,21 +213,21 @@ class DeepSDF(nn.Module):
         self.code_factor.copy_(factor)
 
     def measured_slope(self, num_codes: int = 16, num_points: int = 4096) -> float:
-        """The largest |gradient| met where the distance is not truncated, with a margin of 10 %, and at least 1.
+        """The largest change of the distance over `SLOPE_STEP` that was met, with a margin of 10 %, at least 1.1.
 
-        Canonical, over codes drawn from the Gaussian. Not a bound: none is known for a trained network.
+        Canonical, over codes drawn from the Gaussian. Not a bound: none is known for a trained network, and its slope
+        at a single point, where two parts nearly touch, may be larger.
         """
         random = torch.Generator().manual_seed(0)
         low, high = torch.tensor(self.bounds, device=self.device)
-        largest = torch.ones((), device=self.device)
+        largest = 1.0
         for seed in range(num_codes):
-            code = self.mapping(self.sample_z(seed))[0]
+            code = self.mapping(self.sample_z(seed))
             points = low + (high - low) * torch.rand(1, num_points, 3, generator=random).to(self.device)
-            with torch.enable_grad():
-                value = self.sdf(points.requires_grad_(), code)
-                slope = torch.autograd.grad(value.sum(), points)[0].norm(dim=-1)
-            largest = torch.cat([largest[None], slope[value.abs() < self.clamp]]).amax()
-        return round(1.1 * float(largest), 3)
+            step = SLOPE_STEP * functional.normalize(torch.randn(points.shape, generator=random), dim=-1)
+            ends = [self.sdf(p, code[0]).clamp(-self.clamp, self.clamp) for p in (points, points + step.to(points))]
+            largest = max(largest, float((ends[0] - ends[1]).abs().max() / SLOPE_STEP))
+        return round(1.1 * largest, 3)
 
     def sample_z(self, seed: int) -> Tensor:
         """Standard normal, the same for a seed on every device. [1, rank]"""
@@ -226,8 +235,14 @@ class DeepSDF(nn.Module):
         return torch.randn(1, len(self.code_factor), generator=random).to(self.device)
 
     def mapping(self, z: Tensor, condition: Tensor | None = None, *, truncation_psi: float = 1.0) -> Tensor:
-        """A code for each z [..., rank], pulled towards the mean chair by truncation_psi. [..., 1, latent_size]"""
-        return (self.code_mean + truncation_psi * (z @ self.code_factor))[..., None, :]
+        """A code for each z [..., rank], pulled towards the mean code by truncation_psi. [..., 1, latent_size]"""
+        code = self.code_mean + z @ self.code_factor
+        if len(self.codes) > 1:
+            nearest = self.codes[torch.cdist(code.reshape(-1, code.shape[-1]), self.codes).argmin(-1)]
+            # the first of the two is the code itself
+            neighbour = self.codes[torch.cdist(nearest, self.codes).topk(2, largest=False).indices[:, 1]]
+            code = torch.lerp(((nearest + neighbour) / 2).reshape(code.shape), code, DRAW_SHARE)
+        return (self.code_mean + truncation_psi * (code - self.code_mean))[..., None, :]
 
     def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> DeepSDFScene:
         """The shape of one code, ws [1, latent_size]."""
@@ -297,7 +312,7 @@ class DeepSDFScene:
     ) -> Image:
         """See Scene.render. samples_per_ray bounds the steps of a ray (128).
 
-        full: pixels on a silhouette or a jump of depth are drawn with 4 more rays. draft: a quarter of the rays, enlarged.
+        full: pixels on a silhouette or a jump of depth are drawn with 4 more rays. draft: a quarter of the rays.
         jitter moves each ray within its pixel.
         """
         steps = samples_per_ray or 128
@@ -362,7 +377,7 @@ class DeepSDFScene:
         with torch.no_grad():
             progress(0.9, "Shading")
             axes = functional.normalize(camera.world_from_camera[:3, :3], dim=0)
-            shade = _shade(normals, axes) * self._openness(points, normals)
+            shade = clay_shade(normals, axes) * self._openness(points, normals)
             rgb = torch.ones(len(distance), 3, device=distance.device) * torch.tensor(CLAY, device=distance.device)
             rgb[hit] = rgb[hit] * shade[:, None]
             normal = torch.zeros_like(rgb)
@@ -409,7 +424,7 @@ def _pixel_tolerance(camera: Camera) -> Any:
     return lambda distance: (0.17 / focal * distance).clamp(3e-4, 3e-3)
 
 
-def _shade(normals: Tensor, axes: Tensor) -> Tensor:
+def clay_shade(normals: Tensor, axes: Tensor) -> Tensor:
     """A key light over the viewer's left shoulder and a dim sky, so that every side reads. [N]
 
     normals [N, 3]; axes [3, 3]: the camera's x, y, z as columns, in the frame of the normals.
@@ -492,11 +507,12 @@ def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> DeepSDF:
         **arguments,
     )
     model.load_state_dict(tensors)
-    model._info = _model_info(name, card, model)
+    model._info = model_info(name, card, model)
     return model.to(next(iter(tensors.values())).device)
 
 
-def _model_info(name: str, card: ModelCard, model: DeepSDF) -> ModelInfo:
+def model_info(name: str, card: ModelCard, model: DeepSDF) -> ModelInfo:
+    """What the panel shows of a model with this card."""
     metres, family = model.metres_per_unit, len(model.code_factor) > 0
     prior: dict[str, Any] = {
         "radius": 3.4 * metres,

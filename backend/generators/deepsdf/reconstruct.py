@@ -25,7 +25,7 @@ from addon.wire.errors import UnreadableFile
 from ...cameras import Camera
 from ...progress import Progress, silent
 from .mesh_distance import MeshDistance
-from .model import UNIT_BOX, WORLD_FROM_CANONICAL, DecoderSpec, DeepSDF
+from .model import WORLD_FROM_CANONICAL, DecoderSpec, DeepSDF
 
 Decode = Callable[[Tensor, Tensor], Tensor]
 """Points [..., N, 3] and codes [..., latent_size] to signed distances [..., N]."""
@@ -233,8 +233,8 @@ def _check_scan(surface: Tensor) -> None:
     within = (surface.norm(dim=-1) < 1.2).float().mean()
     if within < 0.5:
         raise UnreadableFile(
-            f"Only {within:.0%} of the scan lies where this model's shapes are. Move and scale it so that it is upright, "
-            f"in metres, its front along -Y, with the middle of the whole object at the origin."
+            f"Only {within:.0%} of the scan lies where this model's shapes are. Move and scale it so that it is "
+            f"upright, in metres, its front along -Y, with the middle of the whole object at the origin."
         )
 
 

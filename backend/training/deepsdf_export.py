@@ -1,0 +1,106 @@
+"""From a training checkpoint to a model folder, with its card and thumbnail."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image as Picture
+from safetensors import safe_open
+from torch import Tensor
+
+from ..cameras import from_wire, orbit
+from ..checkpoints.store import ModelCard, load_model, save_model
+from ..generators.deepsdf.model import Box, DecoderSpec, DeepSDF, constructor_of, model_info
+from ..scene import Image
+
+BOX_MARGIN = 0.05
+"""Canonical distance between the training shapes and the bounds: interpolated shapes may be a little larger."""
+
+
+def model_from_checkpoint(checkpoint: Path, samples: Tensor, metres_per_unit: float = 1.0) -> DeepSDF:
+    """The trained model; its bounds are those of the inside samples [num_shapes, N, 4] of the training shapes."""
+    with safe_open(checkpoint, "pt") as file:
+        config: dict[str, Any] = json.loads(file.metadata()["config"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    spec: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config["decoder"].items()}
+    codes = tensors["codes"]
+    model = DeepSDF(
+        DecoderSpec(**spec),
+        num_codes=len(codes),
+        rank=min(len(codes) - 1, codes.shape[1]),
+        mirror=config["mirror"],
+        clamp=config["clamp"],
+        bounds=bounds_of(samples, config["mirror"]),
+        metres_per_unit=metres_per_unit,
+    )
+    model.decoder.load_state_dict({k.removeprefix("decoder."): v for k, v in tensors.items() if k[:8] == "decoder."})
+    model.codes.copy_(codes)
+    model.fit_gaussian()
+    model.lipschitz = model.measured_slope()
+    return model
+
+
+def bounds_of(samples: Tensor, mirror: bool) -> Box:
+    """Canonical box around all inside samples, with a margin; symmetric in x where the model is."""
+    inside = samples[samples[..., 3] < 0][:, :3]
+    low, high = inside.amin(0) - BOX_MARGIN, inside.amax(0) + BOX_MARGIN
+    if mirror:
+        high[0] = torch.maximum(high[0], -low[0])
+        low[0] = -high[0]
+    (x0, y0, z0), (x1, y1, z1) = ([round(value, 3) for value in corner.tolist()] for corner in (low, high))
+    return (x0, y0, z0), (x1, y1, z1)
+
+
+def export(
+    model: DeepSDF, folder: Path, *, label: str, description: str, licence: str, card: str, starter: bool
+) -> None:
+    """Write the model folder and its thumbnail, a picture of the shape of seed 0."""
+    save_model(
+        folder,
+        ModelCard(
+            kind="deepsdf",
+            label=label,
+            description=description,
+            licence=licence,
+            non_commercial=False,
+            constructor=constructor_of(model),
+            source="starter" if starter else "trained",
+            metres_per_unit=model.metres_per_unit,
+            card=card,
+        ),
+        model.state_dict(),
+    )
+    loaded = load_model(folder)
+    scene = loaded.synthesize(loaded.mapping(loaded.sample_z(0))[0])
+    picture(scene.render(from_wire(orbit(loaded.info, 256))), None).save(folder / "thumbnail.png", optimize=True)
+
+
+def picture(image: Image, background: tuple[float, float, float] | None = (1.0, 1.0, 1.0)) -> Picture.Image:
+    """A rendered view as a PIL picture: over a colour, or with its alpha."""
+    alpha = image.alpha[..., None]
+    if background is None:
+        pixels = torch.cat([image.rgb, alpha], dim=-1)
+    else:
+        pixels = image.rgb * alpha + (1 - alpha) * torch.tensor(background)
+    return Picture.fromarray((pixels.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy())
+
+
+def sheet(pictures: list[Picture.Image], columns: int) -> Picture.Image:
+    """Pictures of one size in rows."""
+    width, height = pictures[0].size
+    page = Picture.new("RGB", (columns * width, -(-len(pictures) // columns) * height), "white")
+    for index, one in enumerate(pictures):
+        page.paste(one, (index % columns * width, index // columns * height))
+    return page
+
+
+def write_progress_picture(model: DeepSDF, path: Path, size: int = 96) -> None:
+    """Eight shapes of the family as the model knows them, and eight new ones: what to look at while it trains."""
+    codes = [model.codes[i][None] for i in range(min(8, len(model.codes)))]
+    codes += [model.mapping(model.sample_z(seed))[0] for seed in range(8)]
+    card = ModelCard("deepsdf", "", "", "", False, constructor_of(model), metres_per_unit=model.metres_per_unit)
+    camera = from_wire(orbit(model_info("training", card, model), size))
+    sheet([picture(model.synthesize(code).render(camera, quality="draft")) for code in codes], 8).save(path)

@@ -1,0 +1,281 @@
+"""How good the starter model is, on chairs it was not trained on, and next to voxels with as many numbers.
+
+`python -m backend.training.deepsdf_figures CHAIRS` (the folder of chairs.py) writes figures.json and the pictures of
+docs/pictures.
+
+Measures, on the outer surface only (what lies inside another part cannot be seen and is no part of the shape):
+
+- Chamfer distance: mean distance of 30,000 points of one surface to the other, both ways, averaged. Millimetres.
+- Normal consistency: mean |cosine| between the normals of a point and of its nearest point, both ways, averaged.
+
+Voxels. A grid of truncated signed distances, or of occupancy, sampled at the lattice points of the chair's own bounding
+box, interpolated between them and meshed by the same marching cubes at its own resolution.
+
+- *alone*: one chair, one small network without a code (`fit_single`), against a grid with as many values.
+- *family*: the starter decoder and all its codes divided by the number of chairs it holds, against a grid of so many
+  values for each chair: what each representation spends on a chair.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image as Picture
+from PIL import ImageDraw
+from scipy.spatial import cKDTree
+from skimage.measure import marching_cubes
+
+from meshing.grid import extract_surface
+
+from ..cameras import Camera, from_wire, orbit
+from ..checkpoints.store import load_model, model_folder
+from ..generators.deepsdf.mesh_distance import MeshDistance
+from ..generators.deepsdf.model import CLAY, WORLD_FROM_CANONICAL, DeepSDF, clay_shade
+from ..generators.deepsdf.reconstruct import fit_single, reconstruct
+from . import chairs
+from .deepsdf_export import picture, sheet
+
+Array = NDArray[np.float32]
+NUM_POINTS = 30_000
+RESOLUTION = 128
+PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Points on a surface and their normals. [N, 3], [N, 3]"""
+
+    points: Array
+    normals: Array
+
+
+def outer_surface(distance: MeshDistance, random: np.random.Generator, count: int = NUM_POINTS) -> Surface:
+    """Points on the boundary of the solid: those just in front of which it is empty."""
+    points, normals = distance.surface_points(3 * count, random)
+    outside = distance.signed_distance(points + 2e-3 * normals) > 1e-3
+    return Surface(points[outside][:count], normals[outside][:count])
+
+
+def mesh_surface(vertices: Array, faces: NDArray[np.int32], random: np.random.Generator) -> Surface:
+    """Points on a mesh without inner parts."""
+    return Surface(*MeshDistance(vertices, faces).surface_points(NUM_POINTS, random))
+
+
+def compare(truth: Surface, found: Surface) -> tuple[float, float]:
+    """Chamfer distance (unit of the points) and normal consistency."""
+    distances, cosines = [], []
+    for a, b in ((truth, found), (found, truth)):
+        distance, index = cKDTree(b.points).query(a.points)
+        distances.append(distance.mean())
+        cosines.append(np.abs((a.normals * b.normals[index]).sum(-1)).mean())
+    return float(np.mean(distances)), float(np.mean(cosines))
+
+
+def network_mesh(model: DeepSDF, code: torch.Tensor, resolution: int = RESOLUTION) -> tuple[Array, NDArray[np.int32]]:
+    """The zero level in canonical units."""
+
+    def field(points: Array) -> Array:
+        with torch.no_grad():
+            value = model.sdf(torch.from_numpy(points), code).clamp(-model.clamp, model.clamp)
+        return value.numpy()
+
+    mesh = extract_surface(field, model.bounds, resolution, 0.0, lipschitz=model.lipschitz, clamp=model.clamp)
+    return mesh.vertices, mesh.faces
+
+
+def grid_mesh(
+    distance: MeshDistance, num_values: int, *, occupancy: bool = False
+) -> tuple[Array, NDArray[np.int32], tuple[int, ...]]:
+    """The surface of a voxel grid with at most `num_values` values over the mesh's box, and its shape."""
+    low, high = distance.vertices.min(0), distance.vertices.max(0)
+    edge = float((np.prod(high - low) / num_values) ** (1 / 3))
+    shape = np.maximum(np.floor((high - low) / edge).astype(int) + 1, 2)
+    while np.prod(shape) > num_values:
+        shape[shape.argmax()] -= 1
+    spacing = (high - low) / (shape - 1)
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1)
+    values = distance.signed_distance((low + index * spacing).astype(np.float32)).clip(-0.1, 0.1)
+    if occupancy:
+        values = np.where(values < 0, -0.5, 0.5).astype(np.float32)
+    values = np.pad(values, 1, constant_values=0.1)  # the surface may touch the box
+    if values.min() >= 0:
+        return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32), tuple(shape.tolist())
+    vertices, faces, _, _ = marching_cubes(values, 0.0, spacing=tuple(spacing), gradient_direction="ascent")
+    return (vertices - spacing + low).astype(np.float32), faces.astype(np.int32), tuple(shape.tolist())
+
+
+def held_out(model: DeepSDF, folder: Path, count: int, report: Callable[[str], None]) -> list[dict[str, float]]:
+    """Each held-out chair from its distance samples (Eq. 10), and the voxel grid of the family's share."""
+    rows = []
+    parameters = sum(p.numel() for p in model.decoder.parameters())
+    share = (parameters + model.codes.numel()) // len(model.codes)
+    for seed in range(chairs.NUM_SHAPES - chairs.NUM_HELD_OUT, chairs.NUM_SHAPES)[:count]:
+        vertices, faces, metres = chairs.canonical_mesh(folder / "meshes" / f"chair{seed:04d}.npz")
+        distance, random = MeshDistance(vertices, faces), np.random.default_rng(seed)
+        with np.load(folder / "samples" / f"chair{seed:04d}.npz") as archive:
+            samples = torch.from_numpy(archive["samples"])
+        code, loss = reconstruct(model.sdf, samples, model.code_mean, iterations=300, points_per_step=1024, rate=0.02)
+        truth = outer_surface(distance, random)
+        chamfer, normals = compare(truth, mesh_surface(*network_mesh(model, code), random))
+        row = {"seed": seed, "loss": loss, "chamfer_mm": 1000 * metres * chamfer, "normals": normals}
+        for name, values, occupancy in (("share", share, False), ("decoder", parameters, True)):
+            grid_vertices, grid_faces, _ = grid_mesh(distance, values, occupancy=occupancy)
+            if len(grid_faces):
+                chamfer, normals = compare(truth, mesh_surface(grid_vertices, grid_faces, random))
+                row |= {f"{name}_grid_chamfer_mm": 1000 * metres * chamfer, f"{name}_grid_normals": normals}
+        rows.append(row)
+        report(json.dumps(row))
+    return rows
+
+
+def alone(folder: Path, seeds: list[int], steps: int, report: Callable[[str], None]) -> list[dict[str, float]]:
+    """One chair in one network, and in grids of as many values."""
+    rows = []
+    for seed in seeds:
+        vertices, faces, metres = chairs.canonical_mesh(folder / "meshes" / f"chair{seed:04d}.npz")
+        world = (vertices @ np.array(WORLD_FROM_CANONICAL, np.float32).T).astype(np.float32)
+        model = fit_single(world, faces, steps=steps).model
+        parameters = sum(p.numel() for p in model.decoder.parameters())
+        distance, random = MeshDistance(vertices, faces), np.random.default_rng(seed)
+        truth = outer_surface(distance, random)
+        found, found_faces = network_mesh(model, model.code_mean)
+        found = found * model.metres_per_unit  # back from the network's own unit sphere
+        chamfer, normals = compare(truth, mesh_surface(found, found_faces, random))
+        row = {"seed": seed, "values": parameters, "chamfer_mm": 1000 * metres * chamfer, "normals": normals}
+        for name, occupancy in (("distance_grid", False), ("occupancy_grid", True)):
+            grid_vertices, grid_faces, _ = grid_mesh(distance, parameters, occupancy=occupancy)
+            chamfer, normals = compare(truth, mesh_surface(grid_vertices, grid_faces, random))
+            row |= {f"{name}_chamfer_mm": 1000 * metres * chamfer, f"{name}_normals": normals}
+        rows.append(row)
+        report(json.dumps(row))
+    return rows
+
+
+def contact_sheet(model: DeepSDF, size: int = 224) -> Picture.Image:
+    """16 new chairs, and 8 steps from one to another."""
+    camera = from_wire(orbit(model.info, size))
+    codes = [model.mapping(model.sample_z(seed))[0] for seed in range(16)]
+    codes += [torch.lerp(codes[1], codes[6], step / 7) for step in range(8)]
+    return sheet([picture(model.synthesize(code).render(camera)) for code in codes], 8)
+
+
+def shaded(vertices: Array, faces: NDArray[np.int32], camera: Camera) -> Picture.Image:
+    """A canonical mesh, lit as the model lights its own pictures. camera: canonical units, world axes."""
+    rotation = np.array(WORLD_FROM_CANONICAL, np.float32)
+    rays = camera.rays()
+    origins, directions = (x.numpy() @ rotation for x in (rays.origins, rays.directions))
+    _, normal = MeshDistance(vertices, faces).first_hit(origins, directions)
+    axes = torch.from_numpy(rotation.T) @ camera.world_from_camera[:3, :3]
+    normals = torch.from_numpy(normal.copy())
+    hit = normals.norm(dim=-1, keepdim=True) > 0
+    rgb = torch.where(hit, torch.tensor(CLAY) * clay_shade(normals, axes)[..., None], 1.0)
+    return Picture.fromarray((rgb.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy())
+
+
+def voxel_picture(model: DeepSDF, folder: Path, seeds: list[int], steps: int, size: int = 300) -> Picture.Image:
+    """One row for each chair: the mesh; one network; grids with as many values (distances, occupancy); the family's
+    code; a distance grid of the family's share."""
+    parameters = sum(p.numel() for p in model.decoder.parameters())
+    share = (parameters + model.codes.numel()) // len(model.codes)
+    camera = from_wire(orbit(model.info, 2 * size))
+    scaled = camera.world_from_camera.clone()
+    scaled[:3, 3] /= model.metres_per_unit
+    camera = Camera(scaled, camera.intrinsics, camera.width, camera.height)
+    pictures, names = [], []
+    for seed in seeds:
+        vertices, faces, _ = chairs.canonical_mesh(folder / "meshes" / f"chair{seed:04d}.npz")
+        distance = MeshDistance(vertices, faces)
+        world = (vertices @ np.array(WORLD_FROM_CANONICAL, np.float32).T).astype(np.float32)
+        single = fit_single(world, faces, steps=steps).model
+        values = sum(p.numel() for p in single.decoder.parameters())
+        found, found_faces = network_mesh(single, single.code_mean)
+        with np.load(folder / "samples" / f"chair{seed:04d}.npz") as archive:
+            samples = torch.from_numpy(archive["samples"])
+        code, _ = reconstruct(model.sdf, samples, model.code_mean, iterations=300, points_per_step=1024, rate=0.02)
+        distances, occupancy, of_share = (
+            grid_mesh(distance, values),
+            grid_mesh(distance, values, occupancy=True),
+            grid_mesh(distance, share),
+        )
+        meshes = [
+            (vertices, faces),
+            (found * single.metres_per_unit, found_faces),
+            distances[:2],
+            occupancy[:2],
+            network_mesh(model, code),
+            of_share[:2],
+        ]
+        pictures += [shaded(v, f, camera).resize((size, size), Picture.Resampling.LANCZOS) for v, f in meshes]
+        shape, small = ("×".join(map(str, g[2])) for g in (distances, of_share))
+        names = [
+            "mesh, not trained on",
+            f"one network, {values:,} values",
+            f"grid of distances {shape}",
+            f"grid of occupancy {shape}",
+            f"starter model, {model.code_mean.shape[0]} values + 1/{len(model.codes)} decoder",
+            f"grid of distances {small}",
+        ]
+    page = sheet(pictures, 6)
+    titled = Picture.new("RGB", (page.width, page.height + 24), "white")
+    titled.paste(page, (0, 24))
+    draw = ImageDraw.Draw(titled)
+    for column, name in enumerate(names):
+        draw.text((column * size + 8, 6), name, fill="black")
+    return titled
+
+
+def averages(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Mean and median of each measure over the chairs."""
+    found: dict[str, float] = {"chairs": len(rows)}
+    for name in rows[0]:
+        if name not in ("seed", "loss", "values"):
+            values = [row[name] for row in rows if name in row]
+            found[name] = float(np.mean(values))
+            found[f"{name}_median"] = float(np.median(values))
+    return found
+
+
+def main(arguments: list[str]) -> None:
+    """Measure, and draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("chairs", type=Path, help="the folder that backend/training/chairs.py filled")
+    parser.add_argument("--model", default="deepsdf_chairs")
+    parser.add_argument("--count", type=int, default=chairs.NUM_HELD_OUT, help="held-out chairs to measure")
+    parser.add_argument("--alone", type=int, default=4, help="chairs to learn one by one")
+    parser.add_argument("--steps", type=int, default=2000, help="of learning one chair")
+    parser.add_argument("--only", choices=["held_out", "alone", "contact_sheet", "voxels"])
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    model = load_model(model_folder(options.model))
+    if not isinstance(model, DeepSDF):
+        raise TypeError(f"{options.model} is not a DeepSDF")
+    first = chairs.NUM_SHAPES - chairs.NUM_HELD_OUT
+
+    def report(text: str) -> None:
+        print(text, flush=True)
+
+    figures: dict[str, dict[str, float]] = {}
+    if options.only in (None, "contact_sheet"):
+        contact_sheet(model).save(PICTURES / "deepsdf_contact_sheet.png", optimize=True)
+    if options.only in (None, "held_out"):
+        figures["held_out"] = averages(held_out(model, options.chairs, options.count, report))
+    if options.only in (None, "alone"):
+        seeds = list(range(first, first + options.alone))
+        figures["alone"] = averages(alone(options.chairs, seeds, options.steps, report))
+    if options.only in (None, "voxels"):
+        voxel_picture(model, options.chairs, [first + 1, first + 4], options.steps).save(
+            PICTURES / "deepsdf_vs_voxels.png", optimize=True
+        )
+    report(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
