@@ -172,7 +172,7 @@ def put_image(name: str, prepared: PreparedImage) -> str:
         image = bpy.data.images.new(name, prepared.width, prepared.height, alpha=True)
         image.alpha_mode = "STRAIGHT"
     if tuple(image.size) != (prepared.width, prepared.height):
-        image.scale(prepared.width, prepared.height)
+        image.generated_width, image.generated_height = prepared.width, prepared.height  # scale() resamples, slowly
     image.pixels.foreach_set(prepared.pixels)
     image.update()
     icon = image.preview_ensure()

@@ -9,6 +9,7 @@ becomes the job's result. Neither function may keep references to Blender's data
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import itertools
 import logging
@@ -116,9 +117,9 @@ class Job:
         self._cancelled.set()
         remote, action = self._remote, self._on_cancel
         if remote:
-            threading.Thread(target=_cancel_remote, args=remote, name="lathe-cancel", daemon=True).start()
+            _thread.start_new_thread(_cancel_remote, remote)
         if action:
-            threading.Thread(target=action, name="lathe-cancel", daemon=True).start()
+            _thread.start_new_thread(action, ())
 
 
 def _cancel_remote(client: Client, remote: str) -> None:
@@ -173,11 +174,11 @@ class Jobs:
         self.all.append(job)
         self._forget_old()
         self.version += 1
-        thread = threading.Thread(target=self._run, args=(job, work, then), name=f"lathe-{kind}", daemon=True)
 
         def begin(_: Any = None) -> None:
             job.state = "running"
-            thread.start()
+            # Thread.start would wait until the system has run the new thread, which takes long on a busy machine.
+            _thread.start_new_thread(self._run, (job, work, then))
 
         if prepare is None:
             begin()

@@ -375,7 +375,7 @@ class LATHE_OT_export(Pressed, bpy.types.Operator):
 
 
 class LATHE_OT_cancel_job(Pressed, bpy.types.Operator):
-    """Cancel this job"""
+    """Cancel this job (Esc cancels all)"""
 
     bl_idname = "lathe.cancel_job"
     bl_label = "Cancel"

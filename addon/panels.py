@@ -294,6 +294,8 @@ class LATHE_PT_export(LathePanel, bpy.types.Panel):
 
 
 class LATHE_PT_jobs(LathePanel, bpy.types.Panel):
+    """What is running; Esc cancels it"""
+
     bl_label = "Jobs"
 
     def draw(self, context):
@@ -312,21 +314,20 @@ class LATHE_PT_jobs(LathePanel, bpy.types.Panel):
         for job in active:
             column = layout.column(align=True)
             row = column.row(align=True)
-            text = "Cancelling …" if job.cancelling else job.label
+            text = "Cancelling …" if job.cancelling else job.text or job.label
             row.progress(factor=job.fraction, type="BAR", text=text)
             row.operator("lathe.cancel_job", text="", icon="X").number = job.number
-            if job.text:
-                column.label(text=job.text, translate=False)
         if len(active) > 1:
             layout.operator("lathe.cancel_all", icon="CANCEL")
-        if active:
-            layout.label(text="Esc cancels", icon="EVENT_ESC")
-        ended = [job for job in session.jobs.all if job.ended and not job.quiet][-3:]
-        for job in reversed(ended):
-            icon = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "X"}[job.state]
-            layout.label(text=f"{job.label} ({job.seconds:.1f} s)", icon=icon, translate=False)
-        if not active and not ended and failed is None:
+        if active or failed is not None:
+            return
+        # One line in place of the bar, so that the buttons below stay where they are.
+        last = next((job for job in reversed(session.jobs.all) if job.ended and not job.quiet), None)
+        if last is None:
             layout.label(text="Nothing is running")
+        else:
+            icon = "CHECKMARK" if last.state == "done" else "X"
+            layout.label(text=f"{last.label} ({last.seconds:.1f} s)", icon=icon, translate=False)
 
 
 CLASSES = (

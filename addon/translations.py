@@ -70,7 +70,6 @@ GERMAN = {
     (_ANY, "Quality"): "Güte",
     (_ANY, "Iterations"): "Schritte",
     (_ANY, "Not for commercial use"): "Nicht für gewerbliche Nutzung",
-    (_ANY, "Esc cancels"): "Esc bricht ab",
     (_ANY, "Nothing is running"): "Nichts läuft",
     (_ANY, "Not set up"): "Nicht eingerichtet",
     (_ANY, "Stopped"): "Beendet",
