@@ -1,8 +1,9 @@
 """EG3D prepared for one latent: the same pictures as model.py's stages, sooner.
 
-What is different: styles, demodulation, gains and low-pass filters are folded into the weights once; 3 × 3 convolutions
-are Winograd's (layers/winograd.py) on channels-last images; plane features lie together in memory and are gathered as
-weighted sums of rows; rays go in chunks that stay in the cache; the last feature map is never written, only its colours.
+What is different: styles, demodulation, gains and low-pass filters are folded into the weights once; 3 × 3
+convolutions are Winograd's (layers/winograd.py) on channels-last images; plane features lie together in memory and are
+gathered as weighted sums of rows; rays go in chunks that stay in the cache; the last feature map is never written, only
+its colours.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ from .model import (
 )
 
 RAYS_AT_ONCE = 512
-SMALLEST_WINOGRAD = 32
-"""Below this resolution reading the transformed weights costs more than the multiplications they save."""
+SMALLEST_WINOGRAD = 64
+"""Below this input resolution transforming the weights costs more than the multiplications they save; twice this for
+convolutions that double, whose weights are four times as many."""
 
 
 def conv(layer: StyledConv, w: Tensor) -> Conv3x3:
@@ -44,6 +46,17 @@ def conv(layer: StyledConv, w: Tensor) -> Conv3x3:
     slope, gain = {"lrelu": (0.2, math.sqrt(2)), "relu": (0.0, math.sqrt(2)), "linear": (1.0, 1.0)}[layer.activation]
     taps = layer.taps if layer.up else None
     return Conv3x3(weight, layer.bias, slope=slope, gain=gain, clamp=layer.conv_clamp, taps=taps)
+
+
+class StraightConv:
+    """A styled convolution for one w, as it stands, between framed images: for small ones."""
+
+    def __init__(self, layer: StyledConv, w: Tensor):
+        self.layer, self.w = layer, w[None]
+
+    def __call__(self, x: Tensor, *, noise: Tensor | None) -> tuple[Tensor, None]:
+        image = x[1:-1, 1:-1].permute(2, 0, 1)[None].contiguous()
+        return framed(self.layer(image, self.w, noise=noise is not None)[0].permute(1, 2, 0)), None
 
 
 class PixelsToImage:
@@ -62,9 +75,11 @@ class PixelsToImage:
 class PreparedBlock:
     """A synthesis block of the skip architecture for its ws [3, w_dim]."""
 
-    def __init__(self, block: SynthesisBlock, ws: Tensor):
+    def __init__(self, block: SynthesisBlock, ws: Tensor, resolution: int):
         self.up, self.taps = block.up, block.taps
-        self.conv0, self.conv1 = conv(block.conv0, ws[0]), conv(block.conv1, ws[1])
+        pays = not block.up or resolution // 2 >= 2 * SMALLEST_WINOGRAD
+        self.conv0 = conv(block.conv0, ws[0]) if pays else StraightConv(block.conv0, ws[0])
+        self.conv1 = conv(block.conv1, ws[1])
         self.noises = [c.noise * c.noise_strength if c.use_noise else None for c in (block.conv0, block.conv1)]
         self.to_image = PixelsToImage(block.to_image, ws[2])
 
@@ -85,7 +100,7 @@ def can_prepare(blocks: list[SynthesisBlock]) -> bool:
 def planes_of(backbone: Backbone, ws: Tensor) -> Tensor:
     """Backbone(ws) for one ws [num_ws, w_dim], channels-last: [height, width, 3 · features]."""
     blocks = list(backbone.blocks.values())
-    if not can_prepare(blocks):  # type: ignore[arg-type]
+    if not can_prepare(blocks) or backbone.resolutions[-1] < SMALLEST_WINOGRAD:  # type: ignore[arg-type]
         return backbone(ws[None])[0].flatten(0, 1).permute(1, 2, 0).contiguous()
     x: Tensor | None = None
     image: Tensor | None = None
@@ -97,8 +112,8 @@ def planes_of(backbone: Backbone, ws: Tensor) -> Tensor:
     assert x is not None
     assert image is not None
     pixels, planes = framed(x[0].permute(1, 2, 0)), image[0].permute(1, 2, 0).contiguous()
-    for block in blocks[small:]:
-        prepared = PreparedBlock(block, ws[first : first + 3])  # type: ignore[arg-type]
+    for block, resolution in zip(blocks[small:], backbone.resolutions[small:], strict=True):
+        prepared = PreparedBlock(block, ws[first : first + 3], resolution)  # type: ignore[arg-type]
         pixels, planes = prepared(pixels, planes, noise=True, last=block is blocks[-1])
         first += 2
     return planes
@@ -110,7 +125,10 @@ class PreparedSuperresolution:
     def __init__(self, network: Superresolution, w: Tensor):
         self.config = network.config
         ws = w.expand(3, -1)
-        self.blocks = [PreparedBlock(block, ws) for block in network.blocks]  # type: ignore[arg-type]
+        self.blocks = [
+            PreparedBlock(block, ws, resolution)  # type: ignore[arg-type]
+            for block, resolution in zip(network.blocks, network.config.resolutions, strict=True)
+        ]
 
     def __call__(self, features: Tensor) -> Tensor:
         """The image [1, 3, H, W] of features [1, f, h, w]."""

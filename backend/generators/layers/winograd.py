@@ -2,9 +2,9 @@
 
 Winograd's minimal filtering F(4 × 4, 3 × 3) (arxiv.org/abs/1509.09308) makes 4 × 4 outputs of a 6 × 6 *tile* with 36
 multiplications for each pair of channels instead of 144: transform tile and weights, multiply, transform back. An
-up-sampling convolution (zero insertion, transposed convolution, low-pass filter) is four 3 × 3 convolutions, one for each
-*phase* of the doubled grid. Their weights are linear in the original ones, so the filter folds into the transform of the
-weights and costs nothing afterwards.
+up-sampling convolution (zero insertion, transposed convolution, low-pass filter) is four 3 × 3 convolutions, one for
+each *phase* of the doubled grid. Their weights are linear in the original ones, so the filter folds into the transform
+of the weights and costs nothing afterwards.
 
 Images here are channels-last, [height, width, channels], without a batch. Work goes in bands of tile rows that stay in
 the cache, and whatever is done to each pixel afterwards (noise, bias, activation, a 1 × 1 convolution) happens there.
