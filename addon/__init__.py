@@ -7,13 +7,13 @@ bpy is imported inside register(), so that `addon.wire` imports anywhere. Inside
 
 def register() -> None:
     """Add everything to Blender."""
-    from . import registration
+    from . import registration  # type: ignore[attr-defined]  # the interface is not type-checked: bpy has no types
 
     registration.register()
 
 
 def unregister() -> None:
     """Take everything out of Blender again, ending the backend."""
-    from . import registration
+    from . import registration  # type: ignore[attr-defined]  # the interface is not type-checked: bpy has no types
 
     registration.unregister()
