@@ -1,8 +1,8 @@
 """The Blender side of Latent Lathe.
 
 bpy is imported inside register(), so that `addon.wire` imports anywhere. Inside Blender this package is
-`bl_ext.<repository>.latent_lathe.addon`, so all imports here are relative. They are by name here, so that type checkers,
-which know no bpy, stop at this file.
+`bl_ext.<repository>.latent_lathe.addon`, so all imports are relative. Those in this file go by name,
+so that type checkers, which know no bpy, stop here.
 """
 
 from importlib import import_module
