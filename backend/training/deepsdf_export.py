@@ -6,14 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image as Picture
 from safetensors import safe_open
+from scipy.ndimage import label
 from torch import Tensor
 
 from ..cameras import from_wire, orbit
 from ..checkpoints.store import ModelCard, load_model, save_model
 from ..generators.deepsdf.model import Box, DecoderSpec, DeepSDF, constructor_of, model_info
+from ..generators.deepsdf.sphere_tracing import EmptySpace
+from ..kernels.sdf_mlp import sdf_mlp
 from ..scene import Image
 
 BOX_MARGIN = 0.05
@@ -52,6 +56,45 @@ def bounds_of(samples: Tensor, mirror: bool) -> Box:
         low[0] = -high[0]
     (x0, y0, z0), (x1, y1, z1) = ([round(value, 3) for value in corner.tolist()] for corner in (low, high))
     return (x0, y0, z0), (x1, y1, z1)
+
+
+def is_one_piece(model: DeepSDF, code: Tensor, cell: float = 1 / 32) -> bool:
+    """Whether the shape of a code [latent_size] hangs together, looked at on a lattice of `cell`, canonical units.
+
+    Half of a symmetric shape is looked at: its seat holds it together.
+    """
+    low, high = torch.tensor(model.bounds)
+    if model.mirror:
+        low[0] = 0.0
+    weights = model.decoder.weights()
+
+    def field(points: Tensor) -> Tensor:
+        return sdf_mlp(points, code, weights)
+
+    space = EmptySpace.of(field, low, high, 2 * cell, lipschitz=1.2, clamp=model.clamp)
+    near = torch.nonzero(space.steps == 0)
+    with torch.no_grad():
+        value = field(low + cell * (near + 0.5))
+    solid = np.zeros(space.steps.shape, bool)
+    solid[tuple(near[value < 0.25 * cell].T.numpy())] = True
+    _, pieces = label(solid, np.ones((3, 3, 3)))
+    return bool(pieces == 1)
+
+
+def choose_partners(model: DeepSDF, candidates: int = 6) -> None:
+    """Set `model.partners`: for each code that is of one piece the nearest other one so that their middle is too.
+
+    Codes that fall apart are not drawn (-1); those without such a neighbour are their own partner.
+    """
+    whole = [is_one_piece(model, code) for code in model.codes]
+    neighbours = model.neighbours(candidates).tolist()
+    for index, near in enumerate(neighbours):
+        partner = index if whole[index] else -1
+        for other in near if whole[index] else []:
+            if whole[other] and is_one_piece(model, (model.codes[index] + model.codes[other]) / 2):
+                partner = other
+                break
+        model.partners[index] = partner
 
 
 def export(

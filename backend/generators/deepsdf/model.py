@@ -139,7 +139,7 @@ CLAY = (0.86, 0.80, 0.73)
 CELL = 1 / 16
 """Canonical edge of the cells that rays skip when empty."""
 
-DRAW_SHARE = 0.2
+DRAW_SHARE = 0.1
 """How much of a new code is the Gaussian draw itself; the rest is trained codes."""
 
 SLOPE_STEP = 1 / 64
@@ -155,14 +155,15 @@ class DeepSDF(nn.Module):
     The paper gives no rule for new codes: its N(0, 0.01² I) is where the training starts, not where the codes end.
     Ours: a draw from the Gaussian fitted to the trained codes, mean + z @ factor with z standard normal and one row of
     `code_factor` for each principal direction (standard deviation times direction), is pulled most of the way to the
-    middle between the trained code nearest to it and that code's own nearest neighbour. A draw alone lies between
-    chairs with and without arms and shows half an arm; two neighbours agree on such choices. truncation_psi then scales
-    the distance from the mean code.
+    middle between the trained code nearest to it and that code's partner. A draw alone lies between chairs with and
+    without arms and shows half an arm; partners are neighbours, and for the starter model neighbours whose middle was
+    seen to be of one piece. truncation_psi then scales the distance from the mean code.
     """
 
     code_mean: Tensor  # [latent_size]
     code_factor: Tensor  # [rank, latent_size]
     codes: Tensor  # [num_codes, latent_size]; of the training shapes
+    partners: Tensor  # [num_codes] which code each is mixed with when it is drawn; -1: it is not drawn
 
     def __init__(
         self,
@@ -191,6 +192,7 @@ class DeepSDF(nn.Module):
         self.register_buffer("code_mean", torch.zeros(decoder.latent_size))
         self.register_buffer("code_factor", torch.zeros(rank, decoder.latent_size))
         self.register_buffer("codes", torch.zeros(num_codes, decoder.latent_size))
+        self.register_buffer("partners", torch.zeros(num_codes, dtype=torch.long))
         self._info = info
         self.eval().requires_grad_(False)
 
@@ -207,10 +209,17 @@ class DeepSDF(nn.Module):
         return self.code_mean.device
 
     def fit_gaussian(self) -> None:
-        """Set mean and factor from the codes. Called once, when a trained or imported model is stored."""
+        """Set mean, factor and partners (nearest neighbours) from the codes, when a model is trained or imported."""
         mean, factor = gaussian_of_codes(self.codes, len(self.code_factor))
         self.code_mean.copy_(mean)
         self.code_factor.copy_(factor)
+        if len(self.codes) > 1:
+            self.partners.copy_(self.neighbours(1)[:, 0])
+
+    def neighbours(self, count: int) -> Tensor:
+        """The `count` codes nearest to each code, nearest first. [num_codes, count]"""
+        distance = torch.cdist(self.codes, self.codes).fill_diagonal_(torch.inf)
+        return distance.topk(count, largest=False).indices
 
     def measured_slope(self, num_codes: int = 16, num_points: int = 4096) -> float:
         """The largest change of the distance over `SLOPE_STEP` that was met, with a margin of 10 %, at least 1.1.
@@ -237,11 +246,11 @@ class DeepSDF(nn.Module):
     def mapping(self, z: Tensor, condition: Tensor | None = None, *, truncation_psi: float = 1.0) -> Tensor:
         """A code for each z [..., rank], pulled towards the mean code by truncation_psi. [..., 1, latent_size]"""
         code = self.code_mean + z @ self.code_factor
-        if len(self.codes) > 1:
-            nearest = self.codes[torch.cdist(code.reshape(-1, code.shape[-1]), self.codes).argmin(-1)]
-            # the first of the two is the code itself
-            neighbour = self.codes[torch.cdist(nearest, self.codes).topk(2, largest=False).indices[:, 1]]
-            code = torch.lerp(((nearest + neighbour) / 2).reshape(code.shape), code, DRAW_SHARE)
+        drawn = torch.nonzero(self.partners >= 0)[:, 0]
+        if len(self.codes) > 1 and len(drawn):
+            chosen = drawn[torch.cdist(code.reshape(-1, code.shape[-1]), self.codes[drawn]).argmin(-1)]
+            middle = (self.codes[chosen] + self.codes[self.partners[chosen]]) / 2
+            code = torch.lerp(middle.reshape(code.shape), code, DRAW_SHARE)
         return (self.code_mean + truncation_psi * (code - self.code_mean))[..., None, :]
 
     def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> DeepSDFScene:
