@@ -1,0 +1,90 @@
+"""StyleSDF in the world is the official StyleSDF."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from addon.wire.messages import Latent
+from backend.cameras import from_wire, orbit
+from backend.checkpoints.convert import import_model
+from backend.checkpoints.store import ModelCard, load_model
+from backend.generator import ws_from_latent
+from backend.generators.stylesdf.model import (
+    WORLD_FROM_CANONICAL,
+    StyleSDF,
+    StyleSDFConfig,
+    StyleSDFGenerator,
+    load,
+    official_rays,
+)
+from tests.shared import CHECKPOINTS
+
+SMALL = StyleSDFConfig(
+    style_dim=16,
+    num_layers=3,
+    num_samples=8,
+    thumbnail_size=8,
+    image_size=32,
+    decoder_channels=(8, 6, 4),
+    decoder_style_dim=12,
+)
+
+
+def _generator(config: StyleSDFConfig = SMALL) -> StyleSDFGenerator:
+    torch.manual_seed(6)
+    network = StyleSDF(config)
+    card = ModelCard("stylesdf", "s", "", "research", True, dataclasses.asdict(config))
+    return load("small", card, network.state_dict())
+
+
+@pytest.mark.parametrize("static", [True, False])
+def test_the_prior_camera_sees_the_official_picture(static: bool) -> None:
+    config = dataclasses.replace(SMALL, static_directions=static)
+    generator, size = _generator(config), config.image_size
+    ws = ws_from_latent(generator, Latent(seed_a=1, truncation_psi=0.7))
+    camera = from_wire(orbit(generator.info, size, azimuth=0.3, elevation=-0.1))
+    pose = camera.world_from_camera[:3].clone()
+    pose[:, 1:3] *= -1  # their cameras look along −z, y up
+    pose = (WORLD_FROM_CANONICAL.T @ pose)[None]
+    n = config.thumbnail_size
+    focal = (camera.intrinsics[0, 0] * n / size).reshape(1, 1, 1)
+    rays = official_rays(pose, n, focal)
+    along = F.normalize(rays.in_camera if static else rays.directions, dim=-1)
+    near, far = torch.full((1, 1, 1), 0.88), torch.full((1, 1, 1), 1.12)
+    with torch.no_grad():
+        thumbnail = generator.network.renderer.render(ws[None], rays.origins, rays.directions, along, near, far)
+        features = thumbnail.features.transpose(1, 2).unflatten(2, (n, n))
+        official = generator.network.upsample(ws[None], features)[0].permute(1, 2, 0) / 2 + 0.5
+    image = generator.synthesize(ws).render(camera)
+    assert float((image.rgb - official.clamp(0, 1)).abs().max()) < 2e-3
+    assert image.rgb.shape == (size, size, 3)
+
+
+def test_the_field_is_a_distance_in_metres_and_an_oblong_image_is_the_middle_of_the_square() -> None:
+    generator = _generator()
+    scene = generator.synthesize(ws_from_latent(generator, Latent()))
+    assert scene.info.quantity == "sdf" and scene.info.iso_level == 0
+    assert scene.field(torch.zeros(4, 5, 3)).value.shape == (4, 5)
+    camera = from_wire(orbit(generator.info, 32))
+    intrinsics = camera.intrinsics.clone()
+    intrinsics[1, 2] = 8
+    oblong = dataclasses.replace(camera, height=16, intrinsics=intrinsics)
+    assert torch.allclose(scene.render(oblong).rgb, scene.render(camera).rgb[8:24], atol=1e-5)
+    assert scene.render(camera, quality="draft").rgb.shape == (32, 32, 3)
+
+
+def test_the_official_file_is_imported(tmp_path: Path) -> None:
+    path = CHECKPOINTS / "stylesdf_full_model.pt"
+    card = import_model(path, tmp_path / "model")
+    assert card.kind == "stylesdf"
+    assert card.non_commercial
+    generator = load_model(tmp_path / "model")
+    image = generator.synthesize(ws_from_latent(generator, Latent(truncation_psi=0.7))).render(
+        from_wire(orbit(generator.info, generator.info.image_size))
+    )
+    assert image.rgb.isfinite().all() and image.rgb.std() > 0.01
