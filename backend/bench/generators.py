@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..cameras import Camera, from_wire, orbit
+from ..cameras import from_wire, orbit
 from ..checkpoints.store import ModelCard
 from . import Row
 
@@ -75,6 +75,35 @@ def eg3d() -> list[Row]:
     )
 
 
+def stylenerf() -> list[Row]:
+    """StyleNeRF, FFHQ 512²: 32² rays, 14 + 14 samples, four doublings."""
+    import dataclasses
+
+    from ..generators.stylenerf.model import FieldConfig, StyleNeRF, StyleNeRFConfig, UpsamplerConfig, load
+
+    torch.manual_seed(0)
+    config = StyleNeRFConfig(
+        z_dim=512,
+        w_dim=512,
+        foreground=FieldConfig(z_dim=0, feature_dim=256),
+        background=FieldConfig(z_dim=32, feature_dim=256, hidden=64, num_layers=4, inverse_sphere=True),
+        upsampler=UpsamplerConfig(resolutions=(64, 128, 256, 512), channels=(512, 256, 128, 64)),
+    )
+    network = StyleNeRF(config)
+    generator = load("stylenerf", random_card("stylenerf", dataclasses.asdict(config)), network.state_dict())
+    ws = generator.mapping(generator.sample_z(0))[0]
+    camera = from_wire(orbit(generator.info, 512, azimuth=0.2))
+    times = alternated(
+        {
+            "slow": lambda: generator.synthesize(ws, straightforward=True).render(camera),
+            "frame": lambda: generator.synthesize(ws).render(camera),
+        }
+    )
+    expected = generator.synthesize(ws, straightforward=True).render(camera).rgb
+    decibels = psnr(generator.synthesize(ws).render(camera).rgb, expected)
+    return rows_of("StyleNeRF 512²", times, {"frame": 1.8}, decibels)
+
+
 LABELS = {"new": "new latent", "camera": "same latent, new camera", "draft": "draft", "frame": "frame"}
 
 
@@ -91,4 +120,4 @@ def rows_of(model: str, times: dict[str, float], bars: dict[str, float], decibel
 
 def rows() -> list[Row]:
     """See backend.bench."""
-    return [row for model in (eg3d,) for row in model()]
+    return [row for model in (eg3d, stylenerf) for row in model()]

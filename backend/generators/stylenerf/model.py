@@ -12,9 +12,10 @@ The whole model is in this file. The class ``StyleNeRF`` is the network, batched
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -44,6 +45,9 @@ from ..layers.stylegan2 import (
     modulated_weight,
     upsample2d,
 )
+
+if TYPE_CHECKING:
+    from .fast import PreparedUpsampler
 
 WORLD_FROM_CANONICAL = (
     (0.0, 1.0, 0.0, 0.0),
@@ -855,7 +859,8 @@ class StyleNeRFScene:
         self.canonical_from_world = torch.linalg.inv(world_from_canonical)
         self.rotation = ws.new_tensor(WORLD_FROM_CANONICAL)[:3, :3]
         self.info = field_info(network.config, metres_per_unit)
-        self.prepared = None
+        with torch.no_grad():
+            self.upsampler = None if straightforward else _prepare(network, self.ws)
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
         """Density and raw colour of the foreground at world points [..., 3]. See Scene.field."""
@@ -919,7 +924,10 @@ class StyleNeRFScene:
         depth = torch.cat([part.surface_depth for part in parts], dim=1) / alpha.clamp(min=1e-6)
         image, features = self.network.colour_and_features(features)
         if quality == "full":
-            image = self.network.upsample(features, image, self.ws)[-1]
+            if self.upsampler is None:
+                image = self.network.upsample(features, image, self.ws)[-1]
+            else:
+                image = self.upsampler(features, image)
         normal = None
         if quality == "full":
             points = origins[0] + depth.reshape(-1, 1) * rays[0]
@@ -950,6 +958,16 @@ def field_info(config: StyleNeRFConfig, metres_per_unit: float) -> FieldInfo:
     # Half opaque over the average distance between two samples.
     step = 2 * half / (config.renderer.num_samples * (2 if config.renderer.hierarchical else 1))
     return FieldInfo(quantity="density", iso_level=math.log(2) / step, bounds=bounds)
+
+
+def _prepare(network: StyleNeRF, ws: Tensor) -> PreparedUpsampler | None:
+    from .fast import PreparedUpsampler, can_prepare  # which are built on this module
+
+    doubles = all(
+        b == 2 * a
+        for a, b in itertools.pairwise([network.config.renderer.resolution, *network.config.upsampler.resolutions])
+    )
+    return PreparedUpsampler(network, ws) if doubles and can_prepare(network.config.upsampler) else None
 
 
 class StyleNeRFGenerator:

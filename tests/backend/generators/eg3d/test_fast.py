@@ -1,0 +1,67 @@
+"""The prepared convolutions and backbone agree with the straightforward ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from backend.generators.eg3d.fast import Prepared, planes_of
+from backend.generators.eg3d.model import EG3D, SUPERRESOLUTIONS, BackboneConfig, EG3DConfig, sample_planes
+from backend.generators.layers.stylegan2 import BINOMIAL, bias_act, convolve, low_pass, upsample2d
+from backend.generators.layers.winograd import Conv3x3, framed, upsampled
+
+
+@pytest.mark.parametrize("taps", [BINOMIAL, (1.0, 2.0, 1.0), (1.0, 2.0, 3.0, 4.0), (1.0, 1.0)])
+@pytest.mark.parametrize("up", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (8, 12)])
+def test_winograd_equals_convolution_filter_and_activation(taps, up: bool, height: int, width: int) -> None:
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(1, 5, height, width), torch.randn(6, 5, 3, 3) / 7, torch.randn(6)
+    expected = bias_act(convolve(x, weight, up=up, kernel=low_pass(taps)), bias, "lrelu", clamp=1.0)
+    conv = Conv3x3(weight, bias, slope=0.2, gain=math.sqrt(2), clamp=1.0, taps=taps if up else None)
+    result, doubled = conv(framed(x[0].permute(1, 2, 0)), then=lambda pixels: 2 * pixels)
+    assert torch.allclose(result[1:-1, 1:-1].permute(2, 0, 1), expected[0], atol=2e-5)
+    assert doubled is not None
+    assert torch.equal(doubled, 2 * result[1:-1, 1:-1])
+    assert float(result[0].abs().sum() + result[:, -1].abs().sum()) == 0
+
+
+@pytest.mark.parametrize("taps", [BINOMIAL, (1.0, 2.0, 3.0, 4.0)])
+def test_upsampled_equals_zero_insertion_and_filter(taps) -> None:
+    image = torch.randn(1, 3, 5, 6)
+    assert torch.allclose(
+        upsampled(image[0].permute(1, 2, 0), taps).permute(2, 0, 1), upsample2d(image, low_pass(taps))[0], atol=1e-6
+    )
+
+
+def network() -> EG3D:
+    torch.manual_seed(0)
+    sr = dataclasses.replace(SUPERRESOLUTIONS["SuperresolutionHybrid8XDC"], input_resolution=16, channels=(8, 6))
+    backbone = BackboneConfig(resolution=256, channel_base=1024, channel_max=8)
+    made = EG3D(EG3DConfig(superresolution=sr, z_dim=8, w_dim=16, backbone=backbone)).requires_grad_(False)
+    for name, parameter in made.named_parameters():
+        if name.endswith(("bias", "noise_strength")):
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return made
+
+
+def test_planes_and_their_samples_agree() -> None:
+    net = network()
+    ws = torch.randn(14, 16)
+    expected = net.backbone(ws[None])
+    got = planes_of(net.backbone, ws)
+    assert torch.allclose(got.permute(2, 0, 1), expected[0].flatten(0, 1), atol=1e-4)
+    prepared = Prepared(net, ws)
+    points = (torch.rand(500, 3) - 0.5) * 1.3  # some outside
+    mean = sample_planes(expected, points[None], 1.0).mean(dim=1)[0]
+    assert torch.allclose(prepared.plane_features(points), mean, atol=1e-4)
+
+
+def test_the_prepared_superresolution_agrees() -> None:
+    net = network()
+    ws, features = torch.randn(14, 16), torch.rand(1, 32, 12, 12)
+    got = Prepared(net, ws).superresolution(features)
+    assert torch.allclose(got, net.superresolution(features, ws[None]), atol=1e-4)
