@@ -198,8 +198,10 @@ class PiGAN(nn.Module):
             nn.init.uniform_(layer.weight, -bound, bound)
         for head in (self.density, self.color):
             nn.init.uniform_(head.weight, -math.sqrt(6 / head.in_features) / 25, math.sqrt(6 / head.in_features) / 25)
+        last = self.mapping_network.layers[-1]
+        assert isinstance(last, nn.Linear)
         with torch.no_grad():
-            self.mapping_network.layers[-1].weight.mul_(0.25)
+            last.weight.mul_(0.25)
 
     def mean_ws(self) -> Tensor:
         """Return the mean [num_ws, w_dim] of many mapped z, from a fixed seed."""
