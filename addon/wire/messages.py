@@ -33,6 +33,7 @@ IDENTITY4: Matrix4 = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0
 MAX_IMAGE_SIDE = 8192
 MAX_RESOLUTION = 1024
 MAX_SEED = 2**31 - 1
+MAX_NUMBER = 1e12  # of matrices: metres, pixels
 
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
@@ -59,8 +60,9 @@ def _check_sha256(what: str, value: str) -> None:
 
 
 def _check_finite(what: str, rows: tuple[tuple[float, ...], ...]) -> None:
-    if not all(math.isfinite(value) for row in rows for value in row):
-        raise InvalidRequest(f"{what} holds a value that is not finite")
+    """Also bounds the values: beyond, products overflow, and no camera or object stands there."""
+    if not all(abs(value) <= MAX_NUMBER for row in rows for value in row):
+        raise InvalidRequest(f"{what} holds a value that is not finite, or larger than {MAX_NUMBER:g}")
 
 
 # --------------------------------------------------------------------------------------------------------------- models
