@@ -1,0 +1,238 @@
+"""Drive a real Blender window as a person does: look for a button, press it, wait, look at the result.
+
+Runs inside Blender, beside a scenario module. A scenario is a generator: each `yield seconds` lets Blender's event loop
+run, since simulated events, timers and drawing happen only then.
+
+Buttons have no public positions. The pointer is moved over the sidebar and Blender is asked which operator lies under
+it (the command behind "Copy Python Command"), so a changed layout does not break a test.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import bpy
+
+OUT = Path(os.environ["WINDOW_OUT"])
+MODULE = "bl_ext.user_default.latent_lathe"
+STEP = 12  # pixels between two looks down the sidebar; a row is 20 high
+
+Steps = Generator[float, None, object]
+
+
+class HoldRecorder:
+    """How long the add-on's Python held Blender's main thread, each time Blender called into it.
+
+    A profile function sees every call and return on this thread. Time in which the system ran other threads on this
+    processor is taken off: it says nothing about the add-on.
+    """
+
+    def __init__(self) -> None:
+        self.holds: list[tuple[float, str]] = []  # seconds, what was called and what took long in it
+        self.on = True
+        self._calls: list[tuple[str, float]] = []  # the add-on's functions that are running: name, start
+        self._slow: list[str] = []
+        self._start = 0.0
+        sys.setprofile(self._profile)
+
+    def worst(self, count: int = 10) -> list[tuple[float, str]]:
+        return sorted(self.holds, reverse=True)[:count]
+
+    def _profile(self, frame, event, _argument) -> None:
+        if event not in ("call", "return") or "latent_lathe/addon" not in frame.f_code.co_filename:
+            return
+        if event == "call":
+            if not self._calls:
+                self._start, self._slow = self._held_clock(), []
+            owner = frame.f_locals.get("self") or frame.f_locals.get("cls")
+            kind = getattr(owner, "__name__", type(owner).__name__) if owner is not None else ""
+            self._calls.append((f"{kind} {frame.f_code.co_qualname}".strip(), time.perf_counter()))
+        elif self._calls:
+            name, started = self._calls.pop()
+            if time.perf_counter() - started > 0.01:
+                self._slow.append(f"{name} {time.perf_counter() - started:.3f}")
+            if not self._calls and self.on:
+                self.holds.append((self._held_clock() - self._start, " < ".join(self._slow) or name))
+
+    @staticmethod
+    def _held_clock() -> float:
+        """Seconds, without those this thread waited for a processor."""
+        with open("/proc/thread-self/schedstat") as file:
+            waited = int(file.read().split()[1])
+        return time.perf_counter() - waited * 1e-9
+
+
+class Window:
+    """The window, its 3D viewport and its sidebar."""
+
+    def __init__(self) -> None:
+        self.results: dict[str, object] = {}
+        self.recorder = HoldRecorder()
+        self._seen: dict[str, tuple[int, int]] = {}  # "bpy.ops.x.y(" -> where it was last
+
+    @property
+    def window(self):
+        return bpy.context.window_manager.windows[0]
+
+    @property
+    def area(self):
+        areas = [area for area in self.window.screen.areas if area.type == "VIEW_3D"]
+        return max(areas, key=lambda area: area.width * area.height)
+
+    @property
+    def sidebar(self):
+        return next(region for region in self.area.regions if region.type == "UI")
+
+    @property
+    def session(self):
+        """The add-on's own account of the backend and the jobs."""
+        return sys.modules[f"{MODULE}.addon.session"].session
+
+    @property
+    def preferences(self):
+        return bpy.context.preferences.addons[MODULE].preferences
+
+    def open_tab(self) -> Steps:
+        """Open the sidebar's tab; Blender knows the tabs only once it has drawn them."""
+        deadline = time.monotonic() + 20
+        while getattr(self.sidebar, "active_panel_category", "") != "Lathe":
+            if time.monotonic() > deadline:
+                raise TimeoutError("the sidebar has no tab Lathe")
+            self.area.spaces.active.show_region_ui = True
+            yield 0.3
+            with contextlib.suppress(TypeError):  # no such tab yet
+                self.sidebar.active_panel_category = "Lathe"
+        yield 0.7
+
+    def note(self, name: str, value: object) -> None:
+        """Write a result where the test outside finds it, at once."""
+        self.results[name] = value
+        self.results["holds"] = self.recorder.worst()
+        (OUT / "results.json").write_text(json.dumps(self.results, indent=1))
+        print(f"{name}: {value}", flush=True)
+
+    def screenshot(self, name: str) -> Steps:
+        """Write OUT/name.png of the whole window. Pixels follow a change by up to half a second."""
+        yield 0.6
+        subprocess.run(["import", "-window", "root", str(OUT / f"{name}.png")], check=True)
+
+    def move(self, x: int, y: int) -> None:
+        self.window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
+
+    def click(self, x: int, y: int) -> Steps:
+        """Left-click at window pixel (x, y), y from the bottom."""
+        self.move(x, y)
+        yield 0.1
+        self.window.event_simulate(type="LEFTMOUSE", value="PRESS", x=x, y=y)
+        yield 0.05
+        self.window.event_simulate(type="LEFTMOUSE", value="RELEASE", x=x, y=y)
+        yield 0.3
+
+    def key(self, kind: str, **modifiers: bool) -> Steps:
+        """Press a key over the viewport."""
+        region = next(region for region in self.area.regions if region.type == "WINDOW")
+        x, y = region.x + region.width // 3, region.y + region.height // 2
+        self.move(x, y)
+        yield 0.1
+        self.window.event_simulate(type=kind, value="PRESS", x=x, y=y, **modifiers)
+        self.window.event_simulate(type=kind, value="RELEASE", x=x, y=y, **modifiers)
+        yield 0.5
+
+    def under_pointer(self) -> str:
+        """Return the Python of the button under the pointer: "bpy.ops.lathe.preview()", or an empty string."""
+        manager = bpy.context.window_manager
+        manager.clipboard = ""
+        with bpy.context.temp_override(window=self.window, area=self.area, region=self.sidebar):
+            try:
+                bpy.ops.ui.copy_python_command_button()
+            except RuntimeError:
+                return ""
+        return manager.clipboard
+
+    def find(self, command: str) -> Generator[float, None, tuple[int, int]]:
+        """Return a point on the button whose command starts with "bpy.ops.<command>(", scrolling if need be.
+
+        What was seen on the way is remembered, and looked at again before it is believed.
+        """
+        wanted = f"bpy.ops.{command}("
+        for turn in range(8):
+            if wanted in self._seen:
+                self.move(*self._seen[wanted])
+                yield 0.15
+                if self.under_pointer().startswith(wanted):
+                    return self._seen[wanted]
+            region = self.sidebar
+            for part in (0.25, 0.9, 0.65):
+                x = region.x + int(part * (region.width - 24))
+                for y in range(region.y + region.height - 30, region.y + 4, -STEP):
+                    self.move(x, y)
+                    yield 0.03
+                    found = self.under_pointer()
+                    if found:
+                        self._seen[found.partition("(")[0] + "("] = (x, y)
+                    if found.startswith(wanted):
+                        return (x, y)
+            x, y = region.x + region.width // 2, region.y + region.height // 2
+            kind = "WHEELDOWNMOUSE" if turn < 4 else "WHEELUPMOUSE"
+            for _ in range(5):
+                self.window.event_simulate(type=kind, value="PRESS", x=x, y=y)
+                yield 0.05
+            yield 0.3
+        raise LookupError(f"no button of {command} in the sidebar")
+
+    def press(self, command: str) -> Steps:
+        """Find a button and press it."""
+        yield from self.click(*(yield from self.find(command)))
+
+    def until(self, condition: Callable[[], object], what: str, seconds: float = 60.0) -> Generator[float, None, float]:
+        """Wait until `condition()` holds. Returns the seconds it took."""
+        started = time.monotonic()
+        while not condition():
+            if time.monotonic() - started > seconds:
+                raise TimeoutError(f"{what}: not within {seconds:g} s; the backend is {self.session.line!r}")
+            yield 0.02
+        return time.monotonic() - started
+
+    def until_ready(self) -> Generator[float, None, float]:
+        """Wait for the backend. Returns the seconds it took."""
+
+        def ready() -> bool:
+            if self.session.state == "failed":
+                raise RuntimeError(self.session.line)
+            return self.session.state == "ready"
+
+        return (yield from self.until(ready, "the backend is ready", 120))
+
+
+def drive(scenario: Callable[[Window], Steps]) -> None:
+    """Run a scenario from Blender's timers and end Blender with 0 if it came to its end."""
+    window = Window()
+    run = scenario(window)
+
+    def tick() -> float:
+        try:
+            return next(run)
+        except StopIteration:
+            window.note("ended", True)
+            print("END ok", flush=True)
+            _exit(0)
+        except BaseException:
+            traceback.print_exc()
+            window.note("error", traceback.format_exc())
+            subprocess.run(["import", "-window", "root", str(OUT / "error.png")], check=False)
+            _exit(1)
+        return 0.0
+
+    bpy.app.timers.register(tick, first_interval=0.5, persistent=True)
+
+
+def _exit(code: int) -> None:
+    """Blender's own exit status does not follow a failure inside a timer."""
+    sys.stdout.flush()
+    os._exit(code)

@@ -1,0 +1,127 @@
+"""The extension in a real Blender window: the actual buttons, pressed by simulated events.
+
+One long scenario (main_job.py) runs once; each test here asserts one property of what it noted. Screenshots lie in
+.cache/window/<scenario>/ for a person to look at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import build
+
+pytestmark = [pytest.mark.window, pytest.mark.slow, pytest.mark.timeout(1500)]
+
+HERE = Path(__file__).resolve().parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latent-lathe"
+HOLD_LIMIT_SECONDS = 0.050
+
+
+def start(scenario: str, limit: int) -> tuple[subprocess.Popen[bytes], Path]:
+    """Start Blender with a scenario. Returns the process and the folder of its results and screenshots."""
+    out = build.ROOT / ".cache" / "window" / scenario
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    for name in ("driver.py", f"{scenario}.py"):
+        shutil.copy(HERE / name, out / name)
+    with open(out / "window.log", "wb") as log:
+        command = [
+            HERE / "window.sh", CACHE / "window-trixie", out, build.package(), f"{scenario}.py", sys.executable
+        ]  # fmt: skip
+        child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "LIMIT": str(limit)})
+    return child, out
+
+
+def results(out: Path) -> dict[str, Any]:
+    path = out / "results.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def afternoon() -> dict[str, Any]:
+    """What the scenario main_job noted."""
+    child, out = start("main_job", limit=900)
+    status = child.wait()
+    noted = results(out)
+    assert status == 0, f"{noted.get('error', '')}\n{(out / 'window.log').read_text()[-4000:]}"
+    return noted
+
+
+def test_pressing_start_and_generate_puts_a_closed_shape_into_the_scene(afternoon: dict[str, Any]) -> None:
+    assert afternoon["starting"] in ("starting", "ready")
+    assert afternoon["first_faces"] > 2000
+    assert afternoon["first_closed"]
+
+
+def test_redo_brings_back_what_undo_took(afternoon: dict[str, Any]) -> None:
+    assert afternoon["faces_after_redo"] == afternoon["first_faces"]
+
+
+def test_the_preview_shows_the_shape(afternoon: dict[str, Any]) -> None:
+    assert 0.01 < afternoon["preview_cover"] < 0.95
+
+
+def test_the_main_thread_is_never_held_for_more_than_50_ms(afternoon: dict[str, Any]) -> None:
+    assert afternoon["holds"], "the add-on was never called"
+    assert [hold for hold in afternoon["holds"] if hold[0] > HOLD_LIMIT_SECONDS] == []
+
+
+def test_escape_cancels_and_leaves_nothing_behind(afternoon: dict[str, Any]) -> None:
+    assert afternoon["cancel"]["state"] == "cancelled"
+    assert afternoon["cancel"]["seconds"] < 3
+    assert afternoon["cancel"]["left"]
+
+
+def test_a_killed_backend_is_a_sentence_within_two_seconds_and_the_next_press_works(afternoon: dict[str, Any]) -> None:
+    assert afternoon["death"]["seconds"] < 2
+    assert "killed" in afternoon["death"]["line"]
+    assert afternoon["object_after_restart"]
+
+
+def test_saving_and_reopening_keeps_shapes_and_backend(afternoon: dict[str, Any]) -> None:
+    assert afternoon["names_survive_reload"]
+    assert afternoon["state_after_reload"] == "ready"
+    assert afternoon["object_after_reload"]
+
+
+def test_disabling_ends_the_backend_and_leaves_no_trace(afternoon: dict[str, Any]) -> None:
+    assert afternoon["seconds_to_end_when_disabled"] < 5
+    assert afternoon["traces"] == []
+    assert afternoon["objects_after_enable"] > 0
+
+
+def test_the_backend_ends_when_blender_is_killed() -> None:
+    child, out = start("killed", limit=300)
+    try:
+        deadline = time.monotonic() + 400
+        while "backend_pid" not in results(out):
+            assert child.poll() is None, (out / "window.log").read_text()[-4000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        backend = results(out)["backend_pid"]
+        assert alive(backend)
+        os.kill(int((out / "blender.pid").read_text()), signal.SIGKILL)
+        killed = time.monotonic()
+        while alive(backend):
+            assert time.monotonic() - killed < 5, "the backend outlives Blender"
+            time.sleep(0.05)
+    finally:
+        child.terminate()
+        child.wait()
