@@ -61,7 +61,8 @@ def bounds_of(samples: Tensor, mirror: bool) -> Box:
 def is_one_piece(model: DeepSDF, code: Tensor, cell: float = 1 / 32) -> bool:
     """Whether the shape of a code [latent_size] hangs together, looked at on a lattice of `cell`, canonical units.
 
-    Half of a symmetric shape is looked at: its seat holds it together.
+    Half of a symmetric shape is looked at: its seat holds it together. It is looked at twice: as it is, where thin
+    crumbs can slip between the lattice points, and grown by most of a cell, where none can but small gaps close.
     """
     low, high = torch.tensor(model.bounds)
     if model.mirror:
@@ -75,10 +76,12 @@ def is_one_piece(model: DeepSDF, code: Tensor, cell: float = 1 / 32) -> bool:
     near = torch.nonzero(space.steps == 0)
     with torch.no_grad():
         value = field(low + cell * (near + 0.5))
-    solid = np.zeros(space.steps.shape, bool)
-    solid[tuple(near[value < 0.25 * cell].T.numpy())] = True
-    _, pieces = label(solid, np.ones((3, 3, 3)))
-    return bool(pieces == 1)
+    for grown in (0.1, 0.7):
+        solid = np.zeros(space.steps.shape, bool)
+        solid[tuple(near[value < grown * cell].T.numpy())] = True
+        if label(solid, np.ones((3, 3, 3)))[1] != 1:
+            return False
+    return True
 
 
 def choose_partners(model: DeepSDF, candidates: int = 6) -> None:

@@ -139,7 +139,7 @@ CLAY = (0.86, 0.80, 0.73)
 CELL = 1 / 16
 """Canonical edge of the cells that rays skip when empty."""
 
-DRAW_SHARE = 0.1
+DRAW_SHARE = 0.05
 """How much of a new code is the Gaussian draw itself; the rest is trained codes."""
 
 SLOPE_STEP = 1 / 64
@@ -425,12 +425,12 @@ def world_bounds(bounds: Box, metres_per_unit: float) -> Bounds:
 
 
 def _pixel_tolerance(camera: Camera) -> Any:
-    """How near counts as there: a third of the radius of a pixel, within bounds that the network can resolve."""
+    """How near counts as there: a sixteenth of a pixel, within bounds that the network can resolve."""
     focal = float(camera.intrinsics[0, 0])
     if camera.projection == "orthographic":
         unit = float(camera.world_from_camera[:3, 0].norm())  # field units in a metre
-        return lambda distance: torch.full_like(distance, min(max(0.17 * unit / focal, 3e-4), 3e-3))
-    return lambda distance: (0.17 / focal * distance).clamp(3e-4, 3e-3)
+        return lambda distance: torch.full_like(distance, min(max(unit / focal / 16, 2e-4), 2e-3))
+    return lambda distance: (distance / focal / 16).clamp(2e-4, 2e-3)
 
 
 def clay_shade(normals: Tensor, axes: Tensor) -> Tensor:

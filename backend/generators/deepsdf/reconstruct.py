@@ -160,6 +160,8 @@ def complete(
     def canonical(points: Tensor) -> Tensor:
         return points.to(rotation) @ rotation / model.metres_per_unit
 
+    if scan.points.ndim != 2 or scan.points.shape[-1] != 3:
+        raise UnreadableFile(f"A scan is [N, 3] points, got {list(scan.points.shape)}.")
     surface = canonical(scan.points)
     _check_scan(surface)
     targets = [torch.cat([surface, torch.zeros_like(surface[:, :1])], -1)]
@@ -224,8 +226,6 @@ def complete(
 
 
 def _check_scan(surface: Tensor) -> None:
-    if surface.ndim != 2 or surface.shape[-1] != 3:
-        raise UnreadableFile(f"A scan is [N, 3] points, got {list(surface.shape)}.")
     if len(surface) < 10:
         raise UnreadableFile(f"A scan needs at least 10 points, got {len(surface)}.")
     if not torch.isfinite(surface).all():

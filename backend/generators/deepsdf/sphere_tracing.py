@@ -4,8 +4,8 @@ A step along a ray by the distance to the surface cannot pass through it. A lear
 truncated at ± clamp, its slope exceeds 1 in places, and each value costs a whole network. So
 
 - a coarse grid remembers which cells the surface may touch, and rays cross the others without asking the network;
-- a step is the distance itself, but at least three times what counts as there (half a pixel), which keeps rays that
-  graze the surface from creeping along it;
+- a step is the distance itself, but at least `STEP_FLOOR` times what counts as there (half a pixel), which keeps rays
+  that graze the surface from creeping along it;
 - a ray that landed inside is put back by the secant through its last two values, which needs no further value.
 
 Lengths are in the field's own unit; `origins`, `directions` [N, 3] with unit directions, `distances` [N] along them.
@@ -22,6 +22,8 @@ from torch.nn import functional
 
 Field = Callable[[Tensor], Tensor]
 """Points [N, 3] to signed distances [N]."""
+
+STEP_FLOOR = 8.0
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,12 @@ def trace(
         value = field(origins[rays] + at[:, None] * directions[rays])
         near = tolerance(at)
         # A longer step is right if the empty balls around its two ends meet; else it is taken back and made shorter.
-        too_far = at - last_at > last_value + value.abs() + 3 * near
+        too_far = at - last_at > last_value + value.abs() + STEP_FLOOR * near
         there = (value < near) & ~too_far
         found[rays[there]] = _secant(at, value, last_at, last_value, near)[there]
 
-        step = torch.maximum(_to_zero(at, value, last_at, last_value), 3 * near)
-        next_at = torch.where(too_far, last_at + torch.maximum(last_value, 3 * near), at + step)
+        step = torch.maximum(_to_zero(at, value, last_at, last_value), STEP_FLOOR * near)
+        next_at = torch.where(too_far, last_at + torch.maximum(last_value, STEP_FLOOR * near), at + step)
         last_at, last_value = torch.where(too_far, last_at, at), torch.where(too_far, last_value, value)
         rays, at, last_at, last_value = rays[~there], next_at[~there], last_at[~there], last_value[~there]
     return found
