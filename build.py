@@ -38,6 +38,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 DIST = ROOT / "dist"
 DEMO = ROOT / "demo"
+EXAMPLE = ROOT / "examples" / "demo.py"
 VENV = ROOT / ".venv"
 CONSTRAINTS = ROOT / "constraints.txt"
 
@@ -370,7 +371,7 @@ def demo() -> int:
     say(f"set-up: {ready - started:.1f} s")
     extension = package()
     DEMO.mkdir(exist_ok=True)
-    status, _ = run([python, ROOT / "examples" / "demo.py", "--extension", extension, "--output", DEMO])
+    status, _ = run([python, EXAMPLE, "--extension", extension, "--output", DEMO])
     if status == 0:
         say(f"demo: {time.monotonic() - ready:.0f} s without the set-up")
     return status

@@ -1,0 +1,97 @@
+"""The demo, whole: the built zip in a fresh Blender, the backend through the add-on, shapes, pictures, files."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+import build
+
+pytestmark = [pytest.mark.blender, pytest.mark.slow, pytest.mark.timeout(1200)]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of artefacts and what was printed."""
+    output = tmp_path_factory.mktemp("demo with a space")
+    command = [sys.executable, build.EXAMPLE, "--extension", build.package(), "--output", output]
+    answer = subprocess.run(
+        [str(part) for part in command], cwd=build.ROOT, env=build.child_environment(), capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stdout[-3000:] + answer.stderr[-3000:]
+    return output, answer.stdout
+
+
+def test_every_artefact_is_there_and_nothing_else(demo: tuple[Path, str]) -> None:
+    output, _ = demo
+    found = {path.name for path in output.iterdir()}
+    meshes = {name for name in found if name.endswith(".glb")}
+    assert len(meshes) == 3
+    assert found - meshes == {"contact_sheet.png", "scene.blend", "scene.png", "turntable.mp4"}
+
+
+def test_each_stage_says_how_long_it_took(demo: tuple[Path, str]) -> None:
+    _, printed = demo
+    for stage in ("start the backend", "contact sheet", "3 shapes as meshes", "camera path", "export", "photograph"):
+        assert any(line.startswith(stage) and line.endswith(" s") for line in printed.splitlines()), stage
+
+
+def test_meshes_are_closed_upright_chairs_of_a_metre(demo: tuple[Path, str]) -> None:
+    output, _ = demo
+    for path in output.glob("*.glb"):
+        mesh = trimesh.load(path, force="mesh")
+        mesh.merge_vertices(merge_norm=True, merge_tex=True)
+        assert mesh.is_watertight, path.name
+        assert mesh.is_winding_consistent and mesh.volume > 0, path.name
+        width, height, depth = mesh.extents
+        assert height == pytest.approx(1.05, abs=0.02), path.name  # glTF is Y-up
+        assert height > max(width, depth), path.name
+        assert len(mesh.faces) > 5000
+
+
+def test_the_three_meshes_are_three_shapes(demo: tuple[Path, str]) -> None:
+    output, _ = demo
+    volumes = [float(trimesh.load(path, force="mesh").volume) for path in output.glob("*.glb")]
+    assert np.ptp(volumes) > 0.01 * np.mean(volumes)
+
+
+def test_pictures_show_something(demo: tuple[Path, str]) -> None:
+    output, _ = demo
+    sheet = np.asarray(Image.open(output / "contact_sheet.png"), np.float32)
+    side = sheet.shape[0] // 3
+    cells = [sheet[r * side : (r + 1) * side, c * side : (c + 1) * side] for r in range(3) for c in range(8)]
+    assert sheet.shape == (3 * side, 8 * side, 3)
+    assert min(cell.std() for cell in cells) > 10, "a cell is blank"
+    assert all(np.abs(a - b).mean() > 1 for a, b in itertools.pairwise(cells[:16])), "two seeds look the same"
+    scene = np.asarray(Image.open(output / "scene.png"), np.float32)
+    assert scene.std() > 15
+
+
+def test_the_turntable_turns(demo: tuple[Path, str]) -> None:
+    import av
+
+    output, _ = demo
+    with av.open(str(output / "turntable.mp4")) as container:
+        frames = [frame.to_ndarray(format="rgb24").astype(np.float32) for frame in container.decode(video=0)]
+    assert len(frames) == 36
+    assert min(np.abs(a - b).mean() for a, b in itertools.pairwise(frames)) > 0.2
+
+
+def test_the_scene_opens_with_its_shapes(demo: tuple[Path, str]) -> None:
+    output, _ = demo
+    program = (
+        "import bpy, os, sys; bpy.ops.wm.open_mainfile(filepath=sys.argv[1]);"
+        "print('MESHES', sum(o.type == 'MESH' and 'lathe' in o.keys() for o in bpy.data.objects),"
+        "bpy.context.scene.camera is not None); sys.stdout.flush(); os._exit(0)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program, output / "scene.blend"], capture_output=True, text=True, check=True
+    )
+    assert "MESHES 15 True" in answer.stdout, answer.stdout
