@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -11,6 +12,8 @@ from bpy.app.handlers import persistent
 from . import actions, apply, live, operators, panels, preferences, properties, translations
 from .session import session
 
+log = logging.getLogger(__name__)
+
 BUSY_SECONDS = 0.02
 IDLE_SECONDS = 0.2
 
@@ -19,9 +22,23 @@ _drawn = -1
 
 
 def tick() -> float:
-    """The one timer: takes what the threads brought, follows the view, has the panel drawn when something changed."""
+    """The one timer: takes what the threads brought, follows the view, has the panel drawn when something changed.
+
+    Never raises: Blender drops a timer that does, and every job would stand still.
+    """
+    begun, interval = time.perf_counter(), IDLE_SECONDS
+    try:
+        _tick()
+        if session.jobs.busy or live.wanted(bpy.context):
+            interval = BUSY_SECONDS
+    except Exception:
+        log.exception("the timer goes on")
+    session.jobs.longest_hold.note(time.perf_counter() - begun, "tick")
+    return interval
+
+
+def _tick() -> None:
     global _drawn
-    begun = time.perf_counter()
     session.jobs.pump()
     live.tick()
     if session.jobs.version != _drawn:
@@ -29,8 +46,6 @@ def tick() -> float:
         apply.redraw()
     elif session.jobs.busy:
         apply.redraw()  # the bars move
-    session.jobs.longest_hold.note(time.perf_counter() - begun, "tick")
-    return BUSY_SECONDS if session.jobs.busy or live.wanted(bpy.context) else IDLE_SECONDS
 
 
 @persistent

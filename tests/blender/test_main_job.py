@@ -262,6 +262,18 @@ def test_the_main_thread_is_never_held_for_long_by_a_big_mesh() -> None:
     assert min(held)[0] < 0.05, held
 
 
+def test_the_timer_goes_on_when_something_in_it_raises() -> None:
+    def broken() -> None:
+        raise RuntimeError("odd")
+
+    tick, right = lathe.live.tick, lathe.registration.tick
+    lathe.live.tick = broken
+    try:
+        assert 0 < right() < 1
+    finally:
+        lathe.live.tick = tick
+
+
 def test_a_failure_shows_its_remedy_and_the_remedy_button_applies_it() -> None:
     scene = started()
     scene.latent.seed_a = NO_SURFACE
