@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class HoldRecorder:
     def __init__(self) -> None:
         self.holds: list[tuple[float, str]] = []  # seconds, what was called and what took long in it
         self.on = True
+        self.pressed: Counter[str] = Counter()  # operator class -> how often Blender executed it
         self._calls: list[tuple[str, float]] = []  # the add-on's functions that are running: name, start
         self._slow: list[str] = []
         self._start = 0.0
@@ -52,6 +54,8 @@ class HoldRecorder:
                 self._start, self._slow = self._held_clock(), []
             owner = frame.f_locals.get("self") or frame.f_locals.get("cls")
             kind = getattr(owner, "__name__", type(owner).__name__) if owner is not None else ""
+            if frame.f_code.co_name in ("execute", "invoke"):
+                self.pressed[kind] += 1
             self._calls.append((f"{kind} {frame.f_code.co_qualname}".strip(), time.perf_counter()))
         elif self._calls:
             name, started = self._calls.pop()
@@ -187,8 +191,16 @@ class Window:
         raise LookupError(f"no button of {command} in the sidebar")
 
     def press(self, command: str) -> Steps:
-        """Find a button and press it."""
-        yield from self.click(*(yield from self.find(command)))
+        """Find a button and press it; once more if the layout moved under the pointer meanwhile."""
+        operator = command.replace("lathe.", "LATHE_OT_")
+        before = self.recorder.pressed[operator]
+        for _ in range(3):
+            yield from self.click(*(yield from self.find(command)))
+            for _ in range(60):
+                if self.recorder.pressed[operator] > before:
+                    return
+                yield 0.05
+        raise LookupError(f"pressing {command} did nothing")
 
     def until(self, condition: Callable[[], object], what: str, seconds: float = 60.0) -> Generator[float, None, float]:
         """Wait until `condition()` holds. Returns the seconds it took."""
