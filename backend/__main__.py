@@ -22,8 +22,19 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from addon.wire import payload
-from addon.wire.errors import CannotWrite, InvalidRequest, LatheError, error_to_dict
-from addon.wire.messages import Camera, Latent, MeshRequest, RenderRequest, SceneRef
+from addon.wire.errors import CannotWrite, InvalidRequest, LatheError, UnreadableFile, error_to_dict
+from addon.wire.messages import (
+    Camera,
+    CompleteRequest,
+    FitShapeRequest,
+    Latent,
+    MeshBlob,
+    MeshRequest,
+    MeshResult,
+    RenderRequest,
+    ScanBlob,
+    SceneRef,
+)
 
 from . import VERSION, folders
 from . import bench as benches
@@ -70,6 +81,13 @@ class MeshColor(StrEnum):
     none = "none"
     vertex = "vertex"
     texture = "texture"
+
+
+class ShapePreset(StrEnum):
+    """The network that learns one mesh."""
+
+    small = "small"
+    official = "official"
 
 
 @cli.callback()
@@ -194,13 +212,9 @@ def mesh(
     as_json: Json = False,
 ) -> None:
     """Make a mesh of a latent and write it to a file."""
-    from meshing.io import export_mesh
-    from meshing.mesh import Mesh
-
     from .tasks.mesh import mesh as make_mesh
 
-    if out.suffix.lower() not in (".obj", ".ply", ".glb"):
-        raise InvalidRequest(f"--out must end in .obj, .ply or .glb, got {out.name!r}.")
+    check_mesh_name(out)
     shared = workspace(device)
     ref = scene_ref(shared, model, seed, seed2, mix_geometry, mix_appearance, truncation, control)
     request = MeshRequest(
@@ -210,15 +224,71 @@ def mesh(
     with progress_bar() as report, expected_errors():
         result = make_mesh(request, part(report, 0.0, 0.95), shared)
         report(0.95, f"Writing {out.name}")
-        made = Mesh(result.vertices, result.faces, result.normals, result.colors, result.uvs, result.texture)
-        files = export_mesh(made, out)
+        files = write_mesh(result, out)
     answer(
         as_json,
         {
-            "files": [str(file) for file in files], "vertices": len(result.vertices), "faces": len(result.faces),
+            "files": files, "vertices": len(result.vertices), "faces": len(result.faces),
             "iso_level": result.iso_level, "seconds": round(result.seconds, 3),
         },
     )  # fmt: skip
+
+
+@cli.command()
+def complete(
+    model: Model,
+    scan: Annotated[Path, typer.Argument(help="A mesh or points (.ply, .obj), or a depth image (.npy).")],
+    out: Annotated[Path, typer.Option(help="The whole shape: a file that ends in .obj, .ply or .glb.")],
+    camera: Annotated[Path | None, typer.Option(help="Of a depth image: camera_path.json or transforms.json.")] = None,
+    iterations: Annotated[int, typer.Option(help="Steps of auto-decoding.")] = 800,
+    seed: Seed = 0,
+    resolution: Annotated[int, typer.Option(help="Cells along the longest side of the bounds.")] = 128,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Find the latent whose shape fits a partial scan, and mesh it. Z up, metres, in the model's own place.
+
+    A depth image is float32 [H, W], metres along the camera's z, inf where nothing was seen; what lies in front of it
+    is known to be empty.
+    """
+    from .tasks.complete import complete as complete_task
+    from .tasks.mesh import mesh as make_mesh
+
+    check_mesh_name(out)
+    shared = workspace(device)
+    name = scene_ref(shared, model, 0, None, 0.0, 0.0, 1.0, None).model
+    blob = shared.blobs.put(payload.pack(read_scan(scan, camera)))
+    with progress_bar() as report, expected_errors():
+        found = complete_task(CompleteRequest(name, blob, iterations, seed), part(report, 0.0, 0.7), shared)
+        request = MeshRequest(SceneRef(name, Latent(code=found.code)), resolution=resolution)
+        files = write_mesh(make_mesh(request, part(report, 0.7, 0.95), shared), out)
+    answer(as_json, {"files": files, "error": found.error, "code": found.code, "seconds": round(found.seconds, 3)})
+
+
+@cli.command("fit-shape")
+def fit_shape(
+    source: Annotated[Path, typer.Argument(metavar="MESH", help="A mesh: .obj, .ply, .glb or .stl.")],
+    name: Annotated[str, typer.Option(help="Name of the model that is made.")],
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 2000,
+    preset: Annotated[ShapePreset, typer.Option(help="official is the 8 x 512 network of the paper.")] = (
+        ShapePreset.small
+    ),
+    seed: Seed = 0,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Learn one mesh as a signed distance field, and keep it as a model."""
+    from meshing.io import import_mesh
+
+    from .tasks.fit_shape import fit_shape as fit_task
+
+    shared = workspace(device)
+    with progress_bar() as report, expected_errors():
+        made = import_mesh(source)
+        blob = shared.blobs.put(payload.pack(MeshBlob(made.vertices, made.faces)))
+        request = FitShapeRequest(name, blob, steps, preset.value, seed)
+        result = fit_task(request, report, shared)
+    answer(as_json, {"model": result.name, "seconds": round(result.seconds, 3)})
 
 
 @cli.command()
@@ -294,6 +364,59 @@ def scene_ref(
         except ValueError:
             raise InvalidRequest(f"--control takes NAME=NUMBER, got {entry!r}") from None
     return SceneRef(name, latent, values)
+
+
+def check_mesh_name(out: Path) -> None:
+    """Refuse a file name that no mesh can be written to. Raises InvalidRequest."""
+    if out.suffix.lower() not in (".obj", ".ply", ".glb"):
+        raise InvalidRequest(f"--out must end in .obj, .ply or .glb, got {out.name!r}.")
+
+
+def write_mesh(result: MeshResult, out: Path) -> list[str]:
+    """Write a mesh and return the files it became."""
+    from meshing.io import export_mesh
+    from meshing.mesh import Mesh
+
+    made = Mesh(result.vertices, result.faces, result.normals, result.colors, result.uvs, result.texture)
+    return [str(file) for file in export_mesh(made, out)]
+
+
+def read_scan(path: Path, camera: Path | None) -> ScanBlob:
+    """Return a partial scan: the points of a mesh or point file, or those that a depth image and its camera give.
+
+    Raises:
+        UnreadableFile: not such a file, or a depth image of another size than the camera's.
+        InvalidRequest: a depth image without a camera.
+    """
+    import numpy as np
+
+    if path.suffix.lower() != ".npy":
+        import trimesh
+
+        try:
+            loaded = trimesh.load(path, process=False)
+            points = np.asarray(loaded.to_geometry().vertices if isinstance(loaded, trimesh.Scene) else loaded.vertices)
+        except Exception as error:  # a parser of many formats raises whatever it likes
+            raise UnreadableFile(f"The scan {path} cannot be read: {error}.") from error
+        return ScanBlob(np.ascontiguousarray(points, np.float32))
+    if camera is None:
+        raise InvalidRequest("A depth image needs --camera: the camera_path.json or transforms.json it was seen with.")
+    from .camera_path import read_camera_path
+    from .cameras import from_wire
+
+    view = from_wire(read_camera_path(camera)[0])
+    try:
+        depth = np.load(path, allow_pickle=False).astype(np.float32)
+    except (OSError, ValueError) as error:
+        raise UnreadableFile(f"The depth image {path} cannot be read: {error}.") from error
+    if depth.shape != (view.height, view.width):
+        raise UnreadableFile(f"The depth image is {list(depth.shape)}, its camera {[view.height, view.width]} pixels.")
+    rays, seen = view.rays(), np.isfinite(depth)
+    if not seen.any():
+        raise UnreadableFile(f"The depth image {path} is empty: no pixel holds a finite depth.")
+    origins, directions = rays.origins.numpy()[seen], rays.directions.numpy()[seen]
+    distance = depth[seen] / rays.depth_from_distance.numpy()[seen]
+    return ScanBlob(origins + distance[:, None] * directions, None, np.ascontiguousarray(origins))
 
 
 def image_size(size: int | None, default: int) -> int:

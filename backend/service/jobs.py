@@ -402,7 +402,10 @@ class JobQueue:
             with self._changed:
                 woken = self._changed.wait_for(lambda: self._waiting or self._closing, self._idle_seconds)
             if not woken:
-                self._on_idle()
+                try:
+                    self._on_idle()
+                except Exception:  # giving memory back is a courtesy; the thread must live
+                    log.exception("unloading failed")
                 continue
             with self._changed:
                 if self._closing:

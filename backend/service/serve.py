@@ -200,6 +200,16 @@ def _take_stdout() -> Any:
     return ours
 
 
+def _take_stdin() -> int:
+    """Return a descriptor of stdin that is ours; everybody else reads the null device from now on. On Windows a library
+    that looks at stdin while we wait for it would wait too, for ever."""
+    ours = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return ours
+
+
 def _log_to(path: Path) -> None:
     """Log to stderr and to a file that is rotated."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
@@ -244,9 +254,11 @@ def _watch_parent(stop: Callable[[], None], parent: int | None) -> None:
         stop()
         return
 
+    pipe = _take_stdin()
+
     def watch_stdin() -> None:
         with contextlib.suppress(OSError):
-            while os.read(0, 4096):
+            while os.read(pipe, 4096):
                 pass
         log.info("stdin has ended, so the parent has (use --stay to serve without a parent)")
         stop()

@@ -38,7 +38,7 @@ def fit_shape(request: FitShapeRequest, progress: Progress, workspace: Workspace
         raise UnreadableFile(f"The mesh's faces name vertices outside 0..{len(vertices) - 1}.")
     shape = fit_single(
         np.asarray(vertices, np.float32), np.asarray(faces, np.int32), spec=PRESETS[request.preset],
-        steps=request.steps, seed=request.seed, progress=part(progress, 0.0, 0.98),
+        steps=request.steps, seed=request.seed, device=workspace.device, progress=part(progress, 0.0, 0.98),
     )  # fmt: skip
     progress(0.98, "Storing the model")
     millimetres = 1000 * shape.loss * shape.model.metres_per_unit

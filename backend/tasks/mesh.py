@@ -18,7 +18,7 @@ from meshing.color import vertex_colors
 from meshing.decimate import decimate
 from meshing.grid import extract_surface
 from meshing.mesh import Mesh
-from meshing.normals import smooth_normals
+from meshing.normals import field_normals, smooth_normals
 from meshing.uv import unwrap_uvs
 
 from ..progress import Progress, part
@@ -53,7 +53,7 @@ def mesh(request: MeshRequest, progress: Progress, workspace: Workspace) -> Mesh
     if 0 < request.target_faces < len(made.faces):
         made = decimate(made, max(request.target_faces, 4), progress=part(progress, 0.7, 0.75))
     if request.smooth_normals:
-        made = smooth_normals(made, progress=part(progress, 0.75, 0.78))
+        made = smooth(made, scene, workspace.device, part(progress, 0.75, 0.78))
     made = colored(made, scene, request, workspace.device, part(progress, 0.78, 1.0))
     progress(1.0, "Done")
     return MeshResult(
@@ -77,6 +77,16 @@ def extract(scene: Scene, resolution: int, level: float, device: torch.device, p
         inside="negative" if signed else "positive", lipschitz=lipschitz, clamp=info.clamp, cap=True,
         batch_size=BATCH, progress=progress,
     )  # fmt: skip
+
+
+def smooth(made: Mesh, scene: Scene, device: torch.device, progress: Progress) -> Mesh:
+    """Return the mesh with normals: of a signed distance its own gradient; a density is too rough near its surface for
+    that, so of the faces around each vertex."""
+    if scene.info.quantity != "sdf":
+        return smooth_normals(made, progress=progress)
+    return field_normals(
+        made, evaluate(scene, device, lambda sample: sample.value), batch_size=BATCH, progress=progress
+    )
 
 
 def colored(made: Mesh, scene: Scene, request: MeshRequest, device: torch.device, progress: Progress) -> Mesh:

@@ -23,6 +23,7 @@ from addon.wire.errors import (
     InvalidRequest,
     LatheError,
     MalformedPayload,
+    NotSupported,
     OutOfMemory,
     Remedy,
     UnreadableModel,
@@ -60,13 +61,27 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def device_of(name: str | None) -> torch.device:
+    """Return the device of this name, or the fastest one. Raises NotSupported where it cannot compute here."""
+    try:
+        device = torch.device(name or best_device())
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # PyTorch built without CUDA fails an assertion
+        raise NotSupported(
+            f"PyTorch cannot use the device {name!r} here ({str(error).splitlines()[0]}). The fastest one that it can "
+            f"use is {best_device()!r}.",
+            remedy=Remedy("use_auto_device", "Choose the device automatically"),
+        ) from error
+    return device
+
+
 class Workspace:
     """See the module."""
 
     def __init__(
         self, device: str | None = None, blobs: BlobStore | None = None, roots: Iterable[Path] | None = None
     ) -> None:
-        self.device = torch.device(device or best_device())
+        self.device = device_of(device)
         self._blobs = blobs
         self.roots = None if roots is None else tuple(roots)
         self._folders: dict[str, Path] = {}

@@ -17,7 +17,7 @@ from addon.wire.errors import UnreadableFile
 from backend import __main__ as command_line
 from backend.camera_path import read_camera_path, world_from_camera
 
-COMMANDS = ("serve", "models", "generate", "render", "mesh", "bench", "import", "train")
+COMMANDS = ("serve", "models", "generate", "render", "mesh", "complete", "fit-shape", "bench", "import", "train")
 
 
 @pytest.fixture
@@ -227,3 +227,24 @@ def test_a_file_that_is_no_camera_path_is_refused_with_a_sentence(tmp_path: Path
     path.write_text(text)
     with pytest.raises(UnreadableFile, match=r"path\.json"):
         read_camera_path(path)
+
+
+def test_a_depth_image_without_its_camera_is_refused(run: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "depth.npy", np.ones((40, 60), np.float32))
+    status, _, err = run("complete", "shapes", tmp_path / "depth.npy", "--out", tmp_path / "whole.ply")
+    assert status == 1 and "--camera" in err
+
+
+def test_a_depth_image_becomes_points_at_its_depth_with_free_space_in_front(tmp_path: Path) -> None:
+    depth = np.full((40, 60), np.inf, np.float32)
+    depth[10:30, 20:40] = 2.5
+    np.save(tmp_path / "depth.npy", depth)
+    scan = command_line.read_scan(tmp_path / "depth.npy", camera_path(tmp_path))
+    assert scan.points.shape == (400, 3) and scan.origins is not None
+    assert np.allclose(scan.points[:, 1], -0.5, atol=1e-5)  # the camera stands at y = -3 and looks along +y
+    assert np.allclose(scan.origins, [-0.2, -3.0, 0.0], atol=1e-6)
+
+
+def test_a_device_that_is_not_here_is_a_sentence(run: Any, tmp_path: Path) -> None:
+    status, _, err = run("generate", "shapes", "--device", "nonsense", "--out", tmp_path / "x.png")
+    assert status == 1 and "nonsense" in err and "fastest" in err

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from addon.wire.errors import UnreadableFile
+from addon.wire.errors import Diverged, UnreadableFile
 
 from ...cameras import Camera
 from ...progress import Progress, silent
@@ -265,6 +265,7 @@ def fit_single(
     rate: float = 2e-3,
     clamp: float = 0.1,
     seed: int = 0,
+    device: torch.device | str = "cpu",
     progress: Progress = silent,
 ) -> SingleShape:
     """Learn one mesh, open and multi-part ones too: the network of the paper without a code (Sec. 4.1).
@@ -273,6 +274,7 @@ def fit_single(
 
     Raises:
         UnreadableFile: the mesh has no faces or no size.
+        Diverged: the error became NaN.
     """
     vertices = np.asarray(vertices, np.float32)
     if len(faces) == 0 or not np.isfinite(vertices).all():
@@ -295,6 +297,7 @@ def fit_single(
         points.append(surface + random.normal(0, math.sqrt(variance), surface.shape))
     positions = np.concatenate(points).astype(np.float32)
     samples = torch.from_numpy(np.concatenate([positions, distance.signed_distance(positions)[:, None]], 1))
+    samples = samples.to(device)
 
     torch.manual_seed(seed)
     low, high = np.maximum(canonical.min(0) - 0.05, -1), np.minimum(canonical.max(0) + 0.05, 1)
@@ -306,20 +309,23 @@ def fit_single(
         bounds=(tuple(low.tolist()), tuple(high.tolist())),
         metres_per_unit=metres_per_unit,
     )
+    model.to(device)
     decoder = model.decoder.train().requires_grad_()
     optimizer = torch.optim.Adam(decoder.parameters(), lr=rate)
-    code = torch.zeros(spec.latent_size)
+    code = torch.zeros(spec.latent_size, device=device)
     batches = torch.Generator().manual_seed(seed)
     loss = torch.zeros(())
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-        batch = samples[torch.randint(len(samples), (points_per_step,), generator=batches)]
+        batch = samples[torch.randint(len(samples), (points_per_step,), generator=batches).to(samples.device)]
         predicted = decoder(batch[:, :3], code).clamp(-clamp, clamp)
         loss = functional.l1_loss(predicted, batch[:, 3].clamp(-clamp, clamp))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         if step % 10 == 0:
+            if not torch.isfinite(loss):
+                raise Diverged("Learning the mesh failed: the error is not a number. Try another seed.")
             progress(step / steps, f"Learning the mesh, error {loss.item() * metres_per_unit * 1000:.1f} mm")
     model.eval().requires_grad_(False)
     progress(1.0, "Learnt")
