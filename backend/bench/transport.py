@@ -1,7 +1,8 @@
 """What a frame costs beside its render: 512² RGBA + depth, from the client's submission to numpy arrays.
 
-A backend process of its own serves; the client is the add-on's. The scene is a constant, so that nearly all the time is
-transport; what the task itself took (`ImageResult.seconds`, measured around it) is subtracted frame by frame.
+A backend process of its own serves; the client is the add-on's. The scene is a constant that costs nothing to render,
+so the whole time from submission to arrays, with nothing subtracted, bounds from above what a frame costs over its
+render. Of that, `ImageResult.seconds` is the task: mostly joining RGB and alpha and leaving torch. Both are shown.
 """
 
 from __future__ import annotations
@@ -102,18 +103,19 @@ def rows() -> list[Row]:
         handshake = json.loads(child.stdout.readline())
         client = Client(handshake["port"], handshake["token"])
         stack.callback(client.close)
-        cost = _measure(client)
+        whole, outside = _measure(client)
     measure = f"{SIDE}² RGBA + depth, submission to numpy, over the render itself"
     return [
-        Row(measure, cost, "ms", BAR_MILLISECONDS, cost <= BAR_MILLISECONDS),
+        Row(measure, whole, "ms", BAR_MILLISECONDS, whole <= BAR_MILLISECONDS),
+        Row("of that, outside the task: HTTP, queue, bytes", outside, "ms"),
         Row("copying as many bytes once in memory, for scale", _copy_milliseconds(), "ms"),
     ]
 
 
-def _measure(client: Client) -> float:
-    """Return the median of what a frame costs over its render, in milliseconds."""
+def _measure(client: Client) -> tuple[float, float]:
+    """Return the medians, in milliseconds, of a frame's whole time and of the part of it outside the task."""
     camera = Camera(look_at((0.0, -3.0, 0.0), (0.0, 0.0, 0.0)), intrinsics_from_fov(0.8, SIDE, SIDE), SIDE, SIDE)
-    times = []
+    whole, outside = [], []
     for frame in range(-5, FRAMES):
         request = RenderRequest(SceneRef("gradient", Latent(seed_a=frame % 3)), camera)
         started = time.perf_counter()
@@ -122,8 +124,9 @@ def _measure(client: Client) -> float:
         if result.depth[-1, -1] != frame % 3 or result.rgba.shape != (SIDE, SIDE, 4):
             raise AssertionError("the frame that came is not the frame that was asked for")
         if frame >= 0:
-            times.append(1000 * (seconds - result.seconds))
-    return statistics.median(times)
+            whole.append(1000 * seconds)
+            outside.append(1000 * (seconds - result.seconds))
+    return statistics.median(whole), statistics.median(outside)
 
 
 def _copy_milliseconds() -> float:
