@@ -132,7 +132,9 @@ def _prepared(image: np.ndarray) -> PreparedImage:
     height, width, _ = image.shape
     pixels = frames.pixels_from_image(image)
     step = -(-max(width, height) // ICON_SIDE)
-    return PreparedImage(pixels, width, height, np.ascontiguousarray(pixels.reshape(height, width, 4)[::step, ::step]))
+    icon = pixels.reshape(height, width, 4)[::step, ::step].copy()
+    icon[..., :3] *= icon[..., 3:]  # Blender draws icons as premultiplied
+    return PreparedImage(pixels, width, height, icon)
 
 
 def prepare_image(result: ImageResult, show: str) -> PreparedImage:
@@ -304,12 +306,9 @@ def _new_material(name: str) -> tuple[Any, Any]:
     return material, shader
 
 
-def wait_for_object_mode(target: Handle | None) -> Iterator[Any]:
-    """Yield until the target (or, for a new object, nothing) is in Edit Mode: its mesh cannot change under the user."""
-    while target is not None:
-        item = target.find()
-        if item is None or item.mode == "OBJECT":
-            return
+def wait_for_object_mode() -> Iterator[Any]:
+    """Yield until the user is in Object Mode: undo inside another mode knows nothing of objects and meshes."""
+    while bpy.context.mode != "OBJECT":
         yield LATER
 
 
@@ -327,7 +326,7 @@ def put_shape(
     """
     mesh_handle = yield from build_mesh(name, prepared)
     try:
-        yield from wait_for_object_mode(target)
+        yield from wait_for_object_mode()
         mesh, place = mesh_handle.get(), scene.get()
         item = target.find() if target else None
         if prepared.texture:
