@@ -73,12 +73,15 @@ class Backend:
 
         Raises:
             SetUpFailed, BackendUnavailable, ProtocolMismatch, CannotWrite: with what to do about it.
+            Cancelled: `stop` was called meanwhile.
         """
         self._spawn()
         try:
             deadline = time.monotonic() + timeout
             while True:
                 check()
+                if self._stopping:
+                    raise errors.Cancelled()
                 try:
                     line = self._lines.get(timeout=0.1)
                     break
@@ -88,6 +91,8 @@ class Backend:
                     raise errors.BackendUnavailable(
                         f"The backend said nothing for {timeout:.0f} s; its log may tell why", remedy=OPEN_LOG
                     )
+            if not line and self._stopping:
+                raise errors.Cancelled()
             if not line:
                 assert self._child is not None
                 raise explain(self._child.wait(), tail(self.log), self.python)

@@ -70,7 +70,8 @@ class Session:
         self.findings: list[Any] = []  # of the doctor
         self._state: State = "off"
         self._backend: Backend | None = None
-        self._starting = threading.Lock()
+        self._stopped: Backend | None = None  # the last one that the user ended
+        self._changing = threading.Lock()  # held while starting and while stopping
 
     @property
     def state(self) -> State:
@@ -109,7 +110,7 @@ class Session:
         Raises:
             SetUpFailed and others of `Backend.start`.
         """
-        with self._starting:
+        with self._changing:
             backend = self._backend
             if self._state == "ready" and backend and backend.alive and backend.client:
                 return backend.client
@@ -120,7 +121,6 @@ class Session:
         if settings is None or settings.python is None:
             raise errors.SetUpFailed("The backend is not set up yet", remedy=errors.Remedy("set_up", "Set Up"))
         job.report(0.0, "Starting the backend")
-        self._set("starting")
         backend = Backend(
             settings.python,
             settings.root,
@@ -130,16 +130,19 @@ class Session:
             on_exit=lambda reason: self._ended(backend, reason),
         )
         self._backend = backend
+        self._set("starting")
         try:
             client = backend.start(job.check)
             self.server = client.hello(START_SECONDS)  # it may be importing PyTorch still
             self.refresh_models(client)
+            job.check()
         except BaseException as error:
+            unwanted = job.cancelling or backend is self._stopped  # then the connection broke because it was to
             backend.stop(0.0)
-            if isinstance(error, errors.Cancelled):
+            if isinstance(error, errors.Cancelled) or (unwanted and isinstance(error, errors.LatheError)):
                 self._set("off")
-            else:
-                self._set("failed", error if isinstance(error, errors.LatheError) else None)
+                raise errors.Cancelled() from None
+            self._set("failed", error if isinstance(error, errors.LatheError) else None)
             raise
         self._set("ready")
         log.info("backend %d ready on %s", backend.pid, self.server.device)
@@ -151,15 +154,20 @@ class Session:
         return self.using(job, lambda client: job.ask(client, request, supersede=supersede, start=start, end=end))
 
     def using(self, job: Job, function: Callable[[Client], Any]) -> Any:
-        """Call `function(client)`; a broken connection to a dead backend becomes BackendDied."""
+        """Call `function(client)`; a broken connection becomes BackendDied, or Cancelled if it was to break."""
         client = self.connect(job)
         backend = self._backend
         try:
             return function(client)
         except errors.BackendUnavailable:
+            if job.cancelling or (backend is not None and backend is self._stopped):
+                raise errors.Cancelled() from None
             for _ in range(10):  # the connection may break a moment before the process has ended
                 if backend is None or not backend.alive:
-                    raise self.reason or died(-9) from None
+                    reason = died(-9)
+                    if backend is not None and self._state == "ready":
+                        self._ended(backend, reason)  # the thread that waits for its end may be late
+                    raise self.reason or reason from None
                 time.sleep(0.05)
             raise
 
@@ -171,13 +179,19 @@ class Session:
         self.jobs.version += 1
 
     def stop(self, timeout: float = 5.0) -> None:
-        """End the backend. Blocks for up to `timeout` seconds."""
+        """End the backend. Blocks for up to `timeout` seconds; a start or stop under way ends first."""
         backend = self._backend
-        if backend is None or self._state not in ("ready", "starting"):
-            return
-        self._set("stopping")
-        backend.stop(timeout)
-        self._set("off")
+        if backend is not None and self._state == "starting":
+            self._stopped = backend
+            backend.stop(0.0)  # has the start give up, which holds the lock
+        with self._changing:
+            backend = self._backend
+            if backend is None or self._state != "ready":
+                return
+            self._stopped = backend
+            self._set("stopping")
+            backend.stop(timeout)
+            self._set("off")
 
     # ------------------------------------------------------------------------------------------- on the main thread
 
@@ -209,7 +223,11 @@ class Session:
             if backend is not self._backend or not backend.alive:
                 return
             try:
-                self.server = client.hello()
+                server = client.hello()
+                with self._changing:
+                    if backend is not self._backend or self._state != "ready":
+                        return
+                    self.server = server
                 self.jobs.version += 1
             except errors.LatheError as error:
                 log.info("hello: %s", error.message)

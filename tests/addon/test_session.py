@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,6 +114,66 @@ def test_cancel_while_starting_leaves_no_process(tmp_path: Path) -> None:
     assert session.state == "off"
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+DEAF = """
+import os, socket, time
+from addon.wire import messages, payload
+server = socket.create_server(("127.0.0.1", 0))
+port = server.getsockname()[1]
+print(payload.to_json(messages.Handshake(messages.PROTOCOL_VERSION, "1", port, "t", os.getpid())).decode(), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("main", ["import time; time.sleep(60)", DEAF])
+def test_stop_while_starting_is_no_failure(main: str, tmp_path: Path) -> None:
+    session = Session()
+    session.settings = settings(tmp_path, main)
+    job = session.jobs.start("Start", session.connect, kind="start")
+    until("starting", lambda: session.pid and (main != DEAF or session._backend.handshake), 20)
+    session.stop()
+    with pytest.raises(errors.Cancelled):
+        session.jobs.wait_for(job, 10)
+    assert session.state == "off" and session.pid == 0 and session.jobs.failed is None
+
+
+def test_stop_in_the_middle_of_a_request_is_no_failure(session: Session) -> None:
+    start(session)
+    job = render(session, HANG)
+    until("running", lambda: job.fraction == 0.5)
+    session.stop()
+    with pytest.raises(errors.Cancelled):
+        session.jobs.wait_for(job, 10)
+    assert session.state == "off" and session.jobs.failed is None
+
+
+def test_restart_while_stopping_waits_and_leaves_one_backend(session: Session) -> None:
+    start(session)
+    first, gate = session._backend, threading.Event()
+    assert first is not None
+    end, pid = first.stop, first.pid
+
+    def slowly(timeout: float) -> None:
+        gate.wait(10)
+        end(timeout)
+
+    first.stop = slowly  # type: ignore[method-assign]
+    stopping = threading.Thread(target=session.stop)
+    stopping.start()
+    until("stopping", lambda: session.state == "stopping")
+
+    def restart(job: Job) -> None:
+        session.stop()
+        session.connect(job)
+
+    job = session.jobs.start("Restart", restart, kind="start")
+    time.sleep(0.1)
+    assert session.state == "stopping"
+    gate.set()
+    session.jobs.wait_for(job, 30)
+    stopping.join()
+    assert session.state == "ready" and session.pid not in (0, pid) and not first.alive
 
 
 def test_the_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
