@@ -252,9 +252,10 @@ def refresh_models(context: Any) -> Job:
 
 
 def models_known(result: Any = None) -> Any:
-    """Give scenes without a model the first one, so that a new user can press Generate at once."""
+    """Give scenes without a model a starter model, so that a new user can press Generate at once."""
     if session.models:
-        first = next(iter(session.models.values()))
+        known = list(session.models.values())
+        first = next((info for info in known if info.source == "starter"), known[0])
         for scene in bpy.data.scenes:
             if not scene.lathe.model:
                 set_model(scene.lathe, first)
@@ -498,7 +499,7 @@ def generate_mesh(context: Any) -> Job:
     return session.jobs.start(f"Mesh of {info.label}", work, finish, kind="mesh")
 
 
-def _finisher(chosen: Subject, scene: Any, target: Any, name: str, found: dict[str, str] | None = None) -> Any:
+def _finisher(chosen: Subject, scene: Any, target: Any, name: str, found: dict[str, Any] | None = None) -> Any:
     """Return the `then` that puts a mesh in and notes on the object what it came from, as it was when asked.
 
     found: properties of the latent to set on top (a code found by completing).
@@ -688,7 +689,7 @@ def complete(context: Any) -> Job:
     iterations, seed = scene.lathe.complete.iterations, scene.lathe.complete.seed
     world = np.array(scan_object.matrix_world)
     mesh = gather.mesh_request(Subject(chosen.settings, None, world))
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     finish = _finisher(Subject(chosen.settings, None, world), scene, None, f"{scan_object.name} completed", found)
 
     def run(job: Job, client: Client) -> apply.PreparedMesh:
@@ -697,6 +698,7 @@ def complete(context: Any) -> Job:
         answer: LatentResult = job.ask(client, CompleteRequest(info.name, blob, iterations, seed), start=0.02, end=0.7)
         stored = CodeBlob(np.ascontiguousarray(answer.ws))
         found.update(code=client.upload(stored), code_data=base64.b64encode(payload.pack(stored)).decode())
+        found.update(mix_geometry=0.0, mix_appearance=0.0)  # the code alone is the shape, seed B has no part in it
         ref = SceneRef(info.name, Latent(code=found["code"]), mesh.scene.controls, mesh.scene.world_from_scene)
         result = job.ask(client, dataclasses.replace(mesh, scene=ref), start=0.7, end=0.97)
         return apply.prepare_mesh(result)
@@ -770,7 +772,7 @@ def export(context: Any, filepath: str, kind: str) -> str:
     GLB and OBJ have Y up, PLY and USD keep Z up, as their readers expect. Raises CannotWrite.
     """
     path = Path(bpy.path.abspath(filepath))
-    if path.suffix.lower() not in (EXTENSIONS[kind], ".usd", ".usda"):
+    if path.suffix.lower() != EXTENSIONS[kind] and not (kind == "USD" and path.suffix.lower() in (".usd", ".usda")):
         path = path.with_name(path.name + EXTENSIONS[kind])
     chosen = exported_objects(context)
     if not chosen:
@@ -785,6 +787,11 @@ def export(context: Any, filepath: str, kind: str) -> str:
             item.select_set(True)
         name = str(path)
         if kind == "GLB":
+            if not hasattr(bpy.types, "EXPORT_SCENE_OT_gltf"):
+                raise errors.CannotWrite(
+                    "Blender's glTF add-on is off: turn on Preferences > Add-ons > glTF 2.0 format, "
+                    "or choose another format"
+                )
             bpy.ops.export_scene.gltf(filepath=name, export_format="GLB", use_selection=True)
         elif kind == "OBJ":
             bpy.ops.wm.obj_export(filepath=name, export_selected_objects=True, export_colors=True)

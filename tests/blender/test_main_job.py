@@ -262,6 +262,29 @@ def test_the_main_thread_is_never_held_for_long_by_a_big_mesh() -> None:
     assert min(held)[0] < 0.05, held
 
 
+def test_a_new_object_waits_for_object_mode_and_one_undo_removes_it() -> None:
+    scene = started()
+    scene.mesh.resolution = 8
+    bpy.ops.mesh.primitive_cube_add()
+    cube = bpy.context.object.name
+    bpy.ops.ed.undo_push(message="cube")
+    bpy.ops.lathe.generate_mesh()
+    bpy.ops.object.mode_set(mode="EDIT")
+    jobs = lathe.session.session.jobs
+    job = jobs.all[-1]
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline:
+        jobs.pump()
+        time.sleep(0.01)
+    assert job.state == "applying" and len(bpy.data.objects) == 1
+    bpy.ops.object.mode_set(mode="OBJECT")
+    bpy.ops.ed.undo_push(message="edited")
+    settle()
+    assert job.state == "done" and len(bpy.data.objects) == 2
+    bpy.ops.ed.undo()
+    assert [item.name for item in bpy.data.objects] == [cube]
+
+
 def test_the_timer_goes_on_when_something_in_it_raises() -> None:
     def broken() -> None:
         raise RuntimeError("odd")
@@ -508,6 +531,7 @@ def test_a_camera_path_into_a_folder_that_cannot_be_made_says_so(tmp_path: str) 
 def test_a_scan_is_completed_in_its_own_place_and_the_file_carries_the_code() -> None:
     scene = started()
     scene.mesh.resolution = 8
+    scene.latent.mix_geometry = scene.latent.mix_appearance = 0.5
     mesh = bpy.data.meshes.new("Scan")
     mesh.from_pydata(np.random.default_rng(0).uniform(-0.4, 0.4, (50, 3)).tolist(), [], [])
     scan = bpy.data.objects.new("Scan", mesh)
@@ -518,6 +542,7 @@ def test_a_scan_is_completed_in_its_own_place_and_the_file_carries_the_code() ->
     item = bpy.data.objects[press("lathe.complete").result]
     assert item.name == "Scan completed" and tuple(item.location) == (3, 0, 0)
     assert len(item.lathe.latent.code) == 64 and item.lathe.latent.code_data
+    assert item.lathe.latent.mix_geometry == item.lathe.latent.mix_appearance == 0, "seed B has no part in it"
     scene.target = "OBJECT"
     press("lathe.restart_backend")  # a backend that knows nothing of the code
     assert press("lathe.generate_mesh").state == "done"
@@ -571,6 +596,39 @@ def test_export_writes_each_format(kind: str, tmp_path: str) -> None:
         assert b"red" in data[:600]
     else:
         assert data[:8] == b"PXR-USDC"
+
+
+def test_an_export_gets_the_ending_of_its_format(tmp_path: str) -> None:
+    scene = started()
+    scene.mesh.resolution = 8
+    press("lathe.generate_mesh")
+    for name, kind, wanted in (("a.usd", "GLB", "a.usd.glb"), ("b.usda", "USD", "b.usda"), ("c", "OBJ", "c.obj")):
+        assert lathe.actions.export(bpy.context, f"{tmp_path}/{name}", kind) == f"{tmp_path}/{wanted}"
+        assert Path(f"{tmp_path}/{wanted}").is_file()
+
+
+def test_export_to_gltf_without_its_add_on_is_a_sentence(tmp_path: str) -> None:
+    import addon_utils
+
+    scene = started()
+    scene.mesh.resolution = 8
+    press("lathe.generate_mesh")
+    addon_utils.disable("io_scene_gltf2")
+    try:
+        assert "glTF add-on is off" in refusal("lathe.export", filepath=f"{tmp_path}/a.glb", format="GLB")
+    finally:
+        addon_utils.enable("io_scene_gltf2")
+
+
+def test_a_starter_model_is_the_first_choice() -> None:
+    from dataclasses import replace
+
+    started()
+    sphere = lathe.session.session.models["sphere"]
+    lathe.session.session.models = {"fit": replace(sphere, name="fit", source="trained"), "sphere": sphere}
+    bpy.context.scene.lathe.model = ""
+    lathe.actions.models_known()
+    assert bpy.context.scene.lathe.model == "sphere"
 
 
 def test_buttons_that_cannot_be_pressed_say_what_to_do() -> None:
