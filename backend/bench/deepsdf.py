@@ -27,6 +27,9 @@ BAR_DIFFERENCE = 1e-5
 BAR_SECONDS = 3.0
 
 
+QUALITIES: tuple[Literal["draft", "full"], ...] = ("draft", "full")
+
+
 def rows() -> list[Row]:
     """Points a second of each engine, their ratio, their largest difference, and the seconds of a 256² picture."""
     threads = torch.get_num_threads()
@@ -51,9 +54,7 @@ def _rows() -> list[Row]:
         points = 2 * torch.rand(count, 3) - 1
         weights = decoder.weights()
 
-        def forward(
-            impl: Impl, points: Tensor = points, code: Tensor = code, weights: MlpWeights = weights
-        ) -> Tensor:
+        def forward(impl: Impl, points: Tensor = points, code: Tensor = code, weights: MlpWeights = weights) -> Tensor:
             with torch.no_grad():
                 return sdf_mlp(points, code, weights, impl=impl)
 
@@ -78,9 +79,9 @@ def _rows() -> list[Row]:
     seconds: dict[str, list[float]] = {"full": [], "draft": []}
     for seed in range(3):
         scene = model.synthesize(model.mapping(model.sample_z(seed))[0])
-        for quality in ("draft", "full"):
+        for quality in QUALITIES:
             started = time.perf_counter()
-            scene.render(camera, quality=quality)  # type: ignore[arg-type]
+            scene.render(camera, quality=quality)
             seconds[quality].append(time.perf_counter() - started)
     for quality, values in seconds.items():
         median = statistics.median(values)
@@ -90,11 +91,13 @@ def _rows() -> list[Row]:
 
 def _alternate(call: Callable[[Impl], Tensor]) -> tuple[float, float, float]:
     """Median seconds of both engines, and the median of the ratios of neighbouring runs."""
-    reference, folded = [], []
+    reference: list[float] = []
+    folded: list[float] = []
+    engines: tuple[tuple[Impl, list[float]], ...] = (("reference", reference), ("folded", folded))
     for turn in range(ROUNDS + 1):
-        for impl, times in (("reference", reference), ("folded", folded)):
+        for impl, times in engines:
             started = time.perf_counter()
-            call(impl)  # type: ignore[arg-type]
+            call(impl)
             if turn > 0:  # the first is warming up
                 times.append(time.perf_counter() - started)
     ratio = statistics.median(a / b for a, b in zip(reference, folded, strict=True))

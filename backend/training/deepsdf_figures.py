@@ -181,8 +181,8 @@ def alone(
         distances, occupancy = grid_mesh(distance, values), grid_mesh(distance, values, occupancy=True)
         meshes = {
             f"one network, {values:,} values": (found * single.metres_per_unit, found_faces),
-            f"distances, {'×'.join(map(str, distances[2]))} voxels": distances[:2],
-            f"occupancy, {'×'.join(map(str, occupancy[2]))} voxels": occupancy[:2],
+            f"distances, {'x'.join(map(str, distances[2]))} voxels": distances[:2],
+            f"occupancy, {'x'.join(map(str, occupancy[2]))} voxels": occupancy[:2],
         }
         truth, row = outer_surface(distance, random), {"seed": float(seed), "values": float(values)}
         for name, mesh in zip(("network", "distance_grid", "occupancy_grid"), meshes.values(), strict=True):
@@ -197,7 +197,7 @@ def alone(
         of_share = grid_mesh(distance, share)
         meshes = {"mesh (not trained on)": (vertices, faces)} | meshes
         meshes[f"starter model, {share:,} values a chair"] = network_mesh(model, code)
-        meshes[f"distances, {'×'.join(map(str, of_share[2]))} voxels"] = of_share[:2]
+        meshes[f"distances, {'x'.join(map(str, of_share[2]))} voxels"] = of_share[:2]
         pictures += [shaded(*mesh, camera).resize((size, size), Picture.Resampling.LANCZOS) for mesh in meshes.values()]
         names += list(meshes)
     page = sheet(pictures, 6)
