@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -25,8 +26,6 @@ BARS_SPEEDUP = {"8×256, code 64: forward": 1.3}
 
 BAR_DIFFERENCE = 1e-5
 BAR_SECONDS = 3.0
-
-
 QUALITIES: tuple[Literal["draft", "full"], ...] = ("draft", "full")
 
 
