@@ -31,7 +31,7 @@ UV_MAP = "UVMap"
 ICON_SIDE = 256
 FACES_AT_ONCE = 60_000  # foreach_set takes about 5 ms for these
 STEP_SECONDS = 0.006
-VERTICES_OF_SLOW_NORMALS = 25_000
+VERTICES_OF_SLOW_NORMALS = 12_000
 
 
 @dataclass(frozen=True)
