@@ -183,10 +183,13 @@ class Window:
                     if found.startswith(wanted):
                         return (x, y)
             x, y = region.x + region.width // 2, region.y + region.height // 2
-            kind = "WHEELDOWNMOUSE" if turn < 4 else "WHEELUPMOUSE"
-            for _ in range(5):
-                self.window.event_simulate(type=kind, value="PRESS", x=x, y=y)
-                yield 0.05
+            self.move(x, y)
+            yield 0.1
+            for _ in range(4):
+                self.window.event_simulate(
+                    type="WHEELDOWNMOUSE" if turn < 4 else "WHEELUPMOUSE", value="PRESS", x=x, y=y
+                )
+                yield 0.1
             yield 0.3
         raise LookupError(f"no button of {command} in the sidebar")
 

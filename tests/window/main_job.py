@@ -138,6 +138,7 @@ def backend_killed(window: Window) -> Steps:
     os.kill(pid, signal.SIGKILL)
     seconds = yield from window.until(lambda: window.session.state == "died", "the panel knows", 10)
     window.note("death", {"seconds": seconds, "line": window.session.line})
+    yield from window.until(lambda: not window.session.jobs.busy, "the job knows too", 5)
     yield from window.screenshot("6_killed")
     yield from window.press("lathe.restart_backend")
     yield from window.until_ready()
