@@ -24,7 +24,9 @@ from .process import CHOOSE_PYTHON, MINIMUM_PYTHON, clean_environment, quiet_chi
 from .wire import errors
 
 NEEDED_GIGABYTES = {"cpu": 2.5, "cuda": 9.0, "rocm": 18.0, "mps": 2.5}
+MODULES = {"scikit-image": "skimage", "pillow": "PIL", "warp-lang": "warp"}  # where it is not the package's own name
 RETRY = errors.Remedy("set_up", "Try Again")
+PREFIX_ON_WINDOWS = 68  # PyTorch's wheel has a path of 171 characters, pip puts 19 in front, and Windows stops at 260
 
 
 Report = Callable[[float, str], None]
@@ -83,6 +85,12 @@ def requirements(root: Path) -> list[str]:
         raise errors.SetUpFailed(f"{root / 'pyproject.toml'} cannot be read: install the extension again") from error
 
 
+def modules(root: Path) -> list[str]:
+    """Return what the backend's dependencies are imported as. Raises SetUpFailed."""
+    names = (re.match(r"[A-Za-z0-9_.-]+", line) for line in requirements(root))
+    return [MODULES.get(name[0].lower(), name[0].lower().replace("-", "_")) for name in names if name]
+
+
 def python_of(folder: Path) -> Path:
     """Return where the Python of an environment is."""
     return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
@@ -92,6 +100,19 @@ def ready_python(folder: Path) -> Path | None:
     """Return the Python of a finished environment, or None."""
     python = python_of(folder)
     return python if "check" in _stamps(folder) and python.is_file() else None
+
+
+def long_paths_enabled() -> bool:
+    """Return whether Windows lets paths be longer than 260 characters."""
+    if sys.platform != "win32":
+        return True
+    import winreg
+
+    try:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
+            return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
+    except OSError:
+        return False
 
 
 def _stamps(folder: Path) -> dict[str, str]:
@@ -162,6 +183,13 @@ class SetUp:
             probe.unlink()
         except OSError as error:
             raise errors.CannotWrite(f"{self.folder} cannot be written: {error.strerror or error}") from error
+        if sys.platform == "win32" and len(str(self.folder)) > PREFIX_ON_WINDOWS and not long_paths_enabled():
+            raise errors.SetUpFailed(
+                f"The folder {self.folder} has {len(str(self.folder))} characters, too many for PyTorch's files while "
+                "Windows allows 260 in all: turn on long paths (LongPathsEnabled, see Microsoft's page 'Maximum Path "
+                "Length Limitation') and start Blender again, or choose an existing Python in a shorter folder",
+                remedy=CHOOSE_PYTHON,
+            )
         wanted = NEEDED_GIGABYTES[self.device]
         free = shutil.disk_usage(self.folder).free / 1e9
         if free < wanted and "packages" not in _stamps(self.folder):
@@ -225,7 +253,14 @@ class SetUp:
                 remedy=CHOOSE_PYTHON,
             ) from reason
 
+    def _drop_half_installed(self) -> None:
+        """Forget packages whose installation was cut off: pip counts them as there, but writes RECORD last of all."""
+        for metadata in self.folder.glob("**/site-packages/*.dist-info/METADATA"):
+            if not all((metadata.parent / name).is_file() for name in ("INSTALLER", "RECORD")):
+                shutil.rmtree(metadata.parent)
+
     def _pip(self, packages: list[str], index: str, report: Report) -> None:
+        self._drop_half_installed()
         command = [str(python_of(self.folder)), "-m", "pip", "install", "--no-input", "--prefer-binary"]
         if self.wheels:
             command += ["--no-index", "--find-links", str(self.wheels)]
@@ -244,8 +279,7 @@ class SetUp:
         return tuple(map(int, found.groups())) if found else (0,)
 
     def _check(self, report: Report) -> None:
-        modules = "torch, numpy, scipy, skimage, trimesh, fastapi, uvicorn, safetensors"
-        self._run([str(python_of(self.folder)), "-c", f"import {modules}"], report)
+        self._run([str(python_of(self.folder)), "-c", f"import {', '.join(modules(self.root))}"], report)
 
     def _run(self, command: list[str], report: Report) -> None:
         """Run a child to its end, with its output in the log and its progress reported."""

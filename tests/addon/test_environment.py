@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import threading
 import time
@@ -91,6 +92,35 @@ def test_set_up_from_wheels_goes_on_does_nothing_twice_and_names_what_is_missing
     with pytest.raises(errors.SetUpFailed, match="lacks networkx"):
         set_up(place, wheels=wheels).run(ignore)
     assert ready_python(place / "environment") is None, "a new list of packages is not fulfilled by the old environment"
+
+
+def test_the_check_imports_every_dependency_by_a_name_that_exists() -> None:
+    names = environment.modules(REPOSITORY)
+    assert len(names) == len(environment.requirements(REPOSITORY)) > 15
+    assert [name for name in names if importlib.util.find_spec(name) is None] == []
+
+
+def test_packages_that_were_cut_off_in_the_middle_are_forgotten(place: Path) -> None:
+    folder = place / "environment 6"
+    for name, files in {"whole": ("INSTALLER", "RECORD"), "half": (), "nearly": ("INSTALLER",)}.items():
+        info = folder / "lib" / "python3" / "site-packages" / f"{name}-1.dist-info"
+        info.mkdir(parents=True)
+        for file in ("METADATA", *files):
+            (info / file).write_text("")
+    set_up(place, folder.name)._drop_half_installed()
+    assert [path.name for path in folder.glob("**/*.dist-info")] == ["whole-1.dist-info"]
+
+
+def test_a_folder_too_deep_for_windows_is_a_sentence(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = set_up(place, "deep" * 20)
+    with monkeypatch.context() as patch:
+        patch.setattr(environment.sys, "platform", "win32")
+        patch.setattr(environment, "long_paths_enabled", lambda: False)
+        with pytest.raises(errors.SetUpFailed, match="turn on long paths") as caught:
+            run._check_place()
+        patch.setattr(environment, "long_paths_enabled", lambda: True)
+        run._check_place()
+    assert caught.value.remedy and caught.value.remedy.action == "choose_python"
 
 
 def test_cancel_ends_a_running_step_at_once(place: Path) -> None:
