@@ -220,6 +220,16 @@ def start_backend(context: Any) -> Job:
     return session.jobs.start("Start backend", work, models_known, kind="start", survives_load=True)
 
 
+def device_changed(context: Any) -> bool:
+    """Whether the running backend was started for another device than the preferences name."""
+    return session.state == "ready" and session.device != preferences(context).device.lower()
+
+
+def _use_device(context: Any, device: str) -> None:
+    preferences(context).device = device
+    restart_backend(context)
+
+
 def restart_backend(context: Any) -> Job:
     """End the backend if it runs, and start it."""
     configure(context)
@@ -884,8 +894,8 @@ REMEDIES: dict[str, Callable[[Any, str], Any]] = {
     "choose_port": _any_port,
     "retry": _retry,
     "upload_again": _retry,
-    "use_cpu": lambda context, value: setattr(preferences(context), "device", "CPU"),
-    "use_auto_device": lambda context, value: setattr(preferences(context), "device", "AUTO"),
+    "use_cpu": lambda context, value: _use_device(context, "CPU"),
+    "use_auto_device": lambda context, value: _use_device(context, "AUTO"),
     "use_cpu_build": lambda context, value: setattr(preferences(context), "torch_build", "CPU"),
     "choose_python": _show(lambda: bpy.ops.lathe.choose_python("INVOKE_DEFAULT")),
     "allow_online": _show(lambda: bpy.ops.screen.userpref_show(section="SYSTEM")),

@@ -145,6 +145,8 @@ class Hold:
 class Jobs:
     """All work of one Blender session."""
 
+    LONG = ("set_up", "fit")  # kinds that nobody wants to lose by pressing Esc
+
     def __init__(self) -> None:
         self.all: list[Job] = []  # newest last; ended ones are dropped after a while
         self.failed: Job | None = None  # the last failure that the user has not dismissed
@@ -222,9 +224,16 @@ class Jobs:
         """Return a job by its number."""
         return next((job for job in self.all if job.number == number), None)
 
-    def cancel_all(self, *, loading: bool = False) -> int:
-        """Cancel every listed job; when another file is `loading`, those and quiet ones that belong to this file."""
-        chosen = [job for job in self.all if not job.ended and (not job.survives_load if loading else not job.quiet)]
+    def cancel_all(self, *, loading: bool = False, keep: tuple[str, ...] = ()) -> int:
+        """Cancel every listed job; when another file is `loading`, those and quiet ones that belong to this file.
+
+        keep: kinds that go on.
+        """
+        chosen = [
+            job
+            for job in self.all
+            if not job.ended and job.kind not in keep and not (job.survives_load if loading else job.quiet)
+        ]
         for job in chosen:
             job.cancel()
         if loading:

@@ -375,7 +375,7 @@ class LATHE_OT_export(Pressed, bpy.types.Operator):
 
 
 class LATHE_OT_cancel_job(Pressed, bpy.types.Operator):
-    """Cancel this job (Esc cancels all)"""
+    """Cancel this job (Esc cancels all but Set Up and fits)"""
 
     bl_idname = "lathe.cancel_job"
     bl_label = "Cancel"
@@ -393,17 +393,17 @@ class LATHE_OT_cancel_job(Pressed, bpy.types.Operator):
 
 
 class LATHE_OT_cancel_all(Pressed, bpy.types.Operator):
-    """Cancel every running job"""
+    """Cancel every running job except Set Up and fits, which have a button of their own"""
 
     bl_idname = "lathe.cancel_all"
     bl_label = "Cancel All"
 
     @classmethod
     def problem(cls, context):
-        return "" if session.jobs.active else "No job is running"
+        return "" if any(job.kind not in session.jobs.LONG for job in session.jobs.active) else "No job is running"
 
     def run(self, context):
-        session.jobs.cancel_all()
+        session.jobs.cancel_all(keep=session.jobs.LONG)
 
 
 class LATHE_OT_dismiss_error(Pressed, bpy.types.Operator):
@@ -418,6 +418,20 @@ class LATHE_OT_dismiss_error(Pressed, bpy.types.Operator):
 
     def run(self, context):
         session.jobs.dismiss()
+
+
+class LATHE_OT_dismiss_findings(Pressed, bpy.types.Operator):
+    """Hide what the check found"""
+
+    bl_idname = "lathe.dismiss_findings"
+    bl_label = "Dismiss"
+
+    @classmethod
+    def problem(cls, context):
+        return "" if session.findings else "There is nothing to hide"
+
+    def run(self, context):
+        session.findings = []
 
 
 class LATHE_OT_apply_remedy(Pressed, bpy.types.Operator):
@@ -457,6 +471,7 @@ CLASSES = (
     LATHE_OT_cancel_job,
     LATHE_OT_cancel_all,
     LATHE_OT_dismiss_error,
+    LATHE_OT_dismiss_findings,
     LATHE_OT_apply_remedy,
 )
 

@@ -23,7 +23,8 @@ def text_lines(layout, text, width, icon="NONE"):
     """Draw a long sentence as several labels, since labels do not wrap."""
     column = layout.column(align=True)
     column.scale_y = 0.8
-    for index, line in enumerate(actions.wrapped(bpy.app.translations.pgettext_rpt(text), max(16, int(width / 7)))):
+    characters = max(16, int(width / (7 * bpy.context.preferences.system.ui_scale)))
+    for index, line in enumerate(actions.wrapped(bpy.app.translations.pgettext_rpt(text), characters)):
         column.label(text=line, icon=icon if index == 0 else "BLANK1" if icon != "NONE" else "NONE", translate=False)
     return column
 
@@ -54,6 +55,8 @@ class LATHE_PT_backend(LathePanel, bpy.types.Panel):
         column = text_lines(layout, session.line, width, STATE_ICONS[state])
         column.alert = state in ("died", "failed")
         server = session.server
+        if state == "ready" and actions.device_changed(context):
+            text_lines(layout, "Restart to compute on the device that you chose", width, "INFO")
         if server:
             used, total = server.memory_used / 2**30, server.memory_total / 2**30
             memory = f"{used:.1f} of {total:.0f} GB"
@@ -86,7 +89,8 @@ class LATHE_PT_set_up(LathePanel, bpy.types.Panel):
     def draw(self, context):
         layout = self.layout
         chosen = actions.preferences(context)
-        layout.operator("lathe.set_up", icon="IMPORT")
+        if session.state != "not_set_up":  # else the button is right above
+            layout.operator("lathe.set_up", icon="IMPORT")
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
@@ -107,6 +111,9 @@ class LATHE_PT_findings(LathePanel, bpy.types.Panel):
 
     def draw(self, context):
         width = context.region.width if context.region else 260
+        row = self.layout.row()
+        row.alignment = "RIGHT"
+        row.operator("lathe.dismiss_findings", text="", icon="X", emboss=False)
         for finding in session.findings:
             box = self.layout.column()
             column = text_lines(box, f"{finding.name}: {finding.text}", width, VERDICT_ICONS[finding.verdict])

@@ -67,6 +67,7 @@ class Session:
         self.broken_models: tuple[BrokenModel, ...] = ()
         self.server: ServerInfo | None = None
         self.reason: errors.LatheError | None = None  # why the state is died or failed
+        self.device = "auto"  # what the backend was started with
         self.findings: list[Any] = []  # of the doctor
         self._state: State = "off"
         self._backend: Backend | None = None
@@ -129,7 +130,7 @@ class Session:
             environment=settings.environment,
             on_exit=lambda reason: self._ended(backend, reason),
         )
-        self._backend = backend
+        self._backend, self.device = backend, settings.device
         self._set("starting")
         try:
             client = backend.start(job.check)

@@ -195,6 +195,25 @@ def test_opening_another_file_ends_what_belongs_to_this_one() -> None:
         jobs.wait_for(fit, 5)
 
 
+def test_cancel_all_can_leave_long_work_alone() -> None:
+    jobs = Jobs()
+
+    def work(job: Job) -> None:
+        while True:
+            job.check()
+            time.sleep(0.001)
+
+    mesh, fit, set_up = (jobs.start(kind, work, kind=kind) for kind in ("mesh", "fit", "set_up"))
+    assert jobs.cancel_all(keep=Jobs.LONG) == 1
+    with pytest.raises(errors.Cancelled):
+        jobs.wait_for(mesh, 5)
+    assert jobs.active == [fit, set_up] and not fit.cancelling and not set_up.cancelling
+    assert jobs.cancel_all() == 2
+    for job in (fit, set_up):
+        with pytest.raises(errors.Cancelled):
+            jobs.wait_for(job, 5)
+
+
 def test_wait_for_gives_up_but_the_job_goes_on() -> None:
     jobs, gate = Jobs(), threading.Event()
     job = jobs.start("Slow", lambda job: gate.wait(5), kind="test")

@@ -620,6 +620,27 @@ def test_export_to_gltf_without_its_add_on_is_a_sentence(tmp_path: str) -> None:
         addon_utils.enable("io_scene_gltf2")
 
 
+def test_another_device_is_used_after_the_restart_that_the_panel_asks_for() -> None:
+    started()
+    first = lathe.session.session.pid
+    assert not lathe.actions.device_changed(bpy.context)
+    lathe.actions.preferences(bpy.context).device = "CPU"
+    assert lathe.actions.device_changed(bpy.context)
+    press("lathe.restart_backend")
+    assert not lathe.actions.device_changed(bpy.context)
+    press("lathe.apply_remedy", action="use_auto_device")
+    assert lathe.session.session.state == "ready" and lathe.session.session.pid not in (0, first)
+    assert lathe.session.session.device == "auto" and not lathe.actions.device_changed(bpy.context)
+
+
+def test_findings_can_be_hidden() -> None:
+    press("lathe.doctor")
+    assert lathe.session.session.findings
+    press("lathe.dismiss_findings")
+    assert not lathe.session.session.findings
+    assert "nothing to hide" in refusal("lathe.dismiss_findings")
+
+
 def test_a_starter_model_is_the_first_choice() -> None:
     from dataclasses import replace
 
