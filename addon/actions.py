@@ -30,6 +30,7 @@ from .process import tail
 from .session import Settings, session
 from .wire import errors, payload
 from .wire.messages import (
+    MAX_RESOLUTION,
     MAX_SEED,
     CodeBlob,
     CompleteRequest,
@@ -163,11 +164,8 @@ def problem_path(context: Any) -> str:
         return "The scene has no active camera: press Add Camera and animate it"
     if session.jobs.find("path"):
         return "A path is being rendered: wait for it or cancel it in Jobs"
-    folder = context.scene.lathe.path.directory
-    if not folder:
+    if not context.scene.lathe.path.directory:
         return "Choose a folder for the frames"
-    if folder.startswith("//") and not bpy.data.filepath:
-        return "Save the file first, or choose a folder that does not start with //"
     return ""
 
 
@@ -607,7 +605,7 @@ def render_path(context: Any) -> Job:
     configure(context)
     scene = context.scene
     settings = scene.lathe.path
-    folder = Path(bpy.path.abspath(settings.directory))
+    folder = path_folder(context)
     frames = list(range(scene.frame_start, scene.frame_end + 1, scene.frame_step))
     wanted = [frame for frame in frames if settings.overwrite or not frame_file(folder, frame).exists()]
     chosen = subject(context)
@@ -628,6 +626,14 @@ def render_path(context: Any) -> Job:
         return str(folder)
 
     return session.jobs.start(f"Camera path, {len(frames)} frames", work, kind="path", prepare=reading)
+
+
+def path_folder(context: Any) -> Path:
+    """Return where the frames go. In a file that was never saved // is a folder of this extension and Blender run."""
+    directory = context.scene.lathe.path.directory
+    if directory.startswith("//") and not bpy.data.filepath:
+        return user_folder() / "unsaved" / Path(bpy.app.tempdir).name / directory[2:]
+    return Path(bpy.path.abspath(directory))
 
 
 def frame_file(folder: Path, frame: int) -> Path:
@@ -842,6 +848,10 @@ def _lower_resolution(context: Any, value: str) -> None:
         subject(context).settings.mesh.resolution = int(float(value))
 
 
+def _raise_resolution(context: Any, value: str) -> None:
+    subject(context).settings.mesh.resolution = min(int(float(value)), MAX_RESOLUTION)
+
+
 def _set_level(context: Any, value: str) -> None:
     mesh = subject(context).settings.mesh
     mesh.use_level, mesh.level = True, float(value)
@@ -887,6 +897,7 @@ REMEDIES: dict[str, Callable[[Any, str], Any]] = {
     "open_folder": lambda context, value: _show(lambda: bpy.ops.wm.path_open(filepath=value))(context, value),
     "add_camera": lambda context, value: add_camera(context),
     "lower_resolution": _lower_resolution,
+    "raise_resolution": _raise_resolution,
     "set_level": _set_level,
     "reset_level": lambda context, value: setattr(subject(context).settings.mesh, "use_level", False),
     "reset_control": _reset_control,
@@ -897,6 +908,7 @@ REMEDIES: dict[str, Callable[[Any, str], Any]] = {
     "use_cpu": lambda context, value: _use_device(context, "CPU"),
     "use_auto_device": lambda context, value: _use_device(context, "AUTO"),
     "use_cpu_build": lambda context, value: setattr(preferences(context), "torch_build", "CPU"),
+    "choose_folder": _show(lambda: bpy.ops.lathe.choose_folder("INVOKE_DEFAULT")),
     "choose_python": _show(lambda: bpy.ops.lathe.choose_python("INVOKE_DEFAULT")),
     "allow_online": _show(lambda: bpy.ops.screen.userpref_show(section="SYSTEM")),
     "update_addon": _show(lambda: bpy.ops.screen.userpref_show(section="EXTENSIONS")),

@@ -304,6 +304,25 @@ class LATHE_OT_render_path(Pressed, bpy.types.Operator):
 
     def run(self, context):
         actions.render_path(context)
+        self.report({"INFO"}, f"The frames are written to {actions.path_folder(context)}")
+
+
+class LATHE_OT_choose_folder(bpy.types.Operator):
+    """Choose the folder that the camera path's frames are written to"""
+
+    bl_idname = "lathe.choose_folder"
+    bl_label = "Choose Folder"
+
+    directory: StringProperty(name="Folder", description="Where the frames are written", subtype="DIR_PATH")
+
+    def invoke(self, context, event):
+        self.directory = str(actions.path_folder(context))
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context):
+        context.scene.lathe.path.directory = self.directory
+        return {"FINISHED"}
 
 
 class LATHE_OT_complete(Pressed, bpy.types.Operator):
@@ -465,6 +484,7 @@ CLASSES = (
     LATHE_OT_generate_mesh,
     LATHE_OT_add_camera,
     LATHE_OT_render_path,
+    LATHE_OT_choose_folder,
     LATHE_OT_complete,
     LATHE_OT_fit_shape,
     LATHE_OT_export,

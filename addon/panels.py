@@ -282,6 +282,9 @@ class LATHE_PT_path(LathePanel, bpy.types.Panel):
         column.use_property_split = True
         column.use_property_decorate = False
         column.prop(scene.lathe.path, "directory")
+        if scene.lathe.path.directory.startswith("//") and not bpy.data.filepath:
+            width = context.region.width if context.region else 260
+            text_lines(column, f"The file is not saved: {actions.path_folder(context)}", width, "INFO")
         column.prop(scene.lathe.path, "overwrite")
         column.prop(scene.lathe.path, "quality")
         row = column.row(align=True)

@@ -147,7 +147,7 @@ class LatheMesh(bpy.types.PropertyGroup):
     fill_holes: BoolProperty(name="Fill Holes", description="Close small holes", default=True, options=set())
     smooth_normals: BoolProperty(
         name="Smooth Normals",
-        description="Shade with the field's own normals in place of flat faces",
+        description="Shade smoothly in place of flat faces: a distance field by its own normals, others by the mesh's",
         default=True,
         options=set(),
     )

@@ -251,15 +251,13 @@ def test_the_main_thread_is_never_held_for_long_by_a_big_mesh() -> None:
     jobs = lathe.session.session.jobs
     scene.mesh.resolution = 300  # 360 thousand faces
     held = []
-    for _ in range(4):  # the best of a few, because other programs hold the thread up, too
+    for _ in range(3):
         jobs.longest_hold.seconds = 0.0
         bpy.ops.lathe.generate_mesh()
         settle(60)
         held.append((jobs.longest_hold.seconds, jobs.longest_hold.by))
-        if held[-1][0] < 0.05:
-            break
     assert len(bpy.data.meshes[0].polygons) == 4 * 300 * 299
-    assert min(held)[0] < 0.05, held
+    assert sorted(held)[1][0] < 0.05, held  # the median, because other programs hold the thread up, too
 
 
 def test_a_new_object_waits_for_object_mode_and_one_undo_removes_it() -> None:
@@ -311,6 +309,9 @@ def test_a_failure_shows_its_remedy_and_the_remedy_button_applies_it() -> None:
     press("lathe.generate_mesh")
     scene.latent.seed_a = 0
     assert press("lathe.apply_remedy", action="retry").state == "done"
+    press("lathe.apply_remedy", action="lower_resolution", value="64.0")
+    press("lathe.apply_remedy", action="raise_resolution", value="128.0")
+    assert scene.mesh.resolution == 128
     press("lathe.apply_remedy", action="lower_resolution", value="64.0")
     press("lathe.apply_remedy", action="reset_control", value="puff")
     assert scene.mesh.resolution == 64 and scene.latent.controls["puff"].value == 0.5
@@ -516,6 +517,17 @@ def test_a_camera_path_reads_cameras_and_latents_of_each_frame(tmp_path: str) ->
     assert [request.camera.world_from_camera[0][3] for request in requests] == [0.0, 0.5, 1.0]
     mixes = [request.scene.latent.mix_geometry for request in requests]
     assert mixes[0] == 0 and mixes[2] == 1 and 0.4 < mixes[1] < 0.6
+
+
+def test_a_camera_path_of_an_unsaved_file_goes_to_a_folder_of_the_extension() -> None:
+    started()
+    press("lathe.add_camera")
+    bpy.context.scene.frame_end = 2
+    bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = 20, 10
+    assert not bpy.data.filepath and bpy.context.scene.lathe.path.directory == "//lathe_frames"
+    folder = Path(press("lathe.render_path").result)
+    assert lathe.actions.user_folder() in folder.parents and folder.name == "lathe_frames"
+    assert sorted(path.name for path in folder.iterdir()) == ["0001.png", "0002.png"]
 
 
 def test_a_camera_path_into_a_folder_that_cannot_be_made_says_so(tmp_path: str) -> None:
