@@ -34,8 +34,11 @@ FINE_PASS = (2.4e-3, 2e-5)  # the fine pass draws from an inverse CDF whose bins
 FINE_RAW = (6.9, 3.2e-3)
 FINE_Z_STD = (8.8e-2, 2.4e-3)
 _NERF = {**dict.fromkeys(("rgb", "disp", "acc"), FINE_PASS), "raw": FINE_RAW, "z_std": FINE_Z_STD}
+# Unit normals where the density hardly changes: our float32 against our float64, whose float32 equals the official one.
+_SHADEGAN = dict.fromkeys(("det_normal", "rnd_normal", "det_surftrack_normal"), (5e-4, 1e-5))
 FLOORS_BY_SYSTEM: dict[str, dict[str, tuple[float, float | None]]] = {
     "autonomousvision/graf": {"rgb": (1.4e-4, None), "acc": (2.4e-4, None)},
+    "XingangPan/ShadeGAN": {**_SHADEGAN, "points_normal": (2.9e-3, None)},
     "yenchenlin/nerf-pytorch": _NERF,
     "bmild/nerf": _NERF,
     "stevliu/editnerf": dict.fromkeys(
