@@ -1,6 +1,6 @@
 """How good the starter model is, on chairs it was not trained on, and next to voxels with as many numbers.
 
-`python -m backend.training.deepsdf_figures CHAIRS` (the folder of chairs.py) writes figures.json and the pictures of
+`python -m backend.training.deepsdf_figures CHAIRS` (the folder of chairs.py) prints the figures and writes the pictures of
 docs/pictures.
 
 Measures, on the outer surface only (what lies inside another part cannot be seen and is no part of the shape):
