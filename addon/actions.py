@@ -71,9 +71,8 @@ def configure(context: Any) -> Settings:
     """Read the preferences into the session and return them."""
     chosen = preferences(context)
     folder = user_folder()
-    python = (
-        Path(bpy.path.abspath(chosen.python)) if chosen.python else environment.ready_python(folder / "environment")
-    )
+    made = environment.ready_python(environment.environment_folder(folder))
+    python = Path(bpy.path.abspath(chosen.python)) if chosen.python else made
     session.settings = Settings(
         python,
         extension_root(),
@@ -278,7 +277,7 @@ def set_up(context: Any) -> Job:
     settings, chosen = configure(context), preferences(context)
     device = environment.detect_device() if chosen.torch_build == "AUTO" else chosen.torch_build.lower()
     run = environment.SetUp(
-        settings.folder / "environment",
+        environment.environment_folder(settings.folder),
         settings.root,
         settings.folder / "logs" / "set_up.log",
         base_python=Path(sys.executable),

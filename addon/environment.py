@@ -102,6 +102,18 @@ def ready_python(folder: Path) -> Path | None:
     return python if "check" in _stamps(folder) and python.is_file() else None
 
 
+def environment_folder(user: Path) -> Path:
+    """Return where the environment is made: in the extension's own folder `user`, unless that is too deep for Windows.
+
+    Windows' usual place of extensions has 100 characters or more, the user's folder for local data about 30.
+    """
+    folder, local = user / "environment", os.environ.get("LOCALAPPDATA", "")
+    if sys.platform != "win32" or not local or len(str(folder)) <= PREFIX_ON_WINDOWS or ready_python(folder):
+        return folder
+    short = Path(local) / "latent_lathe" / f"python{sys.version_info[0]}{sys.version_info[1]}"
+    return short if ready_python(short) or not long_paths_enabled() else folder
+
+
 def long_paths_enabled() -> bool:
     """Return whether Windows lets paths be longer than 260 characters."""
     if sys.platform != "win32":

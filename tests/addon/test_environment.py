@@ -123,6 +123,21 @@ def test_a_folder_too_deep_for_windows_is_a_sentence(place: Path, monkeypatch: p
     assert caught.value.remedy and caught.value.remedy.action == "choose_python"
 
 
+def test_windows_without_long_paths_gets_a_shorter_folder(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALAPPDATA", str(place / "local"))
+    deep, shallow = place / ("deep" * 20), Path("user")
+    choose = environment.environment_folder
+    assert choose(deep) == deep / "environment", "other systems have no such limit"
+    with monkeypatch.context() as patch:
+        patch.setattr(environment.sys, "platform", "win32")
+        patch.setattr(environment, "long_paths_enabled", lambda: False)
+        chosen = [choose(deep), choose(shallow)]
+        patch.setattr(environment, "long_paths_enabled", lambda: True)
+        chosen.append(choose(deep))
+    assert place / "local" in chosen[0].parents
+    assert chosen[1:] == [shallow / "environment", deep / "environment"]
+
+
 def test_cancel_ends_a_running_step_at_once(place: Path) -> None:
     run = set_up(place, "environment 3")
     threading.Timer(0.3, run.cancel).start()
