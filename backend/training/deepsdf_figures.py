@@ -1,7 +1,7 @@
 """How good the starter model is, on chairs it was not trained on, and next to voxels with as many numbers.
 
-`python -m backend.training.deepsdf_figures CHAIRS` (the folder of chairs.py) prints the figures and writes the pictures of
-docs/pictures.
+`python -m backend.training.deepsdf_figures CHAIRS` (the folder of chairs.py) prints the figures and draws the
+pictures of docs/pictures.
 
 Measures, on the outer surface only (what lies inside another part cannot be seen and is no part of the shape):
 
