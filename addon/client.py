@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,9 @@ HOST = "127.0.0.1"
 TIMEOUT_SECONDS = 10.0
 IDLE_SECONDS = 2.0  # a server may close a connection that is idle for longer, so it is not used again
 EVENT_WAIT_SECONDS = 10.0
+QUICK_SECONDS = 0.2  # a frame of a moving view is there by then; anything longer wants its progress shown
+
+Body = bytes | Sequence[bytes | memoryview] | None
 
 TASK_OF = {kind: name for name, kind in REQUESTS.items()}
 
@@ -91,6 +95,17 @@ class Client:
         """Return the result of a job that is done; its arrays lie in the one buffer that was received."""
         return payload.unpack(self._call("GET", f"{routes.JOBS}/{job}{routes.RESULT}"))
 
+    def wait(self, job: str, on_event: Callable[[JobEvent], None] | None = None) -> Any:
+        """Wait for a job and return its result, or raise its error (Cancelled among them).
+
+        A quick job costs one request; only one that takes longer than QUICK_SECONDS is followed event by event.
+        """
+        query = f"{routes.WAIT_PARAMETER}={QUICK_SECONDS}"
+        status, data = self._answer("GET", f"{routes.JOBS}/{job}{routes.RESULT}?{query}")
+        if status == HTTPStatus.OK:
+            return payload.unpack(data)
+        return self.finish(self.follow(job, on_event))
+
     def upload(self, message: Any) -> str:
         """Store a ScanBlob or MeshBlob and return its sha256. What is there already is not sent again."""
         parts = payload.pack_parts(message)
@@ -133,7 +148,7 @@ class Client:
 
     def run(self, request: Any, *, supersede: str = "", on_event: Callable[[JobEvent], None] | None = None) -> Any:
         """Submit, wait and return the result, for callers that may block."""
-        return self.finish(self.follow(self.submit(request, supersede=supersede), on_event))
+        return self.wait(self.submit(request, supersede=supersede), on_event)
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -144,15 +159,18 @@ class Client:
 
     # ----------------------------------------------------------------------------------------------------------- HTTP
 
-    def _call(
+    def _call(self, method: str, path: str, body: Body = None, **options: Any) -> memoryview:
+        return self._answer(method, path, body, **options)[1]
+
+    def _answer(
         self,
         method: str,
         path: str,
-        body: bytes | Sequence[bytes | memoryview] | None = None,
+        body: Body = None,
         *,
         kind: str = routes.JSON_TYPE,
         timeout: float | None = None,
-    ) -> memoryview:
+    ) -> tuple[int, memoryview]:
         headers = {"Authorization": f"Bearer {self._token}", routes.PROTOCOL_HEADER: str(PROTOCOL_VERSION)}
         if body is not None:
             headers["Content-Type"] = kind
@@ -178,7 +196,7 @@ class Client:
                 self._idle.append((time.monotonic(), connection))
         if status >= 400:
             raise _error(status, method, data)
-        return data
+        return status, data
 
     def _borrow(self) -> tuple[http.client.HTTPConnection, bool]:
         with self._lock:

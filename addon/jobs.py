@@ -104,7 +104,7 @@ class Job:
         try:
             if self._cancelled.is_set():
                 _cancel_remote(client, remote)
-            return client.finish(client.follow(remote, on_event))
+            return client.wait(remote, on_event)
         finally:
             self._remote = None
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from addon.client import error_from_info
 from addon.wire import errors, messages, payload, routes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -211,7 +212,7 @@ class Handler(BaseHTTPRequestHandler):
             state.cancelled.add(job)
             return 200, b"{}"
         if path.endswith(routes.RESULT):
-            return 200, payload.pack(state.results[path.split("/")[-2]])
+            return self.result(path.split("/")[-2], float(query.get(routes.WAIT_PARAMETER, "0")))
         if path.startswith(routes.BLOBS):
             return self.blob(method, path.rpartition("/")[2], body)
         if path == routes.SHUTDOWN:
@@ -229,6 +230,20 @@ class Handler(BaseHTTPRequestHandler):
                 if found or time.monotonic() > deadline:
                     return found
                 state.lock.wait(0.05)
+
+    def result(self, job: str, wait: float) -> tuple[int, bytes]:
+        state, deadline = self.state, time.monotonic() + wait
+        with state.lock:
+            while True:
+                ends = [e for e in state.events if e.job == job and e.kind in messages.TERMINAL_KINDS]
+                if ends or time.monotonic() > deadline:
+                    break
+                state.lock.wait(0.05)
+        if not ends:
+            return 202, b"{}"
+        if ends[0].kind == "done":
+            return 200, payload.pack(state.results[job])
+        raise error_from_info(ends[0].error) if ends[0].error else errors.Cancelled()
 
     def blob(self, method: str, name: str, body: bytes) -> tuple[int, bytes]:
         if method == "PUT":

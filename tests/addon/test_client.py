@@ -6,6 +6,7 @@ import http.server
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from addon.client import Client, check_protocol
 from addon.wire import errors, messages, payload
 
 from . import fake_backend
-from .fake_backend import HANG, NO_SURFACE, TOKEN
+from .fake_backend import HANG, NO_SURFACE, SLOW, TOKEN
 
 SCENE = messages.SceneRef("sphere")
 CAMERA = messages.Camera(messages.IDENTITY4, ((50.0, 0.0, 16.0), (0.0, 50.0, 8.0), (0.0, 0.0, 1.0)), 32, 16)
@@ -61,10 +62,23 @@ def test_a_render_comes_back_as_the_arrays_that_were_sent(client: Client) -> Non
     assert np.isinf(result.depth[0]).all()
 
 
-def test_progress_events_come_before_the_result(client: Client) -> None:
+def test_progress_events_come_before_the_result_of_a_job_that_is_not_quick(client: Client) -> None:
     seen: list[messages.JobEvent] = []
-    client.run(messages.MeshRequest(SCENE, 8), on_event=seen.append)
+    client.run(messages.MeshRequest(latent(SLOW), 8), on_event=seen.append)
     assert [event.kind for event in seen] == ["queued", "started", "progress"]
+
+
+def test_a_quick_job_costs_two_requests(client: Client) -> None:
+    asked: list[str] = []
+    answer = client._answer
+
+    def counted(method: str, path: str, *arguments: Any, **options: Any) -> Any:
+        asked.append(f"{method} {path.partition('?')[0].rpartition('/')[2]}")
+        return answer(method, path, *arguments, **options)
+
+    client._answer = counted  # type: ignore[method-assign]
+    client.run(messages.RenderRequest(SCENE, CAMERA))
+    assert asked == ["POST render", "GET result"]
 
 
 def test_a_failed_job_raises_its_error_with_its_remedy(client: Client) -> None:
