@@ -34,10 +34,10 @@ import bpy  # noqa: E402
 import studio  # noqa: E402
 
 EXTENSION = "bl_ext.user_default.latent_lathe"
-HEROES = (3, 11, 27)  # seeds of the three shapes in the middle
+HEROES = (5, 11, 8)  # seeds of the three shapes in the middle
 BETWEEN = 4  # ring places from one hero to the next: 12 in all
-FRAMES = 36
-TURNTABLE_SIZE = 240  # pixels
+FRAMES = 30
+TURNTABLE_SIZE = 224  # pixels
 
 
 def main() -> None:
@@ -52,6 +52,8 @@ def main() -> None:
 
 def demo(extension: Path, output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
+    for old in output.glob("chair_*.glb"):
+        old.unlink()
     with stage("install the extension"):
         bpy.ops.extensions.package_install_files(
             repo="user_default", filepath=str(extension), enable_on_install=True, overwrite=True
@@ -81,7 +83,7 @@ def demo(extension: Path, output: Path) -> None:
     with stage("photograph"):
         studio.build()
         studio.add_camera(FRAMES)
-        studio.use_cycles(samples=24)
+        studio.use_cycles(samples=12)
         studio.render(output / "scene.png", 960, 540)
         bpy.ops.wm.save_as_mainfile(filepath=str(output / "scene.blend"), compress=True)
     for path in sorted(output.iterdir()):
@@ -165,7 +167,7 @@ def contact_sheet(path: Path) -> None:
     wire, session = addon("wire.messages"), addon("session").session
     seeds = [wire.Latent(seed_a=seed) for seed in range(16)]
     steps = [wire.Latent(HEROES[0], HEROES[1], mix_geometry=step / 7) for step in range(8)]
-    request = wire.GenerateRequest(bpy.context.scene.lathe.model, (*seeds, *steps), size=160)
+    request = wire.GenerateRequest(bpy.context.scene.lathe.model, (*seeds, *steps), size=128)
     job = session.jobs.start("Contact sheet", lambda job: session.ask(job, request), kind="sheet")
     images = [over_backdrop(image) for image in session.jobs.wait_for(job).images]
     rows = [np.concatenate(images[start : start + 8], 1) for start in (0, 8, 16)]

@@ -38,7 +38,7 @@ def place(item: bpy.types.Object, angle: float, radius: float, height: float) ->
     item.location = (radius * math.sin(angle), -radius * math.cos(angle), PLATTER_HEIGHT - scale * low)
 
 
-def paint(item: bpy.types.Object, hue: float, *, saturation: float = 0.55, value: float = 0.75) -> None:
+def paint(item: bpy.types.Object, hue: float, *, saturation: float = 0.5, value: float = 0.8) -> None:
     """Give an object a satin material of its own."""
     material = bpy.data.materials.new(f"{item.name} paint")
     material.use_nodes = True
@@ -71,11 +71,11 @@ def build() -> None:
     _lamp("Rim", location=(3.8, 3.4, 3.6), size=1.6, watts=420.0, color=(0.82, 0.90, 1.0))
 
 
-def add_camera(frames: int, *, distance: float = 6.4, height: float = 3.1, lens: float = 50.0) -> bpy.types.Object:
+def add_camera(frames: int, *, distance: float = 6.9, height: float = 3.0, lens: float = 50.0) -> bpy.types.Object:
     """Add a camera that goes once round the platter in `frames` frames, and make it the active one."""
     scene = bpy.context.scene
     target = bpy.data.objects.new("Turntable", None)
-    target.location = (0.0, 0.0, 0.42)
+    target.location = (0.0, 0.0, 0.3)
     scene.collection.objects.link(target)
     data = bpy.data.cameras.new("Camera")
     data.lens = lens

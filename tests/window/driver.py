@@ -182,15 +182,10 @@ class Window:
                         self._seen[found.partition("(")[0] + "("] = (x, y)
                     if found.startswith(wanted):
                         return (x, y)
-            x, y = region.x + region.width // 2, region.y + region.height // 2
-            self.move(x, y)
-            yield 0.1
-            for _ in range(4):
-                self.window.event_simulate(
-                    type="WHEELDOWNMOUSE" if turn < 4 else "WHEELUPMOUSE", value="PRESS", x=x, y=y
-                )
-                yield 0.1
-            yield 0.3
+            with bpy.context.temp_override(window=self.window, area=self.area, region=region):
+                for _ in range(5):
+                    (bpy.ops.view2d.scroll_down if turn < 4 else bpy.ops.view2d.scroll_up)()
+            yield 0.4
         raise LookupError(f"no button of {command} in the sidebar")
 
     def press(self, command: str) -> Steps:

@@ -48,7 +48,14 @@ def generate(window: Window, seconds: float = 120.0) -> Steps:
     before = set(generated())
     yield from window.press("lathe.generate_mesh")
     yield from window.until(lambda: set(generated()) - before, "a generated object", seconds)
+    yield from settled(window)
     return (set(generated()) - before).pop()
+
+
+def settled(window: Window) -> Steps:
+    """Wait until nothing runs and the panels stand still: a job that ends makes the list above the buttons shorter."""
+    yield from window.until(lambda: not window.session.jobs.busy, "nothing is running", 60)
+    yield 0.8
 
 
 def scenario(window: Window) -> Steps:
@@ -65,6 +72,7 @@ def scenario(window: Window) -> Steps:
     seconds = yield from window.until_ready()
     window.note("seconds_to_ready", seconds)
     window.note("backend_pid", window.session.pid)
+    yield from settled(window)
     yield from window.screenshot("2_ready")
 
     yield from first_shape(window)
@@ -129,6 +137,7 @@ def cancel(window: Window) -> Steps:
     yield from window.key("ESC")
     yield from window.until(lambda: job.ended, "ESC ended the job", 10)
     window.note("cancel", {"state": job.state, "seconds": time.monotonic() - started, "left": generated() == before})
+    yield from settled(window)
 
 
 def backend_killed(window: Window) -> Steps:
@@ -138,10 +147,11 @@ def backend_killed(window: Window) -> Steps:
     os.kill(pid, signal.SIGKILL)
     seconds = yield from window.until(lambda: window.session.state == "died", "the panel knows", 10)
     window.note("death", {"seconds": seconds, "line": window.session.line})
-    yield from window.until(lambda: not window.session.jobs.busy, "the job knows too", 5)
+    yield from settled(window)
     yield from window.screenshot("6_killed")
     yield from window.press("lathe.restart_backend")
     yield from window.until_ready()
+    yield from settled(window)
     bpy.context.scene.lathe.mesh.resolution = 64
     window.note("object_after_restart", (yield from generate(window)))
 
@@ -179,11 +189,14 @@ def disable_and_enable(window: Window) -> Steps:
     window.preferences.python = str(OUT / "python")
     yield from window.press("lathe.start_backend")
     yield from window.until_ready()
+    yield from settled(window)
     window.note("objects_after_enable", len(generated()))
 
 
 def picture(window: Window) -> Steps:
     """What a README shows: shapes in the viewport beside the tab."""
+    if window.session.jobs.failed:
+        yield from window.press("lathe.dismiss_error")
     for item in list(bpy.data.objects):
         if item.lathe.is_generated:
             bpy.data.objects.remove(item)
