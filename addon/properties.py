@@ -59,7 +59,7 @@ class LatheLatent(bpy.types.PropertyGroup):
     seed_b: IntProperty(
         name="Seed B",
         description="The shape that the mixes lead to",
-        default=1,
+        default=5,
         min=0,
         max=MAX_SEED,
         options=ANIMATABLE,
