@@ -166,11 +166,8 @@ class Window:
         """
         wanted = f"bpy.ops.{command}("
         for turn in range(8):
-            if wanted in self._seen:
-                self.move(*self._seen[wanted])
-                yield 0.15
-                if self.under_pointer().startswith(wanted):
-                    return self._seen[wanted]
+            if wanted in self._seen and (yield from self._is_at(*self._seen[wanted], wanted)):
+                return self._seen[wanted]
             region = self.sidebar
             for part in (0.25, 0.9, 0.65):
                 x = region.x + int(part * (region.width - 24))
@@ -178,15 +175,27 @@ class Window:
                     self.move(x, y)
                     yield 0.03
                     found = self.under_pointer()
-                    if found:
-                        self._seen[found.partition("(")[0] + "("] = (x, y)
+                    if not found:
+                        continue
+                    self._seen[found.partition("(")[0] + "("] = (x, y)
                     if found.startswith(wanted):
-                        return (x, y)
+                        for place in (y, y + STEP, y - STEP):  # the answer may still be that of the last place
+                            if (yield from self._is_at(x, place, wanted)):
+                                self._seen[wanted] = (x, place)
+                                return x, place
             with bpy.context.temp_override(window=self.window, area=self.area, region=region):
                 for _ in range(5):
                     (bpy.ops.view2d.scroll_down if turn < 4 else bpy.ops.view2d.scroll_up)()
             yield 0.4
         raise LookupError(f"no button of {command} in the sidebar")
+
+    def _is_at(self, x: int, y: int, wanted: str) -> Generator[float, None, bool]:
+        """Come from outside and look: a button that moved away stays active until the pointer does too."""
+        self.move(self.area.x + 60, self.area.y + 60)
+        yield 0.1
+        self.move(x, y)
+        yield 0.15
+        return self.under_pointer().startswith(wanted)
 
     def press(self, command: str) -> Steps:
         """Find a button and press it; once more if the layout moved under the pointer meanwhile."""
