@@ -81,7 +81,6 @@ def scenario(window: Window) -> Steps:
     yield from backend_killed(window)
     yield from reload(window)
     yield from disable_and_enable(window)
-    yield from picture(window)
 
 
 def first_shape(window: Window) -> Steps:
@@ -191,27 +190,6 @@ def disable_and_enable(window: Window) -> Steps:
     yield from window.until_ready()
     yield from settled(window)
     window.note("objects_after_enable", len(generated()))
-
-
-def picture(window: Window) -> Steps:
-    """What a README shows: shapes in the viewport beside the tab."""
-    if window.session.jobs.failed:
-        yield from window.press("lathe.dismiss_error")
-    for item in list(bpy.data.objects):
-        if item.lathe.is_generated:
-            bpy.data.objects.remove(item)
-    lathe = bpy.context.scene.lathe
-    lathe.mesh.resolution = 128
-    for index, seed in enumerate((3, 8, 5)):
-        lathe.latent.seed_a = seed
-        bpy.context.scene.cursor.location = (0.9 * (index - 1), 0.0, 0.0)
-        name = yield from generate(window)
-        item = bpy.data.objects[name]
-        item.location.z -= min(corner[2] for corner in item.bound_box)
-    frame_shapes(window, width=2.2)
-    window.area.spaces.active.region_3d.view_location.z = 0.5
-    yield from window.screenshot("7_shapes")
-    window.note("backend_pid", window.session.pid)
 
 
 drive(scenario)
