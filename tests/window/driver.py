@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections import Counter
@@ -30,8 +31,9 @@ Steps = Generator[float, None, object]
 class HoldRecorder:
     """How long the add-on's Python held Blender's main thread, each time Blender called into it.
 
-    A profile function sees every call and return on this thread. Time in which the system ran other threads on this
-    processor is taken off: it says nothing about the add-on.
+    A profile function sees every call and return on this thread. A hold is the processor time used, and the time spent
+    asleep; time in which this thread, or the add-on's thread that had Python's lock, waited for a processor is taken
+    off, since it tells of the machine and not of the add-on.
     """
 
     def __init__(self) -> None:
@@ -40,7 +42,7 @@ class HoldRecorder:
         self.pressed: Counter[str] = Counter()  # operator class -> how often Blender executed it
         self._calls: list[tuple[str, float]] = []  # the add-on's functions that are running: name, start
         self._slow: list[str] = []
-        self._start = 0.0
+        self._start = _clocks()
         sys.setprofile(self._profile)
 
     def worst(self, count: int = 10) -> list[tuple[float, str]]:
@@ -51,7 +53,7 @@ class HoldRecorder:
             return
         if event == "call":
             if not self._calls:
-                self._start, self._slow = self._held_clock(), []
+                self._start, self._slow = _clocks(), []
             owner = frame.f_locals.get("self") or frame.f_locals.get("cls")
             kind = getattr(owner, "__name__", type(owner).__name__) if owner is not None else ""
             if frame.f_code.co_name in ("execute", "invoke"):
@@ -62,14 +64,31 @@ class HoldRecorder:
             if time.perf_counter() - started > 0.01:
                 self._slow.append(f"{name} {time.perf_counter() - started:.3f}")
             if not self._calls and self.on:
-                self.holds.append((self._held_clock() - self._start, " < ".join(self._slow) or name))
+                self.holds.append((self._hold(), " < ".join(self._slow) or name))
 
-    @staticmethod
-    def _held_clock() -> float:
-        """Seconds, without those this thread waited for a processor."""
-        with open("/proc/thread-self/schedstat") as file:
-            waited = int(file.read().split()[1])
-        return time.perf_counter() - waited * 1e-9
+    def _hold(self) -> float:
+        """Seconds of the call that ends now."""
+        wall, used, waited, others = (now - then for now, then in zip(_clocks(), self._start))
+        return used + max(0.0, wall - used - waited - others)
+
+
+def _clocks() -> tuple[float, float, float, float]:
+    """Seconds: on the wall; used by this thread; that it, and that the add-on's threads, waited for a processor."""
+    others = (thread.native_id for thread in threading.enumerate() if thread.name.startswith("lathe-"))
+    return (
+        time.perf_counter(),
+        time.thread_time(),
+        _waited(threading.get_native_id()),
+        sum(_waited(thread) for thread in others if thread),
+    )
+
+
+def _waited(thread: int) -> float:
+    try:
+        with open(f"/proc/self/task/{thread}/schedstat") as file:
+            return int(file.read().split()[1]) * 1e-9
+    except OSError:  # the thread has ended
+        return 0.0
 
 
 class Window:

@@ -80,9 +80,7 @@ def test_the_preview_shows_the_shape(afternoon: dict[str, Any]) -> None:
 
 def test_the_main_thread_is_never_held_for_more_than_50_ms(afternoon: dict[str, Any]) -> None:
     assert afternoon["holds"], "the add-on was never called"
-    slow = [hold for hold in afternoon["holds"] if hold[0] > HOLD_LIMIT_SECONDS]
-    # One, and not a long one, may be the scheduler's: a thread that lost its processor while it had the interpreter.
-    assert len(slow) <= 1 and all(seconds < 2 * HOLD_LIMIT_SECONDS for seconds, _ in slow), slow
+    assert [hold for hold in afternoon["holds"] if hold[0] > HOLD_LIMIT_SECONDS] == []
 
 
 def test_escape_cancels_and_leaves_nothing_behind(afternoon: dict[str, Any]) -> None:
