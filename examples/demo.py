@@ -85,6 +85,7 @@ def demo(extension: Path, output: Path) -> None:
         studio.add_camera(FRAMES)
         studio.use_cycles(samples=12)
         studio.render(output / "scene.png", 960, 540)
+        bpy.context.preferences.filepaths.save_version = 0  # no scene.blend1 beside it
         bpy.ops.wm.save_as_mainfile(filepath=str(output / "scene.blend"), compress=True)
     for path in sorted(output.iterdir()):
         print(f"  {path}  {path.stat().st_size / 1e3:.0f} kB")
