@@ -385,7 +385,7 @@ def read_scan(path: Path, camera: Path | None) -> ScanBlob:
     """Return a partial scan: the points of a mesh or point file, or those that a depth image and its camera give.
 
     Raises:
-        UnreadableFile: not such a file, or a depth image of another size than the camera's.
+        UnreadableFile: not such a file, a depth image of another size than the camera's, or an empty one.
         InvalidRequest: a depth image without a camera.
     """
     import numpy as np
@@ -401,8 +401,11 @@ def read_scan(path: Path, camera: Path | None) -> ScanBlob:
         return ScanBlob(np.ascontiguousarray(points, np.float32))
     if camera is None:
         raise InvalidRequest("A depth image needs --camera: the camera_path.json or transforms.json it was seen with.")
+    import torch
+
     from .camera_path import read_camera_path
     from .cameras import from_wire
+    from .generators.deepsdf.reconstruct import points_of_depth
 
     view = from_wire(read_camera_path(camera)[0])
     try:
@@ -411,12 +414,8 @@ def read_scan(path: Path, camera: Path | None) -> ScanBlob:
         raise UnreadableFile(f"The depth image {path} cannot be read: {error}.") from error
     if depth.shape != (view.height, view.width):
         raise UnreadableFile(f"The depth image is {list(depth.shape)}, its camera {[view.height, view.width]} pixels.")
-    rays, seen = view.rays(), np.isfinite(depth)
-    if not seen.any():
-        raise UnreadableFile(f"The depth image {path} is empty: no pixel holds a finite depth.")
-    origins, directions = rays.origins.numpy()[seen], rays.directions.numpy()[seen]
-    distance = depth[seen] / rays.depth_from_distance.numpy()[seen]
-    return ScanBlob(origins + distance[:, None] * directions, None, np.ascontiguousarray(origins))
+    seen, origins = points_of_depth(torch.from_numpy(depth), view)
+    return ScanBlob(seen.numpy(), None, origins.numpy())
 
 
 def image_size(size: int | None, default: int) -> int:

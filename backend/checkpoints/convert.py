@@ -23,8 +23,9 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -272,6 +273,13 @@ def import_model(path: Path, out_dir: Path, kind: str | None = None, *, label: s
         card=model.card,
     )
     return save_model(out_dir, card, model.tensors)
+
+
+def replaced(name: str, patterns: Iterable[tuple[str, str | Callable[[re.Match[str]], str]]]) -> str:
+    """Return the name after each (pattern, replacement) was applied in turn, as `re.sub` does."""
+    for pattern, replacement in patterns:
+        name = re.sub(pattern, replacement, name)
+    return name
 
 
 def bijection(

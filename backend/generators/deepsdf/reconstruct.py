@@ -94,25 +94,38 @@ def scan_from_points(points: Tensor, normals: Tensor | None = None, origins: Ten
     return PartialScan(points, normals, free.reshape(-1, 3), back.reshape(-1))
 
 
+def points_of_depth(depth: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
+    """World points [N, 3] of a depth image's finite pixels, and where each was seen from [N, 3].
+
+    depth: [H, W], metres along the camera's z, inf where empty.
+
+    Raises:
+        UnreadableFile: no pixel is finite.
+    """
+    if depth.shape != (camera.height, camera.width):
+        raise ValueError(f"depth must be [{camera.height}, {camera.width}] as the camera, got {list(depth.shape)}")
+    seen = torch.isfinite(depth)
+    if not seen.any():
+        raise UnreadableFile("The depth image is empty: no pixel holds a finite depth.")
+    rays = camera.rays()
+    origins = rays.origins[seen]
+    distance = depth[seen] / rays.depth_from_distance[seen]
+    return origins + distance[:, None] * rays.directions[seen], origins
+
+
 def scan_from_depth(depth: Tensor, camera: Camera) -> PartialScan:
     """A scan from a depth image [H, W] (metres along the camera's z, inf where empty) and its camera.
 
     Finite pixels are surface, with free space in front; where nothing was seen, the ray is free as far as the others
     reach.
     """
-    if depth.shape != (camera.height, camera.width):
-        raise ValueError(f"depth must be [{camera.height}, {camera.width}] as the camera, got {list(depth.shape)}")
-    rays = camera.rays()
-    distance = depth / rays.depth_from_distance
-    seen = torch.isfinite(depth)
-    if not seen.any():
-        raise UnreadableFile("The depth image is empty: no pixel holds a finite depth.")
-    points = rays.origins[seen] + distance[seen][:, None] * rays.directions[seen]
-    scan = scan_from_points(points, None, rays.origins[seen])
-    near, far = distance[seen].min() * 0.8, distance[seen].max() * 1.2
-    random = torch.Generator().manual_seed(1)
-    missed = torch.nonzero(~seen.reshape(-1))[:, 0]
+    points, origins = points_of_depth(depth, camera)
+    scan = scan_from_points(points, None, origins)
+    missed = torch.nonzero(~torch.isfinite(depth).reshape(-1))[:, 0]
     if len(missed):
+        rays, random = camera.rays(), torch.Generator().manual_seed(1)
+        distance = (points - origins).norm(dim=-1)
+        near, far = distance.min() * 0.8, distance.max() * 1.2
         chosen = missed[torch.randint(len(missed), (len(points),), generator=random).to(missed.device)]
         along = near + (far - near) * torch.rand(len(chosen), 1, generator=random).to(points)
         beside = rays.origins.reshape(-1, 3)[chosen] + along * rays.directions.reshape(-1, 3)[chosen]

@@ -9,6 +9,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from addon.wire.errors import UnknownCheckpoint
 
-from ...checkpoints.convert import ConvertedModel, bijection, state_dict
+from ...checkpoints.convert import ConvertedModel, bijection, replaced, state_dict
 from ...checkpoints.unpickle import Opaque
 from ..layers.stylegan2 import BINOMIAL, low_pass
 from .model import (
@@ -50,13 +51,6 @@ RENAMED = (
     (r"\.noise_const$", ".noise"),
 )
 """Official parameter name → ours, each pattern applied in turn."""
-
-
-def renamed(name: str) -> str:
-    """Our name of an official parameter."""
-    for pattern, ours in RENAMED:
-        name = re.sub(pattern, ours, name)
-    return name
 
 
 def config_from_official(kwargs: Mapping[str, Any], weights: Mapping[str, Tensor]) -> EG3DConfig:
@@ -161,7 +155,9 @@ def network_from_official(kwargs: Mapping[str, Any], weights: Mapping[str, Tenso
         if FILTER.search(name) and not torch.equal(value.float().cpu(), low_pass(config.backbone.taps)):
             raise UnknownCheckpoint(f"{name} is another low-pass filter than the constructor's.")
     network = EG3D(config).to(weights["decoder.net.0.weight"].dtype)
-    network.load_state_dict(bijection(weights, network.state_dict(), rename=renamed, ignored=IGNORED))
+    network.load_state_dict(
+        bijection(weights, network.state_dict(), rename=partial(replaced, patterns=RENAMED), ignored=IGNORED)
+    )
     return network.eval().requires_grad_(False)
 
 

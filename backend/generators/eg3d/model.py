@@ -11,7 +11,6 @@ The whole model is in this file. The class ``EG3D`` is the network, batched and 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,6 +29,7 @@ from ...rendering.compositing import weights_from_alpha
 from ...rendering.sampling import inverse_cdf, merged, midpoints
 from ...scene import FieldInfo, FieldSample, Image
 from ..layers.framing import EMPTY, cut_out, square_around
+from ..layers.placement import pose_prior
 from ..layers.stylegan2 import (
     BINOMIAL,
     EqualLinear,
@@ -902,7 +902,7 @@ def model_info(name: str, card: ModelCard, config: EG3DConfig, num_parameters: i
         iso_level=level,
         iso_range=(level / 10, level * 10),
         bounds=info.bounds,
-        pose_prior=dataclasses.replace(prior, **_tuples(card.pose_prior)),
+        pose_prior=pose_prior(card, prior),
         image_size=config.superresolution.resolutions[1],
         pose_conditioned=config.condition_dim > 0 and config.condition_scale != 0,
         source=card.source,

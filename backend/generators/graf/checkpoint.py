@@ -10,6 +10,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from addon.wire.errors import UnknownCheckpoint
 
-from ...checkpoints.convert import ConvertedModel, bijection, state_dict
+from ...checkpoints.convert import ConvertedModel, bijection, replaced, state_dict
 from .model import GRAF, GRAFConfig
 
 LICENCE = "MIT (autonomousvision/graf)"
@@ -31,13 +32,6 @@ RENAMED = (
     (r"^rgb_linear\.", "color."),
 )
 """Official parameter name → ours, each pattern applied in turn."""
-
-
-def renamed(name: str) -> str:
-    """Return our name of an official parameter."""
-    for pattern, ours in RENAMED:
-        name = re.sub(pattern, ours, name)
-    return name
 
 
 def config_from_official(weights: Mapping[str, Tensor], official: Mapping[str, Any] | None = None) -> GRAFConfig:
@@ -95,7 +89,7 @@ def _radius(value: Any) -> tuple[float, float]:
 def network_from_official(config: GRAFConfig, weights: Mapping[str, Tensor]) -> GRAF:
     """Return the network with these official weights; every tensor used, every parameter filled."""
     network = GRAF(config).to(weights["alpha_linear.weight"].dtype)
-    network.load_state_dict(bijection(weights, network.state_dict(), rename=renamed))
+    network.load_state_dict(bijection(weights, network.state_dict(), rename=partial(replaced, patterns=RENAMED)))
     return network.eval().requires_grad_(False)
 
 

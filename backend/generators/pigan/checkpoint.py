@@ -17,7 +17,7 @@ from torch import Tensor
 
 from addon.wire.errors import UnknownCheckpoint
 
-from ...checkpoints.convert import CheckpointFolder, ConvertedModel, bijection, state_dict
+from ...checkpoints.convert import CheckpointFolder, ConvertedModel, bijection, replaced, state_dict
 from ...checkpoints.unpickle import Opaque
 from .model import PiGAN, PiGANConfig
 
@@ -40,9 +40,7 @@ CARLA = {"ray_start": 0.7, "ray_end": 1.3, "fov": 30, "white_back": True, "last_
 
 def renamed(name: str) -> str:
     """Return our name of an official parameter."""
-    for pattern, ours in RENAMED:
-        name = re.sub(pattern, ours, name)
-    return name
+    return replaced(name, RENAMED)
 
 
 def config_from_official(

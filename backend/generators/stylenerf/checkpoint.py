@@ -17,7 +17,7 @@ from torch import Tensor
 
 from addon.wire.errors import UnknownCheckpoint
 
-from ...checkpoints.convert import ConvertedModel, bijection, state_dict
+from ...checkpoints.convert import ConvertedModel, bijection, replaced, state_dict
 from ...checkpoints.unpickle import Opaque
 from ..layers.stylegan2 import BINOMIAL, low_pass
 from .model import (
@@ -85,9 +85,7 @@ def renamed(name: str, blocks: list[str]) -> str:
     """Our name of an official parameter."""
     if match := re.match(r"^synthesis\.(b\d+(?:_l\d+)?)\.", name):
         name = f"blocks.{blocks.index(match[1])}." + name[match.end() :]
-    for pattern, ours in RENAMED:
-        name = re.sub(pattern, ours, name)
-    return name
+    return replaced(name, RENAMED)
 
 
 def config_from_official(kwargs: Mapping[str, Any], weights: Mapping[str, Tensor]) -> StyleNeRFConfig:

@@ -11,7 +11,6 @@ The whole model is in this file. The class ``StyleNeRF`` is the network, batched
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from ...rendering.compositing import transmittance
 from ...rendering.sampling import evenly_drawn, inverse_cdf, merged, midpoints
 from ...scene import FieldInfo, FieldSample, Image
 from ..layers.framing import EMPTY, cut_out, square_around
+from ..layers.placement import pose_prior
 from ..layers.stylegan2 import (
     BINOMIAL,
     EqualLinear,
@@ -1047,7 +1047,7 @@ def model_info(name: str, card: ModelCard, network: StyleNeRF) -> ModelInfo:
         iso_level=info.iso_level,
         iso_range=(info.iso_level / 20, info.iso_level * 20),
         bounds=info.bounds,
-        pose_prior=dataclasses.replace(prior, **_tuples(card.pose_prior)),
+        pose_prior=pose_prior(card, prior),
         image_size=(c.stages or (c.renderer.resolution,))[-1],
         controls=() if c.background is None else (BACKGROUND_SEED, SHOW_BACKGROUND),
         source=card.source,

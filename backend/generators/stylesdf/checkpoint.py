@@ -9,6 +9,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from addon.wire.errors import UnknownCheckpoint
 
-from ...checkpoints.convert import ConvertedModel, bijection, state_dict
+from ...checkpoints.convert import ConvertedModel, bijection, replaced, state_dict
 from ..layers.stylegan2 import low_pass
 from .model import StyleSDF, StyleSDFConfig
 
@@ -57,13 +58,6 @@ RENAMED = (
 
 SQUEEZED = re.compile(r"^decoder\.(noises\.noise_\d+|(conv|to_rgb)\w*(\.\d+)?\.(bias|conv\.weight))$")
 """Tensors with axes of length one around them."""
-
-
-def renamed(name: str) -> str:
-    """Return our name of an official parameter."""
-    for pattern, ours in RENAMED:
-        name = re.sub(pattern, ours, name)
-    return name
 
 
 def _trimmed(name: str, value: Tensor) -> Tensor:
@@ -126,7 +120,9 @@ def network_from_official(config: StyleSDFConfig, weights: Mapping[str, Tensor])
             raise UnknownCheckpoint(f"{name} is another low-pass filter than StyleSDF's")
     network = StyleSDF(config).to(weights["renderer.network.sigma_linear.weight"].dtype)
     trimmed = {name: _trimmed(name, value) for name, value in weights.items()}
-    network.load_state_dict(bijection(trimmed, network.state_dict(), rename=renamed, ignored=IGNORED))
+    network.load_state_dict(
+        bijection(trimmed, network.state_dict(), rename=partial(replaced, patterns=RENAMED), ignored=IGNORED)
+    )
     return network.eval().requires_grad_(False)
 
 
