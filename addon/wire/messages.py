@@ -35,8 +35,13 @@ MAX_RESOLUTION = 1024
 MAX_SEED = 2**31 - 1
 MAX_NUMBER = 1e12  # of matrices: metres, pixels
 
+MAX_FILES = 8000  # of one data set; more do not fit into one request
+MAX_FILE_NAME = 240  # characters of a file's path within its data set
+
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+_NO_FILE_NAME = re.compile(r"[\x00-\x1f\x7f<>:\"|?*\\]")  # no system's file names, or Windows' alone
+_DEVICES = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
 
 def _in_range(name: str, value: float, minimum: float, maximum: float) -> None:
@@ -57,6 +62,27 @@ def _check_name(what: str, value: str) -> None:
 def _check_sha256(what: str, value: str) -> None:
     if not _SHA256.match(value):
         raise InvalidRequest(f"{what} must be a sha256 in 64 lower-case hex digits, got {value[:80]!r}")
+
+
+def _check_files(files: dict[str, str]) -> None:
+    """Refuse anything but relative paths that lie in one folder on every system, each with a sha256."""
+    if len(files) > MAX_FILES:
+        raise InvalidRequest(f"a data set may have at most {MAX_FILES} files, got {len(files)}: leave some images out")
+    seen: set[str] = set()
+    for name, sha256 in files.items():
+        parts = name.split("/")
+        if len(name) > MAX_FILE_NAME or _NO_FILE_NAME.search(name):
+            raise InvalidRequest(f"{name[:100]!r} is not a file name that every system knows: rename the file")
+        if any(p in ("", ".", "..") or p[-1] in ". " or _DEVICES.match(p) for p in parts):
+            raise InvalidRequest(f"{name[:100]!r} is not a path inside the data set")
+        _check_sha256(f"the content of {name!r}", sha256)
+        seen.add(name.casefold())
+    if len(seen) != len(files):
+        raise InvalidRequest("two files of the data set differ in upper and lower case only: rename one")
+    for name in seen:
+        parts = name.split("/")
+        if any("/".join(parts[:count]) in seen for count in range(1, len(parts))):
+            raise InvalidRequest(f"{name[:100]!r} lies in what is a file of the data set itself")
 
 
 def _check_finite(what: str, rows: tuple[tuple[float, ...], ...]) -> None:
@@ -293,7 +319,95 @@ class FitShapeRequest:
         _in_range("steps", self.steps, 1, 1_000_000)
 
 
-Request = RenderRequest | GenerateRequest | MeshRequest | CompleteRequest | FitShapeRequest
+@dataclass(frozen=True)
+class FitOptions:
+    """How a radiance field is fitted to images."""
+
+    method: Literal["hash", "nerf"] = "hash"  # the fast engine, or the network as published
+    preset: Literal["draft", "standard", "fine"] = "standard"  # size of the field and duration
+    seconds: float = 0.0  # of fitting in all, over all sessions; 0 = the preset's, unless steps are given
+    steps: int = 0  # in all; 0 = as the seconds say
+    background: Literal["auto", "white", "black", "random", "transparent"] = (
+        "auto"  # what lies behind images with alpha
+    )
+    color_space: Literal["srgb", "linear"] = "srgb"  # in which colours are composited
+    unbounded: Literal["auto", "yes", "no"] = "auto"  # whether the scene goes on beyond the cameras
+    exposure: bool = False  # learn the exposure of each image
+    distortion_weight: float = 0.0  # presses the density of a ray together
+    opacity_weight: float = 0.0  # prefers rays that are clear or blocked
+    near: float = 0.0  # metres: density nearer to a training camera than this is removed
+    use_masks: bool = True  # where the data set has masks
+    depth_weight: float = 0.0  # of depth images, where the data set has them
+    refine_poses: bool = False  # fit the cameras too
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _in_range("seconds", self.seconds, 0.0, 7 * 24 * 3600.0)
+        _in_range("steps", self.steps, 0, 10_000_000)
+        _in_range("distortion_weight", self.distortion_weight, 0.0, 100.0)
+        _in_range("opacity_weight", self.opacity_weight, 0.0, 100.0)
+        _in_range("near", self.near, 0.0, 1e6)
+        _in_range("depth_weight", self.depth_weight, 0.0, 1000.0)
+        _in_range("seed", self.seed, 0, MAX_SEED)
+
+
+@dataclass(frozen=True)
+class FitRequest:
+    """Task `fit` -> FitResult: a radiance field of a data set, kept as a model of this name.
+
+    Cancelling is pausing: what was fitted is saved first, and `resume` goes on from there, also after the backend was
+    killed.
+    """
+
+    name: str
+    files: dict[str, str] = field(default_factory=dict)  # path within the data set -> sha256 of the uploaded bytes
+    options: FitOptions = FitOptions()
+    resume: bool = False  # go on with the fit of this name: its own files and options, save for seconds and steps not 0
+    preview: Camera | None = None  # what the progress' pictures show; None = images held back
+
+    def __post_init__(self) -> None:
+        _check_name("name", self.name)
+        _check_files(self.files)
+        if not (self.files or self.resume):
+            raise InvalidRequest("a fit needs the files of a data set: images and their cameras")
+
+
+@dataclass(frozen=True)
+class DiscardFitRequest:
+    """Task `discard_fit` -> ModelResult: throw away what is needed to go on with a fit. The model made of it stays."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        _check_name("name", self.name)
+
+
+@dataclass(frozen=True)
+class SfmRequest:
+    """Task `sfm` -> SfmResult: the cameras of photographs, or of one video, by structure from motion."""
+
+    files: dict[str, str]  # path -> sha256 of the uploaded bytes
+    max_size: int = 1600  # pixels of the longer side that features are sought in
+    max_images: int = 200  # of a video, or of more photographs, that many are taken at equal distances
+
+    def __post_init__(self) -> None:
+        _check_files(self.files)
+        if not self.files:
+            raise InvalidRequest("there are no photographs to pose: choose a folder of images, or a video")
+        _in_range("max_size", self.max_size, 128, MAX_IMAGE_SIDE)
+        _in_range("max_images", self.max_images, 2, MAX_FILES)
+
+
+Request = (
+    RenderRequest
+    | GenerateRequest
+    | MeshRequest
+    | CompleteRequest
+    | FitShapeRequest
+    | FitRequest
+    | DiscardFitRequest
+    | SfmRequest
+)
 
 REQUESTS: dict[str, type] = {
     "render": RenderRequest,
@@ -301,6 +415,9 @@ REQUESTS: dict[str, type] = {
     "mesh": MeshRequest,
     "complete": CompleteRequest,
     "fit_shape": FitShapeRequest,
+    "fit": FitRequest,
+    "discard_fit": DiscardFitRequest,
+    "sfm": SfmRequest,
 }
 
 
@@ -362,6 +479,41 @@ class ModelResult:
 
 
 @dataclass(frozen=True, eq=False)
+class FitResult:
+    """A radiance field was fitted and stored as a model of this name. psnr (dB) and ssim: means over the images held
+    back, None where there are none. world_from_camera: float32 [N, 4, 4] of the training views named by view_names,
+    refined if that was asked for."""
+
+    name: str
+    steps: int
+    world_from_camera: np.ndarray
+    view_names: tuple[str, ...] = ()
+    psnr: float | None = None
+    ssim: float | None = None
+    seconds: float = 0.0  # of fitting, over all sessions
+
+
+@dataclass(frozen=True, eq=False)
+class SfmResult:
+    """Posed photographs. names: of the posed images, as in the request (frames of a video: as `transforms` names them).
+    world_from_camera: float32 [N, 4, 4], OpenCV axes; intrinsics: float32 [N, 3, 3], pixels; sizes: int32 [N, 2], width
+    and height. points: float32 [P, 3], colors: uint8 [P, 3] sRGB: the sparse model. transforms: the text of a
+    transforms.json for the whole data set, images/… beside it. report: JSON of the model's health. The scale is not
+    metres: photographs alone do not know it."""
+
+    names: tuple[str, ...]
+    world_from_camera: np.ndarray
+    intrinsics: np.ndarray
+    sizes: np.ndarray
+    points: np.ndarray
+    colors: np.ndarray
+    transforms: str = ""
+    report: str = ""
+    files: dict[str, str] = field(default_factory=dict)  # the data set as uploads, ready for FitRequest.files
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
 class ScanBlob:
     """A partial scan. points: float32 [N, 3], metres, in the model's upright frame; normals: float32 [N, 3] outward, or
     None; origins: float32 [N, 3] where each point was seen from (free space in between), or None."""
@@ -389,7 +541,18 @@ class CodeBlob:
 
 PACKED: dict[str, type] = {
     kind.__name__: kind
-    for kind in (ImageResult, SheetResult, MeshResult, LatentResult, ModelResult, ScanBlob, MeshBlob, CodeBlob)
+    for kind in (
+        ImageResult,
+        SheetResult,
+        MeshResult,
+        LatentResult,
+        ModelResult,
+        FitResult,
+        SfmResult,
+        ScanBlob,
+        MeshBlob,
+        CodeBlob,
+    )
 }
 
 
@@ -432,11 +595,24 @@ class BrokenModel:
 
 
 @dataclass(frozen=True)
+class StoredFit:
+    """A fit that can go on: FitRequest(name, resume=True)."""
+
+    name: str
+    method: str
+    steps: int
+    seconds: float  # of fitting so far
+    finished: bool  # it came to the end that was asked for; more seconds or steps take it further
+    psnr: float | None = None  # of images held back, dB
+
+
+@dataclass(frozen=True)
 class ModelList:
     """Answer to MODELS."""
 
     models: tuple[ModelInfo, ...]
     broken: tuple[BrokenModel, ...] = ()
+    fits: tuple[StoredFit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -470,6 +646,8 @@ class JobEvent:
     text: str = ""
     preview: str = ""  # sha256 of a packed SheetResult, or empty
     error: ErrorInfo | None = None
+    figures: dict[str, float] = field(default_factory=dict)  # of a fit: step, loss, psnr (dB, images held back),
+    # train_psnr (dB, of the batch), rays_per_second, seconds (of fitting so far), seconds_left
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,22 @@ JSON: tuple[Any, ...] = (
     m.MeshRequest(SCENE, 256, 0.01, 5000, 0.1, False, False, "texture", 512),
     m.CompleteRequest("chairs", SHA, 100, 3),
     m.FitShapeRequest("mine", SHA, 10, "official", 4),
+    m.FitRequest(
+        "chair",
+        {"transforms.json": SHA, "images/a b.png": SHA},
+        m.FitOptions("nerf", "fine", 2.0, 3, "white", "linear", "yes", True, 0.1, 0.2, 0.3, False, 0.4, True, 5),
+        False,
+        CAMERA,
+    ),
+    m.FitRequest("chair", resume=True),
+    m.DiscardFitRequest("chair"),
+    m.SfmRequest({"a.jpg": SHA}, 800, 50),
     m.Handshake(1, "0.1.0", 40000, "token", 7),
     m.ServerInfo(1, "0.1.0", 7, "cpu", "CPU", "2.13", 1, 2, 3, 4),
     m.Submitted("a" * 32),
-    m.JobEvent(2**50, "a" * 32, "failed", 0.5, "text", SHA, ERROR),
+    m.JobEvent(2**50, "a" * 32, "failed", 0.5, "text", SHA, ERROR, {"loss": 0.5}),
     m.JobStatus("a" * 32, "mesh", "progress", 0.5, "text", 1.5, ERROR),
-    m.ModelList((INFO,), (m.BrokenModel("broken", ERROR),)),
+    m.ModelList((INFO,), (m.BrokenModel("broken", ERROR),), (m.StoredFit("chair", "hash", 7, 1.5, False, 30.0),)),
     m.ErrorInfo("cancelled", "Cancelled"),
 )
 
@@ -50,6 +60,10 @@ def arrays() -> tuple[Any, ...]:
                      0.1, "Größe", 1.0),
         m.LatentResult(random.random((1, 64), np.float32), SHA, 0.01, 1.0),
         m.ModelResult("mine", 1.0),
+        m.FitResult("chair", 7, random.random((2, 4, 4), np.float32), ("a.png", "b.png"), 30.0, 0.9, 1.0),
+        m.SfmResult(("a.jpg",), random.random((1, 4, 4), np.float32), random.random((1, 3, 3), np.float32),
+                    np.array([[4, 3]], np.int32), vertices, random.integers(0, 255, (5, 3), np.uint8), "{}", "{}",
+                    {"a.jpg": SHA}, 1.0),
         m.ScanBlob(vertices, vertices, vertices),
         m.MeshBlob(vertices, faces),
         m.CodeBlob(random.random((1, 64), np.float32)),
@@ -59,6 +73,7 @@ def arrays() -> tuple[Any, ...]:
         m.MeshResult(vertices, faces),
         m.MeshResult(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32)),
         m.ScanBlob(vertices),
+        m.FitResult("chair", 0, np.zeros((0, 4, 4), np.float32)),
     )
     return full + bare
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from addon.wire import messages as m
+from addon.wire import payload, routes
 from addon.wire.errors import InvalidRequest
 from tests.wire.examples import CAMERA, LATENT, SCENE, SHA
 
@@ -54,12 +55,53 @@ def test_a_matrix_takes_no_number_that_overflows(value: float) -> None:
         (m.MeshRequest(SCENE), {"target_faces": -1}),
         (m.GenerateRequest("a", (LATENT,)), {"latents": ()}),
         (m.FitShapeRequest("a", SHA), {"name": "a/b"}),
+        (m.FitRequest("a", {"b": SHA}), {"name": "../a"}),
+        (m.FitRequest("a", resume=True), {"resume": False}),
+        (m.FitOptions(), {"seconds": math.nan}),
+        (m.FitOptions(), {"steps": -1}),
+        (m.FitOptions(), {"near": -1.0}),
+        (m.SfmRequest({"b": SHA}), {"max_images": 1}),
     ],
 )
 def test_a_field_out_of_range_is_refused(message: Any, change: dict[str, Any]) -> None:
     assert dataclasses.replace(message) == message
     with pytest.raises(InvalidRequest):
         dataclasses.replace(message, **change)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", "/etc/passwd", "../a.png", "a/../../b.png", "a//b.png", "a/", "./a.png", "C:/a.png", "c:a.png", "a\\b.png",
+        "nul", "images/CON.png", "a\n.png", "a\0.png", "dir./a.png", "a.png ", "x" * 241, "what?.png",
+    ],
+)  # fmt: skip
+def test_a_data_set_takes_no_file_name_that_leaves_its_folder_on_any_system(name: str) -> None:
+    with pytest.raises(InvalidRequest):
+        m.FitRequest("a", {"fine.png": SHA, name: SHA})
+    with pytest.raises(InvalidRequest):
+        m.SfmRequest({"fine.png": SHA, name: SHA})
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {"a.png": SHA[:-1]},
+        {"a.png": SHA, "A.PNG": SHA},
+        {"a": SHA, "a/b.png": SHA},
+        {f"{n}.png": SHA for n in range(m.MAX_FILES + 1)},
+    ],
+    ids=["none", "no sha256", "same on Windows", "a file as a folder", "too many"],
+)
+def test_a_data_set_that_cannot_be_laid_out_is_refused(files: dict[str, str]) -> None:
+    with pytest.raises(InvalidRequest):
+        m.FitRequest("a", files)
+
+
+def test_the_most_files_of_a_data_set_fit_into_one_request() -> None:
+    files = {f"images/photograph with a long name {n:05d}.jpeg": SHA for n in range(m.MAX_FILES)}
+    assert len(payload.to_json(m.FitRequest("a", files))) < routes.MAX_JSON_BYTES
 
 
 def test_a_number_out_of_range_names_the_nearest_that_works() -> None:
