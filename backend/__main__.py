@@ -54,7 +54,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
 )
 
-RECIPES = ("deepsdf",)
+RECIPES = ("deepsdf", "image-memorisation")
 
 Model = Annotated[str, typer.Argument(help="Name of a model, or its folder.", metavar="MODEL")]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout, for programs.")]
@@ -328,7 +328,7 @@ def train(context: typer.Context) -> None:
     name, arguments = (context.args[0], context.args[1:]) if context.args else ("", [])
     if name not in RECIPES:
         raise InvalidRequest(f"Say what to train: one of {', '.join(RECIPES)}.")
-    importlib.import_module(f"backend.training.{name}").main(arguments)
+    importlib.import_module(f"backend.training.{name.replace('-', '_')}").main(arguments)
 
 
 # ------------------------------------------------------------------------------------------------------------- helpers

@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def positional_encoding(p: Tensor, num_frequencies: int) -> Tensor:
-    """Return (p, sin 2⁰p, cos 2⁰p, …, sin 2^{L−1}p, cos 2^{L−1}p): [..., 3] -> [..., 3 + 6 L].
+    """Return (p, sin 2⁰p, cos 2⁰p, …, sin 2^{L−1}p, cos 2^{L−1}p): [..., d] -> [..., d + 2 d L].
 
     Eq. 4 of arxiv.org/abs/2003.08934, in the form that the released weights expect: with p itself in front, and without
-    the factor π of the equation.
+    the factor π of the equation. num_frequencies 0 is p itself: the network without positional encoding.
     """
     frequencies = 2.0 ** torch.arange(num_frequencies, dtype=p.dtype, device=p.device)
-    angles = p[..., None, :] * frequencies[:, None]  # [..., L, 3]
-    waves = torch.stack((torch.sin(angles), torch.cos(angles)), -2)  # [..., L, 2, 3]
+    angles = p[..., None, :] * frequencies[:, None]  # [..., L, d]
+    waves = torch.stack((torch.sin(angles), torch.cos(angles)), -2)  # [..., L, 2, d]
     return torch.cat((p, waves.flatten(-3)), -1)

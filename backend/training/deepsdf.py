@@ -11,11 +11,13 @@ between two codes is again a shape. The prior is faded in, for a code must first
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +215,25 @@ def _load(path: Path, config: DeepSDFTraining, decoder: Decoder, codes: Tensor, 
             state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return int(metadata["step"])
+
+
+def main(arguments: list[str]) -> None:
+    """The command line: train on the distance samples that `python -m backend.training.chairs` wrote."""
+    parser = argparse.ArgumentParser(
+        prog="python -m backend train deepsdf",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data", type=Path, help="the folder that backend/training/chairs.py filled")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint, picture and model")
+    parser.add_argument("--official", action="store_true", help="the network of the paper, for an accelerator")
+    parser.add_argument("--steps", type=int, help="training steps; the recipe's own if left out")
+    options = parser.parse_args(arguments)
+    config = official() if options.official else small()
+    if options.steps is not None:
+        config = replace(config, steps=options.steps)
+
+    def progress(fraction: float, text: str) -> None:
+        sys.stderr.write(text + "\n")
+
+    sys.stdout.write(f"{train_chairs(config, options.out, data=options.data, progress=progress)}\n")
