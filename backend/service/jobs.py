@@ -1,5 +1,8 @@
 """The queue: jobs wait, run one at a time on the thread that owns the device, and end exactly once.
 
+A long job does not keep a moving view waiting: whenever it reports its progress, one waiting job of INTERLEAVED is run
+from within the report, on the same thread, and the long job goes on where it was.
+
 A job's life is a sequence of events: queued, started, progress, then one of TERMINAL_KINDS. Every change of state
 happens under one lock and passes through `_emit`, which refuses anything after the end; so there is one terminal event
 and it is the last, whatever interleaving of finishing, cancelling, superseding and closing.
@@ -57,6 +60,9 @@ MAX_RESULT_BYTES = 1 << 29
 EVENT_SECONDS = 0.05
 PREVIEW_SECONDS = 0.25
 TEXT_SECONDS = 0.01
+INTERLEAVED = frozenset({"render"})  # tasks that are run from within others, and within which none is run
+MAX_RESPITE_SECONDS = 1.0  # after a job within another, that one goes on for as long, but no longer than this
+RESUMABLE = frozenset({"fit"})  # tasks that save their state; their requests name it
 
 
 def error_info(error: LatheError) -> ErrorInfo:
@@ -78,7 +84,9 @@ class Job:
     text: str = ""
     error: LatheError | None = None
     stop: Literal["", "cancelled", "superseded"] = ""  # wanted end; the running task learns it through its Progress
+    figures: dict[str, float] = field(default_factory=dict)
     event_sequences: list[int] = field(default_factory=list)
+    name: str = ""  # of the state that a RESUMABLE task saves; known of jobs of an earlier process
 
     @property
     def ended(self) -> bool:
@@ -178,10 +186,11 @@ class Journal:
         """Yield the recorded jobs with the sequence number of their last event, oldest first."""
         with self._lock:
             rows = self._database.execute(
-                "SELECT id, task, submitted_at, kind, error, sequence FROM jobs ORDER BY submitted_at"
+                "SELECT id, task, request, submitted_at, kind, error, sequence FROM jobs ORDER BY submitted_at"
             ).fetchall()
-        for id, task, submitted_at, kind, error, sequence in rows:
+        for id, task, request, submitted_at, kind, error, sequence in rows:
             job = Job(id, task, None, None, submitted_at, kind)
+            job.name = str(json.loads(request).get("name", "")) if task in RESUMABLE else ""
             job.fraction = 1.0 if kind == "done" else 0.0
             job.error = error_from_dict(json.loads(error)) if error else None
             yield job, sequence
@@ -210,7 +219,7 @@ class JobQueue:
         self._changed = threading.Condition(threading.RLock())
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._waiting: deque[Job] = deque()
-        self._running: Job | None = None
+        self._running: list[Job] = []  # one, and perhaps one within it
         self._events: OrderedDict[int, JobEvent] = OrderedDict()  # ascending
         self._results: OrderedDict[str, Parts] = OrderedDict()  # least recently used first
         # Microseconds since the epoch to start with: events are rarer than that, so the numbers grow over restarts too.
@@ -238,7 +247,7 @@ class JobQueue:
                 raise BackendUnavailable(f"{len(self._waiting)} jobs are waiting already. Cancel some of them.")
             self._journal.submitted(job)
             if supersede is not None:
-                for other in [*self._waiting, *([self._running] if self._running else [])]:
+                for other in [*self._waiting, *self._running]:
                     if other.key == supersede:
                         self._stop(other, "superseded")
             self._jobs[job.id] = job
@@ -307,8 +316,8 @@ class JobQueue:
             self._closing = True
             for job in list(self._waiting):
                 self._stop(job, "cancelled")
-            if self._running is not None:
-                self._stop(self._running, "cancelled")
+            for job in self._running:
+                self._stop(job, "cancelled")
             self._changed.notify_all()
         self._thread.join(timeout)
         stopped = not self._thread.is_alive()
@@ -334,7 +343,7 @@ class JobQueue:
         job.kind = kind
         error = None if job.error is None else error_info(job.error)
         self._sequence = sequence = self._sequence + 1
-        self._events[sequence] = JobEvent(sequence, job.id, kind, job.fraction, job.text, preview, error)
+        self._events[sequence] = JobEvent(sequence, job.id, kind, job.fraction, job.text, preview, error, job.figures)
         job.event_sequences.append(sequence)
         for listener in self._listeners:
             listener()
@@ -367,15 +376,11 @@ class JobQueue:
         if job.ended:
             return
         job.stop = job.stop or how
-        if job is not self._running:
+        if not any(job is running for running in self._running):
             self._waiting.remove(job)
             self._end(job, how)
 
     def _recover(self) -> None:
-        interrupted = BackendDied(
-            "The backend ended while this job was waiting or running; it was interrupted. Start it again.",
-            remedy=Remedy("retry", "Start it again"),
-        )
         for job, sequence in list(self._journal.jobs()):
             self._jobs[job.id] = job
             if job.ended:
@@ -393,7 +398,7 @@ class JobQueue:
         self._sequence = max(self._sequence, *self._events, 0)
         for job in list(self._jobs.values()):
             if not job.ended:
-                self._end(job, "failed", error=interrupted)
+                self._end(job, "failed", error=_interrupted(job))
 
     # ---------------------------------------------------------------------------------------------- the device thread
 
@@ -407,65 +412,110 @@ class JobQueue:
                 except Exception:  # giving memory back is a courtesy; the thread must live
                     log.exception("unloading failed")
                 continue
-            with self._changed:
-                if self._closing:
-                    return
-                if not self._waiting:
-                    continue  # cancelled in between
-                job = self._running = self._waiting.popleft()
-                request = job.request
+            if self._closing:
+                return
+            if (job := self._take(lambda job: True)) is not None:
+                self._execute(job)
+
+    def _take(self, wanted: Callable[[Job], bool]) -> Job | None:
+        """Start the first waiting job that is wanted; None where there is none (any more)."""
+        with self._changed:
+            job = next(filter(wanted, self._waiting), None)
+            if job is not None:
+                self._waiting.remove(job)
+                self._running.append(job)
                 self._emit(job, "started")
-            assert request is not None
-            started = time.perf_counter()
-            error: LatheError | None = None
-            parts: Parts | None = None
-            try:
-                parts = payload.pack_parts(self._run(job.task, request, self._progress_of(job)))
-            except LatheError as raised:
-                error = raised
-            except BaseException as raised:  # whatever it is, the job must end and the thread must live
-                log.exception("job %s (%s) failed", job.id, job.task)
-                error = InternalError(
-                    f"Something went wrong in the backend ({type(raised).__name__}: {raised}). See the log.",
-                    remedy=Remedy("show_log", "Show the log"),
-                )
-            with self._changed:
-                self._running = None
-                if job.stop:
-                    self._end(job, job.stop)
-                elif isinstance(error, Cancelled):
-                    self._end(job, "cancelled")
-                elif error is not None:
-                    self._end(job, "failed", error=error)
-                else:
-                    self._end(job, "done", parts=parts)
-                kind = job.kind
-            seconds = time.perf_counter() - started
-            log.info("job %s (%s) %s after %.3f s%s", job.id, job.task, kind, seconds, f": {error}" if error else "")
+            return job
+
+    def _execute(self, job: Job) -> None:
+        """Run a job that was taken to its end, whatever that is."""
+        request = job.request
+        assert request is not None
+        started = time.perf_counter()
+        error: LatheError | None = None
+        parts: Parts | None = None
+        try:
+            parts = payload.pack_parts(self._run(job.task, request, self._progress_of(job)))
+        except LatheError as raised:
+            error = raised
+        except BaseException as raised:  # whatever it is, the job must end and the thread must live
+            log.exception("job %s (%s) failed", job.id, job.task)
+            error = InternalError(
+                f"Something went wrong in the backend ({type(raised).__name__}: {raised}). See the log.",
+                remedy=Remedy("show_log", "Show the log"),
+            )
+        with self._changed:
+            self._running.pop()
+            if job.stop:
+                self._end(job, job.stop)
+            elif isinstance(error, Cancelled):
+                self._end(job, "cancelled")
+            elif error is not None:
+                self._end(job, "failed", error=error)
+            else:
+                self._end(job, "done", parts=parts)
+            kind = job.kind
+        seconds = time.perf_counter() - started
+        log.info("job %s (%s) %s after %.3f s%s", job.id, job.task, kind, seconds, f": {error}" if error else "")
 
     def _progress_of(self, job: Job) -> Progress:
-        last_event = last_preview = -math.inf
+        last_event = last_preview = respite_end = -math.inf
 
-        def report(fraction: float, text: str = "", preview: np.ndarray | None = None) -> None:
-            nonlocal last_event, last_preview
+        def report(
+            fraction: float,
+            text: str = "",
+            preview: np.ndarray | None = None,
+            *,
+            figures: dict[str, float] | None = None,
+        ) -> None:
+            nonlocal last_event, last_preview, respite_end
             if job.stop:
                 raise Cancelled()
             now = time.monotonic()
             shown = preview is not None and self._put_blob is not None and now - last_preview >= PREVIEW_SECONDS
-            if not shown and now - last_event < (EVENT_SECONDS if text == job.text else TEXT_SECONDS):
-                return
-            last_event, sha256 = now, ""
-            if shown:
-                assert preview is not None and self._put_blob is not None
-                last_preview = now
-                try:
-                    sha256 = self._put_blob(payload.pack(SheetResult(np.ascontiguousarray(preview)[None])))
-                except LatheError as error:
-                    log.warning("no preview: %s", error)
-            with self._changed:
+            if shown or now - last_event >= (EVENT_SECONDS if text == job.text else TEXT_SECONDS):
+                last_event, sha256 = now, ""
+                if shown:
+                    assert preview is not None and self._put_blob is not None
+                    last_preview = now
+                    try:
+                        sha256 = self._put_blob(payload.pack(SheetResult(np.ascontiguousarray(preview)[None])))
+                    except LatheError as error:
+                        log.warning("no preview: %s", error)
+                with self._changed:
+                    if job.stop:
+                        raise Cancelled()
+                    job.fraction, job.text = min(max(float(fraction), 0.0), 1.0), text
+                    if figures is not None:
+                        job.figures = {name: float(value) for name, value in figures.items() if math.isfinite(value)}
+                    self._emit(job, "progress", sha256)
+            if self._waiting and now >= respite_end and self._serve_view(job):
+                after = time.monotonic()
+                respite_end = after + min(after - now, MAX_RESPITE_SECONDS)
                 if job.stop:
                     raise Cancelled()
-                job.fraction, job.text = min(max(float(fraction), 0.0), 1.0), text
-                self._emit(job, "progress", sha256)
 
         return report
+
+    def _serve_view(self, host: Job) -> bool:
+        """Run one waiting job of INTERLEAVED from within `host`, and return whether there was one."""
+        if host.task in INTERLEAVED or threading.current_thread() is not self._thread:
+            return False
+        job = self._take(lambda job: job.task in INTERLEAVED)
+        if job is not None:
+            self._execute(job)
+        return job is not None
+
+
+def _interrupted(job: Job) -> BackendDied:
+    """Return what a job is told that was unfinished when its process ended."""
+    if job.name:
+        return BackendDied(
+            f"The backend ended while this job was waiting or running; it was interrupted. {job.name} goes on from its "
+            "last autosave, if there was one.",
+            remedy=Remedy("resume_fit", "Continue", job.name),
+        )
+    return BackendDied(
+        "The backend ended while this job was waiting or running; it was interrupted. Start it again.",
+        remedy=Remedy("retry", "Start it again"),
+    )

@@ -75,7 +75,9 @@ class CancelAfter:
     def __init__(self, calls: float = float("inf")) -> None:
         self.left, self.count, self.fractions, self.texts = calls, 0, [], set[str]()
 
-    def __call__(self, fraction: float, text: str = "", preview: np.ndarray | None = None) -> None:
+    def __call__(
+        self, fraction: float, text: str = "", preview: np.ndarray | None = None, *, figures: object = None
+    ) -> None:
         self.count += 1
         self.left -= 1
         self.fractions.append(fraction)
@@ -198,7 +200,7 @@ def test_a_size_that_cannot_fit_is_refused_before_the_start_with_one_that_fits(
 def test_a_sheet_has_one_image_for_each_latent_and_shows_them_on_the_way(workspace: Workspace) -> None:
     previews = []
 
-    def progress(fraction: float, text: str = "", preview: np.ndarray | None = None) -> None:
+    def progress(fraction: float, text: str = "", preview: np.ndarray | None = None, *, figures: object = None) -> None:
         if preview is not None:
             previews.append(preview)
 
