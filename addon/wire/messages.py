@@ -191,9 +191,14 @@ class SceneRef:
     latent: Latent = Latent()
     controls: dict[str, float] = field(default_factory=dict)  # by Control.name; missing ones take their default
     world_from_scene: Matrix4 = IDENTITY4  # any invertible affine transform
+    crop: Bounds | None = None  # of a density: what lies outside is empty. In the scene's own frame, metres
 
     def __post_init__(self) -> None:
         _check_name("model", self.model)
+        if self.crop is not None:
+            _check_finite("crop", self.crop)
+            if any(high <= low for low, high in zip(*self.crop)):
+                raise InvalidRequest("the crop box is inside out: each maximum must be above its minimum")
         _check_finite("world_from_scene", self.world_from_scene)
         if self.world_from_scene[3] != (0.0, 0.0, 0.0, 1.0):
             raise InvalidRequest("the last row of world_from_scene must be 0 0 0 1")

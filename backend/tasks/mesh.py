@@ -16,9 +16,10 @@ from meshing.bake import bake_texture
 from meshing.cleanup import CleanUp, clean
 from meshing.color import vertex_colors
 from meshing.decimate import decimate
-from meshing.grid import extract_surface
+from meshing.grid import Lattice, extract_surface
 from meshing.mesh import Mesh
 from meshing.normals import field_normals, smooth_normals
+from meshing.remember import RememberedField
 from meshing.uv import unwrap_uvs
 
 from ..progress import Progress, part
@@ -26,6 +27,8 @@ from ..scene import FieldSample, Scene
 from .workspace import Workspace
 
 BATCH = 1 << 16  # points in one call of the field
+KEPT_POINTS = 1 << 25  # of a lattice whose values are kept for another level: 128 MB
+WHOLE_POINTS = 1 << 22  # of a lattice that is evaluated whole, so that no level costs an evaluation any more
 
 
 def mesh(request: MeshRequest, progress: Progress, workspace: Workspace) -> MeshResult:
@@ -47,7 +50,9 @@ def mesh(request: MeshRequest, progress: Progress, workspace: Workspace) -> Mesh
 
     scene = workspace.scene(request.scene, progress, placed=False)
     level = scene.info.iso_level if request.iso_level is None else request.iso_level
-    made = extract(scene, request.resolution, level, workspace.device, part(progress, 0.0, 0.6))
+    remembered = remember(request, scene, workspace, part(progress, 0.0, 0.5))
+    begun = part(progress, 0.5 if remembered else 0.0, 0.6)
+    made = extract(scene, request.resolution, level, workspace.device, begun, remembered)
     settings = CleanUp(least_fraction=request.minimum_component, measure="area", holes=request.fill_holes)
     made = clean(made, settings, progress=part(progress, 0.6, 0.7))
     if 0 < request.target_faces < len(made.faces):
@@ -66,14 +71,43 @@ def _halves(size: int, bytes_per_square: int) -> list[tuple[int, int]]:
     return [(size >> n, bytes_per_square * (size >> n) ** 2) for n in range(6) if size >> n >= 8]
 
 
-def extract(scene: Scene, resolution: int, level: float, device: torch.device, progress: Progress) -> Mesh:
-    """Return the surface of a scene as marching cubes find it, closed where it leaves the bounds."""
+def remember(request: MeshRequest, scene: Scene, workspace: Workspace, progress: Progress) -> RememberedField | None:
+    """Return the density of the scene with what is known of it from the last request, if that differed in no more
+    than the level and what follows it; None for a signed distance, which has one level, and for too fine a lattice."""
+    if scene.info.quantity != "density":
+        return None
+
+    def sampled() -> RememberedField | None:
+        field = evaluate(scene, workspace.device, lambda sample: sample.value)
+        lattice = Lattice.in_bounds(scene.info.bounds, request.resolution + 1)
+        if np.prod(lattice.cells + 1.0) > KEPT_POINTS:
+            return None
+        return RememberedField(field, scene.info.bounds, request.resolution + 1)
+
+    found = workspace.remembered(request.scene, request.resolution, sampled)
+    if found is not None and np.prod(found.shape) <= WHOLE_POINTS:
+        found.fill(BATCH, progress)
+    return found
+
+
+def extract(
+    scene: Scene,
+    resolution: int,
+    level: float,
+    device: torch.device,
+    progress: Progress,
+    remembered: RememberedField | None = None,
+) -> Mesh:
+    """Return the surface of a scene as marching cubes find it, closed where it leaves the bounds.
+
+    remembered: the scene's values at this resolution, in place of its field.
+    """
     info = scene.info
     signed = info.quantity == "sdf"
     # a signed distance whose slope nobody knows is searched as a density is, without trusting it
     lipschitz = (info.lipschitz or math.inf) if signed else None
     return extract_surface(
-        evaluate(scene, device, lambda sample: sample.value), info.bounds, resolution + 1, level,
+        remembered or evaluate(scene, device, lambda sample: sample.value), info.bounds, resolution + 1, level,
         inside="negative" if signed else "positive", lipschitz=lipschitz, clamp=info.clamp, cap=True,
         batch_size=BATCH, progress=progress,
     )  # fmt: skip

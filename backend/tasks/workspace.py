@@ -11,7 +11,8 @@ import hashlib
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -39,6 +40,7 @@ from addon.wire.messages import (
     ModelList,
     SceneRef,
 )
+from meshing.remember import RememberedField
 
 from .. import VERSION
 from ..blobs import BlobStore
@@ -46,7 +48,7 @@ from ..checkpoints import store
 from ..folders import data_folder
 from ..generator import Generator, ws_from_latent
 from ..progress import Progress, silent
-from ..scene import PlacedScene, Scene
+from ..scene import PlacedScene, Scene, cropped
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,7 @@ class Workspace:
         self._scenes: OrderedDict[tuple[tuple[Path, int], Latent, tuple[tuple[str, float], ...]], Scene] = OrderedDict()
         self._infos: dict[tuple[Path, int], ModelInfo] = {}
         self._infos_lock = threading.Lock()
+        self._remembered: tuple[object, RememberedField | None] | None = None
 
     @property
     def blobs(self) -> BlobStore:
@@ -153,7 +156,8 @@ class Workspace:
         """Return the scene that `ref` names, moved to its place unless `placed` is false.
 
         Raises:
-            UnknownModel, UnreadableModel, BlobMissing (its code), InvalidRequest (its code or controls).
+            UnknownModel, UnreadableModel, BlobMissing (its code), InvalidRequest (its code, controls or crop),
+            NotSupported (a crop of what is no density).
         """
         generator = self.generator(ref.model, progress)
         known = {control.name: control for control in generator.info.controls}
@@ -176,10 +180,21 @@ class Workspace:
                 code = self._code(generator, ref.latent.code) if ref.latent.code else None
                 self._scenes[key] = generator.synthesize(ws_from_latent(generator, ref.latent, code), controls)
         self._scenes.move_to_end(key)
-        scene = self._scenes[key]
+        scene = self._scenes[key] if ref.crop is None else cropped(self._scenes[key], ref.crop)
         if not placed or ref.world_from_scene == IDENTITY4:
             return scene
         return PlacedScene(scene, torch.tensor(ref.world_from_scene, dtype=torch.float32, device=self.device))
+
+    def remembered(
+        self, ref: SceneRef, resolution: int, make: Callable[[], RememberedField | None]
+    ) -> RememberedField | None:
+        """Return what is known of a scene at a resolution since it was asked for last, or what `make` gives. Only the
+        last one is kept."""
+        key = self._key(self.folder(ref.model)), replace(ref, world_from_scene=IDENTITY4), resolution
+        if self._remembered is None or self._remembered[0] != key:
+            self._remembered = None  # before the next one takes its memory
+            self._remembered = key, make()
+        return self._remembered[1]
 
     def _code(self, generator: Generator, sha256: str) -> torch.Tensor:
         try:
@@ -208,6 +223,7 @@ class Workspace:
             log.info("unloading %d models and %d scenes", len(self._models), len(self._scenes))
         self._models.clear()
         self._scenes.clear()
+        self._remembered = None
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

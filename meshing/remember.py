@@ -1,0 +1,42 @@
+"""Values of a field on the lattice of an extraction, kept: the surface at another level then costs no evaluation.
+
+A density has a surface at any level, and which one is right is for the eye to say. `extract_surface` asks its field at
+lattice points alone, so what it asked can be remembered by place.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from meshing.grid import Field, Lattice
+from meshing.progress import Progress, silent
+
+
+class RememberedField:
+    """A field that is asked once for each point of the lattice that `extract_surface` makes of these bounds."""
+
+    def __init__(self, field: Field, bounds: ArrayLike, resolution: int) -> None:
+        """Take 4 bytes for each lattice point. Arguments as those of `extract_surface`."""
+        self.field = field
+        self.lattice = Lattice.in_bounds(bounds, resolution)
+        self.shape = tuple(int(n) + 1 for n in self.lattice.cells)
+        self._values = np.full(self.shape, np.nan, np.float32).reshape(-1)
+
+    def __call__(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the values [N] at lattice points [N, 3], asking the field for those that are not known yet."""
+        index = np.rint((points - self.lattice.low) / self.lattice.spacing).astype(np.int64)
+        ids = np.ravel_multi_index(tuple(index.T), self.shape)
+        missing = np.flatnonzero(np.isnan(self._values[ids]))
+        if len(missing):
+            self._values[ids[missing]] = np.asarray(self.field(points[missing]), np.float32).reshape(-1)
+        return self._values[ids]
+
+    def fill(self, batch_size: int = 1 << 18, progress: Progress = silent) -> None:
+        """Ask the field for every lattice point that is not known yet."""
+        missing = np.flatnonzero(np.isnan(self._values))
+        for start in range(0, len(missing), batch_size):
+            progress(start / len(missing), "Evaluating the field")
+            some = missing[start : start + batch_size]
+            index = np.stack(np.unravel_index(some, self.shape), 1)
+            self._values[some] = np.asarray(self.field(self.lattice.points(index)), np.float32).reshape(-1)
