@@ -23,6 +23,7 @@
        + NotSupported            this model cannot do that
        + UnreadableModel         a model folder that was edited or damaged
        + UnreadableFile          an image, mesh or other input that cannot be read
+       + UnusableDataset         images or cameras that no scene can be fitted to
        + CannotWrite             no space, no permission
        + UnknownCheckpoint       a checkpoint of no architecture known here
        + UnsafeCheckpoint        a checkpoint that tries to run code, or lies about its sizes
@@ -204,6 +205,12 @@ class UnreadableFile(TaskError):
     """An image, mesh or other input that cannot be read."""
 
     code = "unreadable_file"
+
+
+class UnusableDataset(TaskError):
+    """Images or cameras that no scene can be fitted to."""
+
+    code = "unusable_dataset"
 
 
 class CannotWrite(TaskError):

@@ -1,0 +1,76 @@
+"""Pictures with cameras from a folder, in any of the usual formats. docs/datasets.md is the page for users."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from addon.wire.errors import Remedy, UnreadableFile, UnusableDataset
+from backend.nerf.lens import Lens, camera_directions
+
+from . import colmap, transforms
+from .images import EXTENSIONS
+from .transforms import read_cameras, write_transforms
+from .views import Dataset, Pixels, Split, View, with_splits
+
+__all__ = [
+    "Dataset",
+    "Lens",
+    "Pixels",
+    "Split",
+    "View",
+    "camera_directions",
+    "open_dataset",
+    "photographs",
+    "read_cameras",
+    "with_splits",
+    "write_transforms",
+]
+
+VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+
+
+def photographs(folder: Path) -> list[Path]:
+    """Return the image files of a folder, or of its folder `images`, by name; masks are not among them."""
+    for place in (folder, folder / "images"):
+        found = [path for path in place.iterdir() if path.suffix.lower() in EXTENSIONS] if place.is_dir() else []
+        found = [path for path in found if path.is_file() and not path.name.startswith((".", "dynamic_mask_"))]
+        if found:
+            return sorted(found)
+    return []
+
+
+def open_dataset(folder: Path, *, flip_axes: bool = False) -> Dataset:
+    """Open a folder (or a transforms file in it): transforms.json in its three dialects, or a COLMAP model.
+
+    Reads cameras and the headers of images; the pixels come with `Dataset.load`. World is the files' own frame.
+    `flip_axes` negates y and z of every camera, for files whose cameras have other axes than their format says.
+
+    Raises:
+        UnreadableFile: a file is missing, damaged or names something outside the folder.
+        UnusableDataset: nothing to fit to: no images, photographs without cameras, poses that no camera has.
+    """
+    if folder.suffix.lower() == ".json" and folder.is_file():
+        return transforms.read(folder.parent, [folder], flip_axes=flip_axes)
+    if not folder.is_dir():
+        if folder.suffix.lower() in VIDEOS and folder.is_file():
+            raise _no_cameras(f"{folder.name} is a video")
+        raise UnreadableFile(f"There is no folder {folder}: give the folder that holds the data set.")
+    if files := transforms.find(folder):
+        return transforms.read(folder, files, flip_axes=flip_axes)
+    if model := colmap.find(folder):
+        return colmap.read(folder, model, flip_axes=flip_axes)
+    if found := photographs(folder):
+        raise _no_cameras(f"The folder {folder.name} holds {len(found)} photographs")
+    empty = "is empty" if not any(folder.iterdir()) else "holds no data set"
+    raise UnusableDataset(
+        f"The folder {folder.name} {empty}: it needs transforms.json and its images, a COLMAP model and its images, or "
+        "photographs to find cameras for."
+    )
+
+
+def _no_cameras(what: str) -> UnusableDataset:
+    return UnusableDataset(
+        f"{what} but no cameras: find the cameras first (Find Cameras in the panel, or python -m backend sfm PHOTOS "
+        "--out DATASET).",
+        remedy=Remedy("run_sfm", "Find Cameras"),
+    )

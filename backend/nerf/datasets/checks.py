@@ -1,0 +1,152 @@
+"""What can be wrong with cameras, said before a fit starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from addon.wire.errors import UnusableDataset
+from backend.cameras import Camera
+
+from .images import read_size
+
+GL_FROM_CV = np.diag([1.0, -1.0, -1.0, 1.0])  # its own inverse: OpenGL / Blender camera axes and OpenCV's
+SQUARE = 2e-3  # how far from orthogonal the axes of a camera may be: some files keep 4 digits
+ASPECT = 0.01  # by how much the aspect of a smaller copy of the images may differ
+
+
+def rigid(name: str, matrix: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Return a camera's pose [4, 4] without scale, and whether there was some.
+
+    A camera's scale changes no picture (Blender's camera objects inherit it from parents), so it is taken off. What
+    shears or mirrors is no camera.
+
+    Raises:
+        UnusableDataset: not finite, not affine, mirrored or sheared.
+    """
+    if not np.isfinite(matrix).all():
+        raise UnusableDataset(
+            f"The pose of {name} holds numbers that are not finite: its camera was not found. Take this frame out."
+        )
+    if not np.allclose(matrix[3], [0, 0, 0, 1], atol=1e-6):
+        raise UnusableDataset(
+            f"The pose of {name} is no camera-to-world matrix: its last row is {matrix[3].tolist()}, not [0, 0, 0, 1]. "
+            "Write the matrix row by row."
+        )
+    axes = matrix[:3, :3]
+    scale = np.linalg.norm(axes, axis=0)
+    if scale.min() < 1e-9 or np.linalg.det(axes / scale) < 0:
+        raise UnusableDataset(
+            f"The pose of {name} is mirrored or flat, which no camera is: remove negative or zero scale from the "
+            "camera and its parents (in Blender: Apply Scale), and write it again."
+        )
+    unit = axes / scale
+    if np.abs(unit.T @ unit - np.eye(3)).max() > SQUARE:
+        raise UnusableDataset(
+            f"The pose of {name} is not rigid: its axes are not at right angles. Remove uneven scale from the camera's "
+            "parents (in Blender: Apply Scale), and write it again."
+        )
+    u, _, vt = np.linalg.svd(unit)
+    found = np.eye(4)
+    found[:3, :3], found[:3, 3] = u @ vt, matrix[:3, 3]
+    return found, bool(np.abs(scale - 1).max() > SQUARE)
+
+
+def camera_of(
+    name: str, world_from_camera: np.ndarray, intrinsics: np.ndarray, stated: tuple[int, int] | None, image: Path
+) -> tuple[Camera, bool]:
+    """Return the camera at the size of its image file, and whether the intrinsics were scaled to that size.
+
+    intrinsics [3, 3] belong to `stated` (width, height), or to the file where that is None.
+
+    Raises:
+        UnreadableFile: no image.
+        UnusableDataset: the image has another shape than the camera.
+    """
+    size, turned = read_size(image)
+    stated = stated or size
+    if size != stated and turned and (size[1], size[0]) == stated:
+        size = stated
+    if abs(size[0] * stated[1] / (size[1] * stated[0]) - 1) > ASPECT:
+        raise UnusableDataset(
+            f"The image {name} has {size[0]} × {size[1]} pixels, its camera {stated[0]} × {stated[1]}: images of "
+            "several sizes need intrinsics for each (w, h, fl_x … in its frame). Add them, or leave the image out."
+        )
+    scale = np.array([[size[0] / stated[0]], [size[1] / stated[1]], [1.0]])
+    return camera_at(name, world_from_camera, intrinsics * scale, size), size != stated
+
+
+def camera_at(name: str, world_from_camera: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]) -> Camera:
+    """Return a camera as float32 tensors.
+
+    Raises:
+        UnusableDataset: a focal length that is none.
+    """
+    fx, fy = intrinsics[0, 0], intrinsics[1, 1]
+    if not (np.isfinite(intrinsics).all() and fx > 0 and fy > 0):
+        raise UnusableDataset(
+            f"The focal length of {name} is {fx:g}, {fy:g} pixels: it must be more than 0. Correct fl_x, fl_y or "
+            "camera_angle_x."
+        )
+    pose, k = (torch.tensor(matrix, dtype=torch.float32) for matrix in (world_from_camera, intrinsics))
+    return Camera(pose, k, *size)
+
+
+def enough(count: int, folder: Path) -> None:
+    """Raise UnusableDataset for fewer than two pictures."""
+    if count == 0:
+        raise UnusableDataset(f"The data set {folder.name} has no images: add pictures and their cameras.")
+    if count == 1:
+        raise UnusableDataset(
+            f"The data set {folder.name} has one image only: a scene needs views from several sides, 30 or more for a "
+            "good one. Capture or photograph more."
+        )
+
+
+def looks_away(world_from_camera: np.ndarray, points: np.ndarray | None = None) -> bool:
+    """Whether the cameras [N, 4, 4] (OpenCV axes) look away from what they have in common.
+
+    That is the sparse points [P, 3] where there are some, else the point nearest to all optical axes. Cameras with
+    OpenCV axes in a file meant for OpenGL axes (or the other way) look straight backwards; so does a camera that turns
+    on the spot in a room, which is why this is a warning and no error.
+    """
+    positions, forward = world_from_camera[:, :3, 3], world_from_camera[:, :3, 2]
+    if points is not None and len(points) >= 8:
+        middle = np.median(points, axis=0)
+    else:
+        off_axis = np.eye(3) - forward[:, :, None] * forward[:, None, :]
+        total = off_axis.sum(0)
+        if len(positions) < 3 or np.linalg.cond(total) > 1e4:  # axes nearly parallel: they meet nowhere
+            return False
+        middle = np.linalg.solve(total, np.einsum("nij,nj->i", off_axis, positions))
+    towards = middle - positions
+    cosine = (towards * forward).sum(-1) / np.linalg.norm(towards, axis=-1).clip(1e-12)
+    return bool((cosine < 0).mean() > 0.9 and np.median(cosine) < -0.5)
+
+
+LOOKS_AWAY = (
+    "The cameras look away from their common middle, as if their axes were flipped. If they should look at one thing, "
+    "the poses have other axes than their format says: open the data set with flipped axes (y and z of each camera "
+    "negated). If you turned on the spot to take in a room, all is well."
+)
+
+
+def camera_warnings(poses: Sequence[np.ndarray], points: np.ndarray | None, scaled: int, resized: int) -> list[str]:
+    """Return what a user should know: flipped axes; how many poses had scale and how many images another size."""
+    found = []
+    if looks_away(np.stack(poses), points):
+        found.append(LOOKS_AWAY)
+    if scaled:
+        found.append(f"{scaled} of {len(poses)} camera poses had a scale, which was taken off.")
+    if resized:
+        found.append(f"{resized} of {len(poses)} images have another size than their cameras; the cameras were scaled.")
+    return found
+
+
+def finite_points(points: np.ndarray) -> np.ndarray:
+    """Return which rows [N] of points [N, 3] are finite."""
+    keep: np.ndarray = np.isfinite(points).all(-1)
+    return keep

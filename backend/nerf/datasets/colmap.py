@@ -1,0 +1,321 @@
+"""COLMAP models, text and binary, after the published description of the format (colmap.github.io/format.html).
+
+A model is three files: cameras, images and points3D. Images are stored with world-to-camera poses (a quaternion w x y z
+and a translation) and OpenCV camera axes. Binary files are little-endian; every length in them is checked against the
+bytes that are there.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from addon.wire.errors import UnreadableFile, UnusableDataset
+from backend.nerf.lens import Lens
+
+from . import checks
+from .views import Dataset, View, with_splits
+
+PLACES = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", ".")  # of the model in the folder
+IMAGE_FOLDERS = ("images", "input", ".")
+
+# number -> (name, count of parameters)
+MODELS = {
+    0: ("SIMPLE_PINHOLE", 3),
+    1: ("PINHOLE", 4),
+    2: ("SIMPLE_RADIAL", 4),
+    3: ("RADIAL", 5),
+    4: ("OPENCV", 8),
+    5: ("OPENCV_FISHEYE", 8),
+    6: ("FULL_OPENCV", 12),
+    7: ("FOV", 5),
+    8: ("SIMPLE_RADIAL_FISHEYE", 4),
+    9: ("RADIAL_FISHEYE", 5),
+    10: ("THIN_PRISM_FISHEYE", 12),
+}
+
+
+@dataclass(frozen=True)
+class _Camera:
+    model: str
+    width: int
+    height: int
+    parameters: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _Image:
+    rotation: tuple[float, ...]  # quaternion w x y z, camera from world
+    translation: tuple[float, ...]
+    camera: int
+    name: str
+
+
+def find(folder: Path) -> Path | None:
+    """Return the folder of the model, or None where there is none."""
+    for place in PLACES:
+        if any((folder / place / f"cameras.{end}").is_file() for end in ("bin", "txt")):
+            return Path(os.path.normpath(folder / place))
+    return None
+
+
+def read(folder: Path, model: Path, *, flip_axes: bool = False) -> Dataset:
+    """Read a COLMAP model. See `open_dataset`."""
+    end = "bin" if (model / "cameras.bin").is_file() else "txt"
+    read_cameras, read_images, read_points = (
+        (_binary_cameras, _binary_images, _binary_points)
+        if end == "bin"
+        else (_text_cameras, _text_images, _text_points)
+    )
+    cameras = read_cameras(model / f"cameras.{end}")
+    images = sorted(read_images(model / f"images.{end}"), key=lambda image: image.name)
+    cloud = model / f"points3D.{end}"
+    points, colors = read_points(cloud) if cloud.is_file() else (None, None)
+    checks.enough(len(images), folder)
+    pictures = _picture_folder(folder, images[0].name)
+    views: list[View] = []
+    poses: list[np.ndarray] = []
+    resized = 0
+    for index, image in enumerate(images):
+        if image.camera not in cameras:
+            raise UnusableDataset(f"The image {image.name} names camera {image.camera}, which the COLMAP model lacks.")
+        stored = cameras[image.camera]
+        intrinsics, lens = camera_model(stored.model, stored.parameters)
+        pose, _ = checks.rigid(image.name, _world_from_camera(image))
+        pose = pose @ checks.GL_FROM_CV if flip_axes else pose
+        path = _inside(pictures, image.name)
+        size = (stored.width, stored.height)
+        camera, was_resized = checks.camera_of(image.name, pose, intrinsics, size, path)
+        resized += was_resized
+        mask = folder / "masks" / f"{image.name}.png"
+        views.append(View(image.name, camera, path, lens=lens, mask=mask if mask.is_file() else None, appearance=index))
+        poses.append(pose)
+    warnings = checks.camera_warnings(poses, points, 0, resized)
+    return Dataset(folder, "colmap", with_splits(views), points, colors, warnings=tuple(warnings))
+
+
+def camera_model(name: str, parameters: tuple[float, ...]) -> tuple[np.ndarray, Lens]:
+    """Return intrinsics [3, 3] and lens of a COLMAP camera.
+
+    Raises:
+        UnusableDataset: a model that bends rays in a way that no lens of ours does.
+    """
+    single = name.startswith("SIMPLE_") or name in ("RADIAL", "RADIAL_FISHEYE")  # one focal length
+    counts = dict(MODELS.values())
+    if name in counts and len(parameters) != counts[name]:
+        raise UnreadableFile(f"A COLMAP camera of model {name} has {len(parameters)} parameters, not {counts[name]}.")
+    values = list(parameters)
+    fx, fy = values[0], values[0 if single else 1]
+    cx, cy, *bends = values[1:] if single else values[2:]
+    if name in ("SIMPLE_PINHOLE", "PINHOLE"):
+        lens = Lens()
+    elif name in ("SIMPLE_RADIAL", "RADIAL"):
+        lens = Lens("opencv", (bends[0], bends[1] if len(bends) > 1 else 0.0, 0.0, 0.0))
+    elif name == "OPENCV" or (name == "FULL_OPENCV" and not any(bends[5:])):
+        k3 = bends[4] if len(bends) > 4 else 0.0
+        lens = Lens("opencv", (bends[0], bends[1], k3, 0.0), (bends[2], bends[3]))
+    elif name in ("SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE"):
+        lens = Lens("fisheye", (bends[0], bends[1] if len(bends) > 1 else 0.0, 0.0, 0.0))
+    elif name == "OPENCV_FISHEYE":
+        lens = Lens("fisheye", (bends[0], bends[1], bends[2], bends[3]))
+    elif name == "THIN_PRISM_FISHEYE" and not any(bends[index] for index in (2, 3, 6, 7)):
+        lens = Lens("fisheye", (bends[0], bends[1], bends[4], bends[5]))
+    else:
+        raise UnusableDataset(
+            f"The COLMAP camera model {name[:60]} is not read: undistort the images (colmap image_undistorter) or "
+            "solve with PINHOLE, RADIAL, OPENCV or OPENCV_FISHEYE."
+        )
+    if not all(np.isfinite(parameters)):
+        raise UnusableDataset(f"A COLMAP camera of model {name} has parameters that are not finite: solve it again.")
+    lens = Lens() if lens.straight else lens
+    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]], dtype=np.float64), lens
+
+
+def _world_from_camera(image: _Image) -> np.ndarray:
+    """Return [4, 4] from a camera-from-world quaternion and translation."""
+    w, x, y, z = image.rotation
+    length = np.sqrt(w * w + x * x + y * y + z * z)
+    if not np.isfinite(length) or length < 1e-9:
+        raise UnusableDataset(f"The pose of {image.name} is not finite or has no rotation: solve the cameras again.")
+    w, x, y, z = np.array(image.rotation) / length
+    rotation = np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+    found = np.eye(4)
+    found[:3, :3] = rotation.T
+    found[:3, 3] = -rotation.T @ np.array(image.translation)
+    return found
+
+
+def _picture_folder(folder: Path, name: str) -> Path:
+    """Return the folder that holds the first image; `images` where none does, so that the error names it."""
+    for place in IMAGE_FOLDERS:
+        if _inside(folder / place, name).is_file():
+            return folder / place
+    return folder / "images"
+
+
+def _inside(folder: Path, name: str) -> Path:
+    path = Path(os.path.normpath(folder / name))
+    if "\0" in name or not path.is_relative_to(os.path.normpath(folder)):
+        raise UnusableDataset(f"The COLMAP model names the image {name[:200]!r}, which lies outside its folder.")
+    return path
+
+
+# --------------------------------------------------------------------------------------------------------------- binary
+
+
+class _Bytes:
+    """A binary file that is read forward and never beyond its end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.data = _read(path)
+        self.at = 0
+
+    def fail(self) -> NoReturn:
+        raise UnreadableFile(f"{self.path.name} of the COLMAP model is truncated or damaged: copy or solve it again.")
+
+    def take(self, form: str) -> tuple[Any, ...]:
+        """Return the next values of a struct format."""
+        size = struct.calcsize("<" + form)
+        self.skip(size)
+        return struct.unpack_from("<" + form, self.data, self.at - size)
+
+    def skip(self, size: int) -> None:
+        """Go on by `size` bytes."""
+        if size < 0 or size > len(self.data) - self.at:
+            self.fail()
+        self.at += size
+
+    def count(self, smallest: int) -> int:
+        """Return the next uint64, a number of records of at least `smallest` bytes each."""
+        (count,) = self.take("Q")
+        if count * smallest > len(self.data) - self.at:
+            self.fail()
+        return int(count)
+
+    def text(self) -> str:
+        """Return the next string, which ends with a zero byte."""
+        end = self.data.find(b"\0", self.at)
+        if end < 0:
+            self.fail()
+        raw = self.data[self.at : end]
+        self.at = end + 1
+        return raw.decode("utf-8", errors="replace")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableFile(
+            f"{path.name} of the COLMAP model cannot be read ({error.strerror}): a model is cameras, images and points3D "
+            "side by side, all .bin or all .txt. Copy the whole model."
+        ) from None
+
+
+def _binary_cameras(path: Path) -> dict[int, _Camera]:
+    file = _Bytes(path)
+    found = {}
+    for _ in range(file.count(48)):
+        number, model, width, height = file.take("iiQQ")
+        if model not in MODELS:
+            raise UnusableDataset(
+                f"The COLMAP camera model number {model} is not read: undistort the images (colmap image_undistorter) "
+                "or solve with PINHOLE, RADIAL, OPENCV or OPENCV_FISHEYE."
+            )
+        name, count = MODELS[model]
+        found[int(number)] = _Camera(name, int(width), int(height), file.take(f"{count}d"))
+    return found
+
+
+def _binary_images(path: Path) -> Iterator[_Image]:
+    file = _Bytes(path)
+    for _ in range(file.count(73)):
+        _, *pose, camera = file.take("I7dI")
+        name = file.text()
+        yield _Image(tuple(pose[:4]), tuple(pose[4:]), int(camera), name)
+        file.skip(24 * file.count(24))  # the image's 2D points: x, y, number of the 3D point
+
+
+def _binary_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    file = _Bytes(path)
+    count = file.count(51)
+    points, colors = np.empty((count, 3)), np.empty((count, 3), np.uint8)
+    for index in range(count):
+        _, x, y, z, r, g, b, _ = file.take("Q3d3Bd")
+        points[index], colors[index] = (x, y, z), (r, g, b)
+        file.skip(8 * file.count(8))  # its track: image, index of the 2D point
+    return _finite(points, colors)
+
+
+def _finite(points: np.ndarray, colors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    keep = np.isfinite(points).all(-1)
+    return points[keep].astype(np.float32), colors[keep]
+
+
+# ----------------------------------------------------------------------------------------------------------------- text
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a text file without comments; empty ones stay, for they mean an image without points."""
+    try:
+        text = _read(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnreadableFile(f"{path.name} of the COLMAP model is no text: copy or solve it again.") from error
+    return [line.strip() for line in text.splitlines() if not line.startswith("#")]
+
+
+def _wrong(path: Path, line: str) -> UnreadableFile:
+    return UnreadableFile(f"{path.name} of the COLMAP model has a line that is not of its form: {line[:80]!r}.")
+
+
+def _text_cameras(path: Path) -> dict[int, _Camera]:
+    found = {}
+    for line in filter(None, _lines(path)):
+        try:
+            number, model, width, height, *parameters = line.split()
+            found[int(number)] = _Camera(model, int(width), int(height), tuple(map(float, parameters)))
+        except ValueError:
+            raise _wrong(path, line) from None
+        if len(parameters) < 3:
+            raise _wrong(path, line)
+    return found
+
+
+def _text_images(path: Path) -> Iterator[_Image]:
+    lines = _lines(path)
+    while lines and not lines[-1]:  # the last image's points may be an empty line: any number of those at the end
+        lines.pop()
+    for line in lines[::2]:
+        try:
+            _, *pose, camera, name = line.split(maxsplit=9)
+            numbers = tuple(map(float, pose))
+            yield _Image(numbers[:4], numbers[4:], int(camera), name)
+        except ValueError:
+            raise _wrong(path, line) from None
+        if len(numbers) != 7:
+            raise _wrong(path, line)
+
+
+def _text_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    points, colors = [], []
+    for line in filter(None, _lines(path)):
+        try:
+            _, x, y, z, r, g, b, _, *_ = line.split()
+            points.append((float(x), float(y), float(z)))
+            colors.append((int(r) & 255, int(g) & 255, int(b) & 255))
+        except ValueError:
+            raise _wrong(path, line) from None
+    return _finite(np.array(points).reshape(-1, 3), np.array(colors, np.uint8).reshape(-1, 3))

@@ -1,0 +1,366 @@
+"""transforms.json as NeRF-synthetic, nerfstudio and instant-ngp write it: read as one format, written as nerfstudio's.
+
+`transform_matrix` is camera-to-world with OpenGL camera axes (y up, looking along −z). The dialects differ in which
+fields they write, so every field is read wherever it stands: in the frame first, then at the top.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from addon.wire.errors import UnreadableFile, UnusableDataset
+from addon.wire.messages import Bounds, Row3
+from backend.nerf.lens import Lens
+
+from . import checks, ply
+from .images import EXTENSIONS
+from .views import Dataset, Split, View, with_splits
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+STRAIGHT = ("PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE")
+BENT = ("OPENCV", "SIMPLE_RADIAL", "RADIAL", "FULL_OPENCV")
+FISHEYE = ("OPENCV_FISHEYE", "FISHEYE")
+
+NGP_SCALE, NGP_OFFSET = 0.33, 0.5  # instant-ngp's unit cube: position · scale + offset
+NGP_OBJECT = 4  # aabb_scale up to which the box is taken for the object's
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """One entry of `frames`, with the top of its file behind it."""
+
+    source: Path  # the JSON file
+    top: dict[str, Any]
+    own: dict[str, Any]
+    split: Split
+
+    @property
+    def name(self) -> str:
+        return str(self.own["file_path"])
+
+    def number(self, key: str, default: float | None = None) -> float | None:
+        """Return a number, from the frame or the top of the file."""
+        value = self.own.get(key, self.top.get(key))
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise UnusableDataset(
+                f"{key} of {self.name} in {self.source.name} is no finite number: {str(value)[:60]!r}."
+            )
+        return float(value)
+
+
+def find(folder: Path) -> list[Path]:
+    """Return the transforms files of a folder: transforms.json, or those of the splits."""
+    whole = folder / "transforms.json"
+    if whole.is_file():
+        return [whole]
+    return [path for split in SPLITS if (path := folder / f"transforms_{split}.json").is_file()]
+
+
+def read(folder: Path, files: Sequence[Path], *, flip_axes: bool = False) -> Dataset:
+    """Read transforms files. See `open_dataset`."""
+    frames = [frame for file in files for frame in _frames(file)]
+    checks.enough(len(frames), folder)
+    top = frames[0].top
+    splits = _split_lists(folder, top)
+    views: list[View] = []
+    poses: list[np.ndarray] = []
+    scaled = resized = 0
+    for index, frame in enumerate(frames):
+        pose, had_scale = checks.rigid(frame.name, _matrix(frame))
+        pose = pose if flip_axes else pose @ checks.GL_FROM_CV
+        image = _image(folder, frame)
+        intrinsics, stated = _intrinsics(frame, image)
+        camera, was_resized = checks.camera_of(frame.name, pose, intrinsics, stated, image)
+        scaled, resized = scaled + had_scale, resized + was_resized
+        mask = frame.own.get("mask_path")
+        dynamic = image.with_name(f"dynamic_mask_{image.stem}.png")
+        depth = frame.own.get("depth_file_path", frame.own.get("depth_path"))
+        views.append(
+            View(
+                name=frame.name,
+                camera=camera,
+                image=image,
+                split=splits.get(os.path.normpath(frame.name.replace("\\", "/")), frame.split),
+                lens=_lens(frame),
+                mask=_inside(folder, mask) if mask else dynamic if dynamic.is_file() else None,
+                mask_keeps="white" if mask else "black",
+                depth=_inside(folder, depth) if depth else None,
+                depth_scale=_depth_scale(frame, str(depth)),
+                appearance=index,
+            )
+        )
+        poses.append(pose)
+    if not splits and len(files) == 1:
+        views = list(with_splits(views))
+    points, colors, warnings = _points(folder, top)
+    warnings += checks.camera_warnings(poses, points, scaled, resized)
+    kind = (
+        "instant-ngp" if "aabb_scale" in top else "nerf-synthetic" if "fl_x" not in _keys(frames[0]) else "nerfstudio"
+    )
+    return Dataset(folder, kind, tuple(views), points, colors, _bounds(frames[0]), tuple(warnings))
+
+
+def read_cameras(file: Path, width: int = 0, height: int = 0) -> tuple[View, ...]:
+    """Return the views of one transforms file whose images need not exist; their `image` is the path it would have.
+
+    width, height: of files that do not say `w` and `h`.
+
+    Raises:
+        UnreadableFile, UnusableDataset: as `open_dataset`.
+    """
+    found = []
+    for index, frame in enumerate(_frames(file)):
+        pose, _ = checks.rigid(frame.name, _matrix(frame))
+        w, h = frame.number("w", float(width)) or 0.0, frame.number("h", float(height)) or 0.0
+        if w < 1 or h < 1:
+            raise UnusableDataset(f"{file.name} does not say how large its pictures are: add w and h.")
+        intrinsics = _matrix_of_intrinsics(frame, int(w), int(h))
+        camera = checks.camera_at(frame.name, pose @ checks.GL_FROM_CV, intrinsics, (int(w), int(h)))
+        image = file.parent / frame.name.replace("\\", "/")
+        found.append(View(frame.name, camera, image, frame.split, _lens(frame), appearance=index))
+    return tuple(found)
+
+
+def _keys(frame: _Frame) -> set[str]:
+    return set(frame.top) | set(frame.own)
+
+
+def _frames(file: Path) -> Iterator[_Frame]:
+    """Yield the entries of one file, in the file's order."""
+    try:
+        top = json.loads(file.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise UnreadableFile(f"There is no file {file}.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UnreadableFile(f"{file.name} is no valid JSON ({error}): it may be truncated. Write it again.") from error
+    if not isinstance(top, dict) or not isinstance(top.get("frames"), list):
+        raise UnusableDataset(
+            f"{file.name} has no list of frames: it is no transforms file. Export the data set again."
+        )
+    name = file.stem.removeprefix("transforms_")
+    split: Split = next((split for split in SPLITS if split == name), "train")
+    for index, own in enumerate(top["frames"]):
+        if not isinstance(own, dict) or not isinstance(own.get("file_path"), str) or not own["file_path"].strip():
+            raise UnusableDataset(f"Frame {index} of {file.name} has no file_path: name its image, or take it out.")
+        yield _Frame(file, top, own, split)
+
+
+def _matrix(frame: _Frame) -> np.ndarray:
+    """Return transform_matrix [4, 4] as it stands; a missing last row is put in."""
+    try:
+        matrix = np.array(frame.own["transform_matrix"], dtype=np.float64)
+    except (KeyError, ValueError, TypeError):
+        matrix = np.empty(0)
+    if matrix.shape == (3, 4):
+        matrix = np.concatenate((matrix, [[0.0, 0.0, 0.0, 1.0]]))
+    if matrix.shape != (4, 4):
+        raise UnusableDataset(
+            f"{frame.name} in {frame.source.name} has no transform_matrix of 4 × 4 numbers: take this frame out."
+        )
+    return matrix
+
+
+def _inside(folder: Path, name: object) -> Path:
+    """Return the path of a file that the data set names; it must lie in its folder: a data set opens nothing else."""
+    text = str(name).replace("\\", "/")
+    path = Path(os.path.normpath(folder / text))
+    if not isinstance(name, str) or "\0" in text or not path.is_relative_to(os.path.normpath(folder)):
+        raise UnusableDataset(
+            f"The data set names the file {text[:200]!r}, which lies outside its folder: move the file into the folder "
+            "and name it relative to it."
+        )
+    return path
+
+
+def _image(folder: Path, frame: _Frame) -> Path:
+    """Return the image of a frame; NeRF-synthetic files leave the extension out."""
+    path = _inside(folder, frame.name)
+    if path.is_file():
+        return path
+    candidates = (path.with_name(path.name + end) for extension in EXTENSIONS for end in (extension, extension.upper()))
+    return next((candidate for candidate in candidates if candidate.is_file()), path)
+
+
+def _intrinsics(frame: _Frame, image: Path) -> tuple[np.ndarray, tuple[int, int] | None]:
+    """Return the intrinsics [3, 3] of a frame and the (width, height) that they belong to, if the file says it."""
+    w, h = frame.number("w"), frame.number("h")
+    if w is not None and h is not None and w >= 1 and h >= 1:
+        size: tuple[int, int] = (int(w), int(h))
+        return _matrix_of_intrinsics(frame, *size), size
+    size, _ = checks.read_size(image)
+    return _matrix_of_intrinsics(frame, *size), None
+
+
+def _matrix_of_intrinsics(frame: _Frame, width: int, height: int) -> np.ndarray:
+    """Return [3, 3] from focal lengths in pixels, or from angles of view in radians."""
+    angle_x, angle_y = frame.number("camera_angle_x"), frame.number("camera_angle_y")
+    fx, fy = frame.number("fl_x"), frame.number("fl_y")
+    if fx is None and angle_x is not None and 0 < angle_x < math.pi:
+        fx = width / 2 / math.tan(angle_x / 2)
+    if fy is None and angle_y is not None and 0 < angle_y < math.pi:
+        fy = height / 2 / math.tan(angle_y / 2)
+    fx, fy = fx if fx is not None else fy, fy if fy is not None else fx
+    if fx is None or fy is None:
+        raise UnusableDataset(
+            f"{frame.source.name} gives no focal length of {frame.name}: add fl_x (pixels) or camera_angle_x (radians)."
+        )
+    cx, cy = frame.number("cx", width / 2), frame.number("cy", height / 2)
+    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]], dtype=np.float64)
+
+
+def _lens(frame: _Frame) -> Lens:
+    """Return the lens of a frame.
+
+    Raises:
+        UnusableDataset: a camera model that is none of ours.
+    """
+    model = str(frame.own.get("camera_model", frame.top.get("camera_model", "OPENCV"))).upper()
+    k1, k2, k3, k4, p1, p2 = (frame.number(key, 0.0) or 0.0 for key in ("k1", "k2", "k3", "k4", "p1", "p2"))
+    if model in FISHEYE or frame.own.get("is_fisheye", frame.top.get("is_fisheye")) is True:
+        return Lens("fisheye", (k1, k2, k3, k4))
+    if model in STRAIGHT:
+        return Lens()
+    if model in BENT:
+        lens = Lens("opencv", (k1, k2, k3, k4), (p1, p2))
+        return Lens() if lens.straight else lens
+    raise UnusableDataset(
+        f"The camera model {model[:60]} of {frame.name} is not known: use {', '.join((*STRAIGHT, *BENT, *FISHEYE))}, "
+        "or undistort the images."
+    )
+
+
+def _depth_scale(frame: _Frame, depth: str) -> float:
+    """Return metres for each unit stored: what the file says, else millimetres of whole numbers and metres of .npy."""
+    for key in ("depth_unit_scale_factor", "integer_depth_scale"):
+        scale = frame.number(key)
+        if scale is not None and scale > 0:
+            return scale
+    return 1.0 if depth.endswith(".npy") else 1e-3
+
+
+def _split_lists(folder: Path, top: dict[str, Any]) -> dict[str, Split]:
+    """Return nerfstudio's lists of file names, as a dict from normal name to split."""
+    found: dict[str, Split] = {}
+    for split in SPLITS:
+        names = top.get(f"{split}_filenames", [])
+        if not isinstance(names, list):
+            raise UnusableDataset(f"{split}_filenames of the data set {folder.name} is no list of file names.")
+        found |= {os.path.normpath(str(name).replace("\\", "/")): split for name in names}
+    return found
+
+
+def _bounds(frame: _Frame) -> Bounds | None:
+    """Return instant-ngp's box in the data set's frame: `aabb`, or what a small `aabb_scale` makes of the unit cube."""
+    aabb = frame.top.get("aabb")
+    try:
+        if aabb is not None:
+            low, high = np.array(aabb, dtype=np.float64).reshape(2, 3)
+        else:
+            aabb_scale = frame.number("aabb_scale")
+            if aabb_scale is None or not 0 < aabb_scale <= NGP_OBJECT:
+                return None
+            scale = frame.number("scale") or NGP_SCALE
+            offset = np.broadcast_to(np.array(frame.top.get("offset", NGP_OFFSET), dtype=np.float64), 3)
+            low, high = ((0.5 + sign * aabb_scale / 2 - offset) / scale for sign in (-1, 1))
+    except (ValueError, TypeError) as error:
+        raise UnusableDataset(
+            f"aabb, scale or offset in {frame.source.name} is not as instant-ngp writes it."
+        ) from error
+    if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
+        raise UnusableDataset(f"The box (aabb) in {frame.source.name} is empty or not finite: correct or remove it.")
+    return cast(tuple[Row3, Row3], (tuple(low.tolist()), tuple(high.tolist())))
+
+
+def _points(folder: Path, top: dict[str, Any]) -> tuple[np.ndarray | None, np.ndarray | None, list[str]]:
+    """Return the sparse cloud that nerfstudio's `ply_file_path` names, its colours, and a warning if it is missing."""
+    name = top.get("ply_file_path")
+    if name is None:
+        return None, None, []
+    try:
+        points, colors = ply.read_points(_inside(folder, name))
+    except UnreadableFile as error:
+        return None, None, [f"{error.message} The fit does without it."]
+    return points, colors, []
+
+
+def write_transforms(
+    folder: Path,
+    views: Sequence[View],
+    *,
+    points: np.ndarray | None = None,
+    colors: np.ndarray | None = None,
+    bounds: Bounds | None = None,
+    extra: dict[str, Any] | None = None,
+) -> Path:
+    """Write `folder`/transforms.json as nerfstudio reads it, and sparse_points.ply if there are points [N, 3].
+
+    Every frame carries its own exact intrinsics; the splits are lists; `bounds` goes to instant-ngp's `aabb`. Images,
+    masks and depth must lie in `folder` already. `extra` is added at the top of the file.
+
+    Raises:
+        ValueError: a file lies outside the folder, or a mask keeps black in a file that is not named as instant-ngp's.
+    """
+    frames = [_frame_of(folder, view) for view in views]
+    top: dict[str, Any] = {"camera_model": _model(views[0].lens) if views else "PINHOLE"}
+    scales = {view.depth_scale for view in views if view.depth is not None}
+    if len(scales) == 1:
+        top["depth_unit_scale_factor"] = scales.pop()
+    if bounds is not None:
+        top["aabb"] = [list(corner) for corner in bounds]
+    if points is not None:
+        ply.write_points(folder / "sparse_points.ply", points, colors)
+        top["ply_file_path"] = "sparse_points.ply"
+    top |= extra or {}
+    top["frames"] = frames
+    for split in SPLITS:
+        top[f"{split}_filenames"] = [
+            f["file_path"] for f, view in zip(frames, views, strict=True) if view.split == split
+        ]
+    path = folder / "transforms.json"
+    part = path.with_suffix(".json.part")
+    part.write_text(json.dumps(top, indent=1), encoding="utf-8")
+    part.replace(path)
+    return path
+
+
+def _model(lens: Lens) -> str:
+    return "PINHOLE" if lens.straight else "OPENCV" if lens.model == "opencv" else "OPENCV_FISHEYE"
+
+
+def _frame_of(folder: Path, view: View) -> dict[str, Any]:
+    camera = view.camera
+    k = camera.intrinsics.double()
+    if float(k[0, 1]) != 0:
+        raise ValueError(f"{view.name} has skewed pixels, which transforms.json cannot say")
+    frame: dict[str, Any] = {
+        "file_path": view.image.relative_to(folder).as_posix(),
+        "camera_model": _model(view.lens),
+        "w": camera.width,
+        "h": camera.height,
+        "fl_x": float(k[0, 0]),
+        "fl_y": float(k[1, 1]),
+        "cx": float(k[0, 2]),
+        "cy": float(k[1, 2]),
+    }
+    if not view.lens.straight:
+        frame |= dict(zip(("k1", "k2", "k3", "k4"), view.lens.k, strict=True))
+        frame |= dict(zip(("p1", "p2"), view.lens.p, strict=True))
+    if view.mask is not None and view.mask_keeps == "white":
+        frame["mask_path"] = view.mask.relative_to(folder).as_posix()
+    elif view.mask is not None and view.mask != view.image.with_name(f"dynamic_mask_{view.image.stem}.png"):
+        raise ValueError(f"{view.mask} keeps black: only dynamic_mask_<image>.png beside the image is read so")
+    if view.depth is not None:
+        frame["depth_file_path"] = view.depth.relative_to(folder).as_posix()
+        frame["depth_unit_scale_factor"] = view.depth_scale
+    frame["transform_matrix"] = (camera.world_from_camera.double().numpy() @ checks.GL_FROM_CV).tolist()
+    return frame

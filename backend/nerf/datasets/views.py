@@ -1,0 +1,131 @@
+"""What a data set is: pictures, each with the camera that took it.
+
+Vocabulary: a *view* is one picture with its camera; *split* says whether a fit may see it ("train") or is judged by it
+("val", "test"). World is the data set's own frame, as its files give it: nothing is centred or scaled here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from addon.wire.errors import Remedy, UnusableDataset
+from addon.wire.messages import Bounds
+from backend.cameras import Camera
+from backend.nerf.lens import PINHOLE, Lens, valid_pixels
+from backend.progress import Progress, silent
+
+from . import images
+
+Split = Literal["train", "val", "test"]
+
+HOLD_EVERY = 8  # of a data set without splits every 8th view is held back (LLFF's and nerfstudio's convention)
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture and the camera that took it."""
+
+    name: str  # the file's path as the data set gives it
+    camera: Camera  # float32 on the CPU; width and height are those of the image
+    image: Path
+    split: Split = "train"
+    lens: Lens = PINHOLE
+    mask: Path | None = None
+    mask_keeps: Literal["white", "black"] = "white"  # black: pixels that are not 0 are ignored
+    depth: Path | None = None
+    depth_scale: float = 1.0  # metres along the camera's z for each stored unit
+    appearance: int = 0  # index of this view, for what is learnt for each picture
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The picture of one view, top row first."""
+
+    rgb: np.ndarray  # uint8 [H, W, 3], sRGB, alpha straight
+    alpha: np.ndarray | None = None  # uint8 [H, W]
+    mask: np.ndarray | None = None  # bool [H, W]: True = use this pixel
+    depth: np.ndarray | None = None  # float32 [H, W], metres along z, NaN where not known
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Views, and what else the files say about the place."""
+
+    folder: Path
+    format: str  # "nerf-synthetic" | "nerfstudio" | "instant-ngp" | "colmap"
+    views: tuple[View, ...]
+    points: np.ndarray | None = None  # [N, 3] world: a sparse cloud
+    point_colors: np.ndarray | None = None  # uint8 [N, 3] sRGB
+    bounds: Bounds | None = None  # of the object, where the data set says so
+    warnings: tuple[str, ...] = ()  # sentences for the user
+
+    def split(self, name: Split) -> tuple[View, ...]:
+        """Return the views of a split. "test" and "val" stand in for each other where only one exists."""
+        views = tuple(view for view in self.views if view.split == name)
+        if views or name == "train":
+            return views
+        return tuple(view for view in self.views if view.split != "train")
+
+    def load(self, view: View) -> Pixels:
+        """Read a view's picture, mask and depth.
+
+        Raises:
+            UnreadableFile: a file is missing, damaged or no picture.
+            UnusableDataset: a file has another size than the picture.
+        """
+        rgb, alpha = images.read_rgb(view.image, view.camera.width, view.camera.height)
+        size = rgb.shape[:2]
+        mask = None if view.mask is None else images.read_mask(view.mask, keeps=view.mask_keeps)
+        depth = None if view.depth is None else images.read_depth(view.depth, scale=view.depth_scale)
+        for what, path, array in (("mask", view.mask, mask), ("depth image", view.depth, depth)):
+            if array is not None and array.shape != size:
+                raise UnusableDataset(
+                    f"The {what} {path and path.name} has {array.shape[1]} × {array.shape[0]} pixels, its picture "
+                    f"{view.name} {size[1]} × {size[0]}: make the {what} again at the picture's size, or remove it.",
+                    remedy=Remedy("ignore_masks", "Fit without masks") if what == "mask" else None,
+                )
+        seen = valid_pixels(view.camera, view.lens)
+        if seen is not None:
+            mask = seen.numpy() if mask is None else mask & seen.numpy()
+        return Pixels(rgb, alpha, mask, depth)
+
+    def load_all(self, views: Sequence[View], progress: Progress = silent) -> tuple[Pixels, ...]:
+        """Read several views and check that there is something to see in them.
+
+        Raises:
+            UnreadableFile, UnusableDataset: as `load`; also when all are black, or masked wholly.
+        """
+        found = []
+        for index, view in enumerate(views):
+            progress(index / len(views), f"Reading picture {index + 1} of {len(views)}")
+            found.append(self.load(view))
+        if found and all(pixels.mask is not None and not pixels.mask.any() for pixels in found):
+            raise UnusableDataset(
+                "The masks leave not one pixel of any picture: they may have the opposite polarity (in mask_path white "
+                "is kept, in dynamic_mask_*.png black). Invert them, or fit without masks.",
+                remedy=Remedy("ignore_masks", "Fit without masks"),
+            )
+        if found and all(_black(pixels) for pixels in found):
+            raise UnusableDataset(
+                f"All {len(found)} pictures are black or fully transparent: render them again with light in the scene, "
+                "or check that they are 8-bit sRGB files."
+            )
+        return tuple(found)
+
+
+def _black(pixels: Pixels) -> bool:
+    """Whether nothing brighter than 2/255 can be seen."""
+    seen = pixels.rgb if pixels.alpha is None else pixels.rgb[pixels.alpha > 2]
+    return seen.size == 0 or int(seen.max()) <= 2
+
+
+def with_splits(views: Sequence[View]) -> tuple[View, ...]:
+    """Hold back every 8th view for "test" where the files name no split; all are "train" of fewer than 8."""
+    if len(views) < HOLD_EVERY or any(view.split != "train" for view in views):
+        return tuple(views)
+    return tuple(replace(view, split="train" if index % HOLD_EVERY else "test") for index, view in enumerate(views))

@@ -1,0 +1,188 @@
+"""What a real lens does to straight rays: radial and tangential distortion, fisheyes, and the way back.
+
+Vocabulary: `direct` [..., 2] are coordinates x/z, y/z of an ideal pinhole; `distorted` [..., 2] are the same after the
+lens, so that pixel = intrinsics @ (distorted, 1). Both models bend the distance r from the axis by one odd polynomial,
+
+    P(r) = r (1 + k1 r² + k2 r⁴ + k3 r⁶ + k4 r⁸),
+
+"opencv" applied to r = tan θ (with p1, p2 for a lens that is not centred), "fisheye" to the angle θ itself, which may
+exceed 90°. The formulas are those of OpenCV's camera calibration and fisheye documentation. A polynomial that turns
+back at some radius cannot be inverted beyond it: pixels there have no ray, and `valid_pixels` says which.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backend.cameras import Camera
+
+ITERATIONS = 60  # bisection alone would reach 1e-16 of the bracket; Newton's steps take 4 to 8
+FARTHEST = 1e3  # tan θ that still counts as in front of a lens of model "opencv"
+
+
+@dataclass(frozen=True)
+class Lens:
+    """A distortion. k: radial k1 k2 k3 k4; p: tangential p1 p2, of model "opencv" alone."""
+
+    model: Literal["pinhole", "opencv", "fisheye"] = "pinhole"
+    k: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    p: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def straight(self) -> bool:
+        """Whether this is a pinhole."""
+        return self.model != "fisheye" and not any(self.k) and not any(self.p)
+
+
+PINHOLE = Lens()
+
+
+@lru_cache(maxsize=256)
+def largest_radius(lens: Lens) -> float:
+    """Return r (opencv: tan θ; fisheye: θ in radians) up to which P grows, so that it can be inverted."""
+    k1, k2, k3, k4 = lens.k
+    roots = np.roots([9 * k4, 7 * k3, 5 * k2, 3 * k1, 1.0])  # of dP/dr in r²
+    turns = [math.sqrt(root.real) for root in roots if abs(root.imag) < 1e-9 * abs(root) and root.real > 0]
+    return min([math.pi if lens.model == "fisheye" else FARTHEST, *turns])
+
+
+def _bent(k: tuple[float, float, float, float], r2: Tensor) -> tuple[Tensor, Tensor]:
+    """Return P(r) / r and dP/dr for r² [...]."""
+    k1, k2, k3, k4 = k
+    factor = 1 + r2 * (k1 + r2 * (k2 + r2 * (k3 + r2 * k4)))
+    slope = 1 + r2 * (3 * k1 + r2 * (5 * k2 + r2 * (7 * k3 + r2 * 9 * k4)))
+    return factor, slope
+
+
+def _straightened(lens: Lens, bent: Tensor) -> Tensor:
+    """Return r with P(r) = bent [...], float64; the largest invertible r for what lies beyond.
+
+    Newton's method kept inside a bracket that shrinks: it converges wherever P grows.
+    """
+    low = torch.zeros_like(bent)
+    high = torch.full_like(bent, largest_radius(lens))
+    r = torch.minimum(bent, high)
+    for _ in range(ITERATIONS):
+        factor, slope = _bent(lens.k, r * r)
+        error = r * factor - bent
+        high = torch.where(error > 0, r, high)
+        low = torch.where(error < 0, r, low)
+        newton = r - error / slope
+        inside = (newton >= low) & (newton <= high)  # false also where the slope is 0
+        new = torch.where(error == 0, r, torch.where(inside, newton, (low + high) / 2))
+        if bool(((new - r).abs() <= 1e-15 * (1 + r)).all()):
+            return new
+        r = new
+    return r
+
+
+def distort(lens: Lens, direct: Tensor) -> Tensor:
+    """Bend `direct` [..., 2] of a lens of model "opencv" (pinhole: unchanged)."""
+    if lens.straight:
+        return direct
+    p1, p2 = lens.p
+    x, y = direct[..., 0], direct[..., 1]
+    r2 = x * x + y * y
+    factor, _ = _bent(lens.k, r2)
+    return torch.stack(
+        (x * factor + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * factor + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y), -1
+    )
+
+
+def undistort(lens: Lens, distorted: Tensor) -> Tensor:
+    """Return `direct` [..., 2] with distort(lens, direct) = `distorted`, float64; model "opencv" or pinhole.
+
+    First the radial part, one-dimensional and safe, then Newton's method in two dimensions for the tangential part.
+    """
+    target = distorted.double()
+    if lens.straight:
+        return target
+    length = target.norm(dim=-1)
+    direct = target * (_straightened(lens, length) / length.clamp_min(1e-300))[..., None]
+    if not any(lens.p):
+        return direct
+    p1, p2 = lens.p
+    limit = largest_radius(lens)
+    for _ in range(ITERATIONS):
+        x, y = direct[..., 0], direct[..., 1]
+        r2 = x * x + y * y
+        factor, slope = _bent(lens.k, r2)
+        grown = (slope - factor) / r2.clamp_min(1e-300)  # (dP/dr − P/r) / r²: how the factor changes along x and y
+        xx = factor + x * x * grown + 2 * p1 * y + 6 * p2 * x
+        yy = factor + y * y * grown + 6 * p1 * y + 2 * p2 * x
+        xy = x * y * grown + 2 * p1 * x + 2 * p2 * y
+        error = distort(lens, direct) - target
+        determinant = xx * yy - xy * xy
+        determinant = torch.where(determinant.abs() < 1e-12, torch.full_like(determinant, 1e-12), determinant)
+        step = torch.stack((yy * error[..., 0] - xy * error[..., 1], xx * error[..., 1] - xy * error[..., 0]), -1)
+        step = step / determinant[..., None]
+        # A step longer than the distance from the axis comes from beyond the turning point: keep what we have there.
+        step = step * (0.5 * (direct.norm(dim=-1) + 0.1) / step.norm(dim=-1).clamp_min(1e-300)).clamp_max(1)[..., None]
+        new = direct - step
+        new = new * (limit / new.norm(dim=-1).clamp_min(1e-300)).clamp_max(1)[..., None]
+        if bool(((new - direct).abs() <= 1e-14 * (1 + direct.abs())).all()):
+            return new
+        direct = new
+    return direct
+
+
+def camera_directions(intrinsics: Tensor, lens: Lens, pixels: Tensor) -> Tensor:
+    """Return the directions [..., 3], not normalised, camera frame (OpenCV axes), that land on `pixels` [..., 2].
+
+    intrinsics [3, 3]; pixel coordinates (x, y) with centres at +0.5. A pinhole and "opencv" give z = 1; a fisheye gives
+    unit vectors, whose z may be negative. Computed in float64, returned in the type of `pixels`; no gradient.
+    """
+    with torch.no_grad():
+        k = intrinsics.double()
+        points = pixels.double()
+        y = (points[..., 1] - k[1, 2]) / k[1, 1]
+        x = (points[..., 0] - k[0, 2] - k[0, 1] * y) / k[0, 0]
+        distorted = torch.stack((x, y), -1)
+        if lens.model == "fisheye":
+            length = distorted.norm(dim=-1)
+            theta = _straightened(lens, length)
+            sideways = distorted * (theta.sin() / length.clamp_min(1e-300))[..., None]
+            found = torch.cat((sideways, theta.cos()[..., None]), -1)
+        else:
+            direct = undistort(lens, distorted)
+            found = torch.cat((direct, torch.ones_like(direct[..., :1])), -1)
+        return found.to(pixels.dtype)
+
+
+def pixels_of(intrinsics: Tensor, lens: Lens, points: Tensor) -> Tensor:
+    """Return the pixel coordinates [..., 2] of `points` [..., 3] in the camera's frame; NaN where no ray comes from.
+
+    The inverse of `camera_directions`; differentiable.
+    """
+    sideways, z = points[..., :2], points[..., 2]
+    if lens.model == "fisheye":
+        length = sideways.norm(dim=-1)
+        theta = torch.atan2(length, z)
+        factor, _ = _bent(lens.k, theta * theta)
+        # On the axis, sideways / length is 0 / 0; its limit is sideways / z.
+        scale = torch.where(length > 0, theta * factor / length.clamp_min(1e-30), 1 / z.clamp_min(1e-30))
+        distorted, seen = sideways * scale[..., None], theta <= largest_radius(lens)
+    else:
+        direct = sideways / z[..., None]
+        distorted, seen = distort(lens, direct), (z > 0) & (direct.norm(dim=-1) <= largest_radius(lens))
+    x = intrinsics[0, 0] * distorted[..., 0] + intrinsics[0, 1] * distorted[..., 1] + intrinsics[0, 2]
+    y = intrinsics[1, 1] * distorted[..., 1] + intrinsics[1, 2]
+    return torch.where(seen[..., None], torch.stack((x, y), -1), torch.nan)
+
+
+def valid_pixels(camera: Camera, lens: Lens) -> Tensor | None:
+    """Return bool [height, width]: the pixels that the lens model has a ray for; None where that is all of them."""
+    if lens.straight:
+        return None
+    rows, columns = torch.meshgrid(torch.arange(camera.height) + 0.5, torch.arange(camera.width) + 0.5, indexing="ij")
+    pixels = torch.stack((columns, rows), -1).double()
+    back = pixels_of(camera.intrinsics.double(), lens, camera_directions(camera.intrinsics, lens, pixels))
+    valid = (back - pixels).norm(dim=-1) < 0.01  # NaN is not
+    return None if bool(valid.all()) else valid
