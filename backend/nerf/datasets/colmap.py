@@ -220,7 +220,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UnreadableFile(
-            f"{path.name} of the COLMAP model cannot be read ({error.strerror}): a model is cameras, images and points3D "
+            f"{path.name} of the COLMAP model cannot be read ({error.strerror}): a model is cameras, images, points3D "
             "side by side, all .bin or all .txt. Copy the whole model."
         ) from None
 
