@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 Loader = Callable[[str, "ModelCard", dict[str, Tensor]], "Generator"]
 
 
-def _lazy(kind: str) -> Loader:
+def _lazy(module_name: str) -> Loader:
     """Import a model only when one of its kind is loaded: start-up stays fast however many there are."""
 
     def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> Generator:
-        module = importlib.import_module(f".{kind}.model", __name__)
+        module = importlib.import_module(module_name, __name__)
         generator: Generator = module.load(name, card, tensors)
         return generator
 
@@ -31,7 +31,7 @@ def _lazy(kind: str) -> Loader:
 
 
 GENERATORS: dict[str, Loader] = {
-    kind: _lazy(kind)
+    kind: _lazy(f".{kind}.model")
     for kind in (
         "deepsdf",
         "eg3d",
@@ -41,4 +41,6 @@ GENERATORS: dict[str, Loader] = {
         "stylenerf",
         "stylesdf",
     )
+} | {  # fitted scenes: one scene each, without latents
+    "nerf": _lazy("..nerf.published"),
 }

@@ -7,19 +7,31 @@ its (unnormalised) direction; `NDC` is the paper's space of normalised device co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu
+from torch.nn.functional import interpolate, relu
 
+from addon.wire.messages import Bounds
 from backend.cameras import Camera
 from backend.progress import Progress, silent
 from backend.rendering import compositing, sampling
 from backend.scene import FieldInfo, FieldSample, Image
 
 from .encodings import positional_encoding
+from .stored_scene import StoredScene, density_model_info
+
+if TYPE_CHECKING:
+    from backend.checkpoints.store import ModelCard
+
+BLENDER_BOUNDS: Bounds = ((-1.5, -1.5, -1.5), (1.5, 1.5, 1.5))
+"""A box that holds each of the paper's synthetic scenes."""
+
+ISO_LEVEL = 25.0
+"""1/metre. Of the surface, where nothing else is known: 4 cm of it stop two thirds of the light."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,7 @@ class RenderConfig:
     in_disparity: bool = False
     white_background: bool = True
     ndc: bool = False  # rays are warped into normalised device coordinates; near 0, far 1
+    ndc_focal: tuple[float, float] = (1.0, 1.0)  # focal length of the capture over its width, and over its height
 
 
 @dataclass(frozen=True)
@@ -129,7 +142,7 @@ def composite(raw: Tensor, t: Tensor, ray_directions: Tensor, white_background: 
 
 
 def ndc_rays(
-    origins: Tensor, directions: Tensor, focal: float, width: int, height: int, near: float = 1.0
+    origins: Tensor, directions: Tensor, focal: float, width: float, height: float, near: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Warp rays of a camera that looks along −z into normalised device coordinates (appendix C, Eq. 25 and 26)."""
     t = -(near + origins[..., 2]) / directions[..., 2]
@@ -160,13 +173,14 @@ class NeRF(nn.Module):
         view_directions: Tensor,
         *,
         generator: torch.Generator | None = None,
+        config: RenderConfig | None = None,
     ) -> RayPasses:
         """Render rays [num_rays, 3] coarse to fine.
 
         directions need not be unit vectors (t is in their unit); view_directions are. generator: jitter the samples
-        (training); None: evenly spaced.
+        (training); None: evenly spaced. config: other samples than the network's own.
         """
-        config = self.config
+        config = self.config if config is None else config
         t = sampling.even(
             config.near,
             config.far,
@@ -195,7 +209,7 @@ class NeRF(nn.Module):
         return raw, composite(raw, t, directions, self.config.white_background)
 
 
-CHUNK_RAYS = 1024
+CHUNK_RAYS = 512
 
 
 class PublishedScene:
@@ -210,12 +224,23 @@ class PublishedScene:
         """density, in 1/metre."""
         return self._info
 
+    def tensors(self) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+        """Return kind, constructor and weights: what a model folder or a scene file holds, and `load` takes."""
+        constructor = constructor_of(
+            self.nerf.coarse.config, self.nerf.fine.config, self.nerf.config, self.info.bounds, self.info.iso_level
+        )
+        return "nerf", constructor, {name: tensor.detach() for name, tensor in self.nerf.state_dict().items()}
+
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
         """See Scene.field. Without directions, colours are those seen from above."""
         if directions is None:
-            directions = torch.tensor([0.0, 0.0, -1.0], dtype=points.dtype, device=points.device).expand_as(points)
-        raw = self.nerf.fine(points, directions)
-        return FieldSample(relu(raw[..., 3]), torch.sigmoid(raw[..., :3]))
+            directions = torch.tensor([0.0, 0.0, -1.0], dtype=points.dtype, device=points.device)
+        if not self.nerf.config.ndc:
+            raw = self.nerf.fine(points, directions)
+            return FieldSample(relu(raw[..., 3]), torch.sigmoid(raw[..., :3]))
+        warped, scale = ndc_points(points, self.nerf.config.ndc_focal)
+        raw = self.nerf.fine(warped, directions)
+        return FieldSample(relu(raw[..., 3]) * scale, torch.sigmoid(raw[..., :3]))
 
     @torch.no_grad()
     def render(
@@ -227,18 +252,133 @@ class PublishedScene:
         jitter: torch.Generator | None = None,
         progress: Progress = silent,
     ) -> Image:
-        """See Scene.render. samples_per_ray and quality do not change the published sampling."""
+        """See Scene.render. samples_per_ray is split between the passes as the network's own number is.
+
+        near and far are those of the capture, measured along the camera's z as published. For a camera that stands
+        elsewhere than those of the capture they move with the middle of the bounds. draft: a quarter of the side.
+        """
+        if quality == "draft":
+            small = camera.resized(-(-camera.width // 4), -(-camera.height // 4))
+            image = self.render(small, samples_per_ray=samples_per_ray, jitter=jitter, progress=progress)
+            return _enlarged(image, camera.width, camera.height)
+        camera = camera.to(next(self.nerf.parameters()).device)
+        config = self._sampled_for(camera, samples_per_ray)
         rays = camera.rays()
         origins, directions = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3)
-        rgb, alpha, distance = [], [], []
+        # t is measured along the camera's z, in metres of the scene whatever the scale of the camera's matrix
+        metres = camera.world_from_camera[:3, 2].norm()
+        speed = 1.0 / (rays.depth_from_distance.reshape(-1, 1) * metres)
+        rgb, alpha, depth = [], [], []
         for start in range(0, len(origins), CHUNK_RAYS):
             progress(start / len(origins), "Rendering")
             part = slice(start, start + CHUNK_RAYS)
-            fine = self.nerf.render_rays(origins[part], directions[part], directions[part], generator=jitter).fine
-            premultiplied = fine.rgb - (1.0 - fine.alpha[..., None]) if self.nerf.config.white_background else fine.rgb
-            rgb.append(compositing.straight(premultiplied, fine.alpha))
-            alpha.append(fine.alpha)
-            distance.append(torch.where(fine.alpha > 0.5, fine.depth / fine.alpha, torch.inf))
+            seen, t = self._colors(origins[part], directions[part], speed[part], config, jitter)
+            premultiplied = seen.rgb - (1.0 - seen.alpha[..., None]) if config.white_background else seen.rgb
+            rgb.append(compositing.straight(premultiplied, seen.alpha))
+            alpha.append(seen.alpha)
+            depth.append(torch.where(seen.alpha > 0.5, t / metres, torch.inf))
         shape = (camera.height, camera.width)
-        depth = torch.cat(distance).reshape(shape) * rays.depth_from_distance
-        return Image(torch.cat(rgb).reshape(*shape, 3).clamp(0, 1), torch.cat(alpha).reshape(shape), depth)
+        return Image(
+            torch.cat(rgb).reshape(*shape, 3).clamp(0, 1),
+            torch.cat(alpha).reshape(shape).clamp(0, 1),
+            torch.cat(depth).reshape(shape),
+        )
+
+    def _sampled_for(self, camera: Camera, samples_per_ray: int | None) -> RenderConfig:
+        """The network's sampling, for this many samples and for a camera at this distance."""
+        config = self.nerf.config
+        if samples_per_ray is not None:
+            total = config.coarse_samples + config.fine_samples
+            coarse = max(2, round(samples_per_ray * config.coarse_samples / total))
+            config = replace(config, coarse_samples=coarse, fine_samples=max(1, samples_per_ray - coarse))
+        if config.ndc:
+            return config
+        forward = torch.nn.functional.normalize(camera.world_from_camera[:3, 2], dim=0)
+        middle = torch.tensor(self.info.bounds, dtype=forward.dtype, device=forward.device).mean(0)
+        moved = float((middle - camera.world_from_camera[:3, 3]) @ forward) - (config.near + config.far) / 2
+        if abs(moved) <= (config.far - config.near) / 4:
+            return config
+        nearest = min(config.near, 0.02 * config.far)
+        return replace(
+            config, near=max(config.near + moved, nearest), far=max(config.far + moved, nearest + config.far / 10)
+        )
+
+    def _colors(
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        speed: Tensor,
+        config: RenderConfig,
+        jitter: torch.Generator | None,
+    ) -> tuple[RayColors, Tensor]:
+        """What rays with unit directions see, and its depth [...] along the camera's z, in metres of the scene."""
+        if not config.ndc:
+            fine = self.nerf.render_rays(origins, directions * speed, directions, generator=jitter, config=config).fine
+            return fine, fine.depth / fine.alpha
+        focal_x, focal_y = config.ndc_focal
+        ahead = directions[..., 2] < -1e-3  # the capture looks along −z; nothing is known behind it
+        forward = torch.where(ahead[..., None], directions, directions.new_tensor([0.0, 0.0, -1.0]))
+        warped = ndc_rays(origins, forward, 1.0, 1.0 / focal_x, 1.0 / focal_y)
+        fine = self.nerf.render_rays(*warped, forward, generator=jitter, config=config).fine
+        z = 2.0 / (warped[0][..., 2] + fine.depth / fine.alpha * warped[1][..., 2] - 1.0)
+        distance = (z - origins[..., 2]) / forward[..., 2]
+        return replace(fine, alpha=torch.where(ahead, fine.alpha, 0.0)), distance / speed[..., 0]
+
+
+def ndc_points(points: Tensor, ndc_focal: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """Take world points [..., 3] into normalised device coordinates (Eq. 14 of appendix C, near plane 1).
+
+    Also returns the scale [...] of densities there, 1/metre for each 1/unit: the mean stretch of the warp; 0 in front
+    of the near plane, where nothing was seen.
+    """
+    z = points[..., 2].clamp(max=-1.0)
+    x_scale, y_scale = -2.0 * ndc_focal[0], -2.0 * ndc_focal[1]
+    warped = torch.stack((x_scale * points[..., 0] / z, y_scale * points[..., 1] / z, 1.0 + 2.0 / z), -1)
+    stretch = (2.0 * x_scale * y_scale / z**4) ** (1 / 3)
+    return warped, torch.where(points[..., 2] <= -1.0, stretch, 0.0)
+
+
+def _enlarged(image: Image, width: int, height: int) -> Image:
+    """A draft at full size: colour and alpha interpolated, depth of the nearest pixel."""
+    stacked = torch.cat((image.rgb * image.alpha[..., None], image.alpha[..., None]), -1).permute(2, 0, 1)[None]
+    smooth = interpolate(stacked, (height, width), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+    depth = interpolate(image.depth[None, None], (height, width), mode="nearest")[0, 0]
+    rgb = compositing.straight(smooth[..., :3], smooth[..., 3])
+    return Image(rgb.clamp(0, 1), smooth[..., 3], depth)
+
+
+def constructor_of(
+    coarse: NetworkConfig, fine: NetworkConfig, render: RenderConfig, bounds: Bounds, iso_level: float = ISO_LEVEL
+) -> dict[str, Any]:
+    """What `load` builds the scene from, as plain JSON; goes into the card, where it may be edited."""
+    return {
+        "coarse": asdict(coarse),
+        "fine": asdict(fine),
+        "render": asdict(render),
+        "bounds": [list(corner) for corner in bounds],
+        "iso_level": iso_level,
+    }
+
+
+def scene_from(constructor: Mapping[str, Any], tensors: dict[str, Tensor]) -> PublishedScene:
+    """Build the scene that `PublishedScene.tensors` described. Raises KeyError, TypeError or RuntimeError."""
+
+    def known(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+    coarse, fine = NetworkConfig(**known(constructor["coarse"])), NetworkConfig(**known(constructor["fine"]))
+    nerf = NeRF(coarse, fine, RenderConfig(**known(constructor["render"])))
+    nerf.load_state_dict(tensors)
+    nerf.requires_grad_(False).to(next(iter(tensors.values())).device)
+    low, high = constructor["bounds"]
+    return PublishedScene(nerf, FieldInfo("density", float(constructor["iso_level"]), (tuple(low), tuple(high))))
+
+
+def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> StoredScene:
+    """The stored scene of a model folder. Raises KeyError, ValueError, TypeError or RuntimeError if it does not fit."""
+    scene = scene_from(card.constructor, tensors)
+    config = scene.nerf.config
+    count = sum(parameter.numel() for parameter in scene.nerf.parameters())
+    radius = 1.5 if config.ndc else (config.near + config.far) / 2
+    info = density_model_info(name, card, scene.info, num_parameters=count, radius=radius, image_size=128)
+    return StoredScene(info, scene, next(iter(tensors.values())).device)

@@ -9,7 +9,7 @@ from PIL import Image as Picture
 from backend.training import image_memorisation
 from backend.training.image_memorisation import Memorisation, demonstrate, memorise
 
-TINY = Memorisation(size=16, frequencies=5, depth=2, width=32, steps=150, pixels_per_step=256, rate=5e-3)
+TINY = Memorisation(size=16, frequencies=5, depth=2, width=64, steps=300, pixels_per_step=256, rate=5e-3)
 
 
 def _noise() -> torch.Tensor:
