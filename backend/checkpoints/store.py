@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import typing
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,12 +69,7 @@ def model_folder(name: str, roots: Iterable[Path] | None = None) -> Path:
 def read_card(folder: Path) -> ModelCard:
     """Return the card. Raises UnreadableModel for a card that was edited into something else."""
     try:
-        data = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        known = {f.name for f in dataclasses.fields(ModelCard)}
-        unknown = sorted(set(data) - known)
-        if unknown:
-            raise ValueError(f"unknown field {unknown[0]!r}")
-        return ModelCard(**data)
+        return card_from_json((folder / "card.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UnreadableModel(f"{folder} holds no card.json: it is not a model folder") from error
     except (OSError, ValueError, TypeError) as error:
@@ -81,6 +77,21 @@ def read_card(folder: Path) -> ModelCard:
             f"The card of the model in {folder} cannot be read ({error}). Import the model again.",
             remedy=Remedy("import_again", "Import the model again", folder.name),
         ) from error
+
+
+def card_from_json(text: str) -> ModelCard:
+    """Return the card that the JSON holds. Raises ValueError or TypeError."""
+    data = json.loads(text)
+    if not isinstance(data, dict):
+        raise ValueError("it is no JSON object")
+    unknown = sorted(set(data) - {f.name for f in dataclasses.fields(ModelCard)})
+    if unknown:
+        raise ValueError(f"unknown field {unknown[0]!r}")
+    for name, hint in typing.get_type_hints(ModelCard).items():
+        kind: Any = typing.get_origin(hint) or hint
+        if name in data and not isinstance(data[name], {float: (int, float), Literal: str}.get(kind, kind)):
+            raise ValueError(f"{name} has a {type(data[name]).__name__}")
+    return ModelCard(**data)
 
 
 def save_model(folder: Path, card: ModelCard, tensors: dict[str, Tensor]) -> ModelCard:
@@ -116,26 +127,33 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> Generator:
     Raises:
         UnreadableModel: the folder was edited or damaged; the sentence says what does not fit.
     """
+    card = read_card(folder)
+    try:
+        tensors = load_file(folder / "model.safetensors", device=str(device))
+    except (OSError, SafetensorError) as error:
+        raise UnreadableModel(
+            f"The weights of the model in {folder} cannot be read: {error}. Import the model again.",
+            remedy=Remedy("import_again", "Import the model again", folder.name),
+        ) from error
+    return generator_of(folder.name, card, tensors, folder)
+
+
+def generator_of(name: str, card: ModelCard, tensors: dict[str, Tensor], where: Path) -> Generator:
+    """Return the generator of a card and its tensors, which lie at `where`. Raises UnreadableModel."""
     from ..generators import GENERATORS
 
-    card = read_card(folder)
     loader: Callable[..., Generator] | None = GENERATORS.get(card.kind)
     if loader is None:
         raise UnreadableModel(
-            f"The model in {folder} is of kind {card.kind!r}; this version knows {', '.join(GENERATORS)}.",
+            f"The model in {where} is of kind {card.kind!r}; this version knows {', '.join(GENERATORS)}.",
             remedy=Remedy("update_backend", "Update Latent Lathe"),
         )
-    again = Remedy("import_again", "Import the model again", folder.name)
     try:
-        tensors = load_file(folder / "model.safetensors", device=str(device))
-        return loader(folder.name, card, tensors)
-    except (OSError, SafetensorError) as error:
-        raise UnreadableModel(
-            f"The weights of the model in {folder} cannot be read: {error}. Import the model again.", remedy=again
-        ) from error
+        return loader(name, card, tensors)
     except LatheError:
         raise
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise UnreadableModel(
-            f"The model in {folder} does not fit together ({error}). Import the model again.", remedy=again
+            f"The model in {where} does not fit together ({error}). Import the model again.",
+            remedy=Remedy("import_again", "Import the model again", name),
         ) from error
