@@ -342,6 +342,7 @@ class FitOptions:
     opacity_weight: float = 0.0  # prefers rays that are clear or blocked
     near: float = 0.0  # metres: density nearer to a training camera than this is removed
     use_masks: bool = True  # where the data set has masks
+    flip_axes: bool = False  # the cameras have other axes than the data set's format says: negate y and z
     depth_weight: float = 0.0  # of depth images, where the data set has them
     refine_poses: bool = False  # fit the cameras too
     seed: int = 0
@@ -496,6 +497,7 @@ class FitResult:
     psnr: float | None = None
     ssim: float | None = None
     seconds: float = 0.0  # of fitting, over all sessions
+    warnings: tuple[str, ...] = ()  # about the data set, for the user
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,8 +88,9 @@ def card_from_json(text: str) -> ModelCard:
     if unknown:
         raise ValueError(f"unknown field {unknown[0]!r}")
     for name, hint in typing.get_type_hints(ModelCard).items():
-        kind: Any = typing.get_origin(hint) or hint
-        if name in data and not isinstance(data[name], {float: (int, float), Literal: str}.get(kind, kind)):
+        kinds: Any = {float: (int, float), Literal: str}
+        kind = typing.get_origin(hint) or hint
+        if name in data and not isinstance(data[name], kinds.get(kind, kind)):
             raise ValueError(f"{name} has a {type(data[name]).__name__}")
     return ModelCard(**data)
 

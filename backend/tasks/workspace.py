@@ -6,12 +6,14 @@ kept. Used by one thread, the one that owns the device; only `models` may be cal
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import logging
+import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +49,8 @@ from ..blobs import BlobStore
 from ..checkpoints import store
 from ..folders import data_folder
 from ..generator import Generator, ws_from_latent
+from ..nerf import fit_state
+from ..nerf.scene_file import load_scene, read_scene_card
 from ..progress import Progress, silent
 from ..scene import PlacedScene, Scene, cropped
 
@@ -91,6 +95,7 @@ class Workspace:
         self._scenes: OrderedDict[tuple[tuple[Path, int], Latent, tuple[tuple[str, float], ...]], Scene] = OrderedDict()
         self._infos: dict[tuple[Path, int], ModelInfo] = {}
         self._infos_lock = threading.Lock()
+        self._live: dict[str, Callable[[], Scene]] = {}  # scenes that are being fitted
         self._remembered: tuple[object, RememberedField | None] | None = None
 
     @property
@@ -103,11 +108,18 @@ class Workspace:
     # --------------------------------------------------------------------------------------------------------- models
 
     def add_folder(self, folder: Path) -> str:
-        """Make a model folder outside the usual places known under its own name, which is returned."""
+        """Make a model folder, or a scene file, outside the usual places known under its own name, which is returned.
+
+        Raises:
+            UnreadableModel: it is neither.
+        """
         folder = folder.resolve()
-        store.read_card(folder)
-        self._folders[folder.name] = folder
-        return folder.name
+        _read_card(folder)
+        name = (
+            re.sub(r"[^A-Za-z0-9_.-]", "_", folder.stem if folder.is_file() else folder.name).lstrip("_.-") or "scene"
+        )
+        self._folders[name] = folder
+        return name
 
     def folder(self, name: str) -> Path:
         """Return the folder of a model. Raises UnknownModel."""
@@ -121,7 +133,7 @@ class Workspace:
             while len(self._models) >= MAX_MODELS:
                 self._drop_oldest_model()
             log.info("loading %s on %s", key[0], self.device)
-            self._models[key] = store.load_model(key[0], self.device)
+            self._models[key] = _load(key[0], self.device)
         self._models.move_to_end(key)
         return self._models[key]
 
@@ -133,7 +145,7 @@ class Workspace:
                 found.append(self._info(folder))
             except LatheError as error:
                 broken.append(BrokenModel(name, payload.from_plain(ErrorInfo, error_to_dict(error))))
-        return ModelList(tuple(found), tuple(broken))
+        return ModelList(tuple(found), tuple(broken), fit_state.stored_fits())
 
     def _info(self, folder: Path) -> ModelInfo:
         key = self._key(folder)
@@ -146,7 +158,7 @@ class Workspace:
     def _key(folder: Path) -> tuple[Path, int]:
         """A model that was imported again is another one."""
         try:
-            return folder, (folder / "card.json").stat().st_mtime_ns
+            return folder, _card_file(folder).stat().st_mtime_ns
         except OSError as error:
             raise UnreadableModel(f"The model in {folder} cannot be read: {error.strerror or error}.") from error
 
@@ -159,6 +171,24 @@ class Workspace:
             UnknownModel, UnreadableModel, BlobMissing (its code), InvalidRequest (its code, controls or crop),
             NotSupported (a crop of what is no density).
         """
+        live = self._live.get(ref.model)
+        scene = self._synthesised(ref, progress) if live is None else live()
+        if ref.crop is not None:
+            scene = cropped(scene, ref.crop)
+        if not placed or ref.world_from_scene == IDENTITY4:
+            return scene
+        return PlacedScene(scene, torch.tensor(ref.world_from_scene, dtype=torch.float32, device=self.device))
+
+    @contextlib.contextmanager
+    def live(self, name: str, scene: Callable[[], Scene]) -> Iterator[None]:
+        """While in this context, `name` means what `scene` returns: a fit on its way."""
+        self._live[name] = scene
+        try:
+            yield
+        finally:
+            del self._live[name]
+
+    def _synthesised(self, ref: SceneRef, progress: Progress) -> Scene:
         generator = self.generator(ref.model, progress)
         known = {control.name: control for control in generator.info.controls}
         for name, value in ref.controls.items():
@@ -180,10 +210,7 @@ class Workspace:
                 code = self._code(generator, ref.latent.code) if ref.latent.code else None
                 self._scenes[key] = generator.synthesize(ws_from_latent(generator, ref.latent, code), controls)
         self._scenes.move_to_end(key)
-        scene = self._scenes[key] if ref.crop is None else cropped(self._scenes[key], ref.crop)
-        if not placed or ref.world_from_scene == IDENTITY4:
-            return scene
-        return PlacedScene(scene, torch.tensor(ref.world_from_scene, dtype=torch.float32, device=self.device))
+        return self._scenes[key]
 
     def remembered(
         self, ref: SceneRef, resolution: int, make: Callable[[], RememberedField | None]
@@ -265,11 +292,24 @@ def _gigabytes(count: int) -> str:
     return f"{count / 2**30:.1f} GB"
 
 
+def _card_file(where: Path) -> Path:
+    """Return the file that holds the card of a model folder or of a scene file."""
+    return where if where.is_file() else where / "card.json"
+
+
+def _read_card(where: Path) -> store.ModelCard:
+    return read_scene_card(where) if where.is_file() else store.read_card(where)
+
+
+def _load(where: Path, device: torch.device | str) -> Generator:
+    return load_scene(where, device) if where.is_file() else store.load_model(where, device)
+
+
 def _stored_info(folder: Path) -> ModelInfo:
     """Return a model's info, from a small file kept for it so that listing models does not load them all."""
     try:
-        card = (folder / "card.json").read_bytes()
-        weights = (folder / "model.safetensors").stat()
+        weights = (folder if folder.is_file() else folder / "model.safetensors").stat()
+        card = b"" if folder.is_file() else _card_file(folder).read_bytes()
     except OSError as error:
         raise UnreadableModel(
             f"The model in {folder} lacks a file ({error.strerror}: {error.filename}). Import it again.",
@@ -280,7 +320,7 @@ def _stored_info(folder: Path) -> ModelInfo:
     try:
         return payload.from_json(ModelInfo, path.read_bytes())
     except (OSError, LatheError):
-        info = store.load_model(folder, "cpu").info
+        info = _load(folder, "cpu").info
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         store.write_atomically(path, payload.to_json(info))

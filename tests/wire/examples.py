@@ -30,7 +30,7 @@ JSON: tuple[Any, ...] = (
     m.FitRequest(
         "chair",
         {"transforms.json": SHA, "images/a b.png": SHA},
-        m.FitOptions("nerf", "fine", 2.0, 3, "white", "linear", "yes", True, 0.1, 0.2, 0.3, False, 0.4, True, 5),
+        m.FitOptions("nerf", "fine", 2.0, 3, "white", "linear", "yes", True, 0.1, 0.2, 0.3, False, True, 0.4, True, 5),
         False,
         CAMERA,
     ),
@@ -60,7 +60,7 @@ def arrays() -> tuple[Any, ...]:
                      0.1, "Größe", 1.0),
         m.LatentResult(random.random((1, 64), np.float32), SHA, 0.01, 1.0),
         m.ModelResult("mine", 1.0),
-        m.FitResult("chair", 7, random.random((2, 4, 4), np.float32), ("a.png", "b.png"), 30.0, 0.9, 1.0),
+        m.FitResult("chair", 7, random.random((2, 4, 4), np.float32), ("a.png", "b.png"), 30.0, 0.9, 1.0, ("blurred",)),
         m.SfmResult(("a.jpg",), random.random((1, 4, 4), np.float32), random.random((1, 3, 3), np.float32),
                     np.array([[4, 3]], np.int32), vertices, random.integers(0, 255, (5, 3), np.uint8), "{}", "{}",
                     {"a.jpg": SHA}, 1.0),

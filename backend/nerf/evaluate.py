@@ -1,0 +1,199 @@
+"""How near a scene comes to photographs: PSNR and SSIM of views that the fit has not seen.
+
+Photographs with alpha and the scene's renders are composited over the same colour, white unless said otherwise, as is
+the custom with the NeRF-synthetic scenes. PSNR = −10 log10 of the mean squared error of sRGB values in 0..1; SSIM is
+that of Wang et al. 2004 with its Gaussian window of 11 pixels (σ = 1.5). Where a view has a mask, PSNR counts the
+pixels of the mask, and SSIM sees both pictures blank outside of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+from ..cameras import Camera, Rays
+from ..progress import Progress, part, silent
+from ..scene import Image, Scene
+from .datasets import Dataset, Pixels, View
+from .lens import Lens, camera_directions
+
+BACKGROUNDS = {"white": 1.0, "black": 0.0}
+MAX_PSNR = 100.0  # dB, of equal pictures
+SSIM_WINDOW = 11
+PINHOLE = Lens()
+
+
+@dataclass(frozen=True)
+class LensCamera(Camera):
+    """A camera whose lens bends the rays."""
+
+    lens: Lens = PINHOLE
+
+    def rays(self, pixels: Tensor | None = None) -> Rays:
+        """See Camera.rays."""
+        k = self.intrinsics
+        if pixels is None:
+            ys = torch.arange(self.height, dtype=k.dtype, device=k.device) + 0.5
+            xs = torch.arange(self.width, dtype=k.dtype, device=k.device) + 0.5
+            pixels = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)
+        local = torch.nn.functional.normalize(camera_directions(k, self.lens, pixels), dim=-1)
+        directions = torch.nn.functional.normalize(local @ self.world_from_camera[:3, :3].T, dim=-1)
+        return Rays(self.world_from_camera[:3, 3].expand_as(directions), directions, local[..., 2])
+
+    def resized(self, width: int, height: int) -> Camera:
+        """See Camera.resized."""
+        small = super().resized(width, height)
+        return replace(self, intrinsics=small.intrinsics, width=width, height=height)
+
+    def transformed(self, target_from_world: Tensor) -> Camera:
+        """See Camera.transformed."""
+        return replace(self, world_from_camera=target_from_world @ self.world_from_camera)
+
+    def to(self, device: torch.device | str) -> Camera:
+        """See Camera.to."""
+        return replace(self, world_from_camera=self.world_from_camera.to(device), intrinsics=self.intrinsics.to(device))
+
+
+@dataclass(frozen=True)
+class ViewScore:
+    """How near one view is."""
+
+    name: str
+    psnr: float  # dB
+    ssim: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How near a scene is to several views: the means, and each."""
+
+    psnr: float | None  # dB; None without views
+    ssim: float | None
+    views: tuple[ViewScore, ...]
+
+
+def camera_of(view: View, stride: int = 1) -> Camera:
+    """Return a view's camera with its lens. An odd stride > 1 takes every stride-th pixel, through the same centres as
+    `strided` takes them of the picture."""
+    camera = view.camera
+    if stride > 1:
+        scale = torch.tensor([[1 / stride], [1 / stride], [1.0]], dtype=camera.intrinsics.dtype)
+        width, height = (len(range(stride // 2, size, stride)) for size in (camera.width, camera.height))
+        camera = replace(camera, intrinsics=camera.intrinsics * scale, width=width, height=height)
+    if view.lens.straight:
+        return camera
+    return LensCamera(
+        camera.world_from_camera, camera.intrinsics, camera.width, camera.height, camera.projection, view.lens
+    )
+
+
+def strided(pixels: Pixels, stride: int) -> Pixels:
+    """Return every stride-th pixel (odd: the middle one of each block), as the camera of `camera_of` sees them."""
+
+    def every(array: np.ndarray | None) -> np.ndarray | None:
+        return None if array is None else np.ascontiguousarray(array[stride // 2 :: stride, stride // 2 :: stride])
+
+    rgb = every(pixels.rgb)
+    assert rgb is not None
+    return Pixels(rgb, every(pixels.alpha), every(pixels.mask), every(pixels.depth))
+
+
+def stride_for(view: View, size: int) -> int:
+    """Return the smallest odd stride that makes the longer side of a view at most `size` pixels."""
+    longer = max(view.camera.width, view.camera.height)
+    return 2 * ((max(math.ceil(longer / size), 1)) // 2) + 1
+
+
+def photograph(pixels: Pixels, background: float) -> np.ndarray:
+    """Return float32 [H, W, 3], sRGB 0..1, over a grey background."""
+    rgb = pixels.rgb.astype(np.float32) / 255
+    if pixels.alpha is None:
+        return rgb
+    alpha = pixels.alpha[..., None].astype(np.float32) / 255
+    return np.asarray(rgb * alpha + background * (1 - alpha), np.float32)
+
+
+def composited(image: Image, background: float) -> np.ndarray:
+    """Return a render as `photograph` returns the truth."""
+    alpha = image.alpha[..., None]
+    rgb: np.ndarray = (image.rgb * alpha + background * (1 - alpha)).clamp(0, 1).float().cpu().numpy()
+    return rgb
+
+
+def psnr(first: np.ndarray, second: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Return dB of two pictures [H, W, 3] in 0..1, over the pixels of mask [H, W]; at most MAX_PSNR."""
+    error = (first.astype(np.float64) - second) ** 2
+    mean = float(error.mean() if mask is None else error[mask].mean()) if mask is None or mask.any() else 0.0
+    return -10 * math.log10(max(mean, 10 ** (-MAX_PSNR / 10)))
+
+
+def ssim(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the mean structural similarity of two pictures [H, W, 3] in 0..1; of small ones with a smaller window."""
+    window = min(SSIM_WINDOW, *first.shape[:2])
+    if window < SSIM_WINDOW:
+        window -= 1 - window % 2
+        options: dict[str, Any] = {"win_size": window}
+    else:
+        options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    if window < 3:
+        return 1.0 if np.array_equal(first, second) else 0.0
+    return float(structural_similarity(first, second, data_range=1.0, channel_axis=2, **options))
+
+
+def score(name: str, rendered: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> ViewScore:
+    """Compare two pictures [H, W, 3]."""
+    found = psnr(rendered, truth, mask)
+    if mask is not None:
+        rendered, truth = (np.where(mask[..., None], picture, np.float32(1)) for picture in (rendered, truth))
+    return ViewScore(name, found, ssim(rendered, truth))
+
+
+def render_view(scene: Scene, view: View, device: torch.device, progress: Progress = silent, stride: int = 1) -> Image:
+    """Render a scene as a view saw it, at every stride-th pixel."""
+    with torch.no_grad():
+        return scene.render(camera_of(view, stride).to(device), progress=progress)
+
+
+def evaluate(
+    scene: Scene,
+    dataset: Dataset,
+    views: Sequence[View],
+    device: torch.device,
+    *,
+    background: Literal["white", "black"] = "white",
+    progress: Progress = silent,
+    show: Callable[[View, np.ndarray, np.ndarray], None] | None = None,
+) -> Evaluation:
+    """Render and compare views at their full size. `show` is given each view's render and truth, [H, W, 3] in 0..1.
+
+    Raises:
+        UnreadableFile, UnusableDataset: a picture cannot be read.
+    """
+    behind, scores = BACKGROUNDS[background], []
+    for number, view in enumerate(views):
+        step = part(progress, number / len(views), (number + 1) / len(views))
+        pixels = dataset.load(view)
+        rendered = composited(render_view(scene, view, device, step), behind)
+        truth = photograph(pixels, behind)
+        scores.append(score(view.name, rendered, truth, pixels.mask))
+        if show is not None:
+            show(view, rendered, truth)
+    return mean(scores)
+
+
+def mean(scores: Sequence[ViewScore]) -> Evaluation:
+    """Return the means of some views."""
+    if not scores:
+        return Evaluation(None, None, ())
+    return Evaluation(
+        float(np.mean([found.psnr for found in scores])),
+        float(np.mean([found.ssim for found in scores])),
+        tuple(scores),
+    )
