@@ -106,6 +106,17 @@ def enough(count: int, folder: Path) -> None:
         )
 
 
+def common_middle(world_from_camera: np.ndarray) -> np.ndarray | None:
+    """Return the point [3] nearest to the optical axes of cameras [N, 4, 4]; None where they meet nowhere."""
+    positions, forward = world_from_camera[:, :3, 3], world_from_camera[:, :3, 2]
+    off_axis = np.eye(3) - forward[:, :, None] * forward[:, None, :]
+    total = off_axis.sum(0)
+    if len(positions) < 3 or np.linalg.cond(total) > 1e4:  # nearly parallel
+        return None
+    middle: np.ndarray = np.linalg.solve(total, np.einsum("nij,nj->i", off_axis, positions))
+    return middle
+
+
 def looks_away(world_from_camera: np.ndarray, points: np.ndarray | None = None) -> bool:
     """Whether the cameras [N, 4, 4] (OpenCV axes) look away from what they have in common.
 
@@ -117,11 +128,10 @@ def looks_away(world_from_camera: np.ndarray, points: np.ndarray | None = None) 
     if points is not None and len(points) >= 8:
         middle = np.median(points, axis=0)
     else:
-        off_axis = np.eye(3) - forward[:, :, None] * forward[:, None, :]
-        total = off_axis.sum(0)
-        if len(positions) < 3 or np.linalg.cond(total) > 1e4:  # axes nearly parallel: they meet nowhere
+        found = common_middle(world_from_camera)
+        if found is None:
             return False
-        middle = np.linalg.solve(total, np.einsum("nij,nj->i", off_axis, positions))
+        middle = found
     towards = middle - positions
     cosine = (towards * forward).sum(-1) / np.linalg.norm(towards, axis=-1).clip(1e-12)
     return bool((cosine < 0).mean() > 0.9 and np.median(cosine) < -0.5)
@@ -144,9 +154,3 @@ def camera_warnings(poses: Sequence[np.ndarray], points: np.ndarray | None, scal
     if resized:
         found.append(f"{resized} of {len(poses)} images have another size than their cameras; the cameras were scaled.")
     return found
-
-
-def finite_points(points: np.ndarray) -> np.ndarray:
-    """Return which rows [N] of points [N, 3] are finite."""
-    keep: np.ndarray = np.isfinite(points).all(-1)
-    return keep

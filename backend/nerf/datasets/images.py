@@ -17,12 +17,12 @@ from PIL import Image, ImageOps
 from addon.wire.errors import UnreadableFile
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-_ORIENTATION = 0x0112  # EXIF tag
+ORIENTATION = 0x0112  # EXIF tag
 _TURNING = (5, 6, 7, 8)  # its values that swap width and height
 
 
 @contextmanager
-def _reading(path: Path, what: str) -> Iterator[None]:
+def reading(path: Path, what: str) -> Iterator[None]:
     """Turn all that Pillow and the system raise for a bad file into one sentence."""
     try:
         yield
@@ -43,12 +43,12 @@ def read_size(path: Path) -> tuple[tuple[int, int], bool]:
     Raises:
         UnreadableFile: missing, or no picture.
     """
-    with _reading(path, "image"), Image.open(path) as image:
-        turned = path.suffix.lower() != ".png" and image.getexif().get(_ORIENTATION) in _TURNING
+    with reading(path, "image"), Image.open(path) as image:
+        turned = path.suffix.lower() != ".png" and image.getexif().get(ORIENTATION) in _TURNING
         return image.size, turned
 
 
-def _to_8_bit(image: Image.Image) -> Image.Image:
+def to_8_bit(image: Image.Image) -> Image.Image:
     """Return grey images of 16 bits as 8 bits; Pillow itself would clip them."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -61,10 +61,10 @@ def read_rgb(path: Path, width: int, height: int) -> tuple[np.ndarray, np.ndarra
     Raises:
         UnreadableFile: missing, truncated, or of another size than when the data set was opened.
     """
-    with _reading(path, "image"), Image.open(path) as opened:
+    with reading(path, "image"), Image.open(path) as opened:
         opened.load()
-        image = _to_8_bit(opened)
-        if image.size != (width, height) and image.getexif().get(_ORIENTATION) in _TURNING:
+        image = to_8_bit(opened)
+        if image.size != (width, height) and image.getexif().get(ORIENTATION) in _TURNING:
             image = ImageOps.exif_transpose(image)
         if image.size != (width, height):
             raise ValueError(f"{image.size[0]} × {image.size[1]} pixels where the camera has {width} × {height}")
@@ -80,7 +80,7 @@ def read_mask(path: Path, *, keeps: Literal["white", "black"]) -> np.ndarray:
     Raises:
         UnreadableFile: missing or damaged.
     """
-    with _reading(path, "mask"), Image.open(path) as image:
+    with reading(path, "mask"), Image.open(path) as image:
         image.load()
         grey = np.array(image if image.mode in ("1", "L", "I", "I;16") else image.convert("L"))
     return (grey != 0) == (keeps == "white")
@@ -96,7 +96,7 @@ def read_depth(path: Path, *, scale: float) -> np.ndarray:
         raise UnreadableFile(
             f"The depth image {path.name} is an EXR file, which is not read: save depth as 16-bit PNG or as .npy."
         )
-    with _reading(path, "depth image"):
+    with reading(path, "depth image"):
         if path.suffix.lower() == ".npy":
             stored = np.load(path, allow_pickle=False)
             stored = stored[..., 0] if stored.ndim == 3 and stored.shape[2] == 1 else stored

@@ -84,6 +84,7 @@ def read(folder: Path, files: Sequence[Path], *, flip_axes: bool = False) -> Dat
         scaled, resized = scaled + had_scale, resized + was_resized
         mask = frame.own.get("mask_path")
         dynamic = image.with_name(f"dynamic_mask_{image.stem}.png")
+        has_dynamic = not mask and dynamic.is_file()
         depth = frame.own.get("depth_file_path", frame.own.get("depth_path"))
         views.append(
             View(
@@ -92,10 +93,10 @@ def read(folder: Path, files: Sequence[Path], *, flip_axes: bool = False) -> Dat
                 image=image,
                 split=splits.get(os.path.normpath(frame.name.replace("\\", "/")), frame.split),
                 lens=_lens(frame),
-                mask=_inside(folder, mask) if mask else dynamic if dynamic.is_file() else None,
-                mask_keeps="white" if mask else "black",
+                mask=_inside(folder, mask) if mask else dynamic if has_dynamic else None,
+                mask_keeps="black" if has_dynamic else "white",
                 depth=_inside(folder, depth) if depth else None,
-                depth_scale=_depth_scale(frame, str(depth)),
+                depth_scale=_depth_scale(frame, str(depth)) if depth else 1.0,
                 appearance=index,
             )
         )
@@ -311,7 +312,8 @@ def write_transforms(
         ValueError: a file lies outside the folder, or a mask keeps black in a file that is not named as instant-ngp's.
     """
     frames = [_frame_of(folder, view) for view in views]
-    top: dict[str, Any] = {"camera_model": _model(views[0].lens) if views else "PINHOLE"}
+    models = {_model(view.lens) for view in views}
+    top: dict[str, Any] = {"camera_model": next((m for m in ("OPENCV_FISHEYE", "OPENCV") if m in models), "PINHOLE")}
     scales = {view.depth_scale for view in views if view.depth is not None}
     if len(scales) == 1:
         top["depth_unit_scale_factor"] = scales.pop()
