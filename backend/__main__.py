@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib
 import json
@@ -10,15 +9,12 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from addon.wire import payload
@@ -38,13 +34,24 @@ from addon.wire.messages import (
 
 from . import VERSION, folders
 from . import bench as benches
-from .progress import Progress as Report
+from .cli import (
+    Device,
+    Json,
+    answer,
+    complain,
+    expected_errors,
+    fields,
+    model_name,
+    progress_bar,
+    show,
+    workspace,
+    write_json,
+)
 from .progress import part
 
 if TYPE_CHECKING:
     from .tasks.workspace import Workspace
 
-stdout, stderr = Console(), Console(stderr=True)
 cli = typer.Typer(
     name="python -m backend",
     help=f"Latent Lathe {VERSION}: 3D-aware generators and radiance fields; images, animations and meshes.",
@@ -54,11 +61,11 @@ cli = typer.Typer(
     rich_markup_mode=None,
 )
 
-RECIPES = ("deepsdf", "image-memorisation")
+fields.add_to(cli)
 
-Model = Annotated[str, typer.Argument(help="Name of a model, or its folder.", metavar="MODEL")]
-Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout, for programs.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps. The fastest one if left out.")]
+RECIPES = ("deepsdf", "image-memorisation", "positional-encoding")
+
+Model = Annotated[str, typer.Argument(help="Name of a model, its folder, or a scene file.", metavar="MODEL")]
 Seed = Annotated[int, typer.Option(help="Seed of the latent.")]
 Seed2 = Annotated[int | None, typer.Option(help="Seed of a second latent to mix with.")]
 MixGeometry = Annotated[float, typer.Option(help="0: geometry of the first latent, 1: of the second.")]
@@ -127,7 +134,7 @@ def models(as_json: Json = False) -> None:
         )  # fmt: skip
     for broken in found.broken:
         table.add_row(broken.name, "", "", "", "", escape(broken.error.message), style="red")
-    stdout.print(table)
+    show(table)
 
 
 @cli.command()
@@ -305,7 +312,7 @@ def bench(
     for row in rows:
         bar = "" if row.bar is None else f"{row.bar:g}"
         table.add_row(row.measure, f"{row.value:.4g}", row.unit, bar, "yes" if row.ok else "NO")
-    stdout.print(table)
+    show(table)
 
 
 @cli.command("import")
@@ -334,13 +341,6 @@ def train(context: typer.Context) -> None:
 # ------------------------------------------------------------------------------------------------------------- helpers
 
 
-def workspace(device: str | None = None) -> Workspace:
-    """Return the shared state of one command."""
-    from .tasks.workspace import Workspace
-
-    return Workspace(device)
-
-
 def scene_ref(
     shared: Workspace,
     model: str,
@@ -354,7 +354,7 @@ def scene_ref(
     """Return what to render from the options that all commands share."""
     if seed2 is None and (mix_geometry or mix_appearance):
         raise InvalidRequest("--mix-geometry and --mix-appearance need --seed2, the latent to mix with.")
-    name = shared.add_folder(Path(model)) if (Path(model) / "card.json").is_file() else model
+    name = model_name(shared, model)
     latent = Latent(seed, seed2 or 0, mix_geometry, mix_appearance, truncation)
     values = {}
     for entry in controls or []:
@@ -471,56 +471,6 @@ def render_frames(
     )  # fmt: skip
 
 
-@contextlib.contextmanager
-def progress_bar() -> Iterator[Report]:
-    """Show a bar on stderr, where a terminal is; yields a Progress."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=stderr, transient=True) as bar:
-        task = bar.add_task("", total=1.0)
-
-        def report(fraction: float, text: str = "", preview: Any = None) -> None:
-            bar.update(task, completed=fraction, description=escape(text) if text else None)
-
-        yield report
-
-
-@contextlib.contextmanager
-def expected_errors() -> Iterator[None]:
-    """Turn what is to be expected (out of memory, no surface, a full disk) into the tree's errors."""
-    from .service.tasks import as_lathe_error
-
-    try:
-        yield
-    except LatheError:
-        raise
-    except Exception as error:
-        expected = as_lathe_error(error)
-        if expected is None:
-            raise
-        raise expected from error
-
-
-def answer(as_json: bool, fields: dict[str, Any]) -> None:
-    """Write a command's outcome: JSON, or a line each."""
-    if as_json:
-        write_json(fields)
-        return
-    for name, value in fields.items():
-        if isinstance(value, list) and len(value) > 3:
-            value = f"{value[0]} … {value[-1]} ({len(value)})"
-        stdout.print(f"{name}: {escape(str(value))}", highlight=False, soft_wrap=True)
-
-
-def write_json(data: Any) -> None:
-    """Write one JSON document to stdout."""
-    sys.stdout.write(json.dumps(data, indent=1) + "\n")
-
-
 def main() -> int:
     """Run the command line and return the exit status."""
     try:
@@ -528,10 +478,10 @@ def main() -> int:
     except LatheError as error:
         if "--json" in sys.argv:
             write_json({"error": error_to_dict(error)})
-        stderr.print(f"[red]{escape(error.message)}[/red]", highlight=False, soft_wrap=True)
+        complain(error.message)
         return 1
     except KeyboardInterrupt:
-        stderr.print("Cancelled")
+        complain("Cancelled")
         return 130
     return 0
 

@@ -15,12 +15,15 @@ from addon.wire.errors import (
     OutOfMemory,
     Remedy,
 )
-from addon.wire.messages import GenerateRequest, MeshRequest, RenderRequest, Request
+from addon.wire.messages import FitRequest, GenerateRequest, MeshRequest, RenderRequest, Request
 
 from ..progress import Progress
 
-TASKS: dict[str, str] = {name: name for name in ("render", "generate", "mesh", "complete", "fit_shape")}
-"""Name of a task -> its module in backend/tasks, whose function has the same name. Imported when first wanted, because
+TASKS: dict[str, str] = {
+    **{name: name for name in ("render", "generate", "mesh", "complete", "fit_shape", "fit", "sfm")},
+    "discard_fit": "fit",
+}
+"""Name of a task -> the module in backend/tasks with a function of the task's name. Imported when first wanted, because
 PyTorch takes seconds to import and the socket should be open before."""
 
 
@@ -85,6 +88,11 @@ def _out_of_memory(request: Request | None) -> OutOfMemory:
             size = request.size
         case MeshRequest():
             size = request.resolution
+        case FitRequest():
+            return OutOfMemory(
+                "There is too little memory for this fit. Use the preset 'draft', or fewer or smaller pictures.",
+                remedy=Remedy("use_preset", "Use draft", "draft"),
+            )
         case _:
             return OutOfMemory("There is too little memory for this. Close other programs and try again.")
     half = max(size // 2, 8)

@@ -15,9 +15,13 @@ from PIL import Image
 
 from addon.wire.errors import UnreadableFile
 from backend import __main__ as command_line
+from backend import cli
 from backend.camera_path import read_camera_path, world_from_camera
 
-COMMANDS = ("serve", "models", "generate", "render", "mesh", "complete", "fit-shape", "bench", "import", "train")
+COMMANDS = (
+    "serve", "models", "generate", "render", "mesh", "complete", "fit-shape", "fit", "eval", "sfm", "bench", "import",
+    "train",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -26,8 +30,8 @@ def run(shapes_model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
     def call(*arguments: Any) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["backend", *map(str, arguments)])
-        monkeypatch.setattr(command_line, "stdout", command_line.Console(width=200))
-        monkeypatch.setattr(command_line, "stderr", command_line.Console(stderr=True, width=200))
+        monkeypatch.setattr(cli, "stdout", cli.Console(width=200))
+        monkeypatch.setattr(cli, "stderr", cli.Console(stderr=True, width=200))
         try:
             status = command_line.main()
         except SystemExit as end:

@@ -1,0 +1,283 @@
+"""The commands that make radiance fields from images: sfm, fit, eval."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+import time
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from addon.wire.errors import Cancelled, CannotWrite, InvalidRequest, NotSupported, Remedy
+from addon.wire.messages import FitOptions, FitResult, SceneRef
+
+from ..progress import Progress
+from . import Device, Json, answer, complain, expected_errors, model_name, progress_bar, workspace, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..nerf.datasets import View
+
+PAUSED = 130  # exit status after Ctrl-C, as shells expect
+
+DataSet = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATASET",
+        help="A folder with transforms.json (NeRF-synthetic, nerfstudio, instant-ngp) or a COLMAP model.",
+    ),
+]
+
+
+class Method(StrEnum):
+    """What is fitted."""
+
+    hash = "hash"
+    nerf = "nerf"
+
+
+class Preset(StrEnum):
+    """Size of the field and duration of the fit."""
+
+    draft = "draft"
+    standard = "standard"
+    fine = "fine"
+
+
+class Background(StrEnum):
+    """What lies behind images with alpha."""
+
+    auto = "auto"
+    white = "white"
+    black = "black"
+    random = "random"
+    transparent = "transparent"
+
+
+class ColorSpace(StrEnum):
+    """In which colours samples are composited."""
+
+    srgb = "srgb"
+    linear = "linear"
+
+
+class Unbounded(StrEnum):
+    """Whether the scene goes on beyond the cameras."""
+
+    auto = "auto"
+    yes = "yes"
+    no = "no"
+
+
+class Split(StrEnum):
+    """Which views are compared."""
+
+    test = "test"
+    val = "val"
+    train = "train"
+
+
+class Behind(StrEnum):
+    """The colour that images with alpha, and renders, are composited over."""
+
+    white = "white"
+    black = "black"
+
+
+def add_to(cli: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    cli.command()(fit)
+    cli.command("eval")(evaluate)
+    cli.command()(sfm)
+
+
+def fit(
+    dataset: DataSet,
+    out: Annotated[Path, typer.Option(help="The scene: a file that ends in .safetensors.")],
+    method: Annotated[Method, typer.Option(help="hash: the fast engine; nerf: the network as published.")] = (
+        Method.hash
+    ),
+    preset: Annotated[Preset, typer.Option(help="Size of the field, and duration unless given.")] = Preset.standard,
+    seconds: Annotated[float, typer.Option(help="Seconds of fitting in all; 0 is the preset's.")] = 0.0,
+    steps: Annotated[int, typer.Option(help="Steps in all; 0 goes by the seconds.")] = 0,
+    refine_poses: Annotated[bool, typer.Option(help="Fit the cameras too.")] = False,
+    background: Annotated[Background, typer.Option(help="What lies behind images with alpha.")] = Background.auto,
+    color_space: Annotated[ColorSpace, typer.Option(help="In which colours is composited.")] = ColorSpace.srgb,
+    unbounded: Annotated[Unbounded, typer.Option(help="Does the scene go on beyond the cameras?")] = Unbounded.auto,
+    exposure: Annotated[bool, typer.Option(help="Learn the exposure of each image.")] = False,
+    distortion_weight: Annotated[float, typer.Option(help="Presses the density of a ray together.")] = 0.0,
+    opacity_weight: Annotated[float, typer.Option(help="Prefers rays that are clear or blocked.")] = 0.0,
+    near: Annotated[float, typer.Option(help="Metres about each camera that are kept free.")] = 0.0,
+    masks: Annotated[bool, typer.Option(help="Use the data set's masks.")] = True,
+    flip_axes: Annotated[bool, typer.Option(help="Negate y and z of all cameras.")] = False,
+    depth_weight: Annotated[float, typer.Option(help="Weight of the data set's depth images.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of the start and of the rays.")] = 0,
+    resume: Annotated[bool, typer.Option(help="Go on from the autosave beside --out.")] = False,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Fit a radiance field to images with cameras. Ctrl-C saves; --resume goes on, also after a crash."""
+    from ..nerf.datasets import open_dataset
+    from ..nerf.fit_state import read_state
+    from ..nerf.scene_file import save_scene
+    from ..tasks.fit import Place, check_memory, fit_scene, with_length
+
+    if out.suffix.lower() != ".safetensors":
+        raise InvalidRequest(f"--out must end in .safetensors, got {out.name!r}.")
+    options = FitOptions(
+        method=method.value, preset=preset.value, seconds=seconds, steps=steps, background=background.value,
+        color_space=color_space.value, unbounded=unbounded.value, exposure=exposure,
+        distortion_weight=distortion_weight, opacity_weight=opacity_weight, near=near, use_masks=masks,
+        flip_axes=flip_axes, depth_weight=depth_weight, refine_poses=refine_poses, seed=seed,
+    )  # fmt: skip
+    state = out.with_name(out.name + ".state")
+    if not resume:
+        state.unlink(missing_ok=True)
+    elif state.exists():
+        stored = read_state(state).options
+        options = dataclasses.replace(stored, seconds=seconds, steps=steps) if seconds or steps else stored
+    shared = workspace(device)
+    started = time.perf_counter()
+    place = Place(out.stem, state, lambda card, tensors: save_scene(out, card, tensors))
+    with progress_bar() as report, interruptible(report) as progress, expected_errors():
+        found = open_dataset(dataset, flip_axes=options.flip_axes)
+        for warning in found.warnings:
+            complain(warning)
+        check_memory(found, options, shared)
+        try:
+            result: FitResult | None = fit_scene(found, with_length(options), place, progress, shared)
+        except Cancelled:
+            result = None
+    fields = {"scene": str(out), "state": str(state), "method": options.method}
+    if result is None:
+        saved = read_state(state) if state.exists() else None
+        paused = {"paused": True, "steps": saved.step if saved else 0, "fit_seconds": saved.seconds if saved else 0.0}
+        answer(as_json, {**fields, **paused})
+        complain("Paused. Go on with --resume." if saved else "Cancelled before anything was fitted.")
+        raise typer.Exit(PAUSED)
+    answer(
+        as_json,
+        {
+            **fields, "paused": False, "steps": result.steps, "fit_seconds": round(result.seconds, 3),
+            "seconds": round(time.perf_counter() - started, 3), "psnr": result.psnr, "ssim": result.ssim,
+            "views": len(result.view_names), "warnings": list(result.warnings),
+        },
+    )  # fmt: skip
+
+
+def evaluate(
+    scene: Annotated[str, typer.Argument(metavar="SCENE", help="A scene file, or the name of a fitted scene.")],
+    dataset: DataSet,
+    split: Annotated[Split, typer.Option(help="Which views; the data set says, or every 8th.")] = Split.test,
+    background: Annotated[Behind, typer.Option(help="What images with alpha and renders lie over.")] = Behind.white,
+    out: Annotated[Path | None, typer.Option(help="Folder for pictures: truth and render side by side.")] = None,
+    flip_axes: Annotated[bool, typer.Option(help="Negate y and z of all cameras.")] = False,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Compare a scene with images that it was not fitted to: PSNR and SSIM of each view, and their means."""
+    from ..nerf.datasets import open_dataset
+    from ..nerf.evaluate import evaluate as compare
+
+    shared = workspace(device)
+    started = time.perf_counter()
+    with progress_bar() as report, expected_errors():
+        name = model_name(shared, scene)
+        info = shared.generator(name).info
+        if info.quantity != "density":
+            raise NotSupported(f"{info.label} is no radiance field: there are no photographs to compare it with.")
+        found = open_dataset(dataset, flip_axes=flip_axes)
+        views = found.split(split.value)
+        if not views:
+            raise InvalidRequest(
+                f"The data set {dataset} has no views of the split {split.value!r}: it holds back none.",
+                remedy=Remedy("set_value", "Compare with the training views", "train"),
+            )
+        show = None if out is None else picture_writer(out)
+        result = compare(
+            shared.scene(SceneRef(name)), found, views, shared.device,
+            background=background.value, progress=report, show=show,
+        )  # fmt: skip
+    fields: dict[str, Any] = {
+        "scene": scene, "dataset": str(dataset), "split": split.value, "background": background.value,
+        "psnr": result.psnr, "ssim": result.ssim, "views": [dataclasses.asdict(view) for view in result.views],
+        "seconds": round(time.perf_counter() - started, 3),
+    }  # fmt: skip
+    if as_json:
+        write_json(fields)
+        return
+    lines = {view.name: f"PSNR {view.psnr:.2f} dB, SSIM {view.ssim:.4f}" for view in result.views}
+    answer(False, {**lines, "mean": f"PSNR {result.psnr:.2f} dB, SSIM {result.ssim:.4f} over {background.value}"})
+
+
+def sfm(
+    photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="A folder of photographs, or a video.")],
+    out: Annotated[Path, typer.Option(help="Folder of the data set that is made.")],
+    max_size: Annotated[int, typer.Option(help="Pixels of the longer side; larger images are scaled down.")] = 1600,
+    max_images: Annotated[int, typer.Option(help="Images, or frames of a video, that are used at most.")] = 200,
+    as_json: Json = False,
+) -> None:
+    """Find the cameras of photographs or of a video, and write a data set that `fit` takes."""
+    from ..nerf.sfm import SfmOptions, reconstruct
+
+    with progress_bar() as report, expected_errors():
+        made = reconstruct(photos, out, SfmOptions(max_size=max_size, max_images=max_images), report)
+    fields = {"dataset": str(out), "format": made.dataset.format, **made.report.to_dict()}
+    if not as_json:
+        fields.pop("per_image")
+    answer(as_json, fields)
+
+
+# ------------------------------------------------------------------------------------------------------------- helpers
+
+
+@contextlib.contextmanager
+def interruptible(progress: Progress) -> Iterator[Progress]:
+    """Yield a Progress that raises Cancelled after Ctrl-C or SIGTERM, between steps, so that what was done is saved; a
+    second Ctrl-C ends at once."""
+    stopped = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        if stopped:
+            raise KeyboardInterrupt
+        stopped = True
+
+    def report(
+        fraction: float, text: str = "", preview: np.ndarray | None = None, *, figures: dict[str, float] | None = None
+    ) -> None:
+        if stopped:
+            raise Cancelled
+        progress(fraction, text, preview, figures=figures)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield report
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def picture_writer(folder: Path) -> Callable[[View, np.ndarray, np.ndarray], None]:
+    """Return a function that writes truth and render of a view side by side."""
+    import numpy as np
+    from PIL import Image
+
+    from ..tasks.render import image8
+
+    def write(view: View, rendered: np.ndarray, truth: np.ndarray) -> None:
+        file = folder / (view.name.replace("/", "_").rsplit(".", 1)[0] + ".png")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image8(np.concatenate((truth, rendered), 1))).save(file)
+        except OSError as error:
+            raise CannotWrite(f"{file} cannot be written: {error.strerror or error}.") from error
+
+    return write
