@@ -1,0 +1,64 @@
+"""Packed samples to pixels: the volume rendering quadrature over rays with different numbers of samples.
+
+The mathematics is that of `backend.rendering.compositing` (Eq. 3 of arxiv.org/abs/2003.08934); here activations are
+part of it: density σ = exp(raw₀), colour = sigmoid(raw₁..₃).
+
+Engines: `reference` (reference.py, PyTorch, the definition, any device) and `warp` (warp_engine.py, CPU and CUDA, with
+hand-written adjoints).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+__all__ = ["Impl", "LARGEST_EXPONENT", "Pixels", "composite_packed"]
+
+Impl = Literal["auto", "reference", "warp"]
+
+LARGEST_EXPONENT = 15.0
+"""raw₀ above this counts as this: opaque at any step, and its exponential stays finite."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Of each ray: rgb [R, 3] premultiplied; alpha [R]; t [R] Σ w t; distortion [R] (Eq. 15 of
+    arxiv.org/abs/2111.12077, in units of t); weights [N] of each sample, without gradient."""
+
+    rgb: Tensor
+    alpha: Tensor
+    t: Tensor
+    distortion: Tensor
+    weights: Tensor
+
+
+def composite_packed(raw: Tensor, t: Tensor, lengths: Tensor, offsets: Tensor, *, impl: Impl = "auto") -> Pixels:
+    """Composite samples front to back. Differentiable in raw.
+
+    Args:
+        raw: [N, 4] before activation. Density is per unit of t.
+        t, lengths: [N] middle and length of each interval.
+        offsets: int32 [R + 1]; the samples of ray r are rows offsets[r]..offsets[r + 1].
+
+    Raises:
+        ValueError: a shape does not fit, or there is no engine named `impl`.
+        RuntimeError: the engine cannot run on this device.
+    """
+    if raw.ndim != 2 or raw.shape[1] != 4 or t.shape != raw.shape[:1] or lengths.shape != t.shape:
+        raise ValueError(f"raw must be [N, 4], t and lengths [N]; got {list(raw.shape)}, {list(t.shape)}")
+    kind = raw.device.type
+    if impl == "auto":
+        impl = "warp" if kind in ("cpu", "cuda") else "reference"
+    if impl == "reference":
+        from .reference import composite_reference
+
+        return composite_reference(raw, t, lengths, offsets)
+    if impl != "warp":
+        raise ValueError(f"no engine {impl!r}; there are reference and warp")
+    if kind not in ("cpu", "cuda"):
+        raise RuntimeError(f"composite_packed: the warp engine runs on CPU and CUDA, not on {raw.device}")
+    from .warp_engine import composite_warp
+
+    return composite_warp(raw, t, lengths, offsets)

@@ -1,0 +1,72 @@
+"""Multiresolution hash encoding: features of points, interpolated from trainable tables of many resolutions.
+
+Engines, all with the same signature and one layout of the table, [num_entries, num_features], level after level as
+tiny-cuda-nn keeps it:
+
+- `reference` (reference.py): the definition, in plain PyTorch. Any device.
+- `warp` (warp_engine.py): compiled kernels with hand-written adjoints, CPU and CUDA.
+- `tinycudann` (tinycudann_engine.py): where that package is installed, on CUDA.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+from torch import Tensor
+
+from .reference import hash_encode_reference
+from .spec import HashSpec, Level
+
+__all__ = ["HashSpec", "Impl", "Level", "hash_encode"]
+
+log = logging.getLogger(__name__)
+
+Impl = Literal["auto", "reference", "warp", "tinycudann"]
+_logged: set[str] = set()
+
+
+def hash_encode(points: Tensor, table: Tensor, spec: HashSpec, *, impl: Impl = "auto") -> Tensor:
+    """Encode points of the unit cube (Sec. 3 of arxiv.org/abs/2201.05989). Differentiable in points and table.
+
+    Args:
+        points: [N, 3] float32 in 0..1; outside, the nearest point of the cube is taken (and its gradient is 0), and
+            what is not a number counts as 0.
+        table: [spec.num_entries, spec.num_features] float32.
+        impl: which engine; "auto" takes the fastest that runs here, and logs which.
+
+    Returns:
+        [N, spec.width], coarse levels first.
+
+    Raises:
+        ValueError: a shape does not fit, or there is no engine of this name.
+        RuntimeError: the engine cannot run on this device.
+    """
+    if points.ndim != 2 or points.shape[-1] != 3:
+        raise ValueError(f"points must be [N, 3], got {list(points.shape)}")
+    if table.shape != (spec.num_entries, spec.num_features):
+        raise ValueError(f"table must be {[spec.num_entries, spec.num_features]}, got {list(table.shape)}")
+    if impl == "auto":
+        impl = choose(points)
+    if impl == "reference":
+        return hash_encode_reference(points, table, spec)
+    if impl == "warp":
+        from .warp_engine import hash_encode_warp
+
+        return hash_encode_warp(points, table, spec)
+    if impl == "tinycudann":
+        from .tinycudann_engine import hash_encode_tinycudann
+
+        return hash_encode_tinycudann(points, table, spec)
+    raise ValueError(f"no engine {impl!r}; there are reference, warp and tinycudann")
+
+
+def choose(points: Tensor) -> Impl:
+    """Return the fastest engine for tensors like these, and log it once."""
+    kind = points.device.type
+    chosen: Impl = "warp" if kind in ("cpu", "cuda") else "reference"
+    if kind not in _logged:
+        _logged.add(kind)
+        why = "compiled kernels" if chosen == "warp" else f"Warp has no kernels for {kind}"
+        log.info("hash_encode: %s on %s (%s)", chosen, points.device, why)
+    return chosen

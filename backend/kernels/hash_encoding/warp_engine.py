@@ -1,0 +1,290 @@
+"""Hash encoding as Warp kernels: one source for CPU and CUDA, with hand-written adjoints.
+
+On the CPU a launch index is a block of points, encoded level by level so that one level's table stays in the cache.
+The table's gradient is split by level: no two threads write the same entries, and the sum has a fixed order.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+import warp as wp
+from torch import Tensor
+
+from ..native import TILE, hash_corners, hash_index
+from ..warp_runtime import in_slices
+from .spec import HashSpec
+
+U64 = wp.uint64  # addresses: kernels get raw memory, which costs nothing to hand over
+
+BLOCK = 64 * TILE
+"""Points whose features (128 KB for 32) are written level after level before moving on: they stay in the cache."""
+
+
+def hash_encode_warp(points: Tensor, table: Tensor, spec: HashSpec) -> Tensor:
+    """See `hash_encode`. Raises RuntimeError on a device that is neither CPU nor CUDA."""
+    if points.device.type not in ("cpu", "cuda"):
+        raise RuntimeError(f"hash_encode: the warp engine runs on CPU and CUDA, not on {points.device}")
+    result: Tensor = _HashEncode.apply(points.float().contiguous(), table.contiguous(), spec)
+    return result
+
+
+def encode_into(features: Tensor, points: Tensor, table: Tensor, spec: HashSpec) -> None:
+    """Write the features [N, width] of points [N, 3]. No gradient. All contiguous, on one device."""
+    kernels, count = _kernels(spec.num_levels, spec.num_features, points.device.type), len(points)
+    inputs = [count, points.data_ptr(), _meta(spec, points.device).data_ptr(), table.data_ptr(), features.data_ptr()]
+    if points.device.type == "cuda":
+        wp.launch(kernels.forward, (count, spec.num_levels), inputs=[0, *inputs], device=str(points.device))
+        return
+
+    def work(_: int, start: int, end: int) -> None:
+        wp.launch(kernels.forward, end - start, inputs=[start, *inputs], device="cpu")
+
+    in_slices(work, -(-count // BLOCK))
+
+
+def add_table_gradient(
+    total: Tensor, gradient: Tensor, points: Tensor, spec: HashSpec, touched: Tensor | None = None
+) -> None:
+    """Add the table's gradient to `total` [num_entries, num_features], given that of the features [N, width].
+
+    touched: uint8 [num_entries / 8], set to 1 where one of eight entries got something.
+    """
+    kernels, count = _kernels(spec.num_levels, spec.num_features, points.device.type), len(points)
+    inputs = [
+        count,
+        points.data_ptr(),
+        _meta(spec, points.device).data_ptr(),
+        gradient.data_ptr(),
+        total.data_ptr(),
+        0 if touched is None else touched.data_ptr(),
+    ]
+    if points.device.type == "cuda":
+        wp.launch(kernels.table, (count, spec.num_levels), inputs=[0, *inputs], device=str(points.device))
+        return
+
+    def work(_: int, start: int, end: int) -> None:
+        wp.launch(kernels.table, end - start, inputs=[start, *inputs], device="cpu")
+
+    in_slices(work, spec.num_levels)
+
+
+def points_gradient(gradient: Tensor, points: Tensor, table: Tensor, spec: HashSpec) -> Tensor:
+    """Return the gradient of the points [N, 3], given that of the features [N, width]."""
+    kernels, count = _kernels(spec.num_levels, spec.num_features, points.device.type), len(points)
+    result = torch.zeros_like(points)
+    inputs = [
+        count,
+        points.data_ptr(),
+        _meta(spec, points.device).data_ptr(),
+        table.data_ptr(),
+        gradient.data_ptr(),
+        result.data_ptr(),
+    ]
+    if points.device.type == "cuda":
+        wp.launch(kernels.points, count, inputs=[0, *inputs], device=str(points.device))
+        return result
+
+    def work(_: int, start: int, end: int) -> None:
+        wp.launch(kernels.points, end - start, inputs=[start, *inputs], device="cpu")
+
+    in_slices(work, -(-count // BLOCK))
+    return result
+
+
+class _HashEncode(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, table: Tensor, spec: HashSpec) -> Tensor:
+        ctx.spec = spec
+        ctx.save_for_backward(points, table)
+        features = points.new_empty(len(points), spec.width)
+        encode_into(features, points, table, spec)
+        return features
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        points, table = ctx.saved_tensors
+        gradient = gradients[0].contiguous()
+        to_points = to_table = None
+        if ctx.needs_input_grad[0]:
+            to_points = points_gradient(gradient, points, table, ctx.spec)
+        if ctx.needs_input_grad[1]:
+            to_table = torch.zeros_like(table)
+            add_table_gradient(to_table, gradient, points, ctx.spec)
+        return to_points, to_table, None
+
+
+# -------------------------------------------------------------------------------------------------------------- kernels
+
+
+@lru_cache(maxsize=16)
+def _meta(spec: HashSpec, device: torch.device) -> Tensor:
+    """Five words of each level: scale (a float's bits), resolution, offset, size, dense."""
+    scales = np.array([level.scale for level in spec.levels], np.float32).view(np.int32)
+    rows = [[level.resolution, level.offset, level.size, int(level.dense)] for level in spec.levels]
+    return torch.from_numpy(np.concatenate((scales[:, None], np.array(rows, np.int32)), 1)).to(device)
+
+
+@dataclass(frozen=True)
+class _Kernels:
+    forward: Any
+    table: Any
+    points: Any
+
+
+def _load(tile: int) -> str:
+    return f"""
+    const float* points = (const float*)points_at;
+    const int* meta = (const int*)levels_at + 5 * level;
+    const float scale = *(const float*)meta;
+    const unsigned resolution = meta[1], size = meta[3];
+    const bool dense = meta[4] != 0;
+    for (int first = start; first < end; first += {tile}) {{
+    const int count = end - first < {tile} ? end - first : {tile};
+    float px[{tile}], py[{tile}], pz[{tile}];
+    for (int s = 0; s < {tile}; ++s) {{
+        const float* p = points + 3 * (size_t)(first + (s < count ? s : 0));
+        px[s] = p[0] > 0.0f ? (p[0] < 1.0f ? p[0] : 1.0f) : 0.0f;
+        py[s] = p[1] > 0.0f ? (p[1] < 1.0f ? p[1] : 1.0f) : 0.0f;
+        pz[s] = p[2] > 0.0f ? (p[2] < 1.0f ? p[2] : 1.0f) : 0.0f;
+    }}
+    {hash_corners(tile)}"""
+
+
+def _forward(tile: int, width: int, channels: int) -> str:
+    return f"""
+    const float* entries = (const float*)table_at + (size_t)((const int*)levels_at)[5 * level + 2] * {channels};
+    float* features = (float*)features_at + (size_t)level * {channels};
+    {_load(tile)}
+    float sum[{tile}][{channels}] = {{}};
+    for (int corner = 0; corner < 8; ++corner) {{
+        {hash_index(tile)}
+        for (int s = 0; s < {tile}; ++s) {{
+            const float w = wx[s] * wy[s] * wz[s];
+            const float* entry = entries + (size_t)index[s] * {channels};
+            for (int f = 0; f < {channels}; ++f) sum[s][f] += w * entry[f];
+        }}
+    }}
+    for (int s = 0; s < count; ++s)
+        for (int f = 0; f < {channels}; ++f) features[(size_t)(first + s) * {width} + f] = sum[s][f];
+    }}"""
+
+
+def _table(tile: int, width: int, channels: int) -> str:
+    return f"""
+    const size_t offset = (size_t)((const int*)levels_at)[5 * level + 2];
+    float* total = (float*)total_at + offset * {channels};
+    unsigned char* touched = touched_at ? (unsigned char*)touched_at + offset / 8 : nullptr;
+    const float* gradient = (const float*)gradient_at + (size_t)level * {channels};
+    {_load(tile)}
+    float g[{tile}][{channels}];
+    for (int s = 0; s < {tile}; ++s)
+        for (int f = 0; f < {channels}; ++f)
+            g[s][f] = s < count ? gradient[(size_t)(first + s) * {width} + f] : 0.0f;
+    for (int corner = 0; corner < 8; ++corner) {{
+        {hash_index(tile)}
+        for (int s = 0; s < count; ++s) {{
+            const float w = wx[s] * wy[s] * wz[s];
+            float* entry = total + (size_t)index[s] * {channels};
+    #if defined(__CUDA_ARCH__)
+            for (int f = 0; f < {channels}; ++f) ::atomicAdd(entry + f, w * g[s][f]);
+    #else
+            for (int f = 0; f < {channels}; ++f) entry[f] += w * g[s][f];
+    #endif
+            if (touched) touched[index[s] >> 3] = 1;
+        }}
+    }}
+    }}"""
+
+
+def _points(tile: int, width: int, channels: int) -> str:
+    return f"""
+    const float* entries = (const float*)table_at + (size_t)((const int*)levels_at)[5 * level + 2] * {channels};
+    const float* gradient = (const float*)gradient_at + (size_t)level * {channels};
+    float* result = (float*)result_at;
+    {_load(tile)}
+    float dx[{tile}] = {{}}, dy[{tile}] = {{}}, dz[{tile}] = {{}};
+    for (int corner = 0; corner < 8; ++corner) {{
+        {hash_index(tile)}
+        for (int s = 0; s < count; ++s) {{
+            const float* entry = entries + (size_t)index[s] * {channels};
+            const float* g = gradient + (size_t)(first + s) * {width};
+            float along = 0.0f;
+            for (int f = 0; f < {channels}; ++f) along += g[f] * entry[f];
+            dx[s] += (corner & 1 ? along : -along) * wy[s] * wz[s];
+            dy[s] += (corner & 2 ? along : -along) * wx[s] * wz[s];
+            dz[s] += (corner & 4 ? along : -along) * wx[s] * wy[s];
+        }}
+    }}
+    for (int s = 0; s < count; ++s) {{
+        const float* p = points + 3 * (size_t)(first + s);
+        float* to = result + 3 * (size_t)(first + s);
+        if (p[0] >= 0.0f && p[0] <= 1.0f) to[0] += scale * dx[s];
+        if (p[1] >= 0.0f && p[1] <= 1.0f) to[1] += scale * dy[s];
+        if (p[2] >= 0.0f && p[2] <= 1.0f) to[2] += scale * dz[s];
+    }}
+    }}"""
+
+
+@lru_cache(maxsize=16)
+def _kernels(num_levels: int, num_features: int, device: str) -> _Kernels:
+    """Compiled for these sizes: on the CPU a tile at a time, on CUDA a sample for each thread."""
+    tile = 1 if device == "cuda" else TILE
+    sizes = (tile, num_levels * num_features, num_features)
+    block, levels = wp.constant(BLOCK), wp.constant(num_levels)
+
+    @wp.func_native(_forward(*sizes))
+    def encode(level: int, start: int, end: int, points_at: U64, levels_at: U64, table_at: U64, features_at: U64): ...  # type: ignore[no-untyped-def]
+
+    @wp.func_native(_table(*sizes))
+    def scatter(  # type: ignore[no-untyped-def]
+        level: int, start: int, end: int, points_at: U64, levels_at: U64, gradient_at: U64, total_at: U64, touched_at: U64
+    ): ...
+
+    @wp.func_native(_points(*sizes))
+    def differentiate(  # type: ignore[no-untyped-def]
+        level: int, start: int, end: int, points_at: U64, levels_at: U64, table_at: U64, gradient_at: U64, result_at: U64
+    ): ...
+
+    if device == "cuda":
+
+        @wp.kernel(enable_backward=False, module="unique")
+        def forward(first: int, count: int, points: U64, meta: U64, table: U64, features: U64) -> None:
+            i, level = wp.tid()
+            encode(level, i, i + 1, points, meta, table, features)
+
+        @wp.kernel(enable_backward=False, module="unique")
+        def to_table(first: int, count: int, points: U64, meta: U64, gradient: U64, total: U64, touched: U64) -> None:
+            i, level = wp.tid()
+            scatter(level, i, i + 1, points, meta, gradient, total, touched)
+
+        @wp.kernel(enable_backward=False, module="unique")
+        def to_points(first: int, count: int, points: U64, meta: U64, table: U64, gradient: U64, result: U64) -> None:
+            i = wp.tid()
+            for level in range(levels):
+                differentiate(level, i, i + 1, points, meta, table, gradient, result)
+
+        return _Kernels(forward, to_table, to_points)
+
+    @wp.kernel(enable_backward=False, module="unique")
+    def forward_blocks(first: int, count: int, points: U64, meta: U64, table: U64, features: U64) -> None:
+        start = (first + wp.tid()) * block
+        for level in range(levels):
+            encode(level, start, wp.min(start + block, count), points, meta, table, features)
+
+    @wp.kernel(enable_backward=False, module="unique")
+    def to_table_levels(first: int, count: int, points: U64, meta: U64, gradient: U64, total: U64, touched: U64) -> None:
+        at = first + wp.tid()  # even levels first, then odd ones: slices get fine and coarse levels alike
+        half = (levels + 1) / 2
+        level = wp.where(at < half, 2 * at, 2 * (at - half) + 1)
+        scatter(level, 0, count, points, meta, gradient, total, touched)
+
+    @wp.kernel(enable_backward=False, module="unique")
+    def to_points_blocks(first: int, count: int, points: U64, meta: U64, table: U64, gradient: U64, result: U64) -> None:
+        start = (first + wp.tid()) * block
+        for level in range(levels):
+            differentiate(level, start, wp.min(start + block, count), points, meta, table, gradient, result)
+
+    return _Kernels(forward_blocks, to_table_levels, to_points_blocks)

@@ -1,0 +1,64 @@
+"""Walking rays in plain PyTorch: the definition. Every step of every ray is looked at, a step of all rays at a time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from . import OccupancyBits, Samples, Steps, contract
+
+CHUNK = 64
+"""Steps looked at together where they are even."""
+
+
+def march_rays_reference(
+    origins: Tensor,
+    directions: Tensor,
+    near: Tensor,
+    far: Tensor,
+    occupancy: OccupancyBits,
+    steps: Steps,
+    jitter: Tensor,
+) -> Samples:
+    """See `march_rays`."""
+    t = near + jitter * torch.clamp(near * steps.cone, min=steps.smallest)
+    alive = torch.nonzero(t < far, as_tuple=True)[0]
+    t = t[alive]
+    counts = torch.zeros_like(near, dtype=torch.int32)
+    rays, starts, lengths, points = [], [], [], []
+    while len(alive):
+        number = CHUNK if steps.cone == 0 else 1
+        length = torch.clamp(t * steps.cone, min=steps.smallest)
+        along = t[:, None] + length[:, None] * torch.arange(number, device=t.device, dtype=t.dtype)
+        where = origins[alive, None] + directions[alive, None] * along[..., None]
+        unit = contract(where) if steps.contracted else where
+        hit = (along < far[alive, None]) & _occupied(unit, occupancy)
+        room = steps.most - counts[alive]
+        hit &= torch.cumsum(hit, 1) <= room[:, None]
+        ray, place = hit.nonzero(as_tuple=True)
+        rays.append(alive[ray])
+        starts.append(along[ray, place])
+        lengths.append(length[ray])
+        points.append(unit[ray, place])
+        counts[alive] += hit.sum(1, dtype=torch.int32)
+        t = along[:, -1] + length
+        going = (t < far[alive]) & (counts[alive] < steps.most)
+        alive, t = alive[going], t[going]
+    offsets = torch.zeros(len(near) + 1, dtype=torch.int32, device=near.device)
+    torch.cumsum(counts, 0, dtype=torch.int32, out=offsets[1:])
+    if not rays:
+        nothing = near[:0]
+        return Samples(origins[:0], nothing, nothing, nothing.int(), offsets)
+    ray, start = torch.cat(rays), torch.cat(starts)
+    order = torch.argsort(ray, stable=True)  # steps were found front to back
+    return Samples(
+        torch.cat(points)[order], start[order], torch.cat(lengths)[order], ray[order].to(torch.int32), offsets
+    )
+
+
+def _occupied(unit: Tensor, occupancy: OccupancyBits) -> Tensor:
+    n = occupancy.resolution
+    cell = (unit * n).floor()
+    inside = ((cell >= 0) & (cell < n)).all(-1)
+    x, y, z = cell.long().clamp(0, n - 1).unbind(-1)
+    return occupancy.occupied[x, y, z] & inside

@@ -1,0 +1,197 @@
+"""Walking rays as Warp kernels: empty cells, and empty blocks of 8³ cells, are left in one go.
+
+Two passes, to count and to write, so that the order of the samples never depends on which ray came first.
+"""
+
+import torch
+import warp as wp
+from torch import Tensor
+
+from ..warp_runtime import in_slices
+from . import OccupancyBits, Samples, Steps
+
+RAYS = 256
+"""Rays below which another thread is not worth its start."""
+
+
+def march_rays_warp(
+    origins: Tensor,
+    directions: Tensor,
+    near: Tensor,
+    far: Tensor,
+    occupancy: OccupancyBits,
+    steps: Steps,
+    jitter: Tensor,
+) -> Samples:
+    """See `march_rays`."""
+    count, device = len(origins), origins.device
+    walk = _Walk()
+    walk.smallest, walk.cone, walk.most = steps.smallest, steps.cone, steps.most
+    walk.contracted, walk.resolution = int(steps.contracted), occupancy.resolution
+    given = [
+        wp.from_torch(x.float().contiguous(), dtype=kind)
+        for x, kind in ((origins, wp.vec3), (directions, wp.vec3), (near, wp.float32), (far, wp.float32))
+    ]
+    given += [wp.from_torch(jitter.float().contiguous()), wp.from_torch(occupancy.bits), wp.from_torch(occupancy.blocks)]
+    counts = torch.zeros(count, dtype=torch.int32, device=device)
+    offsets = torch.zeros(count + 1, dtype=torch.int32, device=device)
+    _launch(_count, count, device, [walk, *given, wp.from_torch(counts)])
+    torch.cumsum(counts, 0, dtype=torch.int32, out=offsets[1:])
+    total = int(offsets[-1])
+    points = torch.empty(total, 3, device=device)
+    t, lengths = torch.empty(total, device=device), torch.empty(total, device=device)
+    rays = torch.empty(total, dtype=torch.int32, device=device)
+    if total:
+        written = [wp.from_torch(points, dtype=wp.vec3), *(wp.from_torch(x) for x in (t, lengths, rays))]
+        _launch(_write, count, device, [walk, *given, wp.from_torch(offsets), *written])
+    return Samples(points, t, lengths, rays, offsets)
+
+
+def _launch(kernel: wp.Kernel, count: int, device: torch.device, inputs: list[object]) -> None:
+    if device.type == "cuda":
+        wp.launch(kernel, count, inputs=[0, *inputs], device=str(device))
+        return
+
+    def work(_: int, start: int, end: int) -> None:
+        wp.launch(kernel, end - start, inputs=[start, *inputs], device="cpu")
+
+    in_slices(work, count, RAYS)
+
+
+@wp.struct
+class _Walk:
+    smallest: float
+    cone: float
+    most: int
+    contracted: int
+    resolution: int
+
+
+@wp.func
+def _contract(p: wp.vec3) -> wp.vec3:
+    c = p * 2.0 - wp.vec3(1.0)
+    size = wp.max(wp.max(wp.abs(c[0]), wp.abs(c[1])), wp.abs(c[2]))
+    if size > 1.0:
+        c = c * ((2.0 - 1.0 / size) / size)
+    return c * 0.25 + wp.vec3(0.5)
+
+
+@wp.func
+def _exit(p: wp.vec3, inverse: wp.vec3, cells: float) -> float:
+    """How much further t a ray at p leaves its cell of a grid with so many cells along an axis."""
+    nearest = float(1.0e30)
+    for axis in range(3):
+        if wp.abs(inverse[axis]) < 1.0e29:
+            edge = wp.floor(p[axis] * cells) + wp.where(inverse[axis] > 0.0, 1.0, 0.0)
+            nearest = wp.min(nearest, (edge / cells - p[axis]) * inverse[axis])
+    return wp.max(nearest, 0.0)
+
+
+@wp.func
+def _empty_until(p: wp.vec3, walk: _Walk, bits: wp.array(dtype=wp.uint8), blocks: wp.array(dtype=wp.uint8)) -> float:
+    """0 where p's cell is occupied, otherwise the resolution of the grid whose empty cell p is in; −1 outside."""
+    n = walk.resolution
+    x = int(wp.floor(p[0] * float(n)))
+    y = int(wp.floor(p[1] * float(n)))
+    z = int(wp.floor(p[2] * float(n)))
+    if x < 0 or y < 0 or z < 0 or x >= n or y >= n or z >= n:
+        return -1.0
+    m = n / 8
+    if blocks[((x / 8) * m + y / 8) * m + z / 8] == wp.uint8(0):
+        return float(m)
+    byte = int(bits[(x * n + y) * m + z / 8])
+    if (byte >> (z & 7)) & 1 == 0:
+        return float(n)
+    return 0.0
+
+
+@wp.func
+def _safe_inverse(x: float) -> float:
+    return wp.where(wp.abs(x) > 1.0e-12, 1.0 / x, 1.0e30)
+
+
+@wp.func
+def _next(
+    at: wp.vec2, far: float, origin: wp.vec3, direction: wp.vec3, inverse: wp.vec3, walk: _Walk,
+    bits: wp.array(dtype=wp.uint8), blocks: wp.array(dtype=wp.uint8),
+) -> wp.vec2:  # fmt: skip
+    """From (t, steps taken) return those of the first sample at or after it; t = far where there is none.
+
+    Even steps are counted, so that t is the same whichever cells were skipped.
+    """
+    t = at[0]
+    taken = at[1]
+    start = t - taken * walk.smallest
+    while t < far:
+        p = origin + direction * t
+        if walk.contracted != 0:
+            p = _contract(p)
+        empty = _empty_until(p, walk, bits, blocks)
+        if empty == 0.0:
+            return wp.vec2(t, taken)
+        if walk.contracted != 0 or empty < 0.0 or walk.cone > 0.0:
+            if walk.cone == 0.0:
+                taken += 1.0
+                t = start + taken * walk.smallest
+            elif walk.contracted != 0 or empty < 0.0:
+                t += wp.max(walk.smallest, t * walk.cone)
+            else:
+                until = t + _exit(p, inverse, empty)
+                t += wp.max(walk.smallest, t * walk.cone)
+                while t < until:
+                    t += wp.max(walk.smallest, t * walk.cone)
+        else:
+            taken += wp.max(1.0, wp.ceil(_exit(p, inverse, empty) / walk.smallest))
+            t = start + taken * walk.smallest
+    return wp.vec2(far, taken)
+
+
+@wp.kernel(enable_backward=False)
+def _count(
+    first: int, walk: _Walk,
+    origins: wp.array(dtype=wp.vec3), directions: wp.array(dtype=wp.vec3),
+    near: wp.array(dtype=float), far: wp.array(dtype=float), jitter: wp.array(dtype=float),
+    bits: wp.array(dtype=wp.uint8), blocks: wp.array(dtype=wp.uint8),
+    counts: wp.array(dtype=int),
+):  # fmt: skip  # type: ignore[no-untyped-def]
+    i = first + wp.tid()
+    d = directions[i]
+    inverse = wp.vec3(_safe_inverse(d[0]), _safe_inverse(d[1]), _safe_inverse(d[2]))
+    at = wp.vec2(near[i] + jitter[i] * wp.max(walk.smallest, near[i] * walk.cone), 0.0)
+    number = int(0)
+    at = _next(at, far[i], origins[i], d, inverse, walk, bits, blocks)
+    while at[0] < far[i] and number < walk.most:
+        number += 1
+        at = wp.vec2(at[0] + wp.max(walk.smallest, at[0] * walk.cone), at[1] + 1.0)
+        at = _next(at, far[i], origins[i], d, inverse, walk, bits, blocks)
+    counts[i] = number
+
+
+@wp.kernel(enable_backward=False)
+def _write(
+    first: int, walk: _Walk,
+    origins: wp.array(dtype=wp.vec3), directions: wp.array(dtype=wp.vec3),
+    near: wp.array(dtype=float), far: wp.array(dtype=float), jitter: wp.array(dtype=float),
+    bits: wp.array(dtype=wp.uint8), blocks: wp.array(dtype=wp.uint8),
+    offsets: wp.array(dtype=int),
+    points: wp.array(dtype=wp.vec3), ts: wp.array(dtype=float), lengths: wp.array(dtype=float),
+    rays: wp.array(dtype=int),
+):  # fmt: skip  # type: ignore[no-untyped-def]
+    i = first + wp.tid()
+    d = directions[i]
+    inverse = wp.vec3(_safe_inverse(d[0]), _safe_inverse(d[1]), _safe_inverse(d[2]))
+    at = wp.vec2(near[i] + jitter[i] * wp.max(walk.smallest, near[i] * walk.cone), 0.0)
+    row = offsets[i]
+    end = offsets[i + 1]
+    while row < end:
+        at = _next(at, far[i], origins[i], d, inverse, walk, bits, blocks)
+        length = wp.max(walk.smallest, at[0] * walk.cone)
+        p = origins[i] + d * at[0]
+        if walk.contracted != 0:
+            p = _contract(p)
+        points[row] = p
+        ts[row] = at[0]
+        lengths[row] = length
+        rays[row] = i
+        row += 1
+        at = wp.vec2(at[0] + length, at[1] + 1.0)

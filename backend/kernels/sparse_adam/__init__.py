@@ -1,0 +1,80 @@
+"""Adam for a table of which each step touches a small part: entries without a gradient are left as they are.
+
+What skipped steps would have decayed is not made up for, as in tiny-cuda-nn's optimiser for hash tables. Groups of 8
+entries are flagged when the backward pass writes to them, so a step reads a byte for each group that got nothing.
+
+Engines: `reference` (any device) and `warp` (CPU).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+__all__ = ["GROUP", "AdamState", "sparse_adam"]
+
+GROUP = 8
+"""Entries that share a flag."""
+
+
+@dataclass(frozen=True)
+class AdamState:
+    """gradient, mean, square like the table [entries, features]; touched uint8 [entries / GROUP]."""
+
+    gradient: Tensor
+    mean: Tensor
+    square: Tensor
+    touched: Tensor
+
+    @staticmethod
+    def zeros(table: Tensor) -> "AdamState":
+        """Return the state before the first step. Raises ValueError where entries are not a multiple of GROUP."""
+        if len(table) % GROUP:
+            raise ValueError(f"the table must have a multiple of {GROUP} entries, got {len(table)}")
+        touched = torch.zeros(len(table) // GROUP, dtype=torch.uint8, device=table.device)
+        return AdamState(torch.zeros_like(table), torch.zeros_like(table), torch.zeros_like(table), touched)
+
+
+def sparse_adam(
+    table: Tensor,
+    state: AdamState,
+    learning_rate: float,
+    step: int,
+    *,
+    beta1: float = 0.9,
+    beta2: float = 0.99,
+    epsilon: float = 1e-15,
+    impl: Literal["auto", "reference", "warp"] = "auto",
+) -> None:
+    """Move flagged groups of the table [entries, features] by one step of Adam (arxiv.org/abs/1412.6980, Alg. 1), and
+    clear the gradient and flags. step counts from 1.
+
+    Raises:
+        ValueError: there is no engine named `impl`.
+    """
+    rate = learning_rate / (1.0 - beta1**step)
+    correction = 1.0 / (1.0 - beta2**step)
+    if impl == "auto":
+        impl = "warp" if table.device.type == "cpu" else "reference"
+    if impl == "warp":
+        from .warp_engine import sparse_adam_warp
+
+        sparse_adam_warp(table, state, rate, correction, beta1, beta2, epsilon)
+    elif impl == "reference":
+        _reference(table, state, rate, correction, beta1, beta2, epsilon)
+    else:
+        raise ValueError(f"no engine {impl!r}; there are reference and warp")
+
+
+def _reference(
+    table: Tensor, state: AdamState, rate: float, correction: float, beta1: float, beta2: float, epsilon: float
+) -> None:
+    entries = state.touched.bool().repeat_interleave(GROUP).nonzero(as_tuple=True)[0]
+    gradient = state.gradient[entries]
+    mean = beta1 * state.mean[entries] + (1 - beta1) * gradient
+    square = beta2 * state.square[entries] + (1 - beta2) * gradient**2
+    state.mean[entries], state.square[entries] = mean, square
+    table[entries] -= rate * mean / ((square * correction).sqrt() + epsilon)
+    state.gradient[entries] = 0.0
+    state.touched.zero_()

@@ -1,0 +1,62 @@
+"""Sparse Adam, one pass over the flags. CPU."""
+
+from functools import lru_cache
+from typing import Any
+
+import warp as wp
+from torch import Tensor
+
+from ..warp_runtime import in_slices
+from . import GROUP, AdamState
+
+U64 = wp.uint64  # addresses
+
+
+def sparse_adam_warp(
+    table: Tensor, state: AdamState, rate: float, correction: float, beta1: float, beta2: float, epsilon: float
+) -> None:
+    """See `sparse_adam`."""
+    kernel = _kernel(GROUP * table.shape[1])
+    pointers = [x.data_ptr() for x in (table, state.gradient, state.mean, state.square, state.touched)]
+
+    def work(_: int, start: int, end: int) -> None:
+        numbers = [rate, correction, beta1, beta2, epsilon]
+        wp.launch(kernel, 1, inputs=[start, end, *numbers, *pointers], device="cpu")
+
+    in_slices(work, len(state.touched), 1024)
+
+
+@lru_cache(maxsize=8)
+def _kernel(width: int) -> Any:
+    code = f"""
+    unsigned char* touched = (unsigned char*)touched_at;
+    for (int group = start; group < end; ++group) {{
+        if (!touched[group]) continue;
+        touched[group] = 0;
+        const size_t at = (size_t)group * {width};
+        float* __restrict x = (float*)table_at + at;
+        float* __restrict g = (float*)gradient_at + at;
+        float* __restrict m = (float*)mean_at + at;
+        float* __restrict v = (float*)square_at + at;
+        for (int i = 0; i < {width}; ++i) {{
+            m[i] = beta1 * m[i] + (1.0f - beta1) * g[i];
+            v[i] = beta2 * v[i] + (1.0f - beta2) * g[i] * g[i];
+            x[i] -= rate * m[i] / (__builtin_sqrtf(v[i] * correction) + epsilon);
+            g[i] = 0.0f;
+        }}
+    }}"""
+
+    @wp.func_native(code)
+    def run(  # type: ignore[no-untyped-def]
+        start: int, end: int, rate: float, correction: float, beta1: float, beta2: float, epsilon: float,
+        table_at: U64, gradient_at: U64, mean_at: U64, square_at: U64, touched_at: U64,
+    ): ...  # fmt: skip
+
+    @wp.kernel(enable_backward=False, module="unique")
+    def adam(
+        start: int, end: int, rate: float, correction: float, beta1: float, beta2: float, epsilon: float,
+        table: U64, gradient: U64, mean: U64, square: U64, touched: U64,
+    ) -> None:  # fmt: skip
+        run(start, end, rate, correction, beta1, beta2, epsilon, table, gradient, mean, square, touched)
+
+    return adam

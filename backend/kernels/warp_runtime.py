@@ -1,0 +1,46 @@
+"""How Warp kernels are run: quietly, sliced over threads on a processor, whole on a CUDA device.
+
+A launch on the CPU is one sequential loop that releases the interpreter's lock, so the work is cut into slices and a
+small pool of threads runs them at once. Kernels are compiled the first time, by the compiler inside the Warp wheel,
+and kept in a cache on disk: `warm_up` does that behind a progress bar.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import torch
+import warp as wp
+
+wp.config.log_level = wp.LOG_WARNING
+wp.init()
+
+
+@lru_cache(maxsize=1)
+def _pool(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, "kernels")
+
+
+def num_slices() -> int:
+    """Return how many threads share the work of a kernel: as many as PyTorch uses."""
+    return max(1, min(torch.get_num_threads(), os.cpu_count() or 1))
+
+
+def in_slices(work: Callable[[int, int, int], None], count: int, smallest: int = 1) -> None:
+    """Call work(slice, start, end) for consecutive parts of range(count), at once on several threads."""
+    slices = max(1, min(num_slices(), count // max(smallest, 1)))
+    if slices == 1:
+        work(0, 0, count)
+        return
+    edges = [count * number // slices for number in range(slices + 1)]
+    futures = [
+        _pool(num_slices() - 1).submit(work, number, edges[number], edges[number + 1]) for number in range(1, slices)
+    ]
+    try:
+        work(0, edges[0], edges[1])
+    finally:
+        for future in futures:
+            future.result()
