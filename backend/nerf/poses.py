@@ -1,0 +1,282 @@
+"""Cameras that are refined together with the scene they see (BARF, arxiv.org/abs/2104.06405).
+
+Vocabulary. A *twist* [..., 6] is an element of se(3): a rotation vector ω (radians) and a velocity ν. A *correction* is
+a rigid motion of a camera in its own frame, made from a twist: world_from_corrected = world_from_camera · motion.
+
+A scene that already shows fine detail pulls cameras to the nearest detail that fits, not to the right one. So the scene
+is opened coarse to fine (`level_weights`). What images alone determine is a scene and its cameras up to one similarity:
+`similarity_between` finds it, and everything is compared after it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from PIL import Image as Picture
+from PIL import ImageDraw, ImageFont
+from torch import Tensor, nn
+
+TERMS = 10  # of the series, enough for float64 below an angle of 1
+
+
+def twist_exponential(twist: Tensor) -> Tensor:
+    """Return the rigid motion exp(twist) [..., 4, 4] of twists [..., 6] (ω, ν).
+
+    R = I + A[ω] + B[ω]², t = (I + B[ω] + C[ω]²) ν with A = sin θ/θ, B = (1 − cos θ)/θ², C = (θ − sin θ)/θ³. Near zero
+    these are summed as series in θ², so that value and every derivative are exact there.
+    """
+    omega, velocity = twist[..., :3], twist[..., 3:]
+    square = omega.square().sum(-1)[..., None, None]
+    a, b, c = _coefficients(square)
+    x, y, z = omega.unbind(-1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), -1).reshape(*x.shape, 3, 3)
+    twice = cross @ cross
+    unit = torch.eye(3, dtype=twist.dtype, device=twist.device)
+    rotation = unit + a * cross + b * twice
+    translation = (unit + b * cross + c * twice) @ velocity[..., None]
+    last = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=twist.dtype, device=twist.device).expand(*x.shape, 1, 4)
+    return torch.cat((torch.cat((rotation, translation), -1), last), -2)
+
+
+def _coefficients(square: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A, B and C of θ²; the branch that is not taken sees an argument that is safe for it."""
+    near = square < 1.0
+    small, large = torch.where(near, square, 0.0), torch.where(near, 1.0, square)
+    theta = large.sqrt()
+    closed = (theta.sin() / theta, (1 - theta.cos()) / large, (theta - theta.sin()) / (large * theta))
+    found = []
+    for order, value in enumerate(closed, 1):
+        series = torch.zeros_like(small)
+        for k in reversed(range(TERMS)):  # Σ (−θ²)^k / (2k + order)!, by Horner's rule
+            series = 1 / math.factorial(2 * k + order) - small * series
+        found.append(torch.where(near, series, value))
+    return found[0], found[1], found[2]
+
+
+def rotation_angle(rotation: Tensor) -> Tensor:
+    """Return the angle [...] in 0..π of rotations [..., 3, 3]; accurate also near 0 and π."""
+    skew = rotation - rotation.transpose(-1, -2)
+    sine = torch.stack((skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]), -1).norm(dim=-1)
+    return torch.atan2(sine, rotation.diagonal(dim1=-2, dim2=-1).sum(-1) - 1)
+
+
+def level_weights(num_levels: int, progress: float, *, first: int = 0, start: float = 0.1, end: float = 0.5) -> Tensor:
+    """Return how far each level (octave of an encoding, resolution of a grid) is open, [num_levels] in 0..1.
+
+    Eq. 14 of arxiv.org/abs/2104.06405: level k opens with half a cosine while α goes from k to k + 1. α goes from
+    `first` (so many coarse levels are open from the beginning) to num_levels while progress (0..1, of the fit) goes
+    from `start` to `end`.
+    """
+    part = min(max((progress - start) / max(end - start, 1e-9), 0.0), 1.0)
+    alpha = first + (num_levels - first) * part
+    open_by = (alpha - torch.arange(num_levels, dtype=torch.float32)).clamp(0, 1)
+    return (1 - torch.cos(math.pi * open_by)) / 2
+
+
+class PoseCorrections(nn.Module):
+    """A twist for each training view, 0 at first.
+
+    The motion turns the camera about the point `length` metres ahead of it, the distance to the scene, which is also
+    the unit of ν. About its own centre, turning and moving sideways change a picture almost alike, and a gradient
+    cannot tell which it was; about the scene, ω is parallax and ν is what shifts and scales the picture. (The idea of
+    arxiv.org/abs/2308.10902, by choice of the frame alone.)
+    """
+
+    def __init__(self, world_from_camera: Tensor, length: float) -> None:
+        super().__init__()
+        self.given: Tensor
+        self.register_buffer("given", world_from_camera.detach().clone())  # [views, 4, 4]
+        self.length = length
+        self.twists = nn.Parameter(torch.zeros(len(world_from_camera), 6, device=world_from_camera.device))
+
+    def _motions(self, index: Tensor | None = None) -> Tensor:
+        twists = self.twists if index is None else self.twists[index]
+        motion = twist_exponential(twists)
+        rotation = motion[..., :3, :3]
+        ahead = twists.new_tensor([0.0, 0.0, 1.0])
+        # p ↦ R (p − q) + q + ν about q = length · ahead
+        translation = self.length * (motion[..., :3, 3] + ahead - rotation @ ahead)
+        return torch.cat((torch.cat((rotation, translation[..., None]), -1), motion[..., 3:, :]), -2)
+
+    def poses(self) -> Tensor:
+        """Return the corrected world_from_camera [views, 4, 4]."""
+        return self.given @ self._motions()
+
+    def moved(self, index: Tensor, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rays of the corrected cameras: those of the given cameras (origins, directions [N, 3], world) that
+        belong to views index [N], moved with them. Differentiable with respect to the twists."""
+        views, place = torch.unique(index, return_inverse=True)
+        given = self.given[views]
+        motion = given @ self._motions(views) @ _rigid_inverse(given)  # in the world
+        motion = motion[place]
+        rotation = motion[:, :3, :3]
+        return (
+            (rotation @ origins[..., None])[..., 0] + motion[:, :3, 3],
+            (rotation @ directions[..., None])[..., 0],
+        )
+
+
+def _rigid_inverse(motion: Tensor) -> Tensor:
+    rotation = motion[..., :3, :3].transpose(-1, -2)
+    moved = torch.cat((rotation, -rotation @ motion[..., :3, 3:]), -1)
+    return torch.cat((moved, motion[..., 3:, :]), -2)
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """x ↦ scale · rotation · x + translation."""
+
+    scale: float
+    rotation: Tensor  # [3, 3]
+    translation: Tensor  # [3]
+
+    def points(self, points: Tensor) -> Tensor:
+        """Move points [..., 3]."""
+        return self.scale * points @ self.rotation.T + self.translation
+
+    def poses(self, world_from_camera: Tensor) -> Tensor:
+        """Move rigid cameras [..., 4, 4]; they stay rigid."""
+        moved = world_from_camera.clone()
+        moved[..., :3, :3] = self.rotation @ world_from_camera[..., :3, :3]
+        moved[..., :3, 3] = self.points(world_from_camera[..., :3, 3])
+        return moved
+
+    def inverse(self) -> Similarity:
+        """Return the way back."""
+        rotation = self.rotation.T
+        return Similarity(1 / self.scale, rotation, -(rotation @ self.translation) / self.scale)
+
+
+def similarity_between(source: Tensor, target: Tensor) -> Similarity:
+    """Return the similarity that takes points source [N, 3] nearest to target [N, 3], in float64.
+
+    Least squares by the singular values of the covariance (Umeyama, IEEE PAMI 1991); a reflection is never returned.
+
+    Raises:
+        ValueError: fewer than 3 points, or all in one place: they fix no similarity.
+    """
+    source, target = source.double(), target.double()
+    source_middle, target_middle = source.mean(0), target.mean(0)
+    a, b = source - source_middle, target - target_middle
+    spread = a.square().sum()
+    if len(source) < 3 or spread < 1e-20:
+        raise ValueError(f"{len(source)} points at one place or fewer than 3 fix no similarity")
+    u, singular, vt = torch.linalg.svd(b.T @ a)
+    sign = torch.ones(3, dtype=torch.float64)
+    sign[2] = torch.sign(torch.linalg.det(u) * torch.linalg.det(vt))
+    rotation = u @ torch.diag(sign) @ vt
+    scale = float((singular * sign).sum() / spread)
+    return Similarity(scale, rotation, target_middle - scale * rotation @ source_middle)
+
+
+@dataclass(frozen=True)
+class PoseErrors:
+    """How far cameras are from the true ones, after the similarity that aligns them best. rotation [N] radians;
+    position [N] metres of the true world; similarity takes the found world to the true one."""
+
+    rotation: Tensor
+    position: Tensor
+    similarity: Similarity
+
+
+def pose_errors(found: Tensor, truth: Tensor) -> PoseErrors:
+    """Compare cameras [N, 4, 4] with the true ones, as BARF does (Sec. 4.1: Procrustes on the optical centres)."""
+    found, truth = found.double(), truth.double()
+    similarity = similarity_between(found[:, :3, 3], truth[:, :3, 3])
+    aligned = similarity.poses(found)
+    turned = aligned[:, :3, :3].transpose(-1, -2) @ truth[:, :3, :3]
+    return PoseErrors(rotation_angle(turned), (aligned[:, :3, 3] - truth[:, :3, 3]).norm(dim=-1), similarity)
+
+
+def perturbed(world_from_camera: Tensor, angle: float, distance: float, seed: int = 0) -> Tensor:
+    """Return cameras [N, 4, 4] each turned by `angle` (radians) about a random axis through its centre, and moved by
+    `distance` (metres) in a random direction."""
+    random = torch.Generator().manual_seed(seed)
+    axes = torch.nn.functional.normalize(torch.randn(2, len(world_from_camera), 3, generator=random), dim=-1)
+    turn = twist_exponential(torch.cat((angle * axes[0], torch.zeros_like(axes[0])), -1)).to(world_from_camera)
+    moved = world_from_camera @ turn
+    moved[:, :3, 3] += distance * axes[1].to(moved)
+    return moved
+
+
+def refined_pose(
+    world_from_camera: Tensor,
+    colors_of: Callable[[Tensor, Tensor], Tensor],
+    origins: Tensor,
+    directions: Tensor,
+    rgb: Tensor,
+    *,
+    length: float,
+    steps: int = 100,
+    rays_per_step: int = 1024,
+    rate: float = 1e-3,
+    seed: int = 0,
+) -> Tensor:
+    """Return one camera's pose [4, 4] refined against its own picture, the scene held still.
+
+    Test views take no part in the fit, so what is left of the misalignment is removed like this before they are
+    compared (Sec. 4.1 of BARF). colors_of(origins, directions) [N, 3], [N, 3] → rgb [N, 3], differentiable; origins,
+    directions and rgb [pixels, 3] are the picture's rays from the given pose, and its colours.
+    """
+    corrections = PoseCorrections(world_from_camera[None], length)
+    optimizer = torch.optim.Adam(corrections.parameters(), rate)
+    random = torch.Generator().manual_seed(seed)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * 0.1 ** (step / steps)
+        chosen = torch.randint(len(rgb), (min(rays_per_step, len(rgb)),), generator=random).to(rgb.device)
+        moved = corrections.moved(torch.zeros_like(chosen), origins[chosen], directions[chosen])
+        loss = (colors_of(*moved) - rgb[chosen]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return corrections.poses()[0].detach()
+
+
+COLORS = {"truth": (120, 120, 120), "before": (214, 69, 42), "after": (24, 110, 200)}
+OVERSAMPLING = 3
+PLANES = (("from above", 0, 1), ("from the side", 0, 2))
+
+
+def picture_of_poses(truth: Tensor, before: Tensor, after: Tensor, *, size: int = 360, most: int = 40) -> Picture.Image:
+    """Draw cameras [N, 4, 4] against the true ones, before and after refinement, from above and from the side.
+
+    World coordinates; before and after are given in the true world (aligned). At most `most` cameras are drawn.
+    """
+    every = slice(None, None, max(1, -(-len(truth) // most)))
+    sets = {
+        name: poses[every].double().cpu() for name, poses in (("truth", truth), ("before", before), ("after", after))
+    }
+    centres = torch.cat([poses[:, :3, 3] for poses in sets.values()])
+    middle = (centres.amin(0) + centres.amax(0)) / 2
+    reach = float((centres - middle).abs().amax()) * 1.15
+    cone = reach * 0.09 * torch.tensor([[0.0, 0, 0], [-0.6, -0.6, 1], [0.6, -0.6, 1], [0.6, 0.6, 1], [-0.6, 0.6, 1]])
+    edges = ((0, 1), (0, 2), (0, 3), (0, 4), (1, 2), (2, 3), (3, 4), (4, 1))
+    caption, side = 22, size * OVERSAMPLING
+    page = Picture.new("RGB", (2 * size, 2 * (size + caption)), "white")
+    font = ImageFont.load_default(14)
+    for column, name in enumerate(("before", "after")):
+        for row, (view, across, up) in enumerate(PLANES):
+            panel = Picture.new("RGB", (side, side), "white")
+            draw = ImageDraw.Draw(panel)
+
+            def place(points: Tensor, across: int = across, up: int = up) -> list[tuple[float, float]]:
+                moved = (points - middle) / reach
+                return [((1 + p[across]) * side / 2, (1 - p[up]) * side / 2) for p in moved.tolist()]
+
+            for a, b in zip(sets["truth"], sets[name]):
+                draw.line(place(torch.stack((a[:3, 3], b[:3, 3]))), COLORS[name], 2)
+            for kind in ("truth", name):
+                for pose in sets[kind]:
+                    corners = place(cone.double() @ pose[:3, :3].T + pose[:3, 3])
+                    for first, second in edges:
+                        draw.line((corners[first], corners[second]), COLORS[kind], 3)
+            top = row * (size + caption)
+            page.paste(panel.resize((size, size), Picture.Resampling.LANCZOS), (column * size, top))
+            label = f"{name}, {view}" + (" (grey: true)" if row == 0 else "")
+            ImageDraw.Draw(page).text((column * size + size / 2, top + size + caption / 2), label, "black", font, "mm")
+    return page
