@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from pathlib import Path
 
 import torch
@@ -30,6 +31,11 @@ MAX_CARD_BYTES = 1 << 20
 def is_scene_file(path: Path) -> bool:
     """Whether a path names a file of this kind, by its ending."""
     return path.suffix.lower() == ".safetensors" and path.is_file()
+
+
+def scene_name(path: Path) -> str:
+    """Return the model name of a scene file: its own, without what a name must not hold."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem).lstrip("_.-")[:100] or "scene"
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -82,7 +88,7 @@ def load_scene(path: Path, device: torch.device | str = "cpu") -> Generator:
         tensors = load_file(path, device=str(device))
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
-    return generator_of(path.stem, card, tensors, path)
+    return generator_of(scene_name(path), card, tensors, path)
 
 
 def _unreadable(path: Path, error: Exception) -> UnreadableModel:
