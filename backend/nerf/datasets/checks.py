@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from addon.wire.errors import UnusableDataset
+from addon.wire.messages import MAX_NUMBER
 from backend.cameras import Camera
 
 from .images import read_size
@@ -27,9 +28,10 @@ def rigid(name: str, matrix: np.ndarray) -> tuple[np.ndarray, bool]:
     Raises:
         UnusableDataset: not finite, not affine, mirrored or sheared.
     """
-    if not np.isfinite(matrix).all():
+    if not np.abs(matrix).max() <= MAX_NUMBER:  # also true for NaN
         raise UnusableDataset(
-            f"The pose of {name} holds numbers that are not finite: its camera was not found. Take this frame out."
+            f"The pose of {name} holds numbers that are not finite or too large: its camera was not found. "
+            "Take this frame out."
         )
     if not np.allclose(matrix[3], [0, 0, 0, 1], atol=1e-6):
         raise UnusableDataset(
@@ -70,13 +72,23 @@ def camera_of(
     stated = stated or size
     if size != stated and turned and (size[1], size[0]) == stated:
         size = stated
-    if abs(size[0] * stated[1] / (size[1] * stated[0]) - 1) > ASPECT:
-        raise UnusableDataset(
-            f"The image {name} has {size[0]} × {size[1]} pixels, its camera {stated[0]} × {stated[1]}: images of "
-            "several sizes need intrinsics for each (w, h, fl_x … in its frame). Add them, or leave the image out."
-        )
+    if not same_shape(size, stated):
+        raise other_size(name, size, stated)
     scale = np.array([[size[0] / stated[0]], [size[1] / stated[1]], [1.0]])
     return camera_at(name, world_from_camera, intrinsics * scale, size), size != stated
+
+
+def same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether one size (width, height) is the other scaled, up to rounding."""
+    return abs(size[0] * other[1] / (size[1] * other[0]) - 1) <= ASPECT
+
+
+def other_size(name: str, size: tuple[int, int], stated: tuple[int, int]) -> UnusableDataset:
+    """Return the error for an image that its intrinsics do not fit."""
+    return UnusableDataset(
+        f"The image {name} has {size[0]} × {size[1]} pixels, its camera {stated[0]} × {stated[1]}: images of "
+        "several sizes need intrinsics for each (w, h, fl_x … in its frame). Add them, or leave the image out."
+    )
 
 
 def camera_at(name: str, world_from_camera: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]) -> Camera:
@@ -86,7 +98,7 @@ def camera_at(name: str, world_from_camera: np.ndarray, intrinsics: np.ndarray, 
         UnusableDataset: a focal length that is none.
     """
     fx, fy = intrinsics[0, 0], intrinsics[1, 1]
-    if not (np.isfinite(intrinsics).all() and fx > 0 and fy > 0):
+    if not (np.abs(intrinsics).max() <= MAX_NUMBER and fx > 0 and fy > 0):  # also false for NaN
         raise UnusableDataset(
             f"The focal length of {name} is {fx:g}, {fy:g} pixels: it must be more than 0. Correct fl_x, fl_y or "
             "camera_angle_x."

@@ -108,7 +108,9 @@ def camera_model(name: str, parameters: tuple[float, ...]) -> tuple[np.ndarray, 
     """
     single = name.startswith("SIMPLE_") or name in ("RADIAL", "RADIAL_FISHEYE")  # one focal length
     counts = dict(MODELS.values())
-    if name in counts and len(parameters) != counts[name]:
+    if name not in counts:
+        raise _unknown(name)
+    if len(parameters) != counts[name]:
         raise UnreadableFile(f"A COLMAP camera of model {name} has {len(parameters)} parameters, not {counts[name]}.")
     values = list(parameters)
     fx, fy = values[0], values[0 if single else 1]
@@ -127,14 +129,18 @@ def camera_model(name: str, parameters: tuple[float, ...]) -> tuple[np.ndarray, 
     elif name == "THIN_PRISM_FISHEYE" and not any(bends[index] for index in (2, 3, 6, 7)):
         lens = Lens("fisheye", (bends[0], bends[1], bends[4], bends[5]))
     else:
-        raise UnusableDataset(
-            f"The COLMAP camera model {name[:60]} is not read: undistort the images (colmap image_undistorter) or "
-            "solve with PINHOLE, RADIAL, OPENCV or OPENCV_FISHEYE."
-        )
+        raise _unknown(name)
     if not all(np.isfinite(parameters)):
         raise UnusableDataset(f"A COLMAP camera of model {name} has parameters that are not finite: solve it again.")
     lens = Lens() if lens.straight else lens
     return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]], dtype=np.float64), lens
+
+
+def _unknown(name: str) -> UnusableDataset:
+    return UnusableDataset(
+        f"The COLMAP camera model {name[:60]} is not read: undistort the images (colmap image_undistorter) or solve "
+        "with PINHOLE, RADIAL, OPENCV or OPENCV_FISHEYE."
+    )
 
 
 def _world_from_camera(image: _Image) -> np.ndarray:
@@ -231,10 +237,7 @@ def _binary_cameras(path: Path) -> dict[int, _Camera]:
     for _ in range(file.count(48)):
         number, model, width, height = file.take("iiQQ")
         if model not in MODELS:
-            raise UnusableDataset(
-                f"The COLMAP camera model number {model} is not read: undistort the images (colmap image_undistorter) "
-                "or solve with PINHOLE, RADIAL, OPENCV or OPENCV_FISHEYE."
-            )
+            raise _unknown(f"number {model}")
         name, count = MODELS[model]
         found[int(number)] = _Camera(name, int(width), int(height), file.take(f"{count}d"))
     return found

@@ -74,12 +74,13 @@ def read(folder: Path, files: Sequence[Path], *, flip_axes: bool = False) -> Dat
     splits = _split_lists(folder, top)
     views: list[View] = []
     poses: list[np.ndarray] = []
+    first_sizes: dict[Path, tuple[int, int]] = {}
     scaled = resized = 0
     for index, frame in enumerate(frames):
         pose, had_scale = checks.rigid(frame.name, _matrix(frame))
         pose = pose if flip_axes else pose @ checks.GL_FROM_CV
         image = _image(folder, frame)
-        intrinsics, stated = _intrinsics(frame, image)
+        intrinsics, stated = _intrinsics(frame, image, first_sizes)
         camera, was_resized = checks.camera_of(frame.name, pose, intrinsics, stated, image)
         scaled, resized = scaled + had_scale, resized + was_resized
         mask = frame.own.get("mask_path")
@@ -192,13 +193,24 @@ def _image(folder: Path, frame: _Frame) -> Path:
     return next((candidate for candidate in candidates if candidate.is_file()), path)
 
 
-def _intrinsics(frame: _Frame, image: Path) -> tuple[np.ndarray, tuple[int, int] | None]:
-    """Return the intrinsics [3, 3] of a frame and the (width, height) that they belong to, if the file says it."""
+def _intrinsics(
+    frame: _Frame, image: Path, first_sizes: dict[Path, tuple[int, int]]
+) -> tuple[np.ndarray, tuple[int, int] | None]:
+    """Return the intrinsics [3, 3] of a frame and the (width, height) that they belong to, if the file says it.
+
+    Where it does not, they belong to the image as it is; but then all images that share them must be of one size, or of
+    one shape where they are angles. `first_sizes` keeps the size of the first image of each file.
+    """
     w, h = frame.number("w"), frame.number("h")
     if w is not None and h is not None and w >= 1 and h >= 1:
         size: tuple[int, int] = (int(w), int(h))
         return _matrix_of_intrinsics(frame, *size), size
     size, _ = checks.read_size(image)
+    shared = not frame.own.keys() & {"fl_x", "fl_y", "camera_angle_x", "camera_angle_y"}
+    first = first_sizes.setdefault(frame.source, size)
+    angles = not frame.top.keys() & {"fl_x", "fl_y", "cx", "cy"}
+    if shared and size != first and not (angles and checks.same_shape(size, first)):
+        raise checks.other_size(frame.name, size, first)
     return _matrix_of_intrinsics(frame, *size), None
 
 
@@ -272,7 +284,8 @@ def _bounds(frame: _Frame) -> Bounds | None:
                 return None
             scale = frame.number("scale") or NGP_SCALE
             offset = np.broadcast_to(np.array(frame.top.get("offset", NGP_OFFSET), dtype=np.float64), 3)
-            low, high = ((0.5 + sign * aabb_scale / 2 - offset) / scale for sign in (-1, 1))
+            with np.errstate(all="ignore"):
+                low, high = ((0.5 + sign * aabb_scale / 2 - offset) / scale for sign in (-1, 1))
     except (ValueError, TypeError) as error:
         raise UnusableDataset(
             f"aabb, scale or offset in {frame.source.name} is not as instant-ngp writes it."

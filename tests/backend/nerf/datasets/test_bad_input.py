@@ -1,0 +1,292 @@
+"""Each thing that can be wrong with a data set is a sentence with a remedy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from addon.wire.errors import LatheError, TaskError, UnreadableFile, UnusableDataset
+from backend.nerf.datasets import open_dataset
+from tests.backend.nerf.datasets import captures
+from tests.backend.nerf.datasets.captures import SIZE
+
+
+def refused(folder: Path, kind: type[LatheError] = UnusableDataset, load: bool = False) -> LatheError:
+    """Return the error that opening (and loading) the data set gives."""
+    with pytest.raises(kind) as caught:
+        dataset = open_dataset(folder)
+        if load:
+            dataset.load_all(dataset.views)
+    assert isinstance(caught.value, TaskError)
+    assert caught.value.message[-1] == "."
+    return caught.value
+
+
+def only(index: int, change: Callable[[dict[str, Any]], None]) -> Callable[[int, dict[str, Any]], None]:
+    """Return a `frame` for captures.transforms that changes one entry."""
+    return lambda i, entry: change(entry) if i == index else None
+
+
+def scaled(matrix: list[list[float]], scale: np.ndarray) -> list[list[float]]:
+    changed: list[list[float]] = (np.array(matrix) @ np.diag([*scale, 1.0])).tolist()
+    return changed
+
+
+def test_an_empty_folder_and_none_at_all(tmp_path: Path) -> None:
+    assert "is empty" in refused(tmp_path).message
+    assert "There is no folder" in refused(tmp_path / "nowhere", UnreadableFile).message
+    (tmp_path / "notes.txt").touch()
+    assert "holds no data set" in refused(tmp_path).message
+
+
+def test_photographs_without_cameras_name_the_way_to_them(tmp_path: Path) -> None:
+    for index in range(4):
+        captures.picture(tmp_path / f"{index}.jpg")
+    error = refused(tmp_path)
+    assert "4 photographs but no cameras" in error.message
+    assert error.remedy is not None and error.remedy.action == "run_sfm"
+    (tmp_path / "film.mp4").write_bytes(b"")
+    assert "is a video" in refused(tmp_path / "film.mp4").message
+
+
+def test_no_frames_and_one_image(tmp_path: Path) -> None:
+    captures.transforms(tmp_path, count=0)
+    assert "has no images" in refused(tmp_path).message
+    captures.transforms(tmp_path, count=1)
+    assert "one image only" in refused(tmp_path).message and "several sides" in refused(tmp_path).message
+
+
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
+    captures.transforms(tmp_path)
+    (tmp_path / "images/03.png").unlink()
+    message = refused(tmp_path, UnreadableFile).message
+    assert "03.png is missing" in message and "Copy it there" in message
+
+
+@pytest.mark.parametrize("keep", [0, 20, 60, -40])
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_truncated_image_is_named(tmp_path: Path, keep: int, suffix: str) -> None:
+    captures.transforms(tmp_path, frame=lambda i, entry: entry.update(file_path=f"images/{i:02d}{suffix}"))
+    for index in range(9):
+        captures.picture(tmp_path / f"images/{index:02d}{suffix}")
+    path = tmp_path / f"images/05{suffix}"
+    path.write_bytes(path.read_bytes()[:keep])
+    message = refused(tmp_path, UnreadableFile, load=True).message
+    assert path.name in message and "truncated" in message
+
+
+def test_mixed_sizes_that_the_intrinsics_do_not_fit(tmp_path: Path) -> None:
+    captures.transforms(tmp_path)
+    captures.picture(tmp_path / "images/04.png", (30, 30))
+    message = refused(tmp_path).message
+    assert "images/04.png has 30 × 30 pixels, its camera 12 × 8" in message and "w, h, fl_x" in message
+
+
+def test_mixed_sizes_without_a_stated_size(tmp_path: Path) -> None:
+    """An angle of view fits pictures of any size, but not of another shape."""
+    captures.transforms(tmp_path, top={"camera_angle_x": 0.7})
+    captures.picture(tmp_path / "images/04.png", (24, 16))
+    dataset = open_dataset(tmp_path)
+    assert dataset.views[4].camera.intrinsics[0, 0] == 2 * dataset.views[3].camera.intrinsics[0, 0]
+    captures.picture(tmp_path / "images/05.png", (8, 12))
+    assert "images/05.png has 8 × 12 pixels" in refused(tmp_path).message
+    captures.transforms(tmp_path, top={"fl_x": 10.0})
+    captures.picture(tmp_path / "images/04.png", (24, 16))
+    assert "images/04.png has 24 × 16 pixels" in refused(tmp_path).message
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_poses_that_are_not_finite(tmp_path: Path, value: float) -> None:
+    def change(entry: dict[str, Any]) -> None:
+        entry["transform_matrix"][1][3] = value
+
+    captures.transforms(tmp_path, frame=only(2, change))
+    message = refused(tmp_path).message
+    assert "images/02.png" in message and "not finite" in message and "Take this frame out" in message
+
+
+@pytest.mark.parametrize(
+    ("matrix", "said"),
+    [
+        ([[1, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], "not rigid"),
+        ([[-1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], "mirrored"),
+        ([[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], "mirrored or flat"),
+        ([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [1, 2, 3, 1]], "last row"),
+        ([[1, 0, 0], [0, 1, 0], [0, 0, 1]], "no transform_matrix"),
+        ("identity", "no transform_matrix"),
+        ([[1, 0, 0, 0], [0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 1]], "no transform_matrix"),
+    ],
+)
+def test_poses_that_no_camera_has(tmp_path: Path, matrix: object, said: str) -> None:
+    captures.transforms(tmp_path, frame=only(2, lambda entry: entry.update(transform_matrix=matrix)))
+    message = refused(tmp_path).message
+    assert "images/02.png" in message and said in message
+
+
+def test_scale_of_a_camera_object_is_taken_off_and_said(tmp_path: Path) -> None:
+    def change(index: int, entry: dict[str, Any]) -> None:
+        if index % 2:
+            entry["transform_matrix"] = scaled(entry["transform_matrix"], np.array([2.0, 0.5, 3.0]))
+
+    poses = captures.transforms(tmp_path, frame=change)
+    dataset = open_dataset(tmp_path)
+    assert np.allclose([view.camera.world_from_camera.numpy() for view in dataset.views], poses, atol=1e-6)
+    assert dataset.warnings == ("4 of 9 camera poses had a scale, which was taken off.",)
+
+
+def test_flipped_axes_are_detected_said_and_can_be_flipped_back(tmp_path: Path) -> None:
+    def opencv_axes(index: int, entry: dict[str, Any]) -> None:
+        entry["transform_matrix"] = (np.array(entry["transform_matrix"]) @ captures.GL_FROM_CV).tolist()
+
+    poses = captures.transforms(tmp_path, frame=opencv_axes)
+    warnings = open_dataset(tmp_path).warnings
+    assert len(warnings) == 1 and "look away" in warnings[0] and "flipped axes" in warnings[0]
+    dataset = open_dataset(tmp_path, flip_axes=True)
+    assert dataset.warnings == ()
+    assert np.allclose([view.camera.world_from_camera.numpy() for view in dataset.views], poses, atol=1e-6)
+
+
+def test_cameras_in_a_row_that_look_ahead_are_not_called_flipped(tmp_path: Path) -> None:
+    def row(index: int, entry: dict[str, Any]) -> None:
+        pose = np.eye(4)
+        pose[0, 3] = index * 0.1
+        entry["transform_matrix"] = pose.tolist()
+
+    captures.transforms(tmp_path, frame=row)
+    assert open_dataset(tmp_path).warnings == ()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_all_images_black_or_transparent(tmp_path: Path, mode: str) -> None:
+    captures.transforms(tmp_path)
+    for index in range(9):
+        color = (1, 0, 2) if mode == "RGB" else (200, 200, 200, 0)
+        Image.new(mode, SIZE, color).save(tmp_path / f"images/{index:02d}.png")
+    message = refused(tmp_path, load=True).message
+    assert "All 9 pictures are black or fully transparent" in message and "render them again" in message
+    captures.picture(tmp_path / "images/00.png")  # one picture is enough
+    dataset = open_dataset(tmp_path)
+    assert len(dataset.load_all(dataset.views)) == 9
+
+
+def test_a_mask_of_the_wrong_size(tmp_path: Path) -> None:
+    captures.transforms(tmp_path, frame=lambda i, entry: entry.update(mask_path="mask.png"))
+    captures.picture(tmp_path / "mask.png", (8, 12), mode="L")
+    error = refused(tmp_path, load=True)
+    assert "mask mask.png has 8 × 12 pixels, its picture images/00.png 12 × 8" in error.message
+    assert error.remedy is not None and error.remedy.action == "ignore_masks"
+
+
+def test_masks_that_leave_nothing_name_the_polarity(tmp_path: Path) -> None:
+    captures.transforms(tmp_path, frame=lambda i, entry: entry.update(mask_path="mask.png"))
+    Image.new("L", SIZE, 0).save(tmp_path / "mask.png")
+    error = refused(tmp_path, load=True)
+    assert "opposite polarity" in error.message and error.remedy is not None
+
+
+def test_a_missing_mask_and_a_damaged_depth_image_are_named(tmp_path: Path) -> None:
+    captures.transforms(tmp_path, frame=only(0, lambda entry: entry.update(mask_path="nowhere.png")))
+    assert "mask nowhere.png is missing" in refused(tmp_path, UnreadableFile, load=True).message
+    for name, data, said in (("d.exr", b"", "EXR"), ("d.npy", b"\x93NUMPY", "cannot be read"), ("d.png", b"", "d.png")):
+        (tmp_path / name).write_bytes(data)
+        captures.transforms(tmp_path, frame=only(0, lambda entry, name=name: entry.update(depth_file_path=name)))
+        assert said in refused(tmp_path, UnreadableFile, load=True).message
+    captures.picture(tmp_path / "d.png")  # colours are no depth
+    assert "wanted one number" in refused(tmp_path, UnreadableFile, load=True).message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no valid JSON"),
+        ('{"frames": [', "truncated"),
+        ("[" * 100_000, "no valid JSON"),
+        ("[]", "no list of frames"),
+        ('{"frames": 3}', "no list of frames"),
+        ('{"frames": [{}, {}]}', "has no file_path"),
+        ('{"frames": [{"file_path": ""}]}', "has no file_path"),
+        ('{"frames": ["a", "b"]}', "has no file_path"),
+        ("\udcff", "no valid JSON"),
+    ],
+)
+def test_a_damaged_transforms_file(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "transforms.json").write_bytes(text.encode(errors="surrogateescape"))
+    assert said in refused(tmp_path, TaskError).message
+
+
+@pytest.mark.parametrize(
+    ("top", "said"),
+    [
+        ({}, "no focal length"),
+        ({"fl_x": "wide"}, "no finite number"),
+        ({"fl_x": -3.0}, "focal length of"),
+        ({"fl_x": 0.0}, "focal length of"),
+        ({"camera_angle_x": 4.0}, "no focal length"),
+        ({"fl_x": 10.0, "k1": float("nan")}, "no finite number"),
+        ({"fl_x": 10.0, "camera_model": "EQUIRECTANGULAR"}, "not known"),
+        ({"fl_x": 10.0, "aabb": [[1, 1, 1], [0, 0, 0]]}, "empty or not finite"),
+        ({"fl_x": 10.0, "aabb": "big"}, "instant-ngp"),
+        ({"fl_x": 10.0, "train_filenames": "all"}, "no list of file names"),
+    ],
+)
+def test_intrinsics_and_extras_that_make_no_sense(tmp_path: Path, top: dict[str, Any], said: str) -> None:
+    captures.transforms(tmp_path, top=top)
+    assert said in refused(tmp_path).message
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.png", "images/../../secret.png", "/etc/hostname", "..\\secret.png", "a\0b"]
+)
+@pytest.mark.parametrize("key", ["file_path", "mask_path", "depth_file_path"])
+def test_a_data_set_opens_nothing_outside_its_folder(tmp_path: Path, name: str, key: str) -> None:
+    captures.picture(tmp_path / "secret.png")
+    captures.transforms(tmp_path / "set", frame=only(1, lambda entry: entry.update({key: name})))
+    assert "outside its folder" in refused(tmp_path / "set").message
+
+
+def test_a_missing_or_damaged_cloud_is_a_warning_only(tmp_path: Path) -> None:
+    captures.transforms(tmp_path, top={"fl_x": 10.0, "ply_file_path": "points.ply"})
+    assert "point cloud points.ply is missing" in open_dataset(tmp_path).warnings[0]
+    for data in (
+        b"",
+        b"ply\nformat ascii 1.0\nelement vertex 1000000000\nproperty float x\nend_header\n1\n",
+        b"\xff" * 99,
+    ):
+        (tmp_path / "points.ply").write_bytes(data)
+        dataset = open_dataset(tmp_path)
+        assert dataset.points is None and "cannot be read" in dataset.warnings[0]
+
+
+def test_random_json_values_never_give_anything_but_our_errors(tmp_path: Path) -> None:
+    captures.transforms(
+        tmp_path, top={"w": 12, "h": 8, "fl_x": 10.0, "aabb_scale": 1, "scale": 0.3, "offset": [0, 0, 0]}
+    )
+    whole = json.loads((tmp_path / "transforms.json").read_text())
+    strange: list[object] = [None, True, -1, 1e308, "x", [], {}, [1], [[]], "\0", 0]
+    keys = [
+        *whole,
+        "camera_model",
+        "mask_path",
+        "depth_file_path",
+        "ply_file_path",
+        "test_filenames",
+        "cx",
+        "k1",
+        "aabb",
+    ]
+    for key in keys:
+        for value in strange:
+            for where in ("top", "frame"):
+                changed = json.loads(json.dumps(whole))
+                (changed if where == "top" else changed["frames"][1])[key] = value
+                (tmp_path / "transforms.json").write_text(json.dumps(changed))
+                try:
+                    open_dataset(tmp_path)
+                except LatheError as error:
+                    assert error.message
