@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -90,6 +90,7 @@ def fit(request: FitRequest, progress: Progress, workspace: Workspace) -> FitRes
             else stored.options
         )
         request = replace(stored, options=options, preview=request.preview or stored.preview)
+        write_request(request, folder)
         dataset = open_dataset(folder / "dataset", flip_axes=request.options.flip_axes)
     else:
         dataset = lay_out(request, folder, workspace.blobs, part(progress, 0.0, 0.02))
@@ -250,7 +251,7 @@ class Session:
         )
 
     def _keep(self, found: Evaluation) -> None:
-        scene = self.made.scene()
+        scene: Any = self.made.scene()  # a Scene that can be stored: rendering knows nothing of that
         kind, constructor, tensors = scene.tensors()
         state, views = self.state, self.dataset.split("train")
         figures = "" if found.psnr is None else f" PSNR of views held back {found.psnr:.2f} dB"
@@ -377,6 +378,14 @@ def read_request(folder: Path) -> FitRequest:
         ) from error
 
 
+def write_request(request: FitRequest, folder: Path) -> None:
+    """Keep what a fit was started with. Raises CannotWrite."""
+    try:
+        store.write_atomically(folder / "request.json", payload.to_json(request))
+    except OSError as error:
+        raise cannot_write("The fit", folder, error) from error
+
+
 def lay_out(request: FitRequest, folder: Path, blobs: BlobStore, progress: Progress = silent) -> Dataset:
     """Lay the uploads out as the data set they are, in place of an earlier fit of this name, and open it.
 
@@ -389,10 +398,13 @@ def lay_out(request: FitRequest, folder: Path, blobs: BlobStore, progress: Progr
     try:
         lay_out_files(request.files, fresh / "dataset", blobs, progress)
         open_dataset(fresh / "dataset", flip_axes=request.options.flip_axes)
-        store.write_atomically(fresh / "request.json", payload.to_json(request))
+        write_request(request, fresh)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(fresh, folder)
+    except LatheError as error:  # where the files lie in between means nothing to the user
+        sentence = error.message.replace(str(fresh / "dataset"), "the data set")
+        raise type(error)(sentence, remedy=error.remedy) from error
     except OSError as error:
         raise cannot_write("The data set", folder, error) from error
     finally:

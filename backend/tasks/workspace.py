@@ -10,7 +10,6 @@ import contextlib
 import gc
 import hashlib
 import logging
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -50,7 +49,7 @@ from ..checkpoints import store
 from ..folders import data_folder
 from ..generator import Generator, ws_from_latent
 from ..nerf import fit_state
-from ..nerf.scene_file import load_scene, read_scene_card
+from ..nerf.scene_file import load_scene, read_scene_card, scene_name
 from ..progress import Progress, silent
 from ..scene import PlacedScene, Scene, cropped
 
@@ -115,9 +114,7 @@ class Workspace:
         """
         folder = folder.resolve()
         _read_card(folder)
-        name = (
-            re.sub(r"[^A-Za-z0-9_.-]", "_", folder.stem if folder.is_file() else folder.name).lstrip("_.-") or "scene"
-        )
+        name = scene_name(folder) if folder.is_file() else folder.name
         self._folders[name] = folder
         return name
 

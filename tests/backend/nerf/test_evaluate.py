@@ -13,6 +13,7 @@ from backend.cameras import Camera
 from backend.nerf.datasets import Lens, Pixels, View
 from backend.nerf.evaluate import (
     MAX_PSNR,
+    PINHOLE,
     LensCamera,
     camera_of,
     composited,
@@ -30,7 +31,7 @@ from backend.scene import Image
 RANDOM = np.random.default_rng(0)
 
 
-def view(width: int = 31, height: int = 22, lens: Lens = Lens()) -> View:
+def view(width: int = 31, height: int = 22, lens: Lens = PINHOLE) -> View:
     pose = torch.eye(4)
     pose[:3, 3] = torch.tensor([1.0, 2.0, 3.0])
     intrinsics = torch.tensor([[40.0, 0.5, 15.0], [0.0, 42.0, 12.0], [0.0, 0.0, 1.0]])
