@@ -212,12 +212,24 @@ class NeRF(nn.Module):
 CHUNK_RAYS = 512
 
 
-class PublishedScene:
-    """A fitted NeRF as a Scene. World is the capture's own frame (Z up for Blender captures), metres as captured."""
+@dataclass(frozen=True)
+class Placement:
+    """Where the networks' own frame lies in the world: world = middle + metres_per_unit · own."""
 
-    def __init__(self, nerf: NeRF, info: FieldInfo) -> None:
+    middle: tuple[float, float, float] = (0.0, 0.0, 0.0)  # metres
+    metres_per_unit: float = 1.0
+
+
+class PublishedScene:
+    """A fitted NeRF as a Scene. World is the capture's own frame (Z up for Blender captures), metres as captured.
+
+    The networks see their own frame, in which the capture has the size of the paper's; near and far are measured there.
+    """
+
+    def __init__(self, nerf: NeRF, info: FieldInfo, placement: Placement = Placement()) -> None:
         self.nerf = nerf.eval()
         self._info = info
+        self.placement = placement
 
     @property
     def info(self) -> FieldInfo:
@@ -227,7 +239,12 @@ class PublishedScene:
     def tensors(self) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
         """Return kind, constructor and weights: what a model folder or a scene file holds, and `load` takes."""
         constructor = constructor_of(
-            self.nerf.coarse.config, self.nerf.fine.config, self.nerf.config, self.info.bounds, self.info.iso_level
+            self.nerf.coarse.config,
+            self.nerf.fine.config,
+            self.nerf.config,
+            self.info.bounds,
+            iso_level=self.info.iso_level,
+            placement=self.placement,
         )
         return "nerf", constructor, {name: tensor.detach() for name, tensor in self.nerf.state_dict().items()}
 
@@ -235,12 +252,13 @@ class PublishedScene:
         """See Scene.field. Without directions, colours are those seen from above."""
         if directions is None:
             directions = torch.tensor([0.0, 0.0, -1.0], dtype=points.dtype, device=points.device)
-        if not self.nerf.config.ndc:
-            raw = self.nerf.fine(points, directions)
-            return FieldSample(relu(raw[..., 3]), torch.sigmoid(raw[..., :3]))
-        warped, scale = ndc_points(points, self.nerf.config.ndc_focal)
-        raw = self.nerf.fine(warped, directions)
-        return FieldSample(relu(raw[..., 3]) * scale, torch.sigmoid(raw[..., :3]))
+        metres = self.placement.metres_per_unit
+        points = (points - points.new_tensor(self.placement.middle)) / metres
+        scale: Tensor | float = 1.0
+        if self.nerf.config.ndc:
+            points, scale = ndc_points(points, self.nerf.config.ndc_focal)
+        raw = self.nerf.fine(points, directions)
+        return FieldSample(relu(raw[..., 3]) * scale / metres, torch.sigmoid(raw[..., :3]))
 
     @torch.no_grad()
     def render(
@@ -262,12 +280,16 @@ class PublishedScene:
             image = self.render(small, samples_per_ray=samples_per_ray, jitter=jitter, progress=progress)
             return _enlarged(image, camera.width, camera.height)
         camera = camera.to(next(self.nerf.parameters()).device)
+        own_from_world = torch.eye(4, device=camera.world_from_camera.device) / self.placement.metres_per_unit
+        own_from_world[:3, 3] = -own_from_world.new_tensor(self.placement.middle) / self.placement.metres_per_unit
+        own_from_world[3, 3] = 1.0
+        camera = camera.transformed(own_from_world)
         config = self._sampled_for(camera, samples_per_ray)
         rays = camera.rays()
         origins, directions = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3)
-        # t is measured along the camera's z, in metres of the scene whatever the scale of the camera's matrix
-        metres = camera.world_from_camera[:3, 2].norm()
-        speed = 1.0 / (rays.depth_from_distance.reshape(-1, 1) * metres)
+        # t is measured along the camera's z, in the networks' own unit whatever the scale of the camera's matrix
+        units = camera.world_from_camera[:3, 2].norm()
+        speed = 1.0 / (rays.depth_from_distance.reshape(-1, 1).clamp(min=0.05) * units)
         rgb, alpha, depth = [], [], []
         for start in range(0, len(origins), CHUNK_RAYS):
             progress(start / len(origins), "Rendering")
@@ -276,7 +298,7 @@ class PublishedScene:
             premultiplied = seen.rgb - (1.0 - seen.alpha[..., None]) if config.white_background else seen.rgb
             rgb.append(compositing.straight(premultiplied, seen.alpha))
             alpha.append(seen.alpha)
-            depth.append(torch.where(seen.alpha > 0.5, t / metres, torch.inf))
+            depth.append(torch.where(seen.alpha > 0.5, t / units, torch.inf))
         shape = (camera.height, camera.width)
         return Image(
             torch.cat(rgb).reshape(*shape, 3).clamp(0, 1),
@@ -294,7 +316,8 @@ class PublishedScene:
         if config.ndc:
             return config
         forward = torch.nn.functional.normalize(camera.world_from_camera[:3, 2], dim=0)
-        middle = torch.tensor(self.info.bounds, dtype=forward.dtype, device=forward.device).mean(0)
+        middle = forward.new_tensor(self.info.bounds).mean(0) - forward.new_tensor(self.placement.middle)
+        middle = middle / self.placement.metres_per_unit
         moved = float((middle - camera.world_from_camera[:3, 3]) @ forward) - (config.near + config.far) / 2
         if abs(moved) <= (config.far - config.near) / 4:
             return config
@@ -311,7 +334,7 @@ class PublishedScene:
         config: RenderConfig,
         jitter: torch.Generator | None,
     ) -> tuple[RayColors, Tensor]:
-        """What rays with unit directions see, and its depth [...] along the camera's z, in metres of the scene."""
+        """What rays with unit directions see, and its depth [...] along the camera's z, in the networks' unit."""
         if not config.ndc:
             fine = self.nerf.render_rays(origins, directions * speed, directions, generator=jitter, config=config).fine
             return fine, fine.depth / fine.alpha
@@ -348,7 +371,13 @@ def _enlarged(image: Image, width: int, height: int) -> Image:
 
 
 def constructor_of(
-    coarse: NetworkConfig, fine: NetworkConfig, render: RenderConfig, bounds: Bounds, iso_level: float = ISO_LEVEL
+    coarse: NetworkConfig,
+    fine: NetworkConfig,
+    render: RenderConfig,
+    bounds: Bounds,
+    *,
+    iso_level: float = ISO_LEVEL,
+    placement: Placement = Placement(),
 ) -> dict[str, Any]:
     """What `load` builds the scene from, as plain JSON; goes into the card, where it may be edited."""
     return {
@@ -357,6 +386,7 @@ def constructor_of(
         "render": asdict(render),
         "bounds": [list(corner) for corner in bounds],
         "iso_level": iso_level,
+        "placement": asdict(placement),
     }
 
 
@@ -371,7 +401,8 @@ def scene_from(constructor: Mapping[str, Any], tensors: dict[str, Tensor]) -> Pu
     nerf.load_state_dict(tensors)
     nerf.requires_grad_(False).to(next(iter(tensors.values())).device)
     low, high = constructor["bounds"]
-    return PublishedScene(nerf, FieldInfo("density", float(constructor["iso_level"]), (tuple(low), tuple(high))))
+    info = FieldInfo("density", float(constructor["iso_level"]), (tuple(low), tuple(high)))
+    return PublishedScene(nerf, info, Placement(**known(constructor["placement"])))
 
 
 def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> StoredScene:
@@ -379,6 +410,6 @@ def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> StoredScene:
     scene = scene_from(card.constructor, tensors)
     config = scene.nerf.config
     count = sum(parameter.numel() for parameter in scene.nerf.parameters())
-    radius = 1.5 if config.ndc else (config.near + config.far) / 2
+    radius = (1.5 if config.ndc else (config.near + config.far) / 2) * scene.placement.metres_per_unit
     info = density_model_info(name, card, scene.info, num_parameters=count, radius=radius, image_size=128)
     return StoredScene(info, scene, next(iter(tensors.values())).device)
