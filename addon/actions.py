@@ -137,6 +137,8 @@ def problem_mesh(context: Any) -> str:
     problem = problem_model(context)
     if problem:
         return problem
+    if session.jobs.find("field") and subject(context).settings.model == session.fitting:
+        return "This field is being fitted: pause the fit first, or wait for it"
     chosen = subject(context)
     assert chosen.info is not None
     if not chosen.info.has_surface:
@@ -347,8 +349,10 @@ def open_log(context: Any) -> str:
 
 
 def choose_model(context: Any, name: str) -> None:
-    """Give the tab's subject this model, with the model's own controls at their defaults. Raises InvalidRequest."""
-    set_model(subject(context).settings, gather.known_model(name))
+    """Give the tab's subject this model, with the model's own controls at their defaults. A field stays what it is: the
+    model is then that of new shapes. Raises InvalidRequest."""
+    chosen = context.scene.lathe if gather.field_object(context) else subject(context).settings
+    set_model(chosen, gather.known_model(name))
 
 
 def set_model(settings: Any, info: ModelInfo) -> None:
@@ -392,7 +396,7 @@ def copy_settings(source: Any, target: Any) -> None:
 
 def _copy(source: Any, target: Any) -> None:
     for prop in source.bl_rna.properties:
-        if prop.identifier == "rna_type":
+        if prop.identifier == "rna_type" or prop.is_skip_save:
             continue
         if prop.type == "COLLECTION":
             items = getattr(target, prop.identifier)
@@ -484,29 +488,46 @@ def variants(context: Any, count: int = 16, size: int = 128) -> Job:
     )
 
 
-def generate_mesh(context: Any) -> Job:
-    """Make the subject's mesh: a new object, or the new mesh of an old one. Result: the object's name."""
+def generate_mesh(context: Any, *, draft: bool = False, quiet: bool = False) -> Job:
+    """Make the subject's mesh: a new object, or the new mesh of an old one. Result: the object's name.
+
+    A field gets a mesh object of its own, which is replaced the next time and always put where the field is.
+    draft: the bare surface, and no step of undo.
+    """
     configure(context)
     chosen = subject(context)
     request = gather.mesh_request(chosen)
+    if draft:
+        request = dataclasses.replace(request, target_faces=0, fill_holes=False, color="none")
     info = gather.known_model(chosen.settings.model)
     code = _code_of(chosen)
     scene = context.scene
-    target = chosen.object
-    if target is None and chosen.settings.mesh.placement == "LAST":
+    target, name = chosen.object, f"{info.label} {request.scene.latent.seed_a}"
+    if target is not None and target.lathe.is_field:
+        target, name = mesh_of_field(target), f"{chosen.object.name} Mesh"
+    if target is None and chosen.object is None and chosen.settings.mesh.placement == "LAST":
         last = scene.lathe.last_object
         target = last if last is not None and last.name in scene.objects and last.type == "MESH" else None
-    finish = _finisher(chosen, scene, target, f"{info.label} {request.scene.latent.seed_a}")
+    finish = _finisher(chosen, scene, target, name, undo=not draft)
 
     def work(job: Job) -> apply.PreparedMesh:
         result = _ask(job, request, code, end=0.95)
         job.report(0.95, "Preparing")
         return apply.prepare_mesh(result)
 
-    return session.jobs.start(f"Mesh of {info.label}", work, finish, kind="mesh")
+    return session.jobs.start(f"Mesh of {info.label}", work, finish, kind="mesh", quiet=quiet)
 
 
-def _finisher(chosen: Subject, scene: Any, target: Any, name: str, found: dict[str, Any] | None = None) -> Any:
+def mesh_of_field(field: Any) -> Any:
+    """Return the mesh object that was made of a field, or None. A duplicate of either is nobody's partner."""
+    made = field.lathe.partner
+    linked = made is not None and made.type == "MESH" and made.users_collection  # a deleted one still has its pointer
+    return made if linked and made.lathe.partner == field else None
+
+
+def _finisher(
+    chosen: Subject, scene: Any, target: Any, name: str, found: dict[str, Any] | None = None, undo: bool = True
+) -> Any:
     """Return the `then` that puts a mesh in and notes on the object what it came from, as it was when asked.
 
     found: properties of the latent to set on top (a code found by completing).
@@ -516,15 +537,23 @@ def _finisher(chosen: Subject, scene: Any, target: Any, name: str, found: dict[s
     target_handle = Handle.of("objects", target) if target is not None else None
     world = chosen.world_from_scene
     extra = found if found is not None else {}
+    of_field = chosen.object is not None and chosen.object.lathe.is_field
+    field_handle = Handle.of("objects", chosen.object) if of_field else None
 
     def write(item: Any) -> None:
         item.lathe.is_generated = True
         _restore(noted, item.lathe)
         for key, value in extra.items():
             setattr(item.lathe.latent, key, value)
+        field = field_handle.find() if field_handle else None
+        if field is not None:
+            item.lathe.partner, field.lathe.partner = field, item
+            item.matrix_world = Matrix(world.tolist())
 
     def then(prepared: apply.PreparedMesh) -> Steps:
-        return apply.put_shape(prepared, name, scene_handle, world, target_handle, write)
+        return apply.put_shape(
+            prepared, name, scene_handle, world, target_handle, write, undo=undo, select=not of_field
+        )
 
     return then
 
@@ -538,10 +567,15 @@ def _noted(settings: Any) -> dict[str, Any]:
             if prop.type == "COLLECTION"
             else getattr(group, prop.identifier)
             for prop in group.bl_rna.properties
-            if prop.identifier != "rna_type" and (prop.type == "COLLECTION" or not prop.is_readonly)
+            if prop.identifier != "rna_type"
+            and not prop.is_skip_save
+            and (prop.type == "COLLECTION" or not prop.is_readonly)
         }
 
-    return {"model": settings.model, "latent": plain(settings.latent), "mesh": plain(settings.mesh)}
+    crop = {}
+    if hasattr(settings, "use_crop"):
+        crop = {"use_crop": settings.use_crop, "crop_min": settings.crop_min[:], "crop_max": settings.crop_max[:]}
+    return {"model": settings.model, "latent": plain(settings.latent), "mesh": plain(settings.mesh), "crop": crop}
 
 
 def _restore(noted: dict[str, Any], settings: Any) -> None:
@@ -556,6 +590,8 @@ def _restore(noted: dict[str, Any], settings: Any) -> None:
                 setattr(group, key, value)
 
     settings.model = noted["model"]
+    for key, value in noted["crop"].items():
+        setattr(settings, key, value)
     fill(settings.latent, noted["latent"])
     fill(settings.mesh, noted["mesh"])
 
@@ -628,8 +664,13 @@ def render_path(context: Any) -> Job:
 
 
 def path_folder(context: Any) -> Path:
-    """Return where the frames go. In a file that was never saved // is a folder of this extension and Blender run."""
-    directory = context.scene.lathe.path.directory
+    """Return where the frames go."""
+    return own_folder(context.scene.lathe.path.directory)
+
+
+def own_folder(directory: str) -> Path:
+    """Return the folder that a property means. In a file that was never saved // is a folder of this extension and
+    Blender run."""
     if directory.startswith("//") and not bpy.data.filepath:
         return user_folder() / "unsaved" / Path(bpy.app.tempdir).name / directory[2:]
     return Path(bpy.path.abspath(directory))
@@ -656,7 +697,8 @@ def _read_path(
                 settings, world = depsgraph.scene_eval.lathe, gather.placed_at_cursor(scene)
             else:
                 item = target.get().evaluated_get(depsgraph)
-                settings, world = item.lathe, np.array(item.matrix_world)
+                settings = item.lathe
+                world = gather.world_from_field(item) if settings.is_field else np.array(item.matrix_world)
             camera = gather.scene_camera(scene, depsgraph, *gather.render_size(scene))
             requests.append(RenderRequest(gather.scene_ref(Subject(settings, None, world)), camera, quality))
             yield
@@ -872,17 +914,34 @@ def _any_port(context: Any, value: str) -> None:
 def _retry(context: Any, value: str) -> None:
     """Start the kind of job again that failed last."""
     failed = session.jobs.failed
-    again = {
-        "mesh": generate_mesh, "preview": preview, "path": render_path, "variants": variants, "complete": complete,
-        "fit": fit_shape, "set_up": set_up, "start": restart_backend,
-    }  # fmt: skip
-    if failed is not None and failed.kind in again:
-        again[failed.kind](context)
+    if failed is not None and failed.kind in AGAIN:
+        AGAIN[failed.kind](context)
+
+
+AGAIN: dict[str, Callable[[Any], Any]] = {
+    "mesh": generate_mesh, "preview": preview, "path": render_path, "variants": variants, "complete": complete,
+    "fit": fit_shape, "set_up": set_up, "start": restart_backend,
+}  # fmt: skip
+"""By kind of job, what starts it again."""
+
+
+def reset_crop(context: Any, value: str = "") -> None:
+    """Switch the subject's crop box off and let it be the field's whole box."""
+    item = subject(context).object
+    if item is not None:
+        item.lathe.use_crop = False
+        item.lathe.crop_min, item.lathe.crop_max = item.lathe.box_min, item.lathe.box_max
 
 
 def _show(call: Callable[[], Any]) -> Callable[[Any, str], None]:
     """Return a remedy that opens something in a window; background Blender has none."""
     return lambda context, value: None if bpy.app.background else call()
+
+
+def _choose_folder(context: Any, value: str) -> None:
+    failed = session.jobs.failed
+    what = "DATA_SETS" if failed is not None and failed.kind == "capture" else "PATH"
+    _show(lambda: bpy.ops.lathe.choose_folder("INVOKE_DEFAULT", what=what))(context, value)
 
 
 REMEDIES: dict[str, Callable[[Any, str], Any]] = {
@@ -900,6 +959,7 @@ REMEDIES: dict[str, Callable[[Any, str], Any]] = {
     "set_level": _set_level,
     "reset_level": lambda context, value: setattr(subject(context).settings.mesh, "use_level", False),
     "reset_control": _reset_control,
+    "reset_crop": reset_crop,
     "any_port": _any_port,
     "choose_port": _any_port,
     "retry": _retry,
@@ -907,7 +967,7 @@ REMEDIES: dict[str, Callable[[Any, str], Any]] = {
     "use_cpu": lambda context, value: _use_device(context, "CPU"),
     "use_auto_device": lambda context, value: _use_device(context, "AUTO"),
     "use_cpu_build": lambda context, value: setattr(preferences(context), "torch_build", "CPU"),
-    "choose_folder": _show(lambda: bpy.ops.lathe.choose_folder("INVOKE_DEFAULT")),
+    "choose_folder": _choose_folder,
     "choose_python": _show(lambda: bpy.ops.lathe.choose_python("INVOKE_DEFAULT")),
     "allow_online": _show(lambda: bpy.ops.screen.userpref_show(section="SYSTEM")),
     "update_addon": _show(lambda: bpy.ops.screen.userpref_show(section="EXTENSIONS")),

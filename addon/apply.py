@@ -319,10 +319,14 @@ def put_shape(
     world_from_scene: np.ndarray,
     target: Handle | None,
     write_settings: Any,
+    *,
+    undo: bool = True,
+    select: bool = True,
 ) -> Steps:
     """Put a mesh into the scene as a new object, or as the new mesh of `target`; returns the object's name.
 
     write_settings: called with the object, to note on it what it was made from.
+    undo: make it a step of undo. select: make a new object the active one.
     """
     mesh_handle = yield from build_mesh(name, prepared)
     try:
@@ -336,8 +340,9 @@ def put_shape(
         if item is None:
             item = bpy.data.objects.new(name, mesh)
             item.matrix_world = Matrix(world_from_scene.tolist())
-            _collection(place).objects.link(item)
-            _select_alone(item)
+            collection_of(place).objects.link(item)
+            if select:
+                select_alone(item)
         else:
             _replace_mesh(item, mesh)
         write_settings(item)
@@ -347,7 +352,8 @@ def put_shape(
         if unfinished is not None and not unfinished.users:
             bpy.data.meshes.remove(unfinished)
         raise
-    undo_push(f"Lathe: {item.name}")
+    if undo:
+        undo_push(f"Lathe: {item.name}")
     return item.name
 
 
@@ -379,14 +385,15 @@ def _is_ours(material: Any) -> bool:
     return bool(material.get("lathe"))
 
 
-def _collection(scene: Any) -> Any:
+def collection_of(scene: Any) -> Any:
+    """Return the collection that new objects of a scene go to."""
     context = bpy.context
     if context.scene == scene and getattr(context, "collection", None) is not None:
         return context.collection
     return scene.collection
 
 
-def _select_alone(item: Any) -> None:
+def select_alone(item: Any) -> None:
     """Make a new object the active and only selected one, unless the user is inside another object's mode."""
     layer = bpy.context.view_layer
     active = layer.objects.active

@@ -14,8 +14,9 @@ import socket
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,44 @@ HOST = "127.0.0.1"
 TIMEOUT_SECONDS = 10.0
 IDLE_SECONDS = 2.0  # a server may close a connection that is idle for longer, so it is not used again
 EVENT_WAIT_SECONDS = 10.0
+FILE_CHUNK_BYTES = 1 << 20
+LEAST_BYTES_PER_SECOND = 5e6  # of a file on its way
 QUICK_SECONDS = 0.2  # a frame of a moving view is there by then; anything longer wants its progress shown
 
-Body = bytes | Sequence[bytes | memoryview] | None
+
+class FileBody:
+    """The bytes of a file as they were when it was looked at, read anew each time they are gone through."""
+
+    def __init__(self, path: Path, check: Callable[[], None]) -> None:
+        """Look at the file. Raises UnreadableFile, TooLarge."""
+        self.path, self._check = path, check
+        try:
+            self.size = path.stat().st_size
+        except OSError as error:
+            raise self._unreadable(error) from error
+        if self.size > routes.MAX_BLOB_BYTES:
+            raise errors.TooLarge(
+                f"{path.name} has {self.size / 2**30:.1f} GB; the most is {routes.MAX_BLOB_BYTES / 2**30:g} GB"
+            )
+
+    def __iter__(self) -> Iterator[bytes]:
+        left = self.size
+        try:
+            with open(self.path, "rb") as file:
+                while left and (chunk := file.read(min(left, FILE_CHUNK_BYTES))):
+                    self._check()
+                    left -= len(chunk)
+                    yield chunk
+        except OSError as error:
+            raise self._unreadable(error) from error
+        if left:
+            raise errors.UnreadableFile(f"{self.path} changed while it was read: try again when it is whole")
+
+    def _unreadable(self, error: OSError) -> errors.UnreadableFile:
+        return errors.UnreadableFile(f"{self.path} cannot be read: {error.strerror or error}")
+
+
+Body = bytes | Sequence[bytes | memoryview] | FileBody | None
 
 TASK_OF = {kind: name for name, kind in REQUESTS.items()}
 
@@ -119,9 +155,33 @@ class Client:
             self._call("PUT", f"{routes.BLOBS}/{name}", parts, kind=routes.PACKED_TYPE, timeout=6 * self._timeout)
         return name
 
+    def upload_file(self, path: Path, check: Callable[[], None] = lambda: None) -> str:
+        """Store a file's bytes and return their sha256. What is there already is not sent again.
+
+        check: called now and then while the file is read; what it raises ends the upload.
+
+        Raises:
+            UnreadableFile, TooLarge.
+        """
+        body = FileBody(path, check)
+        digest = hashlib.sha256()
+        for chunk in body:
+            digest.update(chunk)
+        name = digest.hexdigest()
+        try:
+            self._call("HEAD", f"{routes.BLOBS}/{name}")
+        except errors.BlobMissing:
+            patience = 6 * self._timeout + body.size / LEAST_BYTES_PER_SECOND
+            self._call("PUT", f"{routes.BLOBS}/{name}", body, kind=routes.PACKED_TYPE, timeout=patience)
+        return name
+
     def blob(self, sha256: str) -> Any:
         """Return a stored blob as the message it is. Raises BlobMissing."""
-        return payload.unpack(self._call("GET", f"{routes.BLOBS}/{sha256}"))
+        return payload.unpack(self.blob_bytes(sha256))
+
+    def blob_bytes(self, sha256: str) -> memoryview:
+        """Return the bytes of a stored blob. Raises BlobMissing."""
+        return self._call("GET", f"{routes.BLOBS}/{sha256}")
 
     def shutdown(self) -> None:
         """Ask the backend to end."""
@@ -175,7 +235,8 @@ class Client:
         if body is not None:
             headers["Content-Type"] = kind
             parts = [body] if isinstance(body, bytes) else body
-            headers["Content-Length"] = str(sum(len(part) for part in parts))
+            size = parts.size if isinstance(parts, FileBody) else sum(len(part) for part in parts)
+            headers["Content-Length"] = str(size)
         connection, kept = self._borrow()
         while True:
             try:
@@ -215,7 +276,7 @@ class Client:
         connection: http.client.HTTPConnection,
         method: str,
         path: str,
-        body: bytes | Sequence[bytes | memoryview] | None,
+        body: Body,
         headers: dict[str, str],
         timeout: float,
     ) -> tuple[int, memoryview]:

@@ -10,12 +10,12 @@ import numpy as np
 from . import frames
 from .session import session
 from .wire.errors import InvalidRequest, Remedy
-from .wire.messages import Camera, Latent, MeshBlob, MeshRequest, ModelInfo, ScanBlob, SceneRef
+from .wire.messages import Bounds, Camera, Latent, MeshBlob, MeshRequest, ModelInfo, ScanBlob, SceneRef
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose sliders count: the active generated object, or the scene's settings of new shapes."""
+    """Whose sliders count: the active field or generated object, or the scene's settings of new shapes."""
 
     settings: Any  # LatheScene or LatheObject: has .model, .latent, .mesh. Not to be kept
     object: Any  # the bpy object, or None. Not to be kept
@@ -33,9 +33,26 @@ def generated_object(context: Any) -> Any:
     return active if active is not None and active.lathe.is_generated else None
 
 
+def field_object(context: Any) -> Any:
+    """Return the active object if it is a radiance field, else None."""
+    active = context.view_layer.objects.active if context.view_layer else None
+    return active if active is not None and active.lathe.is_field else None
+
+
+def world_from_field(item: Any, matrix_world: Any = None) -> np.ndarray:
+    """Return world_from_scene [4, 4] of a field's empty, whose cube, ±1 in its own coordinates, is the field's box."""
+    low, high = np.array(item.lathe.box_min, np.float64), np.array(item.lathe.box_max, np.float64)
+    field_from_cube = np.diag([*(high - low) / 2, 1.0])
+    field_from_cube[:3, 3] = (low + high) / 2
+    return np.array(item.matrix_world if matrix_world is None else matrix_world) @ np.linalg.inv(field_from_cube)
+
+
 def subject(context: Any) -> Subject:
     """Return whose sliders the tab shows."""
     scene = context.scene
+    field = field_object(context)
+    if field is not None:
+        return Subject(field.lathe, field, world_from_field(field))
     active = generated_object(context)
     if scene.lathe.target == "OBJECT" and active is not None:
         return Subject(active.lathe, active, np.array(active.matrix_world))
@@ -75,6 +92,24 @@ def controls(settings: Any, info: ModelInfo) -> dict[str, float]:
     return values
 
 
+def is_field(info: ModelInfo | None) -> bool:
+    """Whether a model is one radiance field: a density without latents."""
+    return info is not None and info.quantity == "density" and info.num_ws == 0
+
+
+def crop(settings: Any) -> Bounds | None:
+    """Return the crop box of a LatheObject that has one switched on. Raises InvalidRequest."""
+    if not getattr(settings, "use_crop", False):
+        return None
+    low, high = (tuple(float(value) for value in corner) for corner in (settings.crop_min, settings.crop_max))
+    if any(b <= a for a, b in zip(low, high)):
+        raise InvalidRequest(
+            "The crop box is inside out: each maximum must be above its minimum",
+            remedy=Remedy("reset_crop", "Reset the Crop"),
+        )
+    return low, high  # type: ignore[return-value]
+
+
 def scene_ref(chosen: Subject) -> SceneRef:
     """Return what to render or mesh. Raises UnknownModel."""
     info = known_model(chosen.settings.model)
@@ -83,6 +118,7 @@ def scene_ref(chosen: Subject) -> SceneRef:
         latent(chosen.settings, info),
         controls(chosen.settings, info),
         frames.matrix4(chosen.world_from_scene),
+        crop(chosen.settings),
     )
 
 

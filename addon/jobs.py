@@ -52,6 +52,7 @@ class Job:
         self.state: State = "running"
         self.fraction = 0.0
         self.text = ""
+        self.figures: dict[str, float] = {}  # of a fit: see JobEvent
         self.result: Any = None
         self.error: errors.LatheError | None = None
         self.started = time.monotonic()
@@ -89,16 +90,39 @@ class Job:
         if action and self._cancelled.is_set():
             action()
 
-    def ask(self, client: Client, request: Any, *, supersede: str = "", start: float = 0.0, end: float = 1.0) -> Any:
-        """Run a request on the backend and return its result; its progress is `start`..`end` of this job's."""
-        return self.collect(client, client.submit(request, supersede=supersede), start=start, end=end)
+    def ask(
+        self,
+        client: Client,
+        request: Any,
+        *,
+        supersede: str = "",
+        start: float = 0.0,
+        end: float = 1.0,
+        seen: Callable[[JobEvent], None] | None = None,
+    ) -> Any:
+        """Run a request on the backend and return its result; its progress is `start`..`end` of this job's.
 
-    def collect(self, client: Client, remote: str, *, start: float = 0.0, end: float = 1.0) -> Any:
+        seen: called with each event on the way.
+        """
+        return self.collect(client, client.submit(request, supersede=supersede), start=start, end=end, seen=seen)
+
+    def collect(
+        self,
+        client: Client,
+        remote: str,
+        *,
+        start: float = 0.0,
+        end: float = 1.0,
+        seen: Callable[[JobEvent], None] | None = None,
+    ) -> Any:
         """Wait for a submitted request and return its result."""
 
         def on_event(event: JobEvent) -> None:
             self.fraction = start + (end - start) * event.fraction
             self.text = event.text or {"queued": "Waiting for its turn"}.get(event.kind, "")
+            self.figures = event.figures or self.figures
+            if seen is not None:
+                seen(event)
 
         self._remote = (client, remote)
         try:
@@ -145,7 +169,7 @@ class Hold:
 class Jobs:
     """All work of one Blender session."""
 
-    LONG = ("set_up", "fit")  # kinds that nobody wants to lose by pressing Esc
+    LONG = ("set_up", "fit", "field", "sfm")  # kinds that nobody wants to lose by pressing Esc
 
     def __init__(self) -> None:
         self.all: list[Job] = []  # newest last; ended ones are dropped after a while

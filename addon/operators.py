@@ -5,7 +5,7 @@ from pathlib import Path
 import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
 
-from . import actions
+from . import actions, fitting, gather
 from .session import session
 from .wire import errors
 
@@ -308,20 +308,30 @@ class LATHE_OT_render_path(Pressed, bpy.types.Operator):
 
 
 class LATHE_OT_choose_folder(bpy.types.Operator):
-    """Choose the folder that the camera path's frames are written to"""
+    """Choose the folder that frames or data sets are written to"""
 
     bl_idname = "lathe.choose_folder"
     bl_label = "Choose Folder"
 
-    directory: StringProperty(name="Folder", description="Where the frames are written", subtype="DIR_PATH")
+    directory: StringProperty(name="Folder", description="Where the files are written", subtype="DIR_PATH")
+    what: EnumProperty(
+        name="What",
+        description="Which folder",
+        items=(("PATH", "Camera Path", "Of the camera path's frames"), ("DATA_SETS", "Data Sets", "Of captures")),
+        options={"SKIP_SAVE", "HIDDEN"},
+    )
 
     def invoke(self, context, event):
-        self.directory = str(actions.path_folder(context))
+        directory = context.scene.lathe.field.data_sets
+        self.directory = str(actions.path_folder(context) if self.what == "PATH" else actions.own_folder(directory))
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
     def execute(self, context):
-        context.scene.lathe.path.directory = self.directory
+        if self.what == "PATH":
+            context.scene.lathe.path.directory = self.directory
+        else:
+            context.scene.lathe.field.data_sets = self.directory
         return {"FINISHED"}
 
 
@@ -352,6 +362,145 @@ class LATHE_OT_fit_shape(Pressed, bpy.types.Operator):
 
     def run(self, context):
         actions.fit_shape(context)
+
+
+# --------------------------------------------------------------------------------------------------------------- fields
+
+
+class LATHE_OT_capture(Pressed, bpy.types.Operator):
+    """Render the scene from all sides as a data set. Esc ends it; pressed again it goes on where it stopped"""
+
+    bl_idname = "lathe.capture"
+    bl_label = "Capture"
+
+    @classmethod
+    def problem(cls, context):
+        return fitting.problem_capture(context)
+
+    def run(self, context):
+        fitting.capture(context)
+        self.report({"INFO"}, f"The pictures are written to {fitting.data_set_folder(context)}")
+
+
+class LATHE_OT_find_cameras(Pressed, bpy.types.Operator):
+    """Find where photographs, or the frames of a video, were taken from; show the cameras in the scene"""
+
+    bl_idname = "lathe.find_cameras"
+    bl_label = "Find Cameras"
+
+    @classmethod
+    def problem(cls, context):
+        return fitting.problem_find_cameras(context)
+
+    def run(self, context):
+        fitting.find_cameras(context)
+
+
+class LATHE_OT_fit(Pressed, bpy.types.Operator):
+    """Fit a radiance field to the pictures. It appears in the scene as a box that can be moved and meshed"""
+
+    bl_idname = "lathe.fit"
+    bl_label = "Fit"
+
+    @classmethod
+    def problem(cls, context):
+        return fitting.problem_fit(context)
+
+    def run(self, context):
+        fitting.fit(context)
+
+
+class LATHE_OT_pause_fit(Pressed, bpy.types.Operator):
+    """Pause the fit: what was learned is kept, also beyond this session, and the fit can be continued"""
+
+    bl_idname = "lathe.pause_fit"
+    bl_label = "Pause"
+
+    @classmethod
+    def problem(cls, context):
+        return fitting.problem_running(context)
+
+    def run(self, context):
+        fitting.pause(context)
+
+
+class LATHE_OT_cancel_fit(Pressed, bpy.types.Operator):
+    """End the fit for good: it cannot be continued. A field that was kept already stays"""
+
+    bl_idname = "lathe.cancel_fit"
+    bl_label = "Cancel"
+
+    @classmethod
+    def problem(cls, context):
+        return fitting.problem_running(context)
+
+    def run(self, context):
+        fitting.cancel(context)
+
+
+class LATHE_OT_continue_fit(Pressed, bpy.types.Operator):
+    """Go on with this fit where it was paused or cut off; one that came to its end goes further"""
+
+    bl_idname = "lathe.continue_fit"
+    bl_label = "Continue"
+
+    field: StringProperty(name="Field", description="Name of the fit; empty is the first", options={"SKIP_SAVE"})
+
+    @classmethod
+    def problem(cls, context):
+        return fitting.problem_continue(context) or fitting.problem_stored()
+
+    def run(self, context):
+        fitting.continue_fit(context, self.field or fitting.stored_fits()[0].name)
+
+
+class LATHE_OT_discard_fit(Pressed, bpy.types.Operator):
+    """Throw away what is needed to go on with this fit. The field itself stays"""
+
+    bl_idname = "lathe.discard_fit"
+    bl_label = "Discard"
+
+    field: StringProperty(name="Field", description="Name of the fit; empty is the first", options={"SKIP_SAVE"})
+
+    @classmethod
+    def problem(cls, context):
+        return actions.problem_python(context) or fitting.problem_stored()
+
+    def invoke(self, context, event):
+        return context.window_manager.invoke_confirm(self, event)
+
+    def run(self, context):
+        fitting.discard(context, self.field or fitting.stored_fits()[0].name)
+
+
+class LATHE_OT_add_field(Pressed, bpy.types.Operator):
+    """Put the chosen radiance field into the scene, where its pictures were taken"""
+
+    bl_idname = "lathe.add_field"
+    bl_label = "Add Field"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def problem(cls, context):
+        return fitting.problem_add_field(context)
+
+    def run(self, context):
+        fitting.add_field(context.scene, context.scene.lathe.model)
+
+
+class LATHE_OT_reset_crop(Pressed, bpy.types.Operator):
+    """Let the crop box be the field's whole box"""
+
+    bl_idname = "lathe.reset_crop"
+    bl_label = "Reset Crop"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def problem(cls, context):
+        return "" if gather.field_object(context) else "Select a field"
+
+    def run(self, context):
+        actions.reset_crop(context)
 
 
 class LATHE_OT_export(Pressed, bpy.types.Operator):
@@ -487,6 +636,15 @@ CLASSES = (
     LATHE_OT_choose_folder,
     LATHE_OT_complete,
     LATHE_OT_fit_shape,
+    LATHE_OT_capture,
+    LATHE_OT_find_cameras,
+    LATHE_OT_fit,
+    LATHE_OT_pause_fit,
+    LATHE_OT_cancel_fit,
+    LATHE_OT_continue_fit,
+    LATHE_OT_discard_fit,
+    LATHE_OT_add_field,
+    LATHE_OT_reset_crop,
     LATHE_OT_export,
     LATHE_OT_cancel_job,
     LATHE_OT_cancel_all,

@@ -2,8 +2,8 @@
 
 import bpy
 
-from . import actions
-from .gather import generated_object, subject
+from . import actions, fitting
+from .gather import field_object, generated_object, is_field, subject
 from .session import session
 
 STATE_ICONS = {
@@ -141,7 +141,10 @@ class LATHE_PT_model(LathePanel, bpy.types.Panel):
         info = chosen.info
         row = layout.row(align=True)
         name = info.label if info else chosen.settings.model or "None"
-        row.menu("LATHE_MT_model", text=name, icon="NETWORK_DRIVE")
+        if field_object(context) is not None:
+            row.label(text=name, icon="MESH_CUBE", translate=False)
+        else:
+            row.menu("LATHE_MT_model", text=name, icon="NETWORK_DRIVE")
         row.operator("lathe.refresh_models", text="", icon="FILE_REFRESH")
         row.operator("lathe.show_card", text="", icon="INFO")
         width = context.region.width if context.region else 260
@@ -150,10 +153,33 @@ class LATHE_PT_model(LathePanel, bpy.types.Panel):
             if info.non_commercial:
                 column.alert = True
                 column.label(text="Not for commercial use", icon="ERROR")
+        if is_field(info) and chosen.object is None:
+            layout.operator("lathe.add_field", icon="MESH_CUBE")
         for broken in session.broken_models:
             text_lines(layout, f"{broken.name}: {broken.error.message}", width, "ERROR").alert = True
-        if chosen.object is not None:
+        if chosen.object is not None and not chosen.object.lathe.is_field:
             layout.operator("lathe.take_latent", icon="COPYDOWN")
+
+
+class LATHE_PT_crop(LathePanel, bpy.types.Panel):
+    bl_label = "Crop"
+    bl_parent_id = "LATHE_PT_model"
+
+    @classmethod
+    def poll(cls, context):
+        return field_object(context) is not None
+
+    def draw_header(self, context):
+        self.layout.prop(field_object(context).lathe, "use_crop", text="")
+
+    def draw(self, context):
+        lathe = field_object(context).lathe
+        layout = self.layout
+        layout.active = lathe.use_crop
+        layout.use_property_split = True
+        layout.column().prop(lathe, "crop_min")
+        layout.column().prop(lathe, "crop_max")
+        layout.operator("lathe.reset_crop", icon="LOOP_BACK")
 
 
 class LATHE_PT_latent(LathePanel, bpy.types.Panel):
@@ -161,7 +187,8 @@ class LATHE_PT_latent(LathePanel, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context):
-        return subject(context).info is not None
+        info = subject(context).info
+        return info is not None and not is_field(info)
 
     def draw(self, context):
         layout = self.layout
@@ -221,12 +248,15 @@ class LATHE_PT_mesh(LathePanel, bpy.types.Panel):
         if info is not None and not info.has_surface:
             text_lines(layout, info.no_surface_reason, context.region.width if context.region else 260, "INFO")
             return
-        again = chosen.object is not None
+        made = chosen.object
+        if made is not None and made.lathe.is_field:
+            made = actions.mesh_of_field(made)
+        again = made is not None
         layout.operator("lathe.generate_mesh", text="Mesh Again" if again else "Generate Mesh", icon="MESH_MONKEY")
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
-        if not again:
+        if chosen.object is None:
             column.row().prop(settings, "placement", expand=True)
         column.prop(settings, "resolution")
         row = column.row(heading="Level")
@@ -234,6 +264,11 @@ class LATHE_PT_mesh(LathePanel, bpy.types.Panel):
         level = row.row()
         level.active = settings.use_level
         level.prop(settings, "level", text="")
+        if info is not None and info.quantity == "density":
+            row = column.row(align=True)
+            row.prop(settings, "level_slider", text=" ", slider=True)
+            if chosen.object is not None:
+                row.prop(settings, "live", text="", icon="PLAY", toggle=True)
         column.prop(settings, "target_faces")
         column.prop(settings, "minimum_component")
         column.prop(settings, "fill_holes")
@@ -242,6 +277,118 @@ class LATHE_PT_mesh(LathePanel, bpy.types.Panel):
             column.prop(settings, "color")
             if settings.color == "TEXTURE":
                 column.prop(settings, "texture_size")
+
+
+class LATHE_PT_fit(LathePanel, bpy.types.Panel):
+    """Radiance fields of pictures"""
+
+    bl_label = "Fit"
+
+    def draw(self, context):
+        layout = self.layout
+        settings, width = context.scene.lathe.field, context.region.width if context.region else 260
+        job = session.jobs.find("field")
+        if job is not None:
+            self.draw_running(layout, job, width)
+            return
+        layout.row().prop(settings, "source", expand=True)
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        if settings.source == "SCENE":
+            capture = context.scene.lathe.capture
+            column.prop(capture, "target")
+            column.prop(capture, "rig")
+            column.prop(capture, "count")
+            column.prop(capture, "size")
+            layout.operator("lathe.capture", icon="OUTLINER_DATA_CAMERA")
+        elif settings.source == "PHOTOS":
+            column.prop(settings, "photos")
+            column.prop(settings, "max_images")
+            layout.operator("lathe.find_cameras", icon="OUTLINER_OB_CAMERA")
+            for line in fitting.report_lines():
+                text_lines(layout, line, width)
+        else:
+            column.prop(settings, "folder")
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(settings, "name", placeholder=fitting.field_name(context))
+        column.prop(settings, "preset")
+        layout.operator("lathe.fit", icon="MOD_FLUIDSIM")
+        self.draw_stored(layout, width)
+        for line in session.warnings:
+            text_lines(layout, line, width, "ERROR")
+
+    def draw_running(self, layout, job, width):
+        """Draw the fit that is running."""
+        layout.label(text=job.label, icon="MOD_FLUIDSIM", translate=False)
+        layout.progress(factor=job.fraction, type="BAR", text=job.text)
+        column = layout.column(align=True)
+        column.scale_y = 0.8
+        for line in fitting.figures_text(job.figures):
+            column.label(text=line, translate=False)
+        row = layout.row(align=True)
+        row.operator("lathe.pause_fit", icon="PAUSE")
+        row.operator("lathe.cancel_fit", icon="X")
+        image = bpy.data.images.get(fitting.FIT_IMAGE)
+        if image is not None and image.preview is not None:
+            layout.template_icon(icon_value=image.preview.icon_id, scale=8)
+
+    def draw_stored(self, layout, width):
+        """Draw the fits that can go on."""
+        for stored in fitting.stored_fits():
+            box = layout.box()
+            what = f"{stored.name}: {stored.steps} steps, {stored.seconds:.0f} s" if stored.steps else stored.name
+            if stored.psnr is not None:
+                what += f", {stored.psnr:.1f} dB"
+            text_lines(box, what, width, "CHECKMARK" if stored.finished else "PAUSE")
+            row = box.row(align=True)
+            row.operator("lathe.continue_fit", icon="PLAY").field = stored.name
+            row.operator("lathe.discard_fit", text="", icon="TRASH").field = stored.name
+
+
+class LATHE_PT_capture(LathePanel, bpy.types.Panel):
+    bl_label = "Capture"
+    bl_parent_id = "LATHE_PT_fit"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context):
+        return context.scene.lathe.field.source == "SCENE"
+
+    def draw(self, context):
+        column = self.layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        settings = context.scene.lathe.capture
+        names = ["test", "fill", "transparent", "depth", "normal", "mask", "seed", "overwrite"]
+        for name in ["elevation", *names] if settings.rig == "ORBIT" else names:
+            column.prop(settings, name)
+        column.prop(context.scene.lathe.field, "data_sets")
+        width = context.region.width if context.region else 260
+        text_lines(column, str(fitting.data_set_folder(context)), width, "INFO")
+
+
+class LATHE_PT_fit_options(LathePanel, bpy.types.Panel):
+    bl_label = "Options"
+    bl_parent_id = "LATHE_PT_fit"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context):
+        column = self.layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        settings = context.scene.lathe.field
+        for name in (
+            "method", "seconds", "more_seconds", "background", "color_space", "unbounded", "use_masks",
+            "depth_weight", "refine_poses", "exposure", "near", "distortion_weight", "opacity_weight", "flip_axes",
+            "seed",
+        ):  # fmt: skip
+            column.prop(settings, name)
+        if settings.source == "PHOTOS":
+            column.prop(settings, "max_size")
+            column.prop(settings, "data_sets")
 
 
 class LATHE_PT_scan(LathePanel, bpy.types.Panel):
@@ -347,9 +494,13 @@ CLASSES = (
     LATHE_PT_set_up,
     LATHE_PT_findings,
     LATHE_PT_model,
+    LATHE_PT_crop,
     LATHE_PT_latent,
     LATHE_PT_preview,
     LATHE_PT_mesh,
+    LATHE_PT_fit,
+    LATHE_PT_capture,
+    LATHE_PT_fit_options,
     LATHE_PT_scan,
     LATHE_PT_path,
     LATHE_PT_export,

@@ -1,8 +1,12 @@
 """What a .blend file remembers: settings of new shapes on the scene, and of each generated shape on its object.
 
+A radiance field is an empty whose `lathe.is_field` is on: its transform places the field, `lathe.crop_*` crops it.
+
 Everything a user can set is here, so the descriptions are the manual. All latents can be keyframed and driven:
 `scene.lathe.latent.mix_geometry`, `object.lathe.latent.controls["yaw"].value`.
 """
+
+import math
 
 import bpy
 from bpy.props import (
@@ -10,12 +14,14 @@ from bpy.props import (
     CollectionProperty,
     EnumProperty,
     FloatProperty,
+    FloatVectorProperty,
     IntProperty,
     PointerProperty,
     StringProperty,
 )
 
-from .wire.messages import MAX_RESOLUTION, MAX_SEED
+from .session import session
+from .wire.messages import MAX_IMAGE_SIDE, MAX_RESOLUTION, MAX_SEED
 
 ANIMATABLE = {"ANIMATABLE"}
 
@@ -102,6 +108,32 @@ class LatheLatent(bpy.types.PropertyGroup):
     controls: CollectionProperty(type=LatheControl, name="Controls", description="The model's own sliders")
 
 
+def _level_range(group):
+    """Return the lowest, the usual and the highest level of the model of a LatheMesh, or None."""
+    info = session.models.get(group.id_data.lathe.model)
+    if info is None or info.quantity != "density" or info.iso_range[1] <= 0:
+        return None
+    high = info.iso_range[1]
+    return max(info.iso_range[0], high * 1e-3), info.iso_level, high
+
+
+def _get_level_slider(self):
+    known = _level_range(self)
+    if known is None:
+        return 0.0
+    low, usual, high = known
+    level = self.level if self.use_level else usual
+    return min(max(math.log(max(level, low) / low) / math.log(high / low), 0.0), 1.0)
+
+
+def _set_level_slider(self, value):
+    known = _level_range(self)
+    if known is not None:
+        low, _, high = known
+        self.use_level = True
+        self.level = low * (high / low) ** value
+
+
 class LatheMesh(bpy.types.PropertyGroup):
     """How a shape becomes a mesh."""
 
@@ -126,6 +158,23 @@ class LatheMesh(bpy.types.PropertyGroup):
         precision=4,
         step=0.1,
         options=set(),
+    )
+    level_slider: FloatProperty(
+        name="Level",
+        description="How dense the field must be to count as solid, from the least to the most there is. To the left "
+        "the mesh takes in more, to the right less",
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+        get=_get_level_slider,
+        set=_set_level_slider,
+        options={"SKIP_SAVE"},
+    )
+    live: BoolProperty(
+        name="Live Level",
+        description="Mesh again whenever the level changes: bare while it moves, then with everything. The field is "
+        "not evaluated again for that",
+        options={"SKIP_SAVE"},
     )
     target_faces: IntProperty(
         name="Target Faces",
@@ -287,6 +336,272 @@ class LatheFit(bpy.types.PropertyGroup):
     seed: IntProperty(name="Seed", description="Seed of the training", min=0, max=MAX_SEED, options=set())
 
 
+class LatheCapture(bpy.types.PropertyGroup):
+    """Pictures of the Blender scene from all sides."""
+
+    rig: EnumProperty(
+        name="Rig",
+        description="Where the cameras stand",
+        items=(
+            ("ORBIT", "Orbit", "On one circle round the target"),
+            ("HEMISPHERE", "Hemisphere", "All round and above"),
+            ("SPHERE", "Sphere", "All round, above and below"),
+            ("PATH", "Camera Path", "Where the scene's active camera goes over the frame range"),
+        ),
+        default="HEMISPHERE",
+        options=set(),
+    )
+    target: EnumProperty(
+        name="Target",
+        description="What the cameras look at. Everything that is rendered is in the pictures",
+        items=(
+            ("SELECTED", "Selected", "The selected objects"),
+            ("SCENE", "Whole Scene", "All objects that are rendered"),
+        ),
+        default="SELECTED",
+        options=set(),
+    )
+    count: IntProperty(
+        name="Images",
+        description="How many pictures to fit to. 100 is good for an object, 30 for a first look",
+        default=100,
+        min=2,
+        max=4000,
+        options=set(),
+    )
+    test: IntProperty(
+        name="Hold Back",
+        description="How many more pictures the fit does not see; they tell how good it is",
+        default=10,
+        min=0,
+        max=4000,
+        options=set(),
+    )
+    size: IntProperty(
+        name="Resolution",
+        description="Pixels along the longer side of each picture; the aspect is that of the scene's render settings",
+        default=256,
+        min=16,
+        max=MAX_IMAGE_SIDE,
+        options=set(),
+    )
+    elevation: FloatProperty(
+        name="Elevation",
+        description="Height of the orbit above the middle, as an angle",
+        default=math.radians(25),
+        min=math.radians(-85),
+        max=math.radians(85),
+        subtype="ANGLE",
+        options=set(),
+    )
+    fill: FloatProperty(
+        name="Fill",
+        description="How much of the picture the target takes",
+        default=0.95,
+        min=0.05,
+        max=1.0,
+        subtype="FACTOR",
+        options=set(),
+    )
+    transparent: BoolProperty(
+        name="Transparent",
+        description="Leave the background out, so that the objects alone are fitted",
+        default=True,
+        options=set(),
+    )
+    depth: BoolProperty(name="Depth", description="Write the depth of each picture, too", options=set())
+    normal: BoolProperty(name="Normals", description="Write the normals of each picture, too", options=set())
+    mask: BoolProperty(name="Masks", description="Write where the target is in each picture, too", options=set())
+    seed: IntProperty(name="Seed", description="Turns the rig", min=0, max=MAX_SEED, options=set())
+    overwrite: BoolProperty(
+        name="Overwrite",
+        description="Render every picture again. Off, pictures that exist and would be the same are skipped. Light and "
+        "materials are not looked at: turn it on when they have changed",
+        options=set(),
+    )
+
+
+class LatheField(bpy.types.PropertyGroup):
+    """Making a radiance field of pictures."""
+
+    source: EnumProperty(
+        name="From",
+        description="Where the pictures come from",
+        items=(
+            ("SCENE", "Scene", "Rendered here, from the Blender scene"),
+            ("FOLDER", "Data Set", "A folder of images with cameras: transforms.json or COLMAP"),
+            ("PHOTOS", "Photos", "Photographs or a video; their cameras are found first"),
+        ),
+        default="SCENE",
+        options=set(),
+    )
+    name: StringProperty(
+        name="Name",
+        description="Name of the field: letters, digits, '.', '-' and '_'. Empty takes the file's or the folder's name",
+        options=set(),
+    )
+    data_sets: StringProperty(
+        name="Data Sets",
+        description="Captures and posed photographs are written here, each into a folder of its name. // is the folder "
+        "of the .blend file",
+        subtype="DIR_PATH",
+        default="//lathe_data_sets",
+        options=set(),
+    )
+    folder: StringProperty(
+        name="Folder",
+        description="A folder of images with cameras: transforms.json as NeRF-synthetic, nerfstudio and instant-ngp "
+        "write it, or a COLMAP model",
+        subtype="DIR_PATH",
+        options=set(),
+    )
+    photos: StringProperty(
+        name="Photos",
+        description="A folder of photographs, any photograph of it, or a video",
+        subtype="FILE_PATH",
+        options=set(),
+    )
+    max_images: IntProperty(
+        name="Images",
+        description="Of a video, or of more photographs, so many are taken at equal distances",
+        default=150,
+        min=2,
+        max=2000,
+        options=set(),
+    )
+    max_size: IntProperty(
+        name="Detail",
+        description="Pixels of the longer side in which matching points are sought. More is slower",
+        default=1600,
+        min=128,
+        max=MAX_IMAGE_SIDE,
+        options=set(),
+    )
+    preset: EnumProperty(
+        name="Quality",
+        description="Size of the field and how long it is fitted",
+        items=(
+            ("DRAFT", "Draft", "A first look"),
+            ("STANDARD", "Standard", "Good for most things"),
+            ("FINE", "Fine", "Larger, and fitted longer"),
+        ),
+        default="STANDARD",
+        options=set(),
+    )
+    seconds: FloatProperty(
+        name="Seconds",
+        description="How long to fit. 0 takes the quality's own time",
+        default=0.0,
+        min=0.0,
+        max=7 * 24 * 3600.0,
+        soft_max=3600.0,
+        options=set(),
+    )
+    more_seconds: FloatProperty(
+        name="Go On for",
+        description="How many seconds a fit that came to its end goes on when it is continued",
+        default=60.0,
+        min=1.0,
+        max=24 * 3600.0,
+        options=set(),
+    )
+    method: EnumProperty(
+        name="Method",
+        description="What the field is made of",
+        items=(
+            ("HASH", "Hash Grid", "Fast: a multiresolution hash encoding and small networks"),
+            ("NERF", "NeRF", "The network of the 2020 paper: slow, for comparison"),
+        ),
+        default="HASH",
+        options=set(),
+    )
+    background: EnumProperty(
+        name="Background",
+        description="What lies behind images with alpha",
+        items=(
+            ("AUTO", "Automatic", "As the data set suggests"),
+            ("WHITE", "White", "White"),
+            ("BLACK", "Black", "Black"),
+            ("RANDOM", "Random", "Another colour each time, so that empty space stays empty"),
+            ("TRANSPARENT", "Transparent", "The alpha itself is fitted"),
+        ),
+        default="AUTO",
+        options=set(),
+    )
+    color_space: EnumProperty(
+        name="Composite In",
+        description="The colours in which light adds up along a ray",
+        items=(("SRGB", "sRGB", "As most radiance fields do"), ("LINEAR", "Linear", "As light does")),
+        default="SRGB",
+        options=set(),
+    )
+    unbounded: EnumProperty(
+        name="Surroundings",
+        description="Whether the scene goes on beyond the cameras",
+        items=(
+            ("AUTO", "Automatic", "As the pictures suggest"),
+            ("YES", "Fit Them Too", "The far distance is contracted into the field"),
+            ("NO", "Object Alone", "Nothing outside the box"),
+        ),
+        default="AUTO",
+        options=set(),
+    )
+    exposure: BoolProperty(
+        name="Learn Exposure",
+        description="Let each image have an exposure of its own, for photographs taken with automatic exposure",
+        options=set(),
+    )
+    use_masks: BoolProperty(
+        name="Use Masks", description="Leave out what the data set's masks leave out", default=True, options=set()
+    )
+    depth_weight: FloatProperty(
+        name="Depth Weight",
+        description="How much the data set's depth pictures count; 0 leaves them unused",
+        min=0.0,
+        max=1000.0,
+        soft_max=1.0,
+        options=set(),
+    )
+    flip_axes: BoolProperty(
+        name="Flip Camera Axes",
+        description="The data set's cameras look the other way: for files whose axes are not those of their format",
+        options=set(),
+    )
+    refine_poses: BoolProperty(
+        name="Refine Cameras",
+        description="Fit the cameras together with the field. The cameras before and after are shown in the scene",
+        options=set(),
+    )
+    near: FloatProperty(
+        name="Clear Near Cameras",
+        description="Density nearer to a camera than this is removed, in metres; 0 removes none",
+        min=0.0,
+        max=1e6,
+        soft_max=1.0,
+        subtype="DISTANCE",
+        options=set(),
+    )
+    distortion_weight: FloatProperty(
+        name="Compactness",
+        description="Press the density along each ray together: against fog. 0.01 is much",
+        min=0.0,
+        max=100.0,
+        soft_max=0.1,
+        precision=4,
+        options=set(),
+    )
+    opacity_weight: FloatProperty(
+        name="Clear or Solid",
+        description="Prefer rays that pass or are stopped whole: against half-transparent surfaces",
+        min=0.0,
+        max=100.0,
+        soft_max=0.1,
+        precision=4,
+        options=set(),
+    )
+    seed: IntProperty(name="Seed", description="Seed of the fit", min=0, max=MAX_SEED, options=set())
+
+
 class LatheExport(bpy.types.PropertyGroup):
     """Writing a shape to a file."""
 
@@ -324,6 +639,8 @@ class LatheScene(bpy.types.PropertyGroup):
     path: PointerProperty(type=LathePath)
     complete: PointerProperty(type=LatheComplete)
     fit: PointerProperty(type=LatheFit)
+    capture: PointerProperty(type=LatheCapture)
+    field: PointerProperty(type=LatheField)
     export: PointerProperty(type=LatheExport)
     last_object: PointerProperty(
         type=bpy.types.Object,
@@ -333,13 +650,50 @@ class LatheScene(bpy.types.PropertyGroup):
     )
 
 
+def _crop_changed(_self, _context):
+    from . import live
+
+    live.forget()
+
+
 class LatheObject(bpy.types.PropertyGroup):
-    """`object.lathe`: what a generated object was made from."""
+    """`object.lathe`: what a generated object was made from, or which radiance field an empty places."""
 
     is_generated: BoolProperty(name="Generated", description="This object came from a model", options=set())
+    is_field: BoolProperty(name="Field", description="This empty is the box of a radiance field", options=set())
     model: StringProperty(name="Model", description="The model that this shape came from", options=set())
     latent: PointerProperty(type=LatheLatent)
     mesh: PointerProperty(type=LatheMesh)
+    box_min: FloatVectorProperty(name="Box Minimum", description="Of the field's own box", options=set())
+    box_max: FloatVectorProperty(name="Box Maximum", description="Of the field's own box", options=set())
+    use_crop: BoolProperty(
+        name="Crop",
+        description="Leave nothing of the field outside the crop box, in pictures and meshes",
+        update=_crop_changed,
+        options=ANIMATABLE,
+    )
+    crop_min: FloatVectorProperty(
+        name="Minimum",
+        description="Lower corner of the crop box, in the field's own coordinates",
+        subtype="XYZ",
+        unit="LENGTH",
+        update=_crop_changed,
+        options=ANIMATABLE,
+    )
+    crop_max: FloatVectorProperty(
+        name="Maximum",
+        description="Upper corner of the crop box, in the field's own coordinates",
+        subtype="XYZ",
+        unit="LENGTH",
+        update=_crop_changed,
+        options=ANIMATABLE,
+    )
+    partner: PointerProperty(
+        type=bpy.types.Object,
+        name="Partner",
+        description="Of a field the mesh that was made of it, of that mesh the field",
+        options=set(),
+    )
 
 
 CLASSES = (
@@ -350,6 +704,8 @@ CLASSES = (
     LathePath,
     LatheComplete,
     LatheFit,
+    LatheCapture,
+    LatheField,
     LatheExport,
     LatheScene,
     LatheObject,

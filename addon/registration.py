@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
-from . import actions, apply, live, operators, panels, preferences, properties, translations
+from . import actions, apply, field_objects, live, operators, panels, preferences, properties, translations
 from .session import session
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def tick() -> float:
     begun, interval = time.perf_counter(), IDLE_SECONDS
     try:
         _tick()
-        if session.jobs.busy or live.wanted(bpy.context):
+        if session.jobs.busy or live.wanted(bpy.context) or live.level_wanted(bpy.context):
             interval = BUSY_SECONDS
     except Exception:
         log.exception("the timer goes on")
@@ -75,7 +75,7 @@ HANDLERS = (
     (bpy.app.handlers.undo_post, after_undo),
     (bpy.app.handlers.redo_post, after_undo),
 )
-MODULES = (preferences, properties, operators, panels)
+MODULES = (preferences, properties, operators, panels, field_objects)
 
 
 def register() -> None:

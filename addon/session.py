@@ -21,7 +21,7 @@ from .client import Client
 from .jobs import Job, Jobs
 from .process import START_SECONDS, Backend, died
 from .wire import errors
-from .wire.messages import BrokenModel, ModelInfo, ServerInfo
+from .wire.messages import BrokenModel, ModelInfo, ServerInfo, StoredFit
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,9 @@ class Session:
         self.settings: Settings | None = None
         self.models: dict[str, ModelInfo] = {}
         self.broken_models: tuple[BrokenModel, ...] = ()
+        self.fits: tuple[StoredFit, ...] = ()  # radiance fields whose fit can go on
+        self.fitting = ""  # the radiance field that is being fitted, or was last
+        self.warnings: tuple[str, ...] = ()  # about the pictures of the last fit
         self.server: ServerInfo | None = None
         self.reason: errors.LatheError | None = None  # why the state is died or failed
         self.device = "auto"  # what the backend was started with
@@ -177,6 +180,7 @@ class Session:
         found = client.models()
         self.models = {model.name: model for model in found.models}
         self.broken_models = found.broken
+        self.fits = found.fits
         self.jobs.version += 1
 
     def stop(self, timeout: float = 5.0) -> None:

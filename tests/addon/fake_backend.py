@@ -43,6 +43,14 @@ FLAT = replace(
     no_surface_reason="This model has pictures only", capabilities=(), num_geometry_ws=2,
 )  # fmt: skip
 
+FIELD = replace(
+    SPHERE, name="field", label="Field", kind="hash_field", z_dim=0, num_ws=0, w_dim=0, num_geometry_ws=0,
+    has_truncation=False, quantity="density", iso_level=20.0, iso_range=(0.2, 200.0),
+    bounds=((-1.0, -2.0, 0.0), (1.0, 2.0, 3.0)), controls=(), capabilities=(), source="trained",
+)  # fmt: skip
+POSES = np.stack([np.eye(4, dtype=np.float32)] * 2)
+POSES[:, :3, 3] = (0, 0, -3), (0, 1, -3)
+
 
 def sphere_mesh(rings: int, color: str = "vertex") -> messages.MeshResult:
     """Return a closed sphere of radius 0.5 with about 4 rings² faces."""
@@ -99,8 +107,17 @@ class State:
         self.ended: set[str] = set()
         self.requests: list[Any] = []
         self.models = [SPHERE, FLAT]
+        self.fits: dict[str, messages.StoredFit] = {}
 
-    def tell(self, job: str, kind: str, fraction: float = 0.0, error: errors.LatheError | None = None) -> None:
+    def tell(
+        self,
+        job: str,
+        kind: str,
+        fraction: float = 0.0,
+        error: errors.LatheError | None = None,
+        preview: str = "",
+        figures: dict[str, float] | None = None,
+    ) -> None:
         with self.lock:
             if job in self.ended:
                 return
@@ -108,9 +125,16 @@ class State:
                 self.ended.add(job)
             info = error and messages.ErrorInfo(error.code, error.message, error.remedy)
             self.events.append(
-                messages.JobEvent(len(self.events) + 1, job, kind, fraction, f"step {fraction:g}", "", info)
+                messages.JobEvent(
+                    len(self.events) + 1, job, kind, fraction, f"step {fraction:g}", preview, info, figures or {}
+                )
             )
             self.lock.notify_all()
+
+    def keep(self, data: bytes) -> str:
+        name = hashlib.sha256(data).hexdigest()
+        self.blobs[name] = data
+        return name
 
     def submit(self, request: Any, key: str) -> str:
         with self.lock:
@@ -130,6 +154,15 @@ class State:
         scene = getattr(request, "scene", None)
         seed = scene.latent.seed_a if scene else 0
         self.tell(job, "started")
+        try:
+            if isinstance(request, messages.FitRequest):
+                self.fit(job, request)
+                return
+            if isinstance(request, messages.DiscardFitRequest):
+                del self.fits[request.name]
+        except errors.LatheError as error:
+            self.tell(job, "failed", error=error)
+            return
         self.tell(job, "progress", 0.5)
         if seed == CRASH:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -147,7 +180,50 @@ class State:
         self.results[job] = self.answer(request)
         self.tell(job, "done", 1.0)
 
+    def fit(self, job: str, request: messages.FitRequest) -> None:
+        """Fit: a name that begins with "hang" until it is cancelled, one with "crash" into the end of the process."""
+        before = self.fits.get(request.name)
+        if request.resume and before is None:
+            raise errors.InvalidRequest(f"There is no fit named {request.name!r} to go on with")
+        missing = [name for name, sha256 in request.files.items() if sha256 not in self.blobs]
+        if missing:
+            raise errors.BlobMissing(f"{missing[0]} was not uploaded")
+        picture = self.keep(payload.pack(messages.SheetResult(np.full((1, 4, 6, 4), 128, np.uint8))))
+        figures = {"step": 10.0, "loss": 0.01, "psnr": 25.0, "rays_per_second": 1e5, "seconds_left": 61.0}
+        self.models = [m for m in self.models if m.name != request.name]
+        self.models.append(replace(FIELD, name=request.name, label=request.name))
+        self.tell(job, "progress", 0.3, preview=picture, figures=figures)
+        if request.name.startswith("crash"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        steps = before.steps if before else 0
+        while request.name.startswith("hang") and not request.resume and job not in self.cancelled:
+            time.sleep(0.01)
+        finished = job not in self.cancelled
+        longer = request.options.seconds or 2.0
+        self.fits[request.name] = messages.StoredFit(request.name, "hash", steps + 10, longer, finished, 25.0)
+        if not finished:
+            self.tell(job, "cancelled")
+            return
+        time.sleep(0.1)
+        names = ("./images/a.png", "./images/b.png")
+        self.results[job] = messages.FitResult(
+            request.name, steps + 10, POSES + 0.1, names, 25.0, 0.9, longer, ("The pictures are dark",)
+        )
+        self.tell(job, "done", 1.0)
+
     def answer(self, request: Any) -> Any:
+        if isinstance(request, messages.SfmRequest):
+            text = json.dumps({"frames": [{"file_path": f"images/{name}"} for name in request.files]})
+            files = {f"images/{name}": sha256 for name, sha256 in request.files.items()}
+            report = {"posed": 2, "images": 3, "points": 4, "mean_reprojection_error": 0.5, "advice": ["Take more"]}
+            return messages.SfmResult(
+                tuple(request.files)[:2], POSES, np.array([[[50, 0, 30], [0, 50, 20], [0, 0, 1]]] * 2, np.float32),
+                np.array([[60, 40]] * 2, np.int32), np.eye(4, 3, dtype=np.float32),
+                np.full((4, 3), 255, np.uint8), text, json.dumps(report),
+                files | {"transforms.json": self.keep(text.encode())},
+            )  # fmt: skip
+        if isinstance(request, messages.DiscardFitRequest):
+            return messages.ModelResult(request.name)
         if isinstance(request, messages.RenderRequest):
             return image(request)
         if isinstance(request, messages.GenerateRequest):
@@ -200,7 +276,7 @@ class Handler(BaseHTTPRequestHandler):
             info = messages.ServerInfo(self.protocol, "9", os.getpid(), "cpu", "Fake CPU", "0", 1 << 30, 8 << 30)
             return 200, payload.to_json(info)
         if path == routes.MODELS:
-            return 200, payload.to_json(messages.ModelList(tuple(state.models)))
+            return 200, payload.to_json(messages.ModelList(tuple(state.models), fits=tuple(state.fits.values())))
         if path.startswith(routes.TASKS):
             kind = messages.REQUESTS[path.rpartition("/")[2]]
             job = state.submit(payload.from_json(kind, body), query.get(routes.SUPERSEDE_PARAMETER, ""))
