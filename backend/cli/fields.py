@@ -203,7 +203,7 @@ def evaluate(
         show = None if out is None else picture_writer(out)
         result = compare(
             shared.scene(SceneRef(name)), found, views, shared.device,
-            background=background.value, progress=report, show=show,
+            background=background.value, behind_opaque=shared.card(name).background, progress=report, show=show,
         )  # fmt: skip
     fields: dict[str, Any] = {
         "scene": scene, "dataset": str(dataset), "split": split.value, "background": background.value,

@@ -1,9 +1,12 @@
 """How near a scene comes to photographs: PSNR and SSIM of views that the fit has not seen.
 
 Photographs with alpha and the scene's renders are composited over the same colour, white unless said otherwise, as is
-the custom with the NeRF-synthetic scenes. PSNR = −10 log10 of the mean squared error of sRGB values in 0..1; SSIM is
-that of Wang et al. 2004 with its Gaussian window of 11 pixels (σ = 1.5). Where a view has a mask, PSNR counts the
-pixels of the mask, and SSIM sees both pictures blank outside of it.
+the custom with the NeRF-synthetic scenes. Photographs without alpha are as they are, and the renders are composited
+over what the fit took to be behind them (`ModelCard.background`).
+
+PSNR = −10 log10 of the mean squared error of sRGB values in 0..1; SSIM is that of Wang et al. 2004 with its Gaussian
+window of 11 pixels (σ = 1.5). Where a view has a mask, PSNR counts the pixels of the mask, and SSIM sees both pictures
+blank outside of it.
 """
 
 from __future__ import annotations
@@ -94,6 +97,12 @@ def camera_of(view: View, stride: int = 1) -> Camera:
     )
 
 
+def backdrop(pixels: Pixels, background: str, behind_opaque: str) -> float:
+    """Return the grey, 0..1, that a render is composited over to be compared with a picture: `background` where the
+    picture has alpha; else what the fit took to be behind such pictures, black where it does not say."""
+    return BACKGROUNDS[background if pixels.alpha is not None else behind_opaque or "black"]
+
+
 def strided(pixels: Pixels, stride: int) -> Pixels:
     """Return every stride-th pixel (odd: the middle one of each block), as the camera of `camera_of` sees them."""
 
@@ -168,18 +177,22 @@ def evaluate(
     device: torch.device,
     *,
     background: Literal["white", "black"] = "white",
+    behind_opaque: Literal["", "white", "black"] = "",
     progress: Progress = silent,
     show: Callable[[View, np.ndarray, np.ndarray], None] | None = None,
 ) -> Evaluation:
-    """Render and compare views at their full size. `show` is given each view's render and truth, [H, W, 3] in 0..1.
+    """Render and compare views at their full size.
+
+    behind_opaque: of the fit, see `backdrop`. show: is given each view's render and truth, [H, W, 3] in 0..1.
 
     Raises:
         UnreadableFile, UnusableDataset: a picture cannot be read.
     """
-    behind, scores = BACKGROUNDS[background], []
+    scores = []
     for number, view in enumerate(views):
         step = part(progress, number / len(views), (number + 1) / len(views))
         pixels = dataset.load(view)
+        behind = backdrop(pixels, background, behind_opaque)
         rendered = composited(render_view(scene, view, device, step), behind)
         truth = photograph(pixels, behind)
         scores.append(score(view.name, rendered, truth, pixels.mask))

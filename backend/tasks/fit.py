@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -34,8 +34,8 @@ from ..folders import user_models
 from ..nerf import fit_state
 from ..nerf.datasets import Dataset, View, open_dataset
 from ..nerf.evaluate import (
-    BACKGROUNDS,
     Evaluation,
+    backdrop,
     camera_of,
     composited,
     evaluate,
@@ -151,7 +151,7 @@ def fit_scene(
         made.restore(fit_state.read_tensors(place.state, workspace.device))
         state = replace(saved, options=options, finished=False)
     session = Session(made, state, dataset, place)
-    watch = Watch(dataset, preview, workspace.device)
+    watch = Watch(dataset, preview, behind_opaque(options), workspace.device)
     with workspace.live(place.name, made.scene):
         session.advance(part(progress, 0.05, 0.95), watch)
         found = session.judge(part(progress, 0.95, 1.0), workspace.device)
@@ -234,7 +234,14 @@ class Session:
         """Compare with views held back at full size, and store the scene with what was found."""
         progress(0.0, "Comparing with the views held back")
         views = spread(self.dataset.split("test"), JUDGED_VIEWS)
-        found = evaluate(self.made.scene(), self.dataset, views, device, progress=progress)
+        found = evaluate(
+            self.made.scene(),
+            self.dataset,
+            views,
+            device,
+            behind_opaque=behind_opaque(self.state.options),
+            progress=progress,
+        )
         self._keep(found)
         progress(1.0, "Done")
         return found
@@ -265,6 +272,7 @@ class Session:
             constructor=constructor,
             source="trained",
             pose_prior=usual_view(views, scene),
+            background=behind_opaque(state.options),
             card=f"Method {state.options.method}, {state.step} steps, {state.seconds:.1f} s of fitting, preset "
             f"{state.options.preset}, seed {state.options.seed}.{figures}.\n",
         )
@@ -274,11 +282,12 @@ class Session:
 class Watch:
     """Looks at the scene now and then, at a small part of the fit's time: from `preview`, and at views held back."""
 
-    def __init__(self, dataset: Dataset, preview: Camera | None, device: torch.device) -> None:
-        self._dataset, self._device = dataset, device
+    def __init__(self, dataset: Dataset, preview: Camera | None, behind: str, device: torch.device) -> None:
+        """behind: the colour behind pictures without alpha, see `backdrop`."""
+        self._dataset, self._behind, self._device = dataset, behind, device
         self._views = spread(dataset.split("test"), WATCHED_VIEWS)
         self._camera = None if preview is None else from_wire(resized(preview, PICTURE_SIZE), device)
-        self._truths: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
+        self._truths: dict[str, tuple[np.ndarray, np.ndarray | None, float]] = {}
         self._scores: dict[str, float] = {}
         self._count, self._spent, self._last_cost = 0, 0.0, 0.0
         self._last: float | None = None  # when, in seconds of the fit
@@ -313,10 +322,11 @@ class Watch:
         stride = stride_for(view, PICTURE_SIZE)
         if view.name not in self._truths:
             pixels = strided(self._dataset.load(view), stride)
-            self._truths[view.name] = photograph(pixels, BACKGROUNDS["white"]), pixels.mask
-        truth, mask = self._truths[view.name]
+            behind = backdrop(pixels, "white", self._behind)
+            self._truths[view.name] = photograph(pixels, behind), pixels.mask, behind
+        truth, mask, behind = self._truths[view.name]
         image = render_scene(scene, camera_of(view, stride).to(self._device), progress)
-        self._scores[view.name] = psnr(composited(image, BACKGROUNDS["white"]), truth, mask)
+        self._scores[view.name] = psnr(composited(image, behind), truth, mask)
         return image
 
 
@@ -328,6 +338,11 @@ def with_length(options: FitOptions) -> FitOptions:
     if options.seconds or options.steps:
         return options
     return replace(options, seconds=PRESET_SECONDS[options.preset])
+
+
+def behind_opaque(options: FitOptions) -> Literal["white", "black"]:
+    """Return what a fit takes to be behind pictures without alpha."""
+    return "white" if options.background == "white" else "black"
 
 
 def spread(views: tuple[View, ...], count: int) -> tuple[View, ...]:

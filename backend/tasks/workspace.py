@@ -118,6 +118,10 @@ class Workspace:
         self._folders[name] = folder
         return name
 
+    def card(self, name: str) -> store.ModelCard:
+        """Return the card of a model. Raises UnknownModel, UnreadableModel."""
+        return _read_card(self.folder(name))
+
     def folder(self, name: str) -> Path:
         """Return the folder of a model. Raises UnknownModel."""
         return self._folders.get(name) or store.model_folder(name, self.roots)
