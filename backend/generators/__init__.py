@@ -42,5 +42,6 @@ GENERATORS: dict[str, Loader] = {
         "stylesdf",
     )
 } | {  # fitted scenes: one scene each, without latents
+    "hash_field": _lazy("..nerf.hash_field"),
     "nerf": _lazy("..nerf.published"),
 }
