@@ -24,7 +24,7 @@ import numpy as np
 from . import actions, apply, data_sets, field_objects, gather
 from .apply import Handle
 from .capture import CaptureSettings, capture_steps
-from .client import Client
+from .client import Client, error_from_info
 from .jobs import LATER, Job, Steps
 from .session import session
 from .wire import errors
@@ -212,6 +212,7 @@ def fit_options(context: Any) -> FitOptions:
         method=settings.method.lower(),
         preset=settings.preset.lower(),
         seconds=settings.seconds,
+        steps=settings.steps,
         background=settings.background.lower(),
         color_space=settings.color_space.lower(),
         unbounded=settings.unbounded.lower(),
@@ -280,8 +281,10 @@ def _run_fit(
 
     def then(result: FitResult) -> Steps | str:
         session.warnings = result.warnings
-        place = scene.find()
-        if place is None or name not in session.models:
+        for broken in session.broken_models:
+            if broken.name == name:
+                raise error_from_info(broken.error)
+        if scene.find() is None or name not in session.models:
             return name  # another file was opened meanwhile: the field is in the list of models
         return _show_fit(scene, name, result, given)
 

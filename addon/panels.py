@@ -381,7 +381,7 @@ class LATHE_PT_fit_options(LathePanel, bpy.types.Panel):
         column.use_property_decorate = False
         settings = context.scene.lathe.field
         for name in (
-            "method", "seconds", "more_seconds", "background", "color_space", "unbounded", "use_masks",
+            "method", "seconds", "steps", "more_seconds", "background", "color_space", "unbounded", "use_masks",
             "depth_weight", "refine_poses", "exposure", "near", "distortion_weight", "opacity_weight", "flip_axes",
             "seed",
         ):  # fmt: skip

@@ -497,6 +497,14 @@ class LatheField(bpy.types.PropertyGroup):
         soft_max=3600.0,
         options=set(),
     )
+    steps: IntProperty(
+        name="Steps",
+        description="How many steps to fit. 0 fits for a time",
+        default=0,
+        min=0,
+        max=10_000_000,
+        options=set(),
+    )
     more_seconds: FloatProperty(
         name="Go On for",
         description="How many seconds a fit that came to its end goes on when it is continued",

@@ -105,6 +105,7 @@ GERMAN = {
     (_ANY, "Method"): "Verfahren",
     (_ANY, "Hash Grid"): "Hash-Gitter",
     (_ANY, "Seconds"): "Sekunden",
+    (_ANY, "Steps"): "Schritte",
     (_ANY, "Go On for"): "Weiter für",
     (_ANY, "Background"): "Hintergrund",
     (_ANY, "Composite In"): "Mischen in",

@@ -1,0 +1,170 @@
+"""Every panel can be drawn in every state, and names only properties and operators that exist.
+
+Background Blender draws nothing, so a layout that records stands in for Blender's.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.addon.fake_backend import FIELD
+
+bpy: Any = None
+lathe: Any = None
+
+
+class Layout:
+    """Takes what a panel draws, and fails for what Blender would not know."""
+
+    def __init__(self, drawn: list[str]) -> None:
+        self.drawn = drawn
+
+    def _part(self, *_: Any, **__: Any) -> Layout:
+        return Layout(self.drawn)
+
+    column = row = box = split = _part
+
+    def separator(self, **_: Any) -> None:
+        pass
+
+    def label(self, *, text: str = "", **_: Any) -> None:
+        self.drawn.append(text)
+
+    def progress(self, *, factor: float, text: str, **_: Any) -> None:
+        assert 0 <= factor <= 1
+        self.drawn.append(text)
+
+    def prop(self, data: Any, name: str, **_: Any) -> None:
+        assert name in data.bl_rna.properties, f"{data} has no {name}"
+        self.drawn.append(name)
+
+    def operator(self, name: str, **_: Any) -> Any:
+        group, _, short = name.partition(".")
+        assert hasattr(getattr(bpy.ops, group), short)
+        self.drawn.append(name)
+        return getattr(getattr(bpy.ops, group), short).get_rna_type() and Properties(name)
+
+    def menu(self, name: str, **_: Any) -> None:
+        assert hasattr(bpy.types, name)
+
+    def template_icon(self, **_: Any) -> None:
+        self.drawn.append("icon")
+
+
+class Properties:
+    """An operator's properties: only those it has can be set."""
+
+    def __init__(self, operator: str) -> None:
+        group, _, name = operator.partition(".")
+        object.__setattr__(self, "known", set(getattr(getattr(bpy.ops, group), name).get_rna_type().properties.keys()))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        assert name in self.known, name
+
+
+class Self:
+    """A panel with a layout of ours."""
+
+    def __init__(self, panel: Any, drawn: list[str]) -> None:
+        self.layout, self._panel = Layout(drawn), panel
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._panel, name).__get__(self)
+
+
+def text_lines(layout: Layout, text: str, width: float, icon: str = "NONE") -> Layout:
+    layout.label(text=text)
+    return layout
+
+
+def draw_all() -> dict[str, list[str]]:
+    """Draw all panels that show now; return what each drew."""
+    shown = {}
+    lathe.panels.text_lines = text_lines  # its own divides by the interface's scale, which is 0 here
+    for panel in lathe.panels.CLASSES:
+        if hasattr(panel, "poll") and not panel.poll(bpy.context):
+            continue
+        drawn: list[str] = []
+        for method in ("draw_header", "draw"):
+            if method in vars(panel):
+                getattr(panel, method)(Self(panel, drawn), bpy.context)
+        shown[panel.__name__] = drawn
+    return shown
+
+
+def settle() -> None:
+    jobs = lathe.session.session.jobs
+    deadline = time.monotonic() + 30
+    while jobs.busy:
+        jobs.pump()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_before_anything_was_started() -> None:
+    assert "lathe.start_backend" in draw_all()["LATHE_PT_backend"]
+
+
+@pytest.mark.parametrize("source", ["SCENE", "FOLDER", "PHOTOS"])
+def test_the_panel_fit_shows_what_its_source_needs(source: str) -> None:
+    bpy.ops.lathe.start_backend()
+    settle()
+    bpy.context.scene.lathe.field.source = source
+    shown = draw_all()
+    wanted = {"SCENE": "lathe.capture", "FOLDER": "folder", "PHOTOS": "lathe.find_cameras"}
+    assert [wanted[source] in shown["LATHE_PT_fit"], "lathe.fit" in shown["LATHE_PT_fit"]] == [True, True]
+    assert ("LATHE_PT_capture" in shown) == (source == "SCENE")
+    assert "refine_poses" in shown["LATHE_PT_fit_options"]
+
+
+def test_a_running_fit_shows_figures_and_buttons_and_a_paused_one_how_to_go_on(tmp_path: str) -> None:
+    bpy.ops.lathe.start_backend()
+    settle()
+    place = Path(tmp_path) / "hang_on"
+    place.mkdir()
+    (place / "transforms.json").write_text("{}")
+    settings = bpy.context.scene.lathe.field
+    settings.source, settings.folder = "FOLDER", str(place)
+    bpy.ops.lathe.fit()
+    job, deadline = lathe.session.session.jobs.all[-1], time.monotonic() + 20
+    while not ("hang_on" in bpy.data.objects and "Lathe Fit" in bpy.data.images):
+        lathe.session.session.jobs.pump()
+        assert time.monotonic() < deadline and not job.ended, job.error
+    shown = draw_all()["LATHE_PT_fit"]
+    assert {"lathe.pause_fit", "lathe.cancel_fit", "1:01 left", "icon"} <= set(shown) and "lathe.fit" not in shown
+    bpy.ops.lathe.pause_fit()
+    settle()
+    shown = draw_all()["LATHE_PT_fit"]
+    assert {"lathe.continue_fit", "lathe.discard_fit", "lathe.fit"} <= set(shown)
+    assert any("hang_on: 10 steps" in text for text in shown)
+
+
+def test_a_field_shows_crop_and_level_but_no_seeds() -> None:
+    bpy.ops.lathe.start_backend()
+    settle()
+    session = lathe.session.session
+    session.models["field"] = FIELD
+    assert "LATHE_PT_latent" in draw_all()
+    lathe.fitting.add_field(bpy.context.scene, "field")
+    shown = draw_all()
+    assert "LATHE_PT_latent" not in shown and "crop_min" in shown["LATHE_PT_crop"]
+    assert {"level_slider", "live"} <= set(shown["LATHE_PT_mesh"])
+    bpy.context.view_layer.objects.active = None
+    bpy.context.scene.lathe.model = "field"
+    shown = draw_all()
+    assert "lathe.add_field" in shown["LATHE_PT_model"] and "LATHE_PT_crop" not in shown
+    assert "live" not in shown["LATHE_PT_mesh"]
+
+
+def test_a_failure_shows_its_remedy() -> None:
+    bpy.ops.lathe.start_backend()
+    settle()
+    settings = bpy.context.scene.lathe.field
+    settings.source, settings.folder = "FOLDER", "/nowhere"
+    bpy.ops.lathe.fit()
+    settle()
+    assert "lathe.dismiss_error" in draw_all()["LATHE_PT_jobs"]
