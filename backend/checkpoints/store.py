@@ -6,6 +6,7 @@ At run time nothing but these two files is read, so no checkpoint can run code.
 from __future__ import annotations
 
 import dataclasses
+import glob
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -112,7 +114,7 @@ def save_model(folder: Path, card: ModelCard, tensors: dict[str, Tensor]) -> Mod
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that it is either the old or the new one, whatever happens in between. Raises OSError."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = partial_name(path)
     try:
         with partial.open("wb") as file:
             file.write(data)
@@ -121,6 +123,15 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def partial_name(path: Path) -> Path:
+    """Return where this process may write what becomes `path`; removes what processes that were killed left there."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        number = left.suffixes[-2].removeprefix(".")
+        if not (number.isdigit() and psutil.pid_exists(int(number))):
+            left.unlink(missing_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def load_model(folder: Path, device: torch.device | str = "cpu") -> Generator:

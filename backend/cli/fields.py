@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -273,7 +273,8 @@ def picture_writer(folder: Path) -> Callable[[View, np.ndarray, np.ndarray], Non
     from ..tasks.render import image8
 
     def write(view: View, rendered: np.ndarray, truth: np.ndarray) -> None:
-        file = folder / (view.name.replace("/", "_").rsplit(".", 1)[0] + ".png")
+        name = "_".join(PurePosixPath(view.name).parts).removesuffix(view.image.suffix)
+        file = folder / f"{name}.png"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image8(np.concatenate((truth, rendered), 1))).save(file)

@@ -21,7 +21,7 @@ from torch import Tensor
 from addon.wire.errors import UnreadableModel
 
 from ..blobs import cannot_write
-from ..checkpoints.store import ModelCard, card_from_json, generator_of
+from ..checkpoints.store import ModelCard, card_from_json, generator_of, partial_name
 from ..generator import Generator
 
 FORMAT = "latent_lathe.scene.1"
@@ -40,7 +40,7 @@ def scene_name(path: Path) -> str:
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a safetensors file that is either the old or the new one, whatever happens in between. Raises OSError."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = partial_name(path)
     try:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata)
         with partial.open("rb+") as file:

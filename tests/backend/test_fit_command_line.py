@@ -1,0 +1,172 @@
+"""fit, eval, render and mesh of a scene file on the command line, Ctrl-C and --resume included."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backend import cli
+from backend.__main__ import main
+from backend.nerf import fit_state
+from tests.backend.fixtures import fits, photographed
+from tests.backend.service.process import COMMAND, ROOT
+
+SMALL = ("--method", "nerf", "--preset", "draft")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photographed.write(tmp_path_factory.mktemp("pictures"), size=24, train=8, test=2)
+
+
+@pytest.fixture
+def call(shapes_model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Return a function that runs a command with --json in this process and returns its answer."""
+    fits.use(monkeypatch)
+    monkeypatch.setattr(cli, "stderr", cli.Console(stderr=True, width=200))
+
+    def answer(*arguments: Any, status: int = 0) -> Any:
+        monkeypatch.setattr(sys, "argv", ["backend", *map(str, arguments), "--json"])
+        try:
+            found = main()
+        except SystemExit as end:
+            found = int(end.code or 0)
+        out, err = capsys.readouterr()
+        assert found == status, err
+        return json.loads(out)
+
+    return answer
+
+
+def test_a_data_set_becomes_a_scene_file_that_is_evaluated_rendered_and_meshed(
+    call: Any, pictures: Path, tmp_path: Path
+) -> None:
+    scene = tmp_path / "new folder" / "my scene.safetensors"
+    made = call("fit", pictures, "--out", scene, *SMALL, "--steps", 10)
+    assert (made["steps"], made["paused"], made["views"], made["method"]) == (10, False, 8, "nerf")
+    assert made["psnr"] > 3 and made["fit_seconds"] > 0 and made["warnings"] == []
+
+    found = call("eval", scene, pictures, "--split", "test", "--out", tmp_path / "pairs")
+    assert found["background"] == "white" and found["split"] == "test"
+    assert [view["name"] for view in found["views"]] == ["./test/r_0", "./test/r_1"]
+    assert found["psnr"] == pytest.approx(np.mean([view["psnr"] for view in found["views"]]))
+    assert found["ssim"] == pytest.approx(np.mean([view["ssim"] for view in found["views"]]))
+    assert found["psnr"] == pytest.approx(made["psnr"], abs=1e-3)
+    for file in (tmp_path / "pairs").iterdir():
+        with Image.open(file) as image:
+            assert image.size == (48, 24)
+    over_black = call("eval", scene, pictures, "--background", "black")
+    assert over_black["background"] == "black" and over_black["psnr"] != found["psnr"]
+    assert len(call("eval", scene, pictures, "--split", "train")["views"]) == 8
+
+    path = pictures / "transforms_test.json"
+    frames = call("render", scene, "--camera-path", path, "--out", tmp_path / "frames", "--size", 16)
+    assert len(frames["files"]) == 2 and frames["model"] == "my_scene"
+    with Image.open(frames["files"][0]) as image:
+        assert image.size == (16, 16) and image.mode == "RGBA"
+
+    meshed = call("mesh", scene, "--resolution", 8, "--level", 0.01, "--out", tmp_path / "a.ply")
+    assert meshed["faces"] > 0 and (tmp_path / "a.ply").is_file()
+
+
+def test_a_finished_fit_goes_on_with_more_steps_and_without_resume_starts_again(
+    call: Any, pictures: Path, tmp_path: Path
+) -> None:
+    scene = tmp_path / "a.safetensors"
+    call("fit", pictures, "--out", scene, *SMALL, "--steps", 4, "--seed", 3)
+    more = call("fit", pictures, "--out", scene, "--resume", "--steps", 6)
+    assert more["steps"] == 6 and more["method"] == "nerf"
+    assert fit_state.read_state(Path(more["state"])).options.seed == 3
+    assert call("fit", pictures, "--out", scene, *SMALL, "--steps", 3)["steps"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("fit", "{empty}", "--out", "{tmp}/a.safetensors"), "empty"),
+        (("fit", "{tmp}/nowhere", "--out", "{tmp}/a.safetensors"), "no folder"),
+        (("fit", "{pictures}", "--out", "{tmp}/a.glb"), "must end in .safetensors"),
+        (("fit", "{pictures}", "--out", "{tmp}/a.safetensors", "--seconds", "-1"), "seconds must be between"),
+        (("eval", "{tmp}/a.safetensors", "{pictures}"), "no model named"),
+        (("eval", "shapes", "{pictures}"), "no radiance field"),
+    ],
+)
+def test_bad_input_is_a_sentence(
+    call: Any, pictures: Path, tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    filled = [part.format(tmp=tmp_path, pictures=pictures, empty=tmp_path / "empty") for part in arguments]
+    assert sentence in call(*filled, status=1)["error"]["message"]
+
+
+def test_a_scene_of_a_data_set_without_test_views_says_what_can_be_compared(call: Any, tmp_path: Path) -> None:
+    few = photographed.write(tmp_path / "few", size=24, train=5, test=0)
+    made = call("fit", few, "--out", tmp_path / "a.safetensors", *SMALL, "--steps", 2)
+    assert made["psnr"] is None and made["ssim"] is None
+    error = call("eval", tmp_path / "a.safetensors", few, status=1)["error"]
+    assert "holds back none" in error["message"] and error["remedy"]["value"] == "train"
+    assert len(call("eval", tmp_path / "a.safetensors", few, "--split", "train")["views"]) == 5
+
+
+# --------------------------------------------------------------------------------------------------- ended from outside
+
+
+def start(pictures: Path, scene: Path, *options: Any) -> subprocess.Popen[str]:
+    arguments = [pictures, "--out", scene, *SMALL, "--steps", 1_000_000, "--json", *options]
+    return subprocess.Popen(
+        [*COMMAND, "fit", *map(str, arguments)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "LATENT_LATHE_AUTOSAVE_SECONDS": "0.2"},
+    )  # fmt: skip
+
+
+def wait_for_state(process: subprocess.Popen[str], state: Path, beyond: int = 0) -> int:
+    end = time.monotonic() + 60
+    while not state.exists() or fit_state.read_state(state).step <= beyond:
+        assert time.monotonic() < end and process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    return fit_state.read_state(state).step
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_saves_and_resume_goes_on_from_there(pictures: Path, tmp_path: Path, data: Path) -> None:
+    scene = tmp_path / "a.safetensors"
+    state = tmp_path / "a.safetensors.state"
+    process = start(pictures, scene)
+    seen = wait_for_state(process, state)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    paused = json.loads(out)
+    assert paused["paused"] and paused["steps"] >= seen and "--resume" in err and "Traceback" not in err
+    assert fit_state.read_state(state).step == paused["steps"] and scene.is_file()
+    again = start(pictures, scene, "--resume", "--steps", paused["steps"] + 2)
+    out, err = again.communicate(timeout=60)
+    assert again.returncode == 0, err
+    assert json.loads(out)["steps"] == paused["steps"] + 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_after_a_kill_resume_goes_on_from_the_last_autosave(pictures: Path, tmp_path: Path, data: Path) -> None:
+    scene, state = tmp_path / "a.safetensors", tmp_path / "a.safetensors.state"
+    process = start(pictures, scene)
+    wait_for_state(process, state, beyond=3)
+    process.kill()
+    process.communicate()
+    saved = fit_state.read_state(state)
+    assert saved.step > 3 and not saved.finished
+    again = start(pictures, scene, "--resume", "--steps", saved.step + 3)
+    out, err = again.communicate(timeout=60)
+    assert again.returncode == 0, err
+    assert json.loads(out)["steps"] == saved.step + 3
+    assert list(tmp_path.glob(".*")) == []
