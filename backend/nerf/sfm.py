@@ -10,19 +10,22 @@ the result is turned and scaled (`_upright`); how is said in the report and kept
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import json
 import logging
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import av
 import numpy as np
@@ -33,13 +36,15 @@ from addon.wire.errors import CannotWrite, NotSupported, Remedy, UnreadableFile,
 from backend.cameras import Camera
 from backend.progress import Progress, part, silent
 
-from . import datasets
+from . import datasets, sfm_solver
 from .datasets import VIDEOS, Dataset, View, checks, colmap
 from .datasets.images import ORIENTATION, reading, to_8_bit
 
 log = logging.getLogger(__name__)
 
 FEWEST = 3  # photographs that can give a shape at all
+SMALL = 800  # pixels of the longer side, below which features finer than a pixel are looked for, too
+NEIGHBOURS = 20  # pairs for each frame, about, where neighbours in time are matched
 EXHAUSTIVE = 100  # frames of a video up to which every pair is matched; beyond, neighbours in time
 DISTANCE = 2.0  # metres from the middle to the camera of median distance: photographs do not know their scale
 BLURRY = 0.25  # of the median sharpness
@@ -116,13 +121,11 @@ def reconstruct(
         NotSupported: pycolmap is not installed.
         Cancelled: as `progress` says; nothing is left behind.
     """
-    try:
-        import pycolmap
-    except ImportError as error:
+    if importlib.util.find_spec("pycolmap") is None:
         raise NotSupported(
             "Finding cameras needs the package pycolmap, which is not installed here.",
             remedy=Remedy("set_up", "Set Up"),
-        ) from error
+        )
     started = time.perf_counter()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CannotWrite(f"{out} is there already and not empty: choose a new folder.")
@@ -137,7 +140,7 @@ def reconstruct(
         video = source.is_file()
         gathered = part(progress, 0.0, 0.15)
         sharpness = (_frames if video else _photographs)(source, images, options, gathered)
-        models = _solve(pycolmap, work, images, options, video, part(progress, 0.15, 0.95), sorted(sharpness))
+        models = _solve(work, images, options, video, part(progress, 0.15, 0.95), sorted(sharpness))
         progress(0.95, "Laying the world")
         found = _written(work / "dataset", models, sharpness, started)
         with suppress(FileNotFoundError):
@@ -263,68 +266,75 @@ def _frames(source: Path, images: Path, options: SfmOptions, progress: Progress)
 # --------------------------------------------------------------------------------------------------------------- COLMAP
 
 
+SHARES = {"features": (0.0, 0.4), "matches": (0.4, 0.7), "cameras": (0.7, 1.0), "done": (1.0, 1.0)}  # of the time
+TEXTS = {"features": "Finding features", "matches": "Matching pictures", "cameras": "Placing cameras", "done": ""}
+
+
 def _solve(
-    pycolmap: Any, work: Path, images: Path, options: SfmOptions, video: bool, progress: Progress, names: list[str]
-) -> list[Any]:
-    """Return COLMAP's reconstructions, the one with most images first."""
-    database = work / "database.db"
-    pycolmap.logging.minloglevel = 2  # errors alone
-    pycolmap.set_random_seed(0)
-
-    extraction = pycolmap.FeatureExtractionOptions()
-    extraction.num_threads, extraction.use_gpu, extraction.max_image_size = options.threads, False, options.max_size
-    extraction.sift.max_num_features = options.max_features
+    work: Path, images: Path, options: SfmOptions, video: bool, progress: Progress, names: list[str]
+) -> list[colmap.Model]:
+    """Return COLMAP's models, the one with most images first. It runs in a process of its own (`sfm_solver`)."""
     with Image.open(images / names[0]) as first:
-        extraction.sift.first_octave = -1 if max(first.size) < 800 else 0  # small images: also features below a pixel
-    reader = pycolmap.ImageReaderOptions()
-    reader.camera_model = "SIMPLE_RADIAL"
-    folders = any("/" in name for name in names)
-    mode = pycolmap.CameraMode.PER_FOLDER if folders else pycolmap.CameraMode.SINGLE
-
-    matching = pycolmap.FeatureMatchingOptions()
-    matching.num_threads, matching.use_gpu = options.threads, False
-    neighbours = video and len(names) > EXHAUSTIVE
-    match = pycolmap.match_sequential if neighbours else pycolmap.match_exhaustive
-    pairs = len(names) * 20 if neighbours else len(names) * (len(names) - 1) // 2
-
-    # Relaxed, so that sets with little overlap or texture are solved too; the report says how well.
-    mapping = pycolmap.IncrementalPipelineOptions()
-    mapping.num_threads, mapping.random_seed = options.threads, 0
-    mapping.min_num_matches, mapping.min_model_size = 10, FEWEST
-    mapping.mapper.init_min_num_inliers, mapping.mapper.init_min_tri_angle = 40, 6.0
-    mapping.mapper.abs_pose_min_num_inliers = 15
-    placed = [0]
-
-    def one_more() -> None:
-        placed[0] += 1
-
-    def map_all(token: Any) -> dict[int, Any]:
-        models = work / "models"
-        models.mkdir()
-        result: dict[int, Any] = pycolmap.incremental_mapping(
-            database, images, models, options=mapping, next_image_callback=one_more, cancellation_token=token
+        small = max(first.size) < SMALL
+    task = sfm_solver.Work(
+        folder=str(work),
+        images=str(images),
+        names=names,
+        per_folder=any("/" in name for name in names),
+        neighbours=video and len(names) > EXHAUSTIVE,
+        small=small,
+        max_size=options.max_size,
+        max_features=options.max_features,
+        threads=options.threads,
+        fewest=FEWEST,
+    )
+    pairs = len(names) * NEIGHBOURS if task.neighbours else len(names) * (len(names) - 1) / 2
+    with (
+        open(work / "log.txt", "wb") as errors,
+        subprocess.Popen(
+            [sys.executable, "-I", "-c", sfm_solver.START, str(sfm_solver.ROOT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, "OMP_NUM_THREADS": str(options.threads)},
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        ) as process,
+    ):
+        assert process.stdin is not None and process.stdout is not None
+        said: dict[str, Any] = {"stage": "features"}
+        listener = threading.Thread(target=_listen, args=(process.stdout, said), daemon=True)
+        try:
+            process.stdin.write(task.line())
+            process.stdin.flush()
+            listener.start()
+            done = {
+                "features": lambda: _rows(task.database, "keypoints") / len(names),
+                "matches": lambda: _rows(task.database, "matches") / pairs,
+                "cameras": lambda: said.get("placed", 0) / len(names),
+                "done": lambda: 1.0,
+            }
+            best = 0.0
+            while process.poll() is None:
+                stage = said["stage"]
+                start, end = SHARES[stage]
+                best = max(best, start + (end - start) * min(done[stage](), 1.0))  # the next stage may begin meanwhile
+                progress(best, TEXTS[stage])
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.2)
+        except BrokenPipeError:
+            pass  # it ended before it read its work: said below
+        finally:
+            process.kill()  # of no effect where it has ended
+    if process.returncode != 0:
+        last = (work / "log.txt").read_bytes()[-2000:].decode(errors="replace")
+        log.warning("COLMAP ended with %s: %s", process.returncode, last)
+        raise UnusableDataset(
+            f"{TEXTS[said['stage']] or 'Finding cameras'} ended early (code {process.returncode}): there may be too "
+            "little memory. Choose a smaller image size or fewer pictures; the log has the details."
         )
-        return result
-
-    _stage(
-        pycolmap,
-        lambda token: pycolmap.extract_features(
-            database, images, names, mode, reader, extraction, pycolmap.Device.cpu, cancellation_token=token
-        ),
-        lambda: _rows(database, "keypoints") / len(names),
-        part(progress, 0.0, 0.4),
-        "Finding features",
-    )
-    _stage(
-        pycolmap,
-        lambda token: match(database, matching, device=pycolmap.Device.cpu, cancellation_token=token),
-        lambda: _rows(database, "matches") / pairs,
-        part(progress, 0.4, 0.7),
-        "Matching pictures",
-    )
-    found = _stage(pycolmap, map_all, lambda: placed[0] / len(names), part(progress, 0.7, 1.0), "Placing cameras")
-    models = sorted(found.values(), key=lambda model: -model.num_reg_images())
-    if not models or models[0].num_reg_images() < FEWEST:
+    models = [colmap.read_model(path) for path in sorted((work / "models").iterdir()) if path.is_dir()]
+    models.sort(key=lambda model: -len(model.images))
+    if not models or len(models[0].images) < FEWEST:
         raise UnusableDataset(
             f"No cameras could be found from {len(names)} pictures: they have too little in common, or too little "
             "texture. Move round the object in steps of at most 15°, so that pictures overlap by two thirds; keep the "
@@ -333,38 +343,26 @@ def _solve(
     return models
 
 
+def _listen(stdout: IO[bytes], said: dict[str, Any]) -> None:
+    """Keep what the child said last."""
+    for line in stdout:
+        with suppress(ValueError):
+            said.update(json.loads(line))
+
+
 def _rows(database: Path, table: str) -> int:
-    """Return how many rows COLMAP has written so far, for progress; 0 where that cannot be seen right now."""
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=0.1)) as reader:
+    """Return how many rows COLMAP has written so far, for progress; 0 where that cannot be seen right now.
+
+    Safe only because COLMAP is another process: two SQLite libraries in one process break each other's locks.
+    """
+    if not database.is_file():
+        return 0
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=0.1)) as reader,
+    ):
         return int(reader.execute(f"select count(*) from {table}").fetchone()[0])
     return 0
-
-
-def _stage(pycolmap: Any, work: Callable[[Any], Any], done: Callable[[], float], progress: Progress, text: str) -> Any:
-    """Run a stage of COLMAP in a thread (it lets go of Python's lock) while this one reports and hears of cancel."""
-    token = pycolmap.CancellationToken()
-    results: list[Any] = []
-    errors: list[Exception] = []
-
-    def run() -> None:
-        try:
-            results.append(work(token))
-        except Exception as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name=f"sfm: {text}", daemon=True)
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(0.2)
-            progress(min(done(), 1.0), text)
-    except BaseException:
-        token.cancel()
-        thread.join()
-        raise
-    if errors:
-        raise UnusableDataset(f"{text} failed ({str(errors[0])[:200]}): check that the pictures open in a viewer.")
-    return results[0]
 
 
 # ----------------------------------------------------------------------------------------------------------- the result
@@ -410,25 +408,24 @@ def _placed(matrix: np.ndarray, poses: np.ndarray) -> np.ndarray:
 
 
 def _written(
-    folder: Path, models: list[Any], sharpness: dict[str, float], started: float
+    folder: Path, models: list[colmap.Model], sharpness: dict[str, float], started: float
 ) -> tuple[HealthReport, np.ndarray]:
     """Write the data set of the largest model; return the report and world_from_reconstruction."""
     model = models[0]
-    posed = sorted((image for image in model.images.values() if image.has_pose), key=lambda image: image.name)
-    poses = np.tile(np.eye(4), (len(posed), 1, 1))
-    for index, image in enumerate(posed):
-        poses[index, :3] = image.cam_from_world().inverse().matrix()
-    cloud = [point for point in model.points3D.values() if point.track.length() >= 3] or list(model.points3D.values())
-    points = np.array([point.xyz for point in cloud]).reshape(-1, 3)
-    colors = np.array([point.color for point in cloud], np.uint8).reshape(-1, 3)
+    posed = sorted(model.images, key=lambda image: image.name)
+    poses = np.stack([image.world_from_camera() for image in posed])
+    cloud = model.points
+    assert cloud is not None
+    sure = cloud.track_lengths >= 3 if (cloud.track_lengths >= 3).any() else cloud.track_lengths > 0
+    points, colors = cloud.xyz[sure], cloud.rgb[sure]
     laid = _upright(poses, points)
     poses = _placed(laid.matrix, poses)
     points = points @ laid.matrix[:3, :3].T + laid.matrix[:3, 3]
 
     views = []
     for image, pose in zip(posed, poses, strict=True):
-        stored = model.cameras[image.camera_id]
-        intrinsics, lens = colmap.camera_model(stored.model.name, tuple(stored.params))
+        stored = model.cameras[image.camera]
+        intrinsics, lens = colmap.camera_model(stored.model, stored.parameters)
         camera = Camera(
             torch.tensor(pose, dtype=torch.float32),
             torch.tensor(intrinsics, dtype=torch.float32),
@@ -436,7 +433,7 @@ def _written(
             stored.height,
         )
         views.append(View(f"images/{image.name}", camera, folder / "images" / image.name, lens=lens))
-    seen = {image.name: int(image.num_points3D) for image in posed}
+    seen = {image.name: image.points for image in posed}
     for name in sharpness.keys() - seen.keys():
         (folder / "images" / name).unlink()
     per_image = tuple(
@@ -448,7 +445,7 @@ def _written(
         posed=len(posed),
         models=len(models),
         points=len(points),
-        mean_reprojection_error=float(model.compute_mean_reprojection_error()),
+        mean_reprojection_error=float(np.average(cloud.errors, weights=cloud.track_lengths)),
         points_per_image=float(np.median(list(seen.values()))),
         largest_gap_degrees=gap,
         elevation_degrees=elevation,

@@ -7,16 +7,19 @@ bytes that are there.
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from addon.wire.errors import UnreadableFile, UnusableDataset
+from addon.wire.messages import MAX_NUMBER
 from backend.nerf.lens import Lens
 
 from . import checks
@@ -24,6 +27,9 @@ from .views import Dataset, View, with_splits
 
 PLACES = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", ".")  # of the model in the folder
 IMAGE_FOLDERS = ("images", "input", ".")
+
+_POINT2D = np.dtype([("xy", "<f8", 2), ("number", "<i8")])
+_POINT3D = np.dtype([("xyz", "f8", 3), ("rgb", "u1", 3), ("error", "f8"), ("track", "i8")])
 
 # number -> (name, count of parameters)
 MODELS = {
@@ -42,7 +48,9 @@ MODELS = {
 
 
 @dataclass(frozen=True)
-class _Camera:
+class StoredCamera:
+    """A camera as COLMAP stores it; parameters in the order of its model."""
+
     model: str
     width: int
     height: int
@@ -50,11 +58,56 @@ class _Camera:
 
 
 @dataclass(frozen=True)
-class _Image:
+class StoredImage:
+    """An image with its pose as COLMAP stores it."""
+
     rotation: tuple[float, ...]  # quaternion w x y z, camera from world
     translation: tuple[float, ...]
     camera: int
     name: str
+    points: int  # how many 3D points it sees
+
+    def world_from_camera(self) -> np.ndarray:
+        """Return the pose [4, 4].
+
+        Raises:
+            UnusableDataset: a rotation that is none.
+        """
+        w, x, y, z = self.rotation
+        length = math.hypot(w, x, y, z)
+        if not math.isfinite(length) or length < 1e-9:
+            raise UnusableDataset(f"The pose of {self.name} is not finite or has no rotation: solve the cameras again.")
+        w, x, y, z = (value / length for value in self.rotation)
+        rotation = np.array(
+            [
+                [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+                [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+                [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+            ]
+        )
+        found = np.eye(4)
+        found[:3, :3] = rotation.T
+        found[:3, 3] = -rotation.T @ np.array(self.translation)
+        return found
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """The finite points of a model."""
+
+    xyz: np.ndarray  # float32 [N, 3]
+    rgb: np.ndarray  # uint8 [N, 3]
+    errors: np.ndarray  # float [N]: mean reprojection error, pixels
+    track_lengths: np.ndarray  # int [N]: images that see it
+
+
+@dataclass(frozen=True)
+class Model:
+    """A COLMAP model."""
+
+    cameras: dict[int, StoredCamera]
+    images: list[StoredImage]
+    points: Cloud | None
 
 
 def find(folder: Path) -> Path | None:
@@ -65,18 +118,30 @@ def find(folder: Path) -> Path | None:
     return None
 
 
-def read(folder: Path, model: Path, *, flip_axes: bool = False) -> Dataset:
-    """Read a COLMAP model. See `open_dataset`."""
-    end = "bin" if (model / "cameras.bin").is_file() else "txt"
-    read_cameras, read_images, read_points = (
-        (_binary_cameras, _binary_images, _binary_points)
-        if end == "bin"
-        else (_text_cameras, _text_images, _text_points)
+def read_model(folder: Path) -> Model:
+    """Read the three files of a model, binary or text.
+
+    Raises:
+        UnreadableFile: a file is missing, truncated or damaged.
+        UnusableDataset: a camera model that is not read.
+    """
+    if (folder / "cameras.bin").is_file():
+        end, cameras, images, points = "bin", _binary_cameras, _binary_images, _binary_points
+    else:
+        end, cameras, images, points = "txt", _text_cameras, _text_images, _text_points
+    cloud = folder / f"points3D.{end}"
+    return Model(
+        cameras(folder / f"cameras.{end}"),
+        list(images(folder / f"images.{end}")),
+        points(cloud) if cloud.is_file() else None,
     )
-    cameras = read_cameras(model / f"cameras.{end}")
-    images = sorted(read_images(model / f"images.{end}"), key=lambda image: image.name)
-    cloud = model / f"points3D.{end}"
-    points, colors = read_points(cloud) if cloud.is_file() else (None, None)
+
+
+def read(folder: Path, place: Path, *, flip_axes: bool = False) -> Dataset:
+    """Read the COLMAP model in `place` with the images in `folder`. See `open_dataset`."""
+    model = read_model(place)
+    cameras, images = model.cameras, sorted(model.images, key=lambda image: image.name)
+    points, colors = (model.points.xyz, model.points.rgb) if model.points else (None, None)
     checks.enough(len(images), folder)
     pictures = _picture_folder(folder, images[0].name)
     views: list[View] = []
@@ -87,7 +152,7 @@ def read(folder: Path, model: Path, *, flip_axes: bool = False) -> Dataset:
             raise UnusableDataset(f"The image {image.name} names camera {image.camera}, which the COLMAP model lacks.")
         stored = cameras[image.camera]
         intrinsics, lens = camera_model(stored.model, stored.parameters)
-        pose, _ = checks.rigid(image.name, _world_from_camera(image))
+        pose, _ = checks.rigid(image.name, image.world_from_camera())
         pose = pose @ checks.GL_FROM_CV if flip_axes else pose
         path = _inside(pictures, image.name)
         size = (stored.width, stored.height)
@@ -141,26 +206,6 @@ def _unknown(name: str) -> UnusableDataset:
         f"The COLMAP camera model {name[:60]} is not read: undistort the images (colmap image_undistorter) or solve "
         "with PINHOLE, RADIAL, OPENCV or OPENCV_FISHEYE."
     )
-
-
-def _world_from_camera(image: _Image) -> np.ndarray:
-    """Return [4, 4] from a camera-from-world quaternion and translation."""
-    w, x, y, z = image.rotation
-    length = np.sqrt(w * w + x * x + y * y + z * z)
-    if not np.isfinite(length) or length < 1e-9:
-        raise UnusableDataset(f"The pose of {image.name} is not finite or has no rotation: solve the cameras again.")
-    w, x, y, z = np.array(image.rotation) / length
-    rotation = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-    found = np.eye(4)
-    found[:3, :3] = rotation.T
-    found[:3, 3] = -rotation.T @ np.array(image.translation)
-    return found
 
 
 def _picture_folder(folder: Path, name: str) -> Path:
@@ -231,7 +276,7 @@ def _read(path: Path) -> bytes:
         ) from None
 
 
-def _binary_cameras(path: Path) -> dict[int, _Camera]:
+def _binary_cameras(path: Path) -> dict[int, StoredCamera]:
     file = _Bytes(path)
     found = {}
     for _ in range(file.count(48)):
@@ -239,33 +284,35 @@ def _binary_cameras(path: Path) -> dict[int, _Camera]:
         if model not in MODELS:
             raise _unknown(f"number {model}")
         name, count = MODELS[model]
-        found[int(number)] = _Camera(name, int(width), int(height), file.take(f"{count}d"))
+        found[int(number)] = StoredCamera(name, int(width), int(height), file.take(f"{count}d"))
     return found
 
 
-def _binary_images(path: Path) -> Iterator[_Image]:
+def _binary_images(path: Path) -> Iterator[StoredImage]:
     file = _Bytes(path)
     for _ in range(file.count(73)):
         _, *pose, camera = file.take("I7dI")
         name = file.text()
-        yield _Image(tuple(pose[:4]), tuple(pose[4:]), int(camera), name)
-        file.skip(24 * file.count(24))  # the image's 2D points: x, y, number of the 3D point
+        count = file.count(_POINT2D.itemsize)
+        file.skip(count * _POINT2D.itemsize)
+        points = np.frombuffer(file.data, _POINT2D, count, file.at - count * _POINT2D.itemsize)
+        yield StoredImage(tuple(pose[:4]), tuple(pose[4:]), int(camera), name, int((points["number"] >= 0).sum()))
 
 
-def _binary_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _binary_points(path: Path) -> Cloud:
     file = _Bytes(path)
-    count = file.count(51)
-    points, colors = np.empty((count, 3)), np.empty((count, 3), np.uint8)
-    for index in range(count):
-        _, x, y, z, r, g, b, _ = file.take("Q3d3Bd")
-        points[index], colors[index] = (x, y, z), (r, g, b)
-        file.skip(8 * file.count(8))  # its track: image, index of the 2D point
-    return _finite(points, colors)
+    rows = np.empty(file.count(51), _POINT3D)
+    for index in range(len(rows)):
+        _, *xyz, r, g, b, error = file.take("Q3d3Bd")
+        track = file.count(8)  # image, index of the 2D point
+        file.skip(8 * track)
+        rows[index] = (xyz, (r, g, b), error, track)
+    return _cloud(rows)
 
 
-def _finite(points: np.ndarray, colors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    keep = np.isfinite(points).all(-1)
-    return points[keep].astype(np.float32), colors[keep]
+def _cloud(rows: np.ndarray) -> Cloud:
+    rows = rows[np.isfinite(rows["xyz"]).all(-1) & (np.abs(rows["xyz"]) < MAX_NUMBER).all(-1)]
+    return Cloud(rows["xyz"].astype(np.float32), rows["rgb"].copy(), rows["error"].copy(), rows["track"].copy())
 
 
 # ----------------------------------------------------------------------------------------------------------------- text
@@ -284,12 +331,12 @@ def _wrong(path: Path, line: str) -> UnreadableFile:
     return UnreadableFile(f"{path.name} of the COLMAP model has a line that is not of its form: {line[:80]!r}.")
 
 
-def _text_cameras(path: Path) -> dict[int, _Camera]:
+def _text_cameras(path: Path) -> dict[int, StoredCamera]:
     found = {}
     for line in filter(None, _lines(path)):
         try:
             number, model, width, height, *parameters = line.split()
-            found[int(number)] = _Camera(model, int(width), int(height), tuple(map(float, parameters)))
+            found[int(number)] = StoredCamera(model, int(width), int(height), tuple(map(float, parameters)))
         except ValueError:
             raise _wrong(path, line) from None
         if len(parameters) < 3:
@@ -297,28 +344,29 @@ def _text_cameras(path: Path) -> dict[int, _Camera]:
     return found
 
 
-def _text_images(path: Path) -> Iterator[_Image]:
+def _text_images(path: Path) -> Iterator[StoredImage]:
     lines = _lines(path)
     while lines and not lines[-1]:  # the last image's points may be an empty line: any number of those at the end
         lines.pop()
-    for line in lines[::2]:
+    for line, seen in zip_longest(lines[::2], lines[1::2], fillvalue=""):
         try:
             _, *pose, camera, name = line.split(maxsplit=9)
             numbers = tuple(map(float, pose))
-            yield _Image(numbers[:4], numbers[4:], int(camera), name)
+            points = sum(number != "-1" for number in seen.split()[2::3])
+            yield StoredImage(numbers[:4], numbers[4:], int(camera), name, points)
         except ValueError:
             raise _wrong(path, line) from None
         if len(numbers) != 7:
             raise _wrong(path, line)
 
 
-def _text_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    points, colors = [], []
+def _text_points(path: Path) -> Cloud:
+    rows = []
     for line in filter(None, _lines(path)):
         try:
-            _, x, y, z, r, g, b, _, *_ = line.split()
-            points.append((float(x), float(y), float(z)))
-            colors.append((int(r) & 255, int(g) & 255, int(b) & 255))
+            _, x, y, z, r, g, b, error, *track = line.split()
+            color = (int(r) & 255, int(g) & 255, int(b) & 255)
+            rows.append(((float(x), float(y), float(z)), color, float(error), len(track) // 2))
         except ValueError:
             raise _wrong(path, line) from None
-    return _finite(np.array(points).reshape(-1, 3), np.array(colors, np.uint8).reshape(-1, 3))
+    return _cloud(np.array(rows, _POINT3D))
