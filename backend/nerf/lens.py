@@ -181,8 +181,15 @@ def valid_pixels(camera: Camera, lens: Lens) -> Tensor | None:
     """Return bool [height, width]: the pixels that the lens model has a ray for; None where that is all of them."""
     if lens.straight:
         return None
-    rows, columns = torch.meshgrid(torch.arange(camera.height) + 0.5, torch.arange(camera.width) + 0.5, indexing="ij")
+    return _valid(tuple(camera.intrinsics.double().flatten().tolist()), camera.width, camera.height, lens)
+
+
+@lru_cache(maxsize=8)
+def _valid(intrinsics: tuple[float, ...], width: int, height: int, lens: Lens) -> Tensor | None:
+    """See `valid_pixels`; most data sets have one camera for all their views."""
+    k = torch.tensor(intrinsics, dtype=torch.float64).reshape(3, 3)
+    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     pixels = torch.stack((columns, rows), -1).double()
-    back = pixels_of(camera.intrinsics.double(), lens, camera_directions(camera.intrinsics, lens, pixels))
+    back = pixels_of(k, lens, camera_directions(k, lens, pixels))
     valid = (back - pixels).norm(dim=-1) < 0.01  # NaN is not
     return None if bool(valid.all()) else valid

@@ -71,6 +71,10 @@ class Dataset:
             return views
         return tuple(view for view in self.views if view.split != "train")
 
+    def without_masks(self) -> Dataset:
+        """Return the data set without its mask files, for those who do not want them or cannot use them."""
+        return replace(self, views=tuple(replace(view, mask=None) for view in self.views))
+
     def load(self, view: View) -> Pixels:
         """Read a view's picture, mask and depth.
 

@@ -181,6 +181,8 @@ def test_a_mask_of_the_wrong_size(tmp_path: Path) -> None:
     error = refused(tmp_path, load=True)
     assert "mask mask.png has 8 × 12 pixels, its picture images/00.png 12 × 8" in error.message
     assert error.remedy is not None and error.remedy.action == "ignore_masks"
+    dataset = open_dataset(tmp_path).without_masks()
+    assert dataset.load(dataset.views[0]).mask is None
 
 
 def test_masks_that_leave_nothing_name_the_polarity(tmp_path: Path) -> None:
