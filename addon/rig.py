@@ -65,7 +65,7 @@ def aimed(lens: Camera, direction: np.ndarray, middle: np.ndarray, radius: float
     width, height = lens.width, lens.height
     ray = np.array(((width / 2 - cx) / fx, (height / 2 - cy) / fy, 1.0))
     ray /= np.linalg.norm(ray)
-    sides = np.array(((fx, 0, cx), (-fx, 0, width - cx), (0, fy, cy), (0, -fy, height - cy)))
+    sides = np.array(((fx, 0, cx), (-fx, 0, width - cx), (0, fy, cy), (0, -fy, height - cy)), np.float64)
     sides /= np.linalg.norm(sides, axis=1, keepdims=True)  # the frustum's inward normals
     distance = radius / (sides @ ray).min() / fill
 
