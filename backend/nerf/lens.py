@@ -186,10 +186,18 @@ def valid_pixels(camera: Camera, lens: Lens) -> Tensor | None:
 
 @lru_cache(maxsize=8)
 def _valid(intrinsics: tuple[float, ...], width: int, height: int, lens: Lens) -> Tensor | None:
-    """See `valid_pixels`; most data sets have one camera for all their views."""
+    """See `valid_pixels`; most data sets have one camera for all their views.
+
+    What has no ray lies beyond some radius, so where the image's border is valid, all of it is.
+    """
     k = torch.tensor(intrinsics, dtype=torch.float64).reshape(3, 3)
-    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    pixels = torch.stack((columns, rows), -1).double()
-    back = pixels_of(k, lens, camera_directions(k, lens, pixels))
-    valid = (back - pixels).norm(dim=-1) < 0.01  # NaN is not
-    return None if bool(valid.all()) else valid
+
+    def lands(x: Tensor, y: Tensor) -> Tensor:
+        pixels = torch.stack(torch.broadcast_tensors(x, y), -1) + 0.5
+        back = pixels_of(k, lens, camera_directions(k, lens, pixels))
+        return (back - pixels).norm(dim=-1) < 0.01  # NaN is not
+
+    x, y = torch.arange(width, dtype=torch.float64), torch.arange(height, dtype=torch.float64)[:, None]
+    if bool(lands(x, y[[0, -1]]).all()) and bool(lands(x[[0, -1]], y).all()):
+        return None
+    return lands(x, y)
