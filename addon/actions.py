@@ -885,6 +885,8 @@ def _lower_resolution(context: Any, value: str) -> None:
     failed = session.jobs.failed
     if failed is not None and failed.kind == "preview":
         context.scene.lathe.preview.size = int(float(value))
+    elif failed is not None and failed.kind == "field":
+        context.scene.lathe.capture.size //= 2
     else:
         subject(context).settings.mesh.resolution = int(float(value))
 

@@ -29,7 +29,7 @@ CROP_COLOR = (1.0, 0.6, 0.1, 1.0)
 
 def fields_of(scene: Any, model: str) -> list[Any]:
     """Return the objects that place a field in a scene."""
-    return [item for item in scene.objects if item.lathe.is_field and item.lathe.model == model]
+    return [item for item in scene.objects if gather.is_field_object(item) and item.lathe.model == model]
 
 
 def put_field(scene: Any, info: ModelInfo) -> Any:
@@ -163,7 +163,7 @@ def crop_corners(item: Any) -> np.ndarray:
 
 def _draw() -> None:
     """Draw the crop boxes of the selected fields into a 3D viewport."""
-    chosen = [item for item in bpy.context.selected_objects if item.lathe.is_field and item.lathe.use_crop]
+    chosen = [item for item in bpy.context.selected_objects if gather.is_field_object(item) and item.lathe.use_crop]
     if not chosen:
         return
     shader = gpu.shader.from_builtin("UNIFORM_COLOR")

@@ -36,7 +36,12 @@ def generated_object(context: Any) -> Any:
 def field_object(context: Any) -> Any:
     """Return the active object if it is a radiance field, else None."""
     active = context.view_layer.objects.active if context.view_layer else None
-    return active if active is not None and active.lathe.is_field else None
+    return active if is_field_object(active) else None
+
+
+def is_field_object(item: Any) -> bool:
+    """Whether an object, or None, is a radiance field. Looks at empties alone: looking gives an object properties."""
+    return item is not None and item.type == "EMPTY" and item.lathe.is_field
 
 
 def world_from_field(item: Any, matrix_world: Any = None) -> np.ndarray:
