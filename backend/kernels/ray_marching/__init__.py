@@ -78,6 +78,13 @@ class OccupancyBits:
         if self.occupied.shape != (n, n, n) or n % 8 or self.occupied.dtype != torch.bool:
             raise ValueError(f"occupied must be bool [n, n, n] with n a multiple of 8, got {list(self.occupied.shape)}")
 
+    @staticmethod
+    def from_bits(bits: Tensor) -> OccupancyBits:
+        """Return what has these `bits`."""
+        n = round((bits.numel() * 8) ** (1 / 3))
+        places = torch.arange(8, dtype=torch.uint8, device=bits.device)
+        return OccupancyBits(((bits[:, None] >> places) & 1).bool().reshape(n, n, n))
+
     @property
     def resolution(self) -> int:
         """Cells along an axis."""

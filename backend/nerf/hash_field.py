@@ -1,0 +1,322 @@
+"""A radiance field of a hash table and two small networks, and the Scene that it makes.
+
+Vocabulary. World is the data set's frame. The *field frame* is world moved and scaled by one factor, so that the *box*,
+a cube, is 0..1 along each axis: `low` is the box's corner in world, `side` its edge in metres. The tables live on the
+*unit cube* of `kernels.ray_marching`: the box itself, or with `unbounded` all of space, contracted. Density comes per
+field unit and becomes 1/metre when divided by `side`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from addon.wire.messages import Bounds
+
+from ..cameras import Camera
+from ..generator import Generator
+from ..kernels.compositing import LARGEST_EXPONENT, composite_packed
+from ..kernels.hash_encoding import HashSpec, hash_encode
+from ..kernels.radiance_mlp import RadianceMlpSpec, density_mlp, radiance_mlp
+from ..kernels.ray_marching import OccupancyBits, Samples, Steps, contract, march_rays
+from ..progress import Progress, silent
+from ..scene import FieldInfo, FieldSample, Image
+from .encodings import spherical_harmonics
+
+if TYPE_CHECKING:
+    from ..checkpoints.store import ModelCard
+
+KIND = "hash_field"
+
+OPAQUE = 1e-3
+"""Rays with less light left than this are at their end."""
+
+FAR = 1e3
+"""Field units after which an unbounded ray ends."""
+
+
+@dataclass(frozen=True)
+class HashFieldConfig:
+    """What the tensors do not say."""
+
+    low: tuple[float, float, float]
+    side: float
+    table: HashSpec = field(default_factory=HashSpec)
+    hidden: int = 64
+    step: float = 1 / 256  # of a ray, field units
+    unbounded: bool = False
+    linear: bool = False  # colours are composited as linear light
+    bounds: Bounds | None = None  # of what it holds, world metres; None = the box
+    iso_level: float = 40.0  # of the surface, 1/metre
+
+    @property
+    def networks(self) -> RadianceMlpSpec:
+        """The networks' shape."""
+        return RadianceMlpSpec(inputs=self.table.width, hidden=self.hidden)
+
+    @property
+    def steps(self) -> Steps:
+        """How rays are walked."""
+        if self.unbounded:
+            return Steps(self.step, cone=1 / 128, most=1024, contracted=True)
+        return Steps(self.step, most=2048)
+
+
+class HashField:
+    """Parameters and how they are evaluated. table [entries, features]; networks flat; occupied bool [n, n, n]."""
+
+    def __init__(self, config: HashFieldConfig, table: Tensor, networks: Tensor, occupied: Tensor) -> None:
+        self.config = config
+        self.table, self.networks = table, networks
+        self.occupancy = OccupancyBits(occupied)
+        self._mlp = config.networks
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.table.device
+
+    # The field frame
+
+    def from_world(self, points: Tensor) -> Tensor:
+        """World [..., 3] to the field frame."""
+        low = torch.tensor(self.config.low, dtype=points.dtype, device=points.device)
+        return (points - low) / self.config.side
+
+    def unit(self, points: Tensor) -> Tensor:
+        """The field frame [..., 3] to the unit cube of the tables."""
+        return contract(points) if self.config.unbounded else points
+
+    def density_raw(self, unit: Tensor) -> Tensor:
+        """Density before its activation at unit-cube points [N, 3]: [N]. Differentiable."""
+        return density_mlp(hash_encode(unit, self.table, self.config.table), self.networks, self._mlp)
+
+    def density(self, unit: Tensor) -> Tensor:
+        """Density per field unit at unit-cube points [N, 3]: [N]. Differentiable."""
+        return torch.exp(self.density_raw(unit).clamp(max=LARGEST_EXPONENT))
+
+    def raw(self, unit: Tensor, view: Tensor, rays: Tensor) -> Tensor:
+        """[N, 4] before activation, at points [N, 3] on rays [N] with view [R, 16]. Differentiable."""
+        return radiance_mlp(hash_encode(unit, self.table, self.config.table), view, rays, self.networks, self._mlp)
+
+    # Rays
+
+    def spans(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """near and far [R] of rays in the field frame: where they are in the box; nothing is behind the origin."""
+        if self.config.unbounded:
+            zero = torch.zeros_like(origins[:, 0])
+            return zero + 0.01, zero + FAR
+        safe = torch.where(directions.abs() < 1e-9, torch.full_like(directions, 1e-9), directions)
+        first, second = -origins / safe, (1.0 - origins) / safe
+        near = torch.minimum(first, second).amax(-1).clamp(min=0.0)
+        far = torch.maximum(first, second).amin(-1)
+        return near, far
+
+    def march(self, origins: Tensor, directions: Tensor, jitter: Tensor | None = None) -> Samples:
+        """Samples of rays [R, 3] in the field frame, unit directions."""
+        near, far = self.spans(origins, directions)
+        return march_rays(origins, directions, near, far, self.occupancy, self.config.steps, jitter)
+
+    @torch.no_grad()
+    def render_rays(self, origins: Tensor, directions: Tensor, jitter: Tensor | None = None) -> Tensor:
+        """Return [R, 5]: premultiplied colour as it is composited, alpha, Σ w t. Field frame, unit directions.
+
+        Goes along all rays a few samples at a time, and leaves those that have become opaque.
+        """
+        result = origins.new_zeros(len(origins), 5)
+        light = origins.new_ones(len(origins))
+        near, far = self.spans(origins, directions)
+        view = spherical_harmonics(directions)
+        steps = self.config.steps
+        start = torch.full_like(near, 0.5) if jitter is None else jitter
+        alive = (near < far).nonzero(as_tuple=True)[0]
+        near = near[alive]
+        taken, wave = 0, 8
+        while len(alive) and taken < steps.most:
+            samples = march_rays(
+                origins[alive], directions[alive], near, far[alive], self.occupancy, replace(steps, most=wave), start[alive]
+            )
+            if len(samples.t):
+                raw = self.raw(samples.points, view[alive], samples.rays)
+                pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets)
+                part = torch.cat((pixels.rgb, pixels.alpha[:, None], pixels.t[:, None]), -1)
+                result[alive] += light[alive, None] * part
+                light[alive] *= (1.0 - pixels.alpha).clamp(min=0.0)
+            last = (samples.offsets[1:] - 1).long()
+            full = samples.offsets[1:] - samples.offsets[:-1] == wave
+            going = full & (light[alive] > OPAQUE)
+            alive, last = alive[going], last[going]
+            near = samples.t[last] + samples.lengths[last]
+            start = torch.zeros_like(start)
+            taken += wave
+            wave = min(wave * 2, 32)
+        return result
+
+
+class HashScene:
+    """A hash field as a Scene."""
+
+    def __init__(self, hash_field: HashField) -> None:
+        self.hash_field = hash_field
+
+    @property
+    def info(self) -> FieldInfo:
+        """See Scene.info."""
+        config = self.hash_field.config
+        low, side = config.low, config.side
+        box: Bounds = (low, (low[0] + side, low[1] + side, low[2] + side))
+        return FieldInfo("density", config.iso_level, config.bounds or box)
+
+    def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
+        """See Scene.field. Without directions, a colour is the mean of those seen from six sides.
+
+        Where training and rendering skip empty space, so does this: density is 0 there.
+        """
+        model, shape = self.hash_field, points.shape[:-1]
+        unit = model.unit(model.from_world(points.reshape(-1, 3)))
+        if directions is None:
+            sides = torch.cat((torch.eye(3), -torch.eye(3))).to(unit)
+            view = spherical_harmonics(sides)
+        else:
+            view = spherical_harmonics(normalize(directions, dim=-1).expand_as(points).reshape(-1, 3))
+        features = hash_encode(unit, model.table, model.config.table)
+        spec = model.config.networks
+        if directions is None:
+            rows = [torch.full((len(unit),), number, dtype=torch.int32, device=unit.device) for number in range(6)]
+            each = torch.stack([radiance_mlp(features, view, row, model.networks, spec) for row in rows])
+            density, rgb = each[0, :, 0], torch.sigmoid(each[:, :, 1:]).mean(0)
+        else:
+            rows_of = torch.arange(len(unit), dtype=torch.int32, device=unit.device)
+            raw = radiance_mlp(features, view, rows_of, model.networks, spec)
+            density, rgb = raw[:, 0], torch.sigmoid(raw[:, 1:])
+        value = torch.exp(density.clamp(max=LARGEST_EXPONENT)) / model.config.side
+        value = value * self._held(unit)
+        if model.config.linear:
+            rgb = srgb_from_linear(rgb)
+        return FieldSample(value.reshape(shape), rgb.reshape(*shape, 3))
+
+    def _held(self, unit: Tensor) -> Tensor:
+        n = self.hash_field.occupancy.resolution
+        cell = (unit.detach() * n).floor()
+        inside = ((cell >= 0) & (cell < n)).all(-1)
+        x, y, z = cell.long().clamp(0, n - 1).unbind(-1)
+        return self.hash_field.occupancy.occupied[x, y, z] & inside
+
+    @torch.no_grad()
+    def render(
+        self,
+        camera: Camera,
+        *,
+        samples_per_ray: int | None = None,
+        quality: Literal["draft", "full"] = "full",
+        jitter: torch.Generator | None = None,
+        progress: Progress = silent,
+    ) -> Image:
+        """See Scene.render. samples_per_ray: along the box's edge. A draft walks in steps twice as long."""
+        model = self.hash_field
+        step = 1 / samples_per_ray if samples_per_ray else model.config.step * (2 if quality == "draft" else 1)
+        if step != model.config.step:
+            config = replace(model.config, step=step)
+            model = HashField(config, model.table, model.networks, model.occupancy.occupied)
+        rays = camera.to(model.device).rays()
+        origins, directions = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3)
+        origins = model.from_world(origins)
+        rows = max(1, 65536 // camera.width)
+        parts, normals = [], []
+        for first in range(0, camera.height, rows):
+            progress(first / camera.height, "Rendering")
+            part = slice(first * camera.width, (first + rows) * camera.width)
+            late = None
+            if jitter is not None:
+                late = torch.rand(len(origins[part]), generator=jitter, device=jitter.device).to(model.device)
+            found = model.render_rays(origins[part], directions[part], late)
+            parts.append(found)
+            normals.append(self._normals(origins[part], directions[part], found))
+        result = torch.cat(parts)
+        alpha = result[:, 3].clamp(0, 1)
+        opacity = alpha.clamp(min=1e-4)[:, None]
+        rgb = (result[:, :3] / opacity).clamp(0, 1)
+        if model.config.linear:
+            rgb = srgb_from_linear(rgb)
+        rgb = torch.where(alpha[:, None] > 1e-4, rgb, torch.zeros_like(rgb))
+        shape = (camera.height, camera.width)
+        distance = torch.where(alpha > 0.5, result[:, 4] / opacity[:, 0] * model.config.side, torch.inf)
+        return Image(
+            rgb.reshape(*shape, 3),
+            alpha.reshape(shape),
+            distance.reshape(shape) * rays.depth_from_distance,
+            torch.cat(normals).reshape(*shape, 3),
+        )
+
+    def _normals(self, origins: Tensor, directions: Tensor, found: Tensor) -> Tensor:
+        """Where the surface is seen, which way density falls fastest: [R, 3] unit, 0 where empty."""
+        solid = (found[:, 3] > 0.5).nonzero(as_tuple=True)[0]
+        normals = torch.zeros_like(directions)
+        if not len(solid):
+            return normals
+        t = found[solid, 4] / found[solid, 3]
+        points = origins[solid] + directions[solid] * t[:, None]
+        # central differences over about a step: finer, the table's own grain would show
+        size = self.hash_field.config.step
+        offsets = torch.cat((torch.eye(3), -torch.eye(3))).to(points) * size
+        around = self.hash_field.unit((points[:, None] + offsets).reshape(-1, 3))
+        raw = self.hash_field.density_raw(around).reshape(-1, 6)
+        normals[solid] = normalize(raw[:, 3:] - raw[:, :3], dim=-1)
+        return normals
+
+    def tensors(self) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+        """Return kind, config and tensors to keep it by."""
+        model = self.hash_field
+        return (
+            KIND,
+            asdict(model.config),
+            {"table": model.table, "networks": model.networks, "occupied": model.occupancy.bits},
+        )
+
+
+def linear_from_srgb(x: Tensor) -> Tensor:
+    """IEC 61966-2-1, inverse."""
+    return torch.where(x <= 0.04045, x / 12.92, ((x.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4)
+
+
+def srgb_from_linear(x: Tensor) -> Tensor:
+    """IEC 61966-2-1."""
+    return torch.where(x <= 0.0031308, x * 12.92, 1.055 * x.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
+
+
+def scene_from_tensors(config: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> HashScene:
+    """Return the scene that `HashScene.tensors` was asked of. Raises ValueError or KeyError where they do not fit."""
+    values = dict(config)
+    values["table"] = HashSpec(**values["table"])
+    values["low"] = tuple(values["low"])
+    if values.get("bounds") is not None:
+        values["bounds"] = tuple(tuple(corner) for corner in values["bounds"])
+    made = HashFieldConfig(**values)
+    table, networks, bits = tensors["table"], tensors["networks"], tensors["occupied"]
+    n = round((bits.numel() * 8) ** (1 / 3))
+    expected = {
+        "table": (made.table.num_entries, made.table.num_features),
+        "networks": (made.networks.num_parameters,),
+        "occupied": (n**3 // 8,),
+    }
+    for name, shape in expected.items():
+        if tensors[name].shape != shape:
+            raise ValueError(f"{name} must be {list(shape)}, got {list(tensors[name].shape)}")
+    occupied = OccupancyBits.from_bits(bits).occupied
+    return HashScene(HashField(made, table.float().to(device), networks.float().to(device), occupied.to(device)))
+
+
+def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> Generator:
+    """See backend/generators/__init__.py."""
+    from .stored_scene import StoredScene, density_model_info
+
+    scene = scene_from_tensors(card.constructor, tensors, tensors["table"].device)
+    low, high = scene.info.bounds
+    radius = 2.0 * max(b - a for a, b in zip(low, high))
+    count = tensors["table"].numel() + tensors["networks"].numel()
+    info = density_model_info(name, card, scene.info, num_parameters=count, radius=radius)
+    return StoredScene(info, scene, tensors["table"].device)

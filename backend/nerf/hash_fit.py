@@ -1,0 +1,377 @@
+"""Fitting a hash-grid radiance field (arxiv.org/abs/2201.05989), fast enough to watch on a processor.
+
+What makes it fast. Pictures with alpha carve their visual hull first, so that rays meet nothing but the object's
+neighbourhood from the first step. The table's finest cell and the step of a ray follow from the size of a pixel on the
+object: finer ones cost time and show nowhere. Each step draws as many rays as fill a fixed number of samples. Samples
+behind what is already opaque are found with the density network alone and left out of the rest.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize, smooth_l1_loss
+
+from addon.wire.errors import Diverged
+from addon.wire.messages import Bounds, FitOptions
+
+from ..kernels.compositing import LARGEST_EXPONENT, Pixels, composite_packed
+from ..kernels.hash_encoding import HashSpec, hash_encode
+from ..kernels.radiance_mlp import density_mlp, radiance_mlp
+from ..kernels.sparse_adam import AdamState, sparse_adam
+from ..progress import Progress, part, silent
+from .datasets import Dataset
+from .encodings import spherical_harmonics
+from .fitting import StepReport
+from .hash_field import HashField, HashFieldConfig, HashScene, linear_from_srgb
+from .occupancy import Occupancy, Silhouette, carve
+from .published_fit import region_of
+from .rays import RayBatch, TrainingRays
+
+HULL_RESOLUTION = 64
+"""Of the first carving, which finds the object's bounds."""
+
+OCCLUDED = 1e-4
+"""Samples behind this much of the light being left are not evaluated in full."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a fit is run."""
+
+    log2_size: int = 17
+    num_levels: int = 12
+    samples_per_step: int = 1 << 15  # after pruning, about
+    rate: float = 1e-2
+    final_rate: float = 5e-4
+    network_rate: float = 2e-3
+    steps: int = 10_000  # that the decay spans, where the options give neither steps nor seconds
+    grid: int = 128
+    warm_up: int = 100  # steps before cells are taken for empty
+    look_every: int = 16
+    look_at: int = 1 << 15  # cells
+
+
+PRESETS = {
+    "draft": Training(log2_size=15, num_levels=10, samples_per_step=1 << 14),
+    "standard": Training(),
+    "fine": Training(log2_size=19, num_levels=16),
+}
+
+
+class HashFit:
+    """A `Fit` of a `HashField`."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        options: FitOptions,
+        device: torch.device,
+        progress: Progress = silent,
+        training: Training | None = None,
+    ) -> None:
+        """training: None is what the preset of the options stands for.
+
+        Raises:
+            UnreadableFile, UnusableDataset: see `Dataset.load`.
+        """
+        self.step, self.seconds = 0, 0.0
+        self.options, self.device = options, device
+        self.training = PRESETS[options.preset] if training is None else training
+        self.views = dataset.split("train")
+        pictures = dataset.load_all(self.views, part(progress, 0.0, 0.3))
+        self.rays = TrainingRays(self.views, pictures, device, masks=options.use_masks)
+        self._generator = torch.Generator().manual_seed(options.seed)
+        silhouettes = self._silhouettes()
+        pinholes = all(view.lens.model == "pinhole" for view in self.views)
+        low, side, unbounded, bounds = self._place(dataset, silhouettes if pinholes else [], part(progress, 0.3, 0.5))
+        pixel = self._pixel_size(low, side)
+        finest = 2 ** math.ceil(math.log2(max(64.0, min(2048.0, 1.5 * side / pixel))))
+        step = max(1 / 1024, min(1 / 64, pixel / side))
+        config = HashFieldConfig(
+            low=low,
+            side=side,
+            table=HashSpec(self.training.num_levels, 2, self.training.log2_size, 16, finest),
+            step=step,
+            unbounded=unbounded,
+            linear=options.color_space == "linear",
+            bounds=bounds,
+        )
+        spec = config.table
+        table = (torch.rand(spec.num_entries, spec.num_features, generator=self._generator) * 2 - 1) * 1e-4
+        networks = config.networks.initial(self._generator)
+        self.occupancy = Occupancy(self.training.grid, device)
+        if silhouettes and pinholes and not unbounded:
+            hull = carve(silhouettes, torch.tensor(low), side, self.training.grid, part(progress, 0.5, 0.95))
+            self.occupancy.restrict(hull.to(device))
+        self._keep_clear(low, side, unbounded)
+        self._draw_where_something_is(silhouettes)
+        self.field = HashField(config, table.to(device), networks.to(device), self.occupancy.bits.occupied)
+        self._adam = AdamState.zeros(self.field.table)
+        self._mlp = torch.nn.Parameter(self.field.networks)
+        self.field.networks = self._mlp.data
+        self._exposure = torch.nn.Parameter(torch.zeros(len(self.views), 3, device=device))
+        groups = [{"params": [self._mlp], "lr": self.training.network_rate}]
+        if options.exposure:
+            groups.append({"params": [self._exposure], "lr": 1e-3})
+        self._optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
+        self._rays_per_step = 2048
+        self._smoothed = math.nan
+        self.background = options.background
+        if self.background == "auto":
+            self.background = "random" if self.rays.has_alpha else "black"
+        if self.background == "transparent":
+            self.background = "random"
+
+    # ------------------------------------------------------------------------------------------------ where it is
+
+    def _silhouettes(self) -> list[Silhouette]:
+        """Of pictures with alpha; otherwise none. What a mask hides may be there."""
+        if not self.rays.has_alpha:
+            return []
+        found = []
+        for number, view in enumerate(self.views):
+            part = slice(int(self.rays.starts[number]), int(self.rays.starts[number + 1]))
+            seen = (self.rays.rgba[part, 3] > 0) | ~self.rays.usable[part]
+            found.append(Silhouette.of(view.camera, seen.reshape(view.camera.height, view.camera.width)))
+        return found
+
+    def _place(
+        self, dataset: Dataset, silhouettes: Sequence[Silhouette], progress: Progress
+    ) -> tuple[tuple[float, float, float], float, bool, Bounds | None]:
+        """Return the box (low, side), whether the scene goes on beyond it, and the bounds of what it holds."""
+        unbounded = self.options.unbounded == "yes"
+        bounds = dataset.bounds
+        region = region_of(dataset, self.views)
+        if bounds is None and silhouettes and not unbounded:
+            cube = torch.tensor(region.bounds[0])
+            edge = region.bounds[1][0] - region.bounds[0][0]
+            hull = carve(silhouettes, cube, edge, HULL_RESOLUTION, progress)
+            if hull.any():
+                cells = hull.nonzero()
+                first, last = cells.amin(0), cells.amax(0) + 1
+                low = (cube + (first - 0.5) * edge / HULL_RESOLUTION).tolist()
+                high = (cube + (last + 0.5) * edge / HULL_RESOLUTION).tolist()
+                bounds = (low[0], low[1], low[2]), (high[0], high[1], high[2])
+        if self.options.unbounded == "auto" and bounds is None:
+            unbounded = not self.rays.has_alpha
+        low, high = bounds if bounds is not None else region.bounds
+        side = max(b - a for a, b in zip(low, high)) * 1.02
+        middle = [(a + b) / 2 for a, b in zip(low, high)]
+        corner = (middle[0] - side / 2, middle[1] - side / 2, middle[2] - side / 2)
+        return corner, side, unbounded, bounds
+
+    def _pixel_size(self, low: tuple[float, float, float], side: float) -> float:
+        """Metres that a pixel covers in the middle of the box, the median over the views."""
+        middle = torch.tensor(low) + side / 2
+        sizes = []
+        for view in self.views:
+            distance = (view.camera.world_from_camera[:3, 3].cpu() - middle).norm().clamp(min=side / 4)
+            sizes.append(float(distance / view.camera.intrinsics[0, 0]))
+        return float(torch.tensor(sizes).median())
+
+    def _cells(self, low: tuple[float, float, float], side: float) -> Tensor:
+        """Middles of the grid's cells in world, [n³, 3]; of a bounded field."""
+        n = self.training.grid
+        line = (torch.arange(n, device=self.device) + 0.5) / n
+        return torch.cartesian_prod(line, line, line) * side + torch.tensor(low, device=self.device)
+
+    def _keep_clear(self, low: tuple[float, float, float], side: float, unbounded: bool) -> None:
+        """Nothing is nearer to a training camera than `options.near`."""
+        if not self.options.near or unbounded:
+            return
+        cells = self._cells(low, side)
+        clear = torch.zeros(len(cells), dtype=torch.bool, device=self.device)
+        for pose in self.rays.poses:
+            clear |= (cells - pose[:3, 3]).square().sum(-1) < self.options.near**2
+        self.occupancy.restrict(~clear.reshape((self.training.grid,) * 3))
+
+    def _draw_where_something_is(self, silhouettes: Sequence[Silhouette]) -> None:
+        """Of pictures with alpha, leave out pixels with nothing in them or near them: no ray there meets the hull."""
+        if silhouettes:
+            size = max(max(view.camera.width, view.camera.height) for view in self.views)
+            margin = max(2, math.ceil(3 * size / self.training.grid))
+            self.rays.prefer(torch.cat([silhouette.near(margin).reshape(-1) for silhouette in silhouettes]))
+
+    # -------------------------------------------------------------------------------------------------- the steps
+
+    def advance(self) -> StepReport:
+        """Take one step.
+
+        Raises:
+            Diverged: the loss is not a number; the parameters are those before this step.
+        """
+        started = time.perf_counter()
+        if self.step % self.training.look_every == 0:
+            self._look()
+        batch = self.rays.draw(self._rays_per_step, self._generator)
+        rate = self.training.rate * (self.training.final_rate / self.training.rate) ** self._elapsed()
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.training.network_rate * rate / self.training.rate
+        loss, error, samples = self._learn(batch, rate)
+        self.step += 1
+        spent = time.perf_counter() - started
+        self.seconds += spent
+        self._smoothed = error if math.isnan(self._smoothed) else 0.95 * self._smoothed + 0.05 * error
+        report = StepReport(
+            step=self.step,
+            loss=loss,
+            psnr=-10 * math.log10(max(self._smoothed, 1e-10)),
+            rays_per_second=self._rays_per_step / spent,
+            samples_per_ray=samples / self._rays_per_step,
+        )
+        wanted = self._rays_per_step * self.training.samples_per_step / max(samples, 1)
+        self._rays_per_step = int(min(max(0.9 * self._rays_per_step + 0.1 * wanted, 256), 1 << 16))
+        return report
+
+    def _learn(self, batch: RayBatch, rate: float) -> tuple[float, float, int]:
+        """Lower the loss on these rays; return it, the squared error of the colours, and the number of samples."""
+        model, spec = self.field, self.field.config.networks
+        count = len(batch.views)
+        origins, directions = batch.in_world(self.rays.poses)
+        length = directions.norm(dim=-1)
+        directions = directions / length[:, None]
+        origins = model.from_world(origins)
+        jitter = torch.rand(count, generator=self._generator).to(self.device)
+        samples = model.march(origins, directions, jitter)
+        with torch.no_grad():
+            features = hash_encode(samples.points, model.table, model.config.table)
+            density = torch.exp(density_mlp(features, model.networks, spec).clamp(max=LARGEST_EXPONENT))
+            optical = torch.cumsum((density * samples.lengths).double(), 0)
+            optical = torch.cat((optical.new_zeros(1), optical))
+            front = optical[:-1] - optical[samples.offsets[samples.rays.long()].long()]
+            samples, places = samples.kept(front < -math.log(OCCLUDED))
+            features = features.index_select(0, places)
+        features.requires_grad_()
+        view = spherical_harmonics(directions)
+        raw = radiance_mlp(features, view, samples.rays, self._mlp, spec)
+        pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets)
+        loss, error = self._loss(batch, pixels, length)
+        if not math.isfinite(value := float(loss.detach())):
+            raise Diverged(f"The fit diverged in step {self.step}: its loss is no number any more.")
+        self._optimizer.zero_grad()
+        loss.backward()
+        if features.grad is not None and len(features):
+            self._move_table(features.grad, samples.points, rate)
+        self._optimizer.step()
+        return value, error, len(samples.t)
+
+    def _move_table(self, gradient: Tensor, points: Tensor, rate: float) -> None:
+        if self.device.type in ("cpu", "cuda"):
+            from ..kernels.hash_encoding.warp_engine import add_table_gradient
+
+            add_table_gradient(self._adam.gradient, gradient, points, self.field.config.table, self._adam.touched)
+        else:
+            table = self.field.table.detach().requires_grad_()
+            hash_encode(points, table, self.field.config.table).backward(gradient)
+            assert table.grad is not None
+            self._adam.gradient.add_(table.grad)
+            self._adam.touched.copy_((self._adam.gradient.reshape(len(self._adam.touched), -1) != 0).any(1))
+        sparse_adam(self.field.table, self._adam, rate, self.step + 1)
+
+    def _loss(self, batch: RayBatch, pixels: Pixels, length: Tensor) -> tuple[Tensor, float]:
+        """What is lowered, and the squared error of the colours. length: of the rays' local directions."""
+        options = self.options
+        target, alpha = batch.rgb, batch.alpha[:, None]
+        if options.color_space == "linear":
+            target = linear_from_srgb(target)
+        if self.background == "random":
+            behind = torch.rand(len(target), 3, generator=self._generator).to(self.device)
+        else:
+            behind = torch.full_like(target, 1.0 if self.background == "white" else 0.0)
+        rgb = pixels.rgb
+        if options.exposure:
+            gain = torch.exp(self._exposure - self._exposure.mean(0))
+            rgb = rgb * gain[batch.views]
+        rgb = rgb + (1 - pixels.alpha[:, None]) * behind
+        target = target * alpha + behind * (1 - alpha)
+        loss = smooth_l1_loss(rgb, target, beta=0.1)
+        error = float((rgb.detach() - target).square().mean())
+        if options.opacity_weight:
+            loss = loss + options.opacity_weight * 1e-3 * (pixels.alpha * (1 - pixels.alpha)).mean()
+        if options.distortion_weight:
+            loss = loss + options.distortion_weight * pixels.distortion.mean()
+        if options.depth_weight and batch.depth is not None:
+            distance = batch.depth * length / self.field.config.side
+            known = batch.depth.isfinite()
+            missed = (pixels.t - distance.nan_to_num() * pixels.alpha)[known]
+            loss = loss + options.depth_weight * smooth_l1_loss(missed, torch.zeros_like(missed), beta=0.01)
+        return loss, error
+
+    def _look(self) -> None:
+        """Find out where the field is empty."""
+        first = self.step == 0
+        count = self.training.look_at
+        self.occupancy.look(self.field.density, count, self._generator)
+        if self.step >= self.training.warm_up and not first:
+            self.occupancy.settle(min(0.01 / self.field.config.step, 4.0))
+        self.field.occupancy = self.occupancy.bits
+
+    def _elapsed(self) -> float:
+        """How much of the fit lies behind, 0..1."""
+        if self.options.steps:
+            done = self.step / self.options.steps
+        elif self.options.seconds:
+            done = self.seconds / self.options.seconds
+        else:
+            done = self.step / self.training.steps
+        return min(done, 1.0)
+
+    # ------------------------------------------------------------------------------------------------- what it is
+
+    def scene(self) -> HashScene:
+        """The scene as it stands; it shares the parameters of the fit."""
+        return HashScene(self.field)
+
+    def poses(self) -> Tensor:
+        """world_from_camera [views, 4, 4] of the training views."""
+        return self.rays.poses
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that `restore` needs to go on exactly here."""
+        state = self._optimizer.state_dict()["state"]
+        kept = {
+            f"adam.{index}.{key}": torch.as_tensor(value) for index, one in state.items() for key, value in one.items()
+        }
+        numbers = [self.step, self.seconds, self._smoothed, self._rays_per_step]
+        return {
+            "table": self.field.table,
+            "table_mean": self._adam.mean,
+            "table_square": self._adam.square,
+            "networks": self._mlp.data,
+            "exposure": self._exposure.data,
+            "peak": self.occupancy.peak,
+            "occupied": self.occupancy.bits.bits,
+            "random": self._generator.get_state(),
+            "progress": torch.tensor(numbers, dtype=torch.float64),
+            **kept,
+        }
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what `tensors` returned. Raises KeyError or RuntimeError where they are of another fit."""
+        for name, mine in (
+            ("table", self.field.table),
+            ("table_mean", self._adam.mean),
+            ("table_square", self._adam.square),
+            ("networks", self._mlp.data),
+            ("exposure", self._exposure.data),
+            ("peak", self.occupancy.peak),
+        ):
+            mine.copy_(tensors[name])
+        self._generator.set_state(tensors["random"].cpu())
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith("adam."):
+                _, index, key = name.split(".")
+                state.setdefault(int(index), {})[key] = value
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": state, "param_groups": groups})
+        step, self.seconds, self._smoothed, rays = tensors["progress"].tolist()
+        self.step, self._rays_per_step = int(step), int(rays)
+        self.occupancy.restore(tensors["occupied"])
+        self.field.occupancy = self.occupancy.bits
