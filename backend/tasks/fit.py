@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AUTOSAVE_SECONDS = float(os.environ.get("LATENT_LATHE_AUTOSAVE_SECONDS", 30.0))
+FIRST_SAVE_SECONDS = 3.0
+"""A new fit is saved this early, because what was saved once is a model, which a viewport can show."""
 WATCH_SHARE = 0.08  # of the time of fitting that may go to pictures and views held back
 WATCH_SECONDS = 1.0  # between two of them, at least; the interval grows with the time
 WATCHED_VIEWS = 4
@@ -176,6 +178,8 @@ class Session:
         """
         made, options = self.made, self.state.options
         saved_at = time.monotonic()
+        if self.saved_step is None:
+            saved_at -= max(AUTOSAVE_SECONDS - FIRST_SAVE_SECONDS, 0.0)
         try:
             try:
                 while (fraction := self.fraction()) < 1:
