@@ -10,6 +10,8 @@ import glob
 import hashlib
 import json
 import os
+import sys
+import time
 import typing
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ from typing import Any, Literal
 import psutil
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 from torch import Tensor
 
 from addon.wire.errors import CannotWrite, LatheError, Remedy, UnknownModel, UnreadableModel
@@ -120,9 +122,32 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        replace_file(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def replace_file(partial: Path, path: Path) -> None:
+    """Make `partial` what lies at `path`. Windows refuses while somebody reads the old one, so it is tried for a while.
+    Raises OSError."""
+    for wait in (0.01, 0.05, 0.2, 0.5, 1.0):
+        try:
+            os.replace(partial, path)
+            return
+        except PermissionError:
+            time.sleep(wait)
+    os.replace(partial, path)
+
+
+def read_tensors(path: Path, device: torch.device | str) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file. On Windows they are copies: a file that is mapped cannot be replaced.
+
+    Raises:
+        OSError, SafetensorError.
+    """
+    if sys.platform == "win32":
+        return {name: tensor.to(device) for name, tensor in load(path.read_bytes()).items()}
+    return load_file(path, device=str(device))
 
 
 def partial_name(path: Path) -> Path:
@@ -142,7 +167,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> Generator:
     """
     card = read_card(folder)
     try:
-        tensors = load_file(folder / "model.safetensors", device=str(device))
+        tensors = read_tensors(folder / "model.safetensors", device)
     except (OSError, SafetensorError) as error:
         raise UnreadableModel(
             f"The weights of the model in {folder} cannot be read: {error}. Import the model again.",

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
 from addon.wire import payload
@@ -22,6 +21,7 @@ from addon.wire.errors import Diverged, LatheError, UnreadableFile
 from addon.wire.messages import FitOptions, StoredFit
 
 from ..blobs import cannot_write
+from ..checkpoints import store
 from ..folders import data_folder
 from .datasets import Dataset
 from .scene_file import write_safetensors
@@ -89,7 +89,7 @@ def read_state(path: Path) -> FitState:
 def read_tensors(path: Path, device: torch.device) -> dict[str, Tensor]:
     """Return the tensors of a saved fit. Raises UnreadableFile."""
     try:
-        return load_file(path, device=str(device))
+        return store.read_tensors(path, device)
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
 

@@ -15,13 +15,20 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from addon.wire.errors import UnreadableModel
 
 from ..blobs import cannot_write
-from ..checkpoints.store import ModelCard, card_from_json, generator_of, partial_name
+from ..checkpoints.store import (
+    ModelCard,
+    card_from_json,
+    generator_of,
+    partial_name,
+    read_tensors,
+    replace_file,
+)
 from ..generator import Generator
 
 FORMAT = "latent_lathe.scene.1"
@@ -45,7 +52,7 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        replace_file(partial, path)
     except SafetensorError as error:  # its own word for a full disk
         raise OSError(str(error)) from error
     finally:
@@ -85,7 +92,7 @@ def load_scene(path: Path, device: torch.device | str = "cpu") -> Generator:
     """
     card = read_scene_card(path)
     try:
-        tensors = load_file(path, device=str(device))
+        tensors = read_tensors(path, device)
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
     return generator_of(scene_name(path), card, tensors, path)

@@ -22,7 +22,16 @@ import torch
 from torch import Tensor
 
 from addon.wire import payload
-from addon.wire.errors import BlobMissing, Cancelled, Diverged, InvalidRequest, LatheError, OutOfMemory, Remedy
+from addon.wire.errors import (
+    BlobMissing,
+    Cancelled,
+    Diverged,
+    InvalidRequest,
+    LatheError,
+    OutOfMemory,
+    Remedy,
+    UnreadableFile,
+)
 from addon.wire.messages import Camera, DiscardFitRequest, FitOptions, FitRequest, FitResult, ModelResult
 
 from ..blobs import BlobStore, cannot_write
@@ -58,7 +67,7 @@ log = logging.getLogger(__name__)
 AUTOSAVE_SECONDS = float(os.environ.get("LATENT_LATHE_AUTOSAVE_SECONDS", 30.0))
 FIRST_SAVE_SECONDS = 3.0
 """A new fit is saved this early, because what was saved once is a model, which a viewport can show."""
-WATCH_SHARE = 0.08  # of the time of fitting that may go to pictures and views held back
+WATCH_SHARE = 0.06  # of the time of fitting that may go to pictures and views held back
 WATCH_SECONDS = 1.0  # between two of them, at least; the interval grows with the time
 WATCHED_VIEWS = 4
 JUDGED_VIEWS = 8  # at the end, at full size
@@ -67,8 +76,8 @@ PICTURE_SIZE = 160  # pixels of the longer side
 PRESET_SECONDS = {"draft": 60.0, "standard": 300.0, "fine": 900.0}
 PRESET_BYTES = {"draft": 300 << 20, "standard": 900 << 20, "fine": 1500 << 20}
 """Memory of the field, its optimiser and a batch, beside the pictures."""
-BYTES_PER_PIXEL = 8
-"""Of a picture held in memory: colours, alpha, mask, and what reading it takes for a while."""
+BYTES_PER_PIXEL = 24
+"""Of a picture held in memory: colours, alpha, mask, its place among those drawn, and what reading it takes."""
 
 
 def fit(request: FitRequest, progress: Progress, workspace: Workspace) -> FitResult:
@@ -150,7 +159,13 @@ def fit_scene(
         )
     made: Fit = FITS[options.method](dataset, options, workspace.device, part(progress, 0.02, 0.05))
     if saved is not None:
-        made.restore(fit_state.read_tensors(place.state, workspace.device))
+        try:
+            made.restore(fit_state.read_tensors(place.state, workspace.device))
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise UnreadableFile(
+                f"What was saved of {place.name} does not fit this version ({error}). Start the fit again.",
+                remedy=Remedy("restart_fit", "Start again", place.name),
+            ) from error
         state = replace(saved, options=options, finished=False)
     session = Session(made, state, dataset, place)
     watch = Watch(dataset, preview, behind_opaque(options), workspace.device)

@@ -117,3 +117,29 @@ def test_what_is_no_scene_is_a_sentence(scene: Path, how: str) -> None:
     with pytest.raises(UnreadableModel) as caught:
         load_scene(scene)
     assert str(scene) in caught.value.message or scene.name in caught.value.message
+
+
+def test_a_file_that_somebody_reads_for_a_moment_is_replaced_all_the_same(
+    scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Windows has it: replacing a file that is open elsewhere is refused."""
+    refused, original = [3], scene_file.os.replace
+
+    def replace(*arguments: Any) -> None:
+        refused[0] -= 1
+        if refused[0] >= 0:
+            raise PermissionError(13, "The process cannot access the file")
+        original(*arguments)
+
+    monkeypatch.setattr(scene_file.os, "replace", replace)
+    save_scene(scene, CARD, {"basis": 2 * torch.eye(4)})
+    assert load_file(scene)["basis"][0, 0] == 2 and refused[0] == -1
+
+
+def test_what_a_killed_process_left_half_written_goes_with_the_next_save(scene: Path) -> None:
+    left = scene.with_name(f".{scene.name}.999999999.part")
+    ours = scene.with_name(f".{scene.name}.1.part")  # of a process that lives
+    left.write_bytes(b"half")
+    ours.write_bytes(b"half")
+    save_scene(scene, CARD, {"basis": torch.eye(4)})
+    assert not left.exists() and ours.exists()
