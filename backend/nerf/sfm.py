@@ -49,6 +49,7 @@ EXHAUSTIVE = 100  # frames of a video up to which every pair is matched; beyond,
 DISTANCE = 2.0  # metres from the middle to the camera of median distance: photographs do not know their scale
 BLURRY = 0.25  # of the median sharpness
 FEW_POSED = 0.8  # share of posed photographs below which a sentence says what to do
+UNKNOWN_STRETCH = 0.5  # seconds, of a video that does not say how long it is
 WIDE_GAP = 90.0  # degrees
 COARSE_ERROR = 1.5  # pixels
 
@@ -201,14 +202,14 @@ def _photographs(source: Path, images: Path, options: SfmOptions, progress: Prog
                 image = image.convert("RGBA" if "A" in image.getbands() or "transparency" in image.info else "RGB")
             image.thumbnail((options.max_size, options.max_size), Image.Resampling.LANCZOS)
             same = (opened.mode, opened.size) == (image.mode, image.size) and exif.get(ORIENTATION, 1) == 1
-            same = same and path.suffix.lower() in (".jpg", ".jpeg", ".png")
-            suffix = path.suffix if same else ".png" if image.mode == "RGBA" else ".jpg"
-            name = next(n for k in count() if (n := f"{path.stem}{f'_{k}' if k else ''}{suffix}").lower() not in taken)
-            taken.add(name.lower())
-            if same:
-                shutil.copyfile(path, images / name)
-            else:
-                image.save(images / name, quality=95, exif=image.getexif())
+        same = same and path.suffix.lower() in (".jpg", ".jpeg", ".png")
+        suffix = path.suffix if same else ".png" if image.mode == "RGBA" else ".jpg"
+        name = next(n for k in count() if (n := f"{path.stem}{f'_{k}' if k else ''}{suffix}").lower() not in taken)
+        taken.add(name.lower())
+        if same:
+            shutil.copyfile(path, images / name)
+        else:
+            image.save(images / name, quality=95, exif=image.getexif())
         prepared.append((name, (image.size, focal), sharpness_of(image)))
     groups = list(dict.fromkeys(group for _, group, _ in prepared))
     if len(groups) == 1:
@@ -240,12 +241,14 @@ def _frames(source: Path, images: Path, options: SfmOptions, progress: Progress)
             stream.thread_type = "AUTO"
             duration = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
             duration = duration or (container.duration or 0) / av.time_base
-            stretch = max(duration / options.max_images, 0.1)
+            stretch = max(duration / options.max_images, 0.1) if duration else UNKNOWN_STRETCH
             for frame in container.decode(stream):
                 seconds = frame.time or 0.0
                 if int(seconds / stretch) != window:
                     keep()
                     best, window = None, int(seconds / stretch)
+                if len(found) == options.max_images:
+                    break
                 progress(min(seconds / duration, 1.0) if duration else 0.0, f"Choosing frames: {len(found)}")
                 image = frame.to_image().rotate(getattr(frame, "rotation", 0), expand=True)
                 image.thumbnail((options.max_size, options.max_size), Image.Resampling.BICUBIC)
@@ -289,10 +292,18 @@ def _solve(
         fewest=FEWEST,
     )
     pairs = len(names) * NEIGHBOURS if task.neighbours else len(names) * (len(names) - 1) / 2
+    (work / "task.json").write_text(task.text(), encoding="utf-8")
+    said: dict[str, Any] = {"stage": "features"}
+    done = {
+        "features": lambda: _rows(task.database, "keypoints") / len(names),
+        "matches": lambda: _rows(task.database, "matches") / pairs,
+        "cameras": lambda: said.get("placed", 0) / len(names),
+        "done": lambda: 1.0,
+    }
     with (
         open(work / "log.txt", "wb") as errors,
         subprocess.Popen(
-            [sys.executable, "-I", "-c", sfm_solver.START, str(sfm_solver.ROOT)],
+            [sys.executable, "-I", "-c", sfm_solver.START, str(sfm_solver.ROOT), str(work / "task.json")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -300,20 +311,10 @@ def _solve(
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         ) as process,
     ):
-        assert process.stdin is not None and process.stdout is not None
-        said: dict[str, Any] = {"stage": "features"}
-        listener = threading.Thread(target=_listen, args=(process.stdout, said), daemon=True)
+        assert process.stdout is not None
+        threading.Thread(target=_listen, args=(process.stdout, said), daemon=True).start()
+        best = 0.0
         try:
-            process.stdin.write(task.line())
-            process.stdin.flush()
-            listener.start()
-            done = {
-                "features": lambda: _rows(task.database, "keypoints") / len(names),
-                "matches": lambda: _rows(task.database, "matches") / pairs,
-                "cameras": lambda: said.get("placed", 0) / len(names),
-                "done": lambda: 1.0,
-            }
-            best = 0.0
             while process.poll() is None:
                 stage = said["stage"]
                 start, end = SHARES[stage]
@@ -321,8 +322,6 @@ def _solve(
                 progress(best, TEXTS[stage])
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(0.2)
-        except BrokenPipeError:
-            pass  # it ended before it read its work: said below
         finally:
             process.kill()  # of no effect where it has ended
     if process.returncode != 0:

@@ -1,8 +1,8 @@
 """COLMAP in a process of its own: its memory goes back, cancel is at once, and a fault in it ends nothing else.
 
-The parent (`sfm.py`) writes one line of JSON to stdin and keeps it open. The child says on stdout, one line of JSON
-each, which stage it is in and how many cameras are placed, and leaves the models in `folder`/models/0, 1, … When stdin
-closes, the parent is gone and the child ends.
+The parent (`sfm.py`) names a file with the work and keeps stdin open; when that closes, the parent is gone and the
+child ends. The child says on stdout, one line of JSON each, which stage it is in and how many cameras are placed, and
+leaves the models in `folder`/models/0, 1, …
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class Work:
         """The database that COLMAP keeps."""
         return Path(self.folder) / "database.db"
 
-    def line(self) -> bytes:
-        """Return what the parent writes."""
-        return json.dumps(asdict(self)).encode() + b"\n"
+    def text(self) -> str:
+        """Return the file that the parent writes."""
+        return json.dumps(asdict(self))
 
 
 def child() -> None:
     """Entry of the child process."""
-    work = Work(**json.loads(sys.stdin.buffer.readline()))
+    work = Work(**json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     solve(work)
 

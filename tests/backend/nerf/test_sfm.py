@@ -193,11 +193,10 @@ def test_a_solver_that_dies_is_a_sentence(
 def test_the_solver_ends_with_its_parent(photos: tuple[Path, np.ndarray], tmp_path: Path) -> None:
     names = sorted(path.name for path in photos[0].iterdir())
     work = sfm_solver.Work(str(tmp_path), str(photos[0]), names, False, False, True, 320, 1500, 1, 3)
-    command = [sys.executable, "-I", "-c", sfm_solver.START, str(sfm_solver.ROOT)]
+    (tmp_path / "task.json").write_text(work.text())
+    command = [sys.executable, "-I", "-c", sfm_solver.START, str(sfm_solver.ROOT), str(tmp_path / "task.json")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(work.line())
-        process.stdin.flush()
         assert b"features" in process.stdout.readline()
         process.stdin.close()
         assert process.wait(5) == 1
