@@ -11,7 +11,7 @@ is opened coarse to fine (`level_weights`). What images alone determine is a sce
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -118,6 +118,76 @@ class PoseCorrections(nn.Module):
             (rotation @ origins[..., None])[..., 0] + motion[:, :3, 3],
             (rotation @ directions[..., None])[..., 0],
         )
+
+
+UNCERTAINTY = 0.1
+"""How wrong a camera may be before it is refined, as the shift of its picture over its focal length: 3° and 5 % of the
+distance make 0.1. What pictures show to be empty is believed only that far from everything they show."""
+
+
+class PoseRefinement:
+    """The cameras of a fit, refined step by step beside its scene.
+
+    Adam on the twists, at a rate that decays with the fit; the first steps, while the scene is fog, leave them alone.
+    A camera meets only some tens of rays in a step, so large rates would send it on a random walk.
+
+    Pictures do not tell where the whole stands, how it is turned, or how large it is. So that it does not drift, all
+    cameras are moved back after each step by the similarity between them and those that were given.
+    """
+
+    rate, final_rate = 3e-3, 6e-5  # radians (and parts of the distance) a step, at first and at the end
+    wait, warm_up = 40, 50  # steps without, and with a rising rate
+
+    def __init__(self, world_from_camera: Tensor, length: float) -> None:
+        self.corrections = PoseCorrections(world_from_camera, length)
+        self._marks = _marks(self.corrections.given, length)
+        self._optimizer = torch.optim.Adam(self.corrections.parameters(), self.rate, betas=(0.9, 0.99), eps=1e-15)
+
+    def cameras(self) -> Tensor:
+        """world_from_camera [views, 4, 4] as they stand; differentiable."""
+        return self.corrections.poses()
+
+    @staticmethod
+    def opened(num_levels: int, elapsed: float) -> Tensor:
+        """How far each level of the scene is open [num_levels] when this part of the fit (0..1) lies behind."""
+        return level_weights(num_levels, elapsed, first=2, start=0.1, end=0.5)
+
+    def advance(self, outputs: Sequence[Tensor], gradients: Sequence[Tensor], step: int, elapsed: float) -> None:
+        """Move the cameras once. outputs were computed from `cameras()`, gradients are the loss's with respect to
+        them; step and elapsed (0..1) are of the fit."""
+        self._optimizer.zero_grad()
+        torch.autograd.backward(list(outputs), list(gradients))
+        rising = min(max((step - self.wait) / self.warm_up, 0.0), 1.0)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rising * self.rate * (self.final_rate / self.rate) ** elapsed
+        self._optimizer.step()
+        with torch.no_grad():
+            given = self.corrections.given
+            drift = similarity_between(_marks(self.cameras(), self.corrections.length), self._marks)
+            given.copy_(drift.poses(given.double()))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that `restore` needs."""
+        state = self._optimizer.state.get(self.corrections.twists, {})
+        found = {"twists": self.corrections.twists.detach(), "given": self.corrections.given}
+        return {name: value.clone() for name, value in found.items()} | {f"twists.{k}": v for k, v in state.items()}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what `tensors` returned. Raises KeyError or RuntimeError where they are of other views."""
+        with torch.no_grad():
+            self.corrections.twists.copy_(tensors["twists"])
+            self.corrections.given.copy_(tensors["given"])
+        state = {k.removeprefix("twists."): v.clone() for k, v in tensors.items() if k.startswith("twists.")}
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": {0: state} if state else {}, "param_groups": groups})
+
+
+def _marks(world_from_camera: Tensor, length: float) -> Tensor:
+    """Return four points that move with each camera [4 · views, 3]: its centre, and one along each axis. They fix a
+    similarity also where all centres lie on one line."""
+    centres = world_from_camera[:, None, :3, 3]
+    axes = world_from_camera[:, :3, :3].transpose(1, 2)
+    return torch.cat((centres, centres + length * axes), 1).reshape(-1, 3).double().cpu()
 
 
 def _rigid_inverse(motion: Tensor) -> Tensor:
