@@ -156,8 +156,6 @@ FAINT = 1e-2  # a pixel of less alpha has no depth
 def cropped(scene: Scene, box: Bounds) -> Scene:
     """Return a density of which nothing is left outside the box, in the scene's own frame.
 
-    A scene with a method `cropped(box) -> Scene` of its own is asked; others are rendered from their field.
-
     Raises:
         NotSupported: the scene is no density.
         InvalidRequest: the box and the scene have nothing in common.
@@ -172,13 +170,20 @@ def cropped(scene: Scene, box: Bounds) -> Scene:
             "The crop box lies beside the field: nothing would be left.", remedy=Remedy("reset_crop", "Reset the Crop")
         )
     inside: Bounds = (low, high)  # type: ignore[assignment]
-    own = getattr(scene, "cropped", None)
-    return own(inside) if own is not None else CroppedScene(scene, inside)
+    return CroppedScene(scene, inside)
+
+
+def value_of(scene: Scene, points: Tensor) -> Tensor:
+    """Return the value of a scene's field [...] at points [..., 3], by its own `value(points)` if it has such a way
+    round its colours."""
+    own = getattr(scene, "value", None)
+    return scene.field(points).value if own is None else own(points)
 
 
 @dataclass(frozen=True)
 class CroppedScene:
-    """A density that is 0 outside a box, rendered by the quadrature of `compositing` between the box's faces."""
+    """A density that is 0 outside a box. Rendered by the scene's own `within(box)` if it has one, else by the
+    quadrature of `compositing` between the box's faces."""
 
     scene: Scene
     box: Bounds  # within the scene's bounds
@@ -190,10 +195,16 @@ class CroppedScene:
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
         """See Scene.field."""
-        low, high = (torch.tensor(corner).to(points) for corner in self.box)
-        inside = ((points >= low) & (points <= high)).all(-1)
         sample = self.scene.field(points, directions)
-        return FieldSample(torch.where(inside, sample.value, 0.0), sample.rgb)
+        return FieldSample(torch.where(self._inside(points), sample.value, 0.0), sample.rgb)
+
+    def value(self, points: Tensor) -> Tensor:
+        """See value_of."""
+        return torch.where(self._inside(points), value_of(self.scene, points), 0.0)
+
+    def _inside(self, points: Tensor) -> Tensor:
+        low, high = (torch.tensor(corner).to(points) for corner in self.box)
+        return ((points >= low) & (points <= high)).all(-1)
 
     def render(
         self,
@@ -205,6 +216,11 @@ class CroppedScene:
         progress: Progress = silent,
     ) -> Image:
         """See Scene.render. Samples lie in the middle of equal steps from where a ray enters the box to its exit."""
+        within = getattr(self.scene, "within", None)
+        if within is not None:
+            return within(self.box).render(
+                camera, samples_per_ray=samples_per_ray, quality=quality, jitter=jitter, progress=progress
+            )
         num_samples = samples_per_ray or CROPPED_SAMPLES[quality]
         rays = camera.rays()
         origins, directions = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3)

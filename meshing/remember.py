@@ -32,6 +32,16 @@ class RememberedField:
             self._values[ids[missing]] = np.asarray(self.field(points[missing]), np.float32).reshape(-1)
         return self._values[ids]
 
+    @property
+    def known(self) -> bool:
+        """Whether every lattice point is known."""
+        return not np.isnan(self._values).any()
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Least and greatest of the known values."""
+        return float(np.nanmin(self._values)), float(np.nanmax(self._values))
+
     def fill(self, batch_size: int = 1 << 18, progress: Progress = silent) -> None:
         """Ask the field for every lattice point that is not known yet."""
         missing = np.flatnonzero(np.isnan(self._values))

@@ -43,6 +43,5 @@ GENERATORS: dict[str, Loader] = {
     )
 } | {  # fitted scenes: one scene each, without latents
     "hash_field": _lazy("..nerf.hash_field"),
-    "hash_field": _lazy("..nerf.hash_field"),
     "nerf": _lazy("..nerf.published"),
 }

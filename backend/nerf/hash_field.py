@@ -8,6 +8,7 @@ field unit and becomes 1/metre when divided by `side`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,7 +25,7 @@ from ..kernels.hash_encoding import HashSpec, hash_encode
 from ..kernels.radiance_mlp import RadianceMlpSpec, density_mlp, radiance_mlp
 from ..kernels.ray_marching import OccupancyBits, Samples, Steps, contract, march_rays
 from ..progress import Progress, silent
-from ..scene import FieldInfo, FieldSample, Image
+from ..scene import FieldInfo, FieldSample, Image, box_interval
 from .encodings import spherical_harmonics
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ OPAQUE = 1e-3
 
 FAR = 1e3
 """Field units after which an unbounded ray ends."""
+
+UNIT_BOX: Bounds = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class HashFieldConfig:
     unbounded: bool = False
     linear: bool = False  # colours are composited as linear light
     bounds: Bounds | None = None  # of what it holds, world metres; None = the box
-    iso_level: float = 40.0  # of the surface, 1/metre
+    iso_level: float | None = None  # of the surface, 1/metre; None = where one step of a ray is half opaque
 
     @property
     def networks(self) -> RadianceMlpSpec:
@@ -67,10 +70,13 @@ class HashFieldConfig:
 
 
 class HashField:
-    """Parameters and how they are evaluated. table [entries, features]; networks flat; occupied bool [n, n, n]."""
+    """Parameters and how they are evaluated. table [entries, features]; networks flat; occupied bool [n, n, n]; clip:
+    rays are followed in this box of the world alone."""
 
-    def __init__(self, config: HashFieldConfig, table: Tensor, networks: Tensor, occupied: Tensor) -> None:
-        self.config = config
+    def __init__(
+        self, config: HashFieldConfig, table: Tensor, networks: Tensor, occupied: Tensor, clip: Bounds | None = None
+    ) -> None:
+        self.config, self.clip = config, clip
         self.table, self.networks = table, networks
         self.occupancy = OccupancyBits(occupied)
         self._mlp = config.networks
@@ -107,19 +113,22 @@ class HashField:
 
     def spans(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """near and far [R] of rays in the field frame: where they are in the box; nothing is behind the origin."""
-        if self.config.unbounded:
-            zero = torch.zeros_like(origins[:, 0])
-            return zero + 0.01, zero + FAR
-        safe = torch.where(directions.abs() < 1e-9, torch.full_like(directions, 1e-9), directions)
-        first, second = -origins / safe, (1.0 - origins) / safe
-        near = torch.minimum(first, second).amax(-1).clamp(min=0.0)
-        far = torch.maximum(first, second).amin(-1)
+        near, far = torch.full_like(origins[:, 0], 0.01), torch.full_like(origins[:, 0], FAR)
+        if not self.config.unbounded:
+            near, far = box_interval(origins, directions, UNIT_BOX)
+        if self.clip is not None:
+            low, high = (self.from_world(torch.tensor(corner)).tolist() for corner in self.clip)
+            first, last = box_interval(origins, directions, (tuple(low), tuple(high)))
+            near, far = torch.maximum(near, first), torch.minimum(far, last)
         return near, far
 
-    def march(self, origins: Tensor, directions: Tensor, jitter: Tensor | None = None) -> Samples:
-        """Samples of rays [R, 3] in the field frame, unit directions."""
+    def march(
+        self, origins: Tensor, directions: Tensor, jitter: Tensor | None = None, *, step: float | None = None
+    ) -> Samples:
+        """Samples of rays [R, 3] in the field frame, unit directions. step: None is the field's own."""
         near, far = self.spans(origins, directions)
-        return march_rays(origins, directions, near, far, self.occupancy, self.config.steps, jitter)
+        steps = self.config.steps if step is None else replace(self.config.steps, smallest=step)
+        return march_rays(origins, directions, near, far, self.occupancy, steps, jitter)
 
     @torch.no_grad()
     def render_rays(self, origins: Tensor, directions: Tensor, jitter: Tensor | None = None) -> Tensor:
@@ -169,7 +178,16 @@ class HashScene:
         config = self.hash_field.config
         low, side = config.low, config.side
         box: Bounds = (low, (low[0] + side, low[1] + side, low[2] + side))
-        return FieldInfo("density", config.iso_level, config.bounds or box)
+        level = config.iso_level if config.iso_level is not None else math.log(2) / (config.step * side)
+        return FieldInfo("density", level, config.bounds or box)
+
+    def value(self, points: Tensor) -> Tensor:
+        """The density of `field`, without the colours: [...] of world points [..., 3]."""
+        model = self.hash_field
+        unit = model.unit(model.from_world(points.reshape(-1, 3)))
+        held = self._held(unit).nonzero(as_tuple=True)[0]
+        density = model.density(unit[held]) / model.config.side
+        return torch.zeros_like(unit[:, 0]).index_put((held,), density).reshape(points.shape[:-1])
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
         """See Scene.field. Without directions, a colour is the mean of those seen from six sides.
@@ -221,7 +239,7 @@ class HashScene:
         step = 1 / samples_per_ray if samples_per_ray else model.config.step * (2 if quality == "draft" else 1)
         if step != model.config.step:
             config = replace(model.config, step=step)
-            model = HashField(config, model.table, model.networks, model.occupancy.occupied)
+            model = HashField(config, model.table, model.networks, model.occupancy.occupied, model.clip)
         rays = camera.to(model.device).rays()
         origins, directions = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3)
         origins = model.from_world(origins)
@@ -251,6 +269,11 @@ class HashScene:
             distance.reshape(shape) * rays.depth_from_distance,
             torch.cat(normals).reshape(*shape, 3),
         )
+
+    def within(self, box: Bounds) -> HashScene:
+        """The scene whose pictures show what lies in a box of the world alone."""
+        model = self.hash_field
+        return HashScene(HashField(model.config, model.table, model.networks, model.occupancy.occupied, box))
 
     def _normals(self, origins: Tensor, directions: Tensor, found: Tensor) -> Tensor:
         """Where the surface is seen, which way density falls fastest: [R, 3] unit, 0 where empty."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from addon.wire.errors import NotSupported
 from addon.wire.messages import MeshRequest, MeshResult
@@ -23,7 +24,7 @@ from meshing.remember import RememberedField
 from meshing.uv import unwrap_uvs
 
 from ..progress import Progress, part
-from ..scene import FieldSample, Scene
+from ..scene import Scene, value_of
 from .workspace import Workspace
 
 BATCH = 1 << 16  # points in one call of the field
@@ -49,8 +50,12 @@ def mesh(request: MeshRequest, progress: Progress, workspace: Workspace) -> Mesh
         workspace.check_memory("A texture size of", request.texture_size, _halves(request.texture_size, 96))
 
     scene = workspace.scene(request.scene, progress, placed=False)
-    level = scene.info.iso_level if request.iso_level is None else request.iso_level
     remembered = remember(request, scene, workspace, part(progress, 0.0, 0.5))
+    level = request.iso_level
+    if level is None:
+        level = scene.info.iso_level
+        if remembered is not None and remembered.known:  # a field of few steps may be thinner than usual everywhere
+            level = min(level, 0.5 * remembered.range[1])
     begun = part(progress, 0.5 if remembered else 0.0, 0.6)
     made = extract(scene, request.resolution, level, workspace.device, begun, remembered)
     settings = CleanUp(least_fraction=request.minimum_component, measure="area", holes=request.fill_holes)
@@ -78,7 +83,7 @@ def remember(request: MeshRequest, scene: Scene, workspace: Workspace, progress:
         return None
 
     def sampled() -> RememberedField | None:
-        field = evaluate(scene, workspace.device, lambda sample: sample.value)
+        field = evaluate(scene, workspace.device, values)
         lattice = Lattice.in_bounds(scene.info.bounds, request.resolution + 1)
         if np.prod(lattice.cells + 1.0) > KEPT_POINTS:
             return None
@@ -107,7 +112,7 @@ def extract(
     # a signed distance whose slope nobody knows is searched as a density is, without trusting it
     lipschitz = (info.lipschitz or math.inf) if signed else None
     return extract_surface(
-        remembered or evaluate(scene, device, lambda sample: sample.value), info.bounds, resolution + 1, level,
+        remembered or evaluate(scene, device, values), info.bounds, resolution + 1, level,
         inside="negative" if signed else "positive", lipschitz=lipschitz, clamp=info.clamp, cap=True,
         batch_size=BATCH, progress=progress,
     )  # fmt: skip
@@ -118,14 +123,12 @@ def smooth(made: Mesh, scene: Scene, device: torch.device, progress: Progress) -
     that, so of the faces around each vertex."""
     if scene.info.quantity != "sdf":
         return smooth_normals(made, progress=progress)
-    return field_normals(
-        made, evaluate(scene, device, lambda sample: sample.value), batch_size=BATCH, progress=progress
-    )
+    return field_normals(made, evaluate(scene, device, values), batch_size=BATCH, progress=progress)
 
 
 def colored(made: Mesh, scene: Scene, request: MeshRequest, device: torch.device, progress: Progress) -> Mesh:
     """Return the mesh with the colours that were asked for; of a scene without colours, with the coordinates alone."""
-    color = evaluate(scene, device, lambda sample: sample.rgb)
+    color = evaluate(scene, device, colors)
     if request.color == "vertex" and scene.info.has_color:
         return vertex_colors(made, color, batch_size=BATCH, progress=progress)
     if request.color == "texture":
@@ -136,15 +139,26 @@ def colored(made: Mesh, scene: Scene, request: MeshRequest, device: torch.device
     return made
 
 
+def values(scene: Scene, points: Tensor) -> Tensor:
+    """Return the values of a scene's field."""
+    return value_of(scene, points)
+
+
+def colors(scene: Scene, points: Tensor) -> Tensor:
+    """Return the colours of a scene's field, whose info has colours."""
+    rgb = scene.field(points).rgb
+    assert rgb is not None, "a scene whose info has colours gives them"
+    return rgb
+
+
 def evaluate(
-    scene: Scene, device: torch.device, of: Callable[[FieldSample], torch.Tensor | None]
+    scene: Scene, device: torch.device, of: Callable[[Scene, Tensor], Tensor]
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Return the scene's field as numpy in, numpy out, without gradients."""
+    """Return `values` or `colors` of the scene as numpy in, numpy out, without gradients."""
 
     def field(points: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.no_grad():
-            value = of(scene.field(torch.from_numpy(np.ascontiguousarray(points, np.float32)).to(device)))
-        assert value is not None, "a scene whose info has colours gives them"
+            value = of(scene, torch.from_numpy(np.ascontiguousarray(points, np.float32)).to(device))
         array: NDArray[np.float32] = value.float().cpu().numpy()
         return array
 

@@ -15,7 +15,7 @@ from addon.wire.errors import InvalidRequest, NotSupported
 from addon.wire.messages import IDENTITY4, MeshRequest, RenderRequest, SceneRef
 from backend.cameras import Camera, from_wire, orbit
 from backend.progress import silent
-from backend.scene import CroppedScene, FieldInfo, FieldSample, Image, PlacedScene, cropped
+from backend.scene import CroppedScene, FieldInfo, FieldSample, Image, PlacedScene, cropped, value_of
 from backend.tasks.mesh import mesh
 from backend.tasks.render import render
 from backend.tasks.workspace import Workspace
@@ -86,6 +86,35 @@ def test_a_cropped_picture_is_the_integral_along_each_ray(ball: Ball) -> None:
     assert 3 - 0.8 < float(image.depth[4, 4]) < 3 - 0.5
     corner = image.alpha[0, 0]
     assert corner == 0 and math.isinf(image.depth[0, 0])
+
+
+def test_a_field_that_is_thin_everywhere_is_meshed_at_half_its_most(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thin = FieldInfo("density", 500.0, BOX)
+    monkeypatch.setattr(Ball, "info", property(lambda self: thin))
+    made = mesh(MeshRequest(SceneRef("shapes"), 32, color="none"), silent, workspace)
+    assert made.iso_level == pytest.approx(20.0, rel=1e-3)
+
+
+def test_a_scene_with_ways_of_its_own_is_asked_for_them(ball: Ball) -> None:
+    asked = []
+
+    class Own(Ball):
+        def value(self, points: Tensor) -> Tensor:
+            asked.append("value")
+            return self.field(points).value
+
+        def within(self, box: Any) -> Any:
+            asked.append(box)
+            return ball
+
+    scene = cropped(Own(), UPPER)
+    points = torch.zeros(2, 3)
+    points[1, 2] = 0.5
+    assert value_of(scene, points).tolist() == [0.0, 40.0]
+    scene.render(from_wire(orbit(shapes.load("a", _card(), {"basis": torch.eye(4)}).info, 4), torch.device("cpu")))
+    assert asked == ["value", ((-1.0, -1.0, 0.2), (1.0, 1.0, 1.0))]
 
 
 def _card() -> Any:
