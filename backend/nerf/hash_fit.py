@@ -15,28 +15,31 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, smooth_l1_loss
+from torch.nn.functional import smooth_l1_loss
 
 from addon.wire.errors import Diverged
 from addon.wire.messages import Bounds, FitOptions
 
-from ..kernels.compositing import LARGEST_EXPONENT, Pixels, composite_packed
+from ..kernels.compositing import Pixels, composite_packed
 from ..kernels.hash_encoding import HashSpec, hash_encode
-from ..kernels.radiance_mlp import density_mlp, radiance_mlp
+from ..kernels.radiance_mlp import radiance_mlp
+from ..kernels.ray_marching import Samples
 from ..kernels.sparse_adam import AdamState, sparse_adam
+from ..kernels.visible_samples import visible_samples
 from ..progress import Progress, part, silent
 from .datasets import Dataset
 from .encodings import spherical_harmonics
 from .fitting import StepReport
 from .hash_field import HashField, HashFieldConfig, HashScene, linear_from_srgb
 from .occupancy import Occupancy, Silhouette, carve
+from .poses import UNCERTAINTY, PoseRefinement
 from .published_fit import region_of
 from .rays import RayBatch, TrainingRays
 
 HULL_RESOLUTION = 64
 """Of the first carving, which finds the object's bounds."""
 
-OCCLUDED = 1e-4
+OCCLUDED = 1e-2
 """Samples behind this much of the light being left are not evaluated in full."""
 
 
@@ -46,9 +49,9 @@ class Training:
 
     log2_size: int = 17
     num_levels: int = 12
-    samples_per_step: int = 1 << 15  # after pruning, about
-    rate: float = 1e-2
-    final_rate: float = 5e-4
+    samples_per_step: int = 1 << 13  # after pruning, about
+    rate: float = 3e-2
+    final_rate: float = 1e-3
     network_rate: float = 2e-3
     steps: int = 10_000  # that the decay spans, where the options give neither steps nor seconds
     grid: int = 128
@@ -120,6 +123,11 @@ class HashFit:
         if options.exposure:
             groups.append({"params": [self._exposure], "lr": 1e-3})
         self._optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
+        self._refinement: PoseRefinement | None = None
+        if options.refine_poses:
+            middle = torch.tensor(region_of(dataset, self.views).middle, device=device)
+            distance = float((self.rays.poses[:, :3, 3] - middle).norm(dim=-1).median())
+            self._refinement = PoseRefinement(self.rays.poses, distance)
         self._rays_per_step = 2048
         self._smoothed = math.nan
         self.background = options.background
@@ -138,7 +146,11 @@ class HashFit:
         for number, view in enumerate(self.views):
             part = slice(int(self.rays.starts[number]), int(self.rays.starts[number + 1]))
             seen = (self.rays.rgba[part, 3] > 0) | ~self.rays.usable[part]
-            found.append(Silhouette.of(view.camera, seen.reshape(view.camera.height, view.camera.width)))
+            silhouette = Silhouette.of(view.camera, seen.reshape(view.camera.height, view.camera.width))
+            if self.options.refine_poses:  # a camera that is wrong by this much must not carve what is there
+                swollen = math.ceil(UNCERTAINTY * float(view.camera.intrinsics[0, 0]))
+                silhouette = Silhouette.of(view.camera, silhouette.near(swollen))
+            found.append(silhouette)
         return found
 
     def _place(
@@ -233,21 +245,21 @@ class HashFit:
         """Lower the loss on these rays; return it, the squared error of the colours, and the number of samples."""
         model, spec = self.field, self.field.config.networks
         count = len(batch.views)
-        origins, directions = batch.in_world(self.rays.poses)
-        length = directions.norm(dim=-1)
-        directions = directions / length[:, None]
-        origins = model.from_world(origins)
+        refinement = self._refinement
+        rays = batch.in_world(self.rays.poses if refinement is None else refinement.cameras())
+        length = rays[1].detach().norm(dim=-1)
+        rays = model.from_world(rays[0]), rays[1] / length[:, None]
+        origins, directions = (ray.detach() for ray in rays)
         jitter = torch.rand(count, generator=self._generator).to(self.device)
-        samples = model.march(origins, directions, jitter)
-        with torch.no_grad():
-            features = hash_encode(samples.points, model.table, model.config.table)
-            density = torch.exp(density_mlp(features, model.networks, spec).clamp(max=LARGEST_EXPONENT))
-            optical = torch.cumsum((density * samples.lengths).double(), 0)
-            optical = torch.cat((optical.new_zeros(1), optical))
-            front = optical[:-1] - optical[samples.offsets[samples.rays.long()].long()]
-            samples, places = samples.kept(front < -math.log(OCCLUDED))
-            features = features.index_select(0, places)
+        opened, step = self._coarse_to_fine()
+        samples = model.march(origins, directions, jitter, step=step)
+        samples, features = visible_samples(
+            samples, model.table, model.networks, model.config.table, spec, OCCLUDED
+        )
+        if opened is not None:
+            features = features * opened
         features.requires_grad_()
+        directions.requires_grad_(refinement is not None)
         view = spherical_harmonics(directions)
         raw = radiance_mlp(features, view, samples.rays, self._mlp, spec)
         pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets)
@@ -257,9 +269,43 @@ class HashFit:
         self._optimizer.zero_grad()
         loss.backward()
         if features.grad is not None and len(features):
-            self._move_table(features.grad, samples.points, rate)
+            gradient = features.grad if opened is None else features.grad * opened
+            if refinement is not None:
+                self._move_cameras(refinement, rays, directions.grad, gradient, samples)
+            self._move_table(gradient, samples.points, rate)
         self._optimizer.step()
         return value, error, len(samples.t)
+
+    def _coarse_to_fine(self) -> tuple[Tensor | None, float | None]:
+        """While cameras are refined: how far each feature is open, and steps of rays as fine as what is open needs."""
+        if self._refinement is None:
+            return None, None
+        spec = self.field.config.table
+        weights = self._refinement.opened(spec.num_levels, self._elapsed())
+        if bool((weights == 1).all()):
+            return None, None
+        finest = spec.levels[int((weights > 0).sum()) - 1].resolution
+        opened = weights.to(self.device).repeat_interleave(spec.num_features)
+        return opened, max(self.field.config.step, 0.5 / finest)
+
+    def _move_cameras(
+        self,
+        refinement: PoseRefinement,
+        rays: tuple[Tensor, Tensor],
+        view_gradient: Tensor | None,
+        gradient: Tensor,
+        samples: Samples,
+    ) -> None:
+        """Follow the gradient of the features [N, width] through the samples to the rays, and to their cameras."""
+        model = self.field
+        points = samples.points.detach().requires_grad_()
+        features = hash_encode(points, model.table, model.config.table)
+        (to_points,) = torch.autograd.grad(features, points, gradient)
+        index = samples.rays.long()
+        moved = model.unit(rays[0][index] + samples.t[:, None] * rays[1][index])
+        if view_gradient is None:
+            view_gradient = torch.zeros_like(rays[1])
+        refinement.advance((moved, rays[1]), (to_points, view_gradient), self.step, self._elapsed())
 
     def _move_table(self, gradient: Tensor, points: Tensor, rate: float) -> None:
         if self.device.type in ("cpu", "cuda"):
@@ -329,8 +375,8 @@ class HashFit:
         return HashScene(self.field)
 
     def poses(self) -> Tensor:
-        """world_from_camera [views, 4, 4] of the training views."""
-        return self.rays.poses
+        """world_from_camera [views, 4, 4] of the training views, refined where that was asked for."""
+        return self.rays.poses if self._refinement is None else self._refinement.cameras().detach()
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that `restore` needs to go on exactly here."""
@@ -350,6 +396,7 @@ class HashFit:
             "random": self._generator.get_state(),
             "progress": torch.tensor(numbers, dtype=torch.float64),
             **kept,
+            **({} if self._refinement is None else self._refinement.tensors()),
         }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
@@ -364,6 +411,8 @@ class HashFit:
         ):
             mine.copy_(tensors[name])
         self._generator.set_state(tensors["random"].cpu())
+        if self._refinement is not None:
+            self._refinement.restore(tensors)
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             if name.startswith("adam."):

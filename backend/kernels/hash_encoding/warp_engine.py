@@ -34,7 +34,7 @@ def hash_encode_warp(points: Tensor, table: Tensor, spec: HashSpec) -> Tensor:
 def encode_into(features: Tensor, points: Tensor, table: Tensor, spec: HashSpec) -> None:
     """Write the features [N, width] of points [N, 3]. No gradient. All contiguous, on one device."""
     kernels, count = _kernels(spec.num_levels, spec.num_features, points.device.type), len(points)
-    inputs = [count, points.data_ptr(), _meta(spec, points.device).data_ptr(), table.data_ptr(), features.data_ptr()]
+    inputs = [count, points.data_ptr(), level_words(spec, points.device).data_ptr(), table.data_ptr(), features.data_ptr()]
     if points.device.type == "cuda":
         wp.launch(kernels.forward, (count, spec.num_levels), inputs=[0, *inputs], device=str(points.device))
         return
@@ -56,7 +56,7 @@ def add_table_gradient(
     inputs = [
         count,
         points.data_ptr(),
-        _meta(spec, points.device).data_ptr(),
+        level_words(spec, points.device).data_ptr(),
         gradient.data_ptr(),
         total.data_ptr(),
         0 if touched is None else touched.data_ptr(),
@@ -78,7 +78,7 @@ def points_gradient(gradient: Tensor, points: Tensor, table: Tensor, spec: HashS
     inputs = [
         count,
         points.data_ptr(),
-        _meta(spec, points.device).data_ptr(),
+        level_words(spec, points.device).data_ptr(),
         table.data_ptr(),
         gradient.data_ptr(),
         result.data_ptr(),
@@ -120,7 +120,7 @@ class _HashEncode(torch.autograd.Function):
 
 
 @lru_cache(maxsize=16)
-def _meta(spec: HashSpec, device: torch.device) -> Tensor:
+def level_words(spec: HashSpec, device: torch.device) -> Tensor:
     """Five words of each level: scale (a float's bits), resolution, offset, size, dense."""
     scales = np.array([level.scale for level in spec.levels], np.float32).view(np.int32)
     rows = [[level.resolution, level.offset, level.size, int(level.dense)] for level in spec.levels]
@@ -229,14 +229,25 @@ def _points(tile: int, width: int, channels: int) -> str:
 
 
 @lru_cache(maxsize=16)
+def encode_function(num_levels: int, num_features: int, device: str) -> Any:
+    """Return the Warp function (level, start, end, addresses of points, levels, table, features) that writes one
+    level's features of points start..end."""
+    tile = 1 if device == "cuda" else TILE
+
+    @wp.func_native(_forward(tile, num_levels * num_features, num_features))
+    def encode(level: int, start: int, end: int, points_at: U64, levels_at: U64, table_at: U64, features_at: U64): ...  # type: ignore[no-untyped-def]
+
+    return encode
+
+
+@lru_cache(maxsize=16)
 def _kernels(num_levels: int, num_features: int, device: str) -> _Kernels:
     """Compiled for these sizes: on the CPU a tile at a time, on CUDA a sample for each thread."""
     tile = 1 if device == "cuda" else TILE
     sizes = (tile, num_levels * num_features, num_features)
     block, levels = wp.constant(BLOCK), wp.constant(num_levels)
 
-    @wp.func_native(_forward(*sizes))
-    def encode(level: int, start: int, end: int, points_at: U64, levels_at: U64, table_at: U64, features_at: U64): ...  # type: ignore[no-untyped-def]
+    encode = encode_function(num_levels, num_features, device)
 
     @wp.func_native(_table(*sizes))
     def scatter(  # type: ignore[no-untyped-def]

@@ -208,14 +208,23 @@ def _backward(spec: RadianceMlpSpec) -> str:
 
 
 @lru_cache(maxsize=8)
+def density_function(spec: RadianceMlpSpec) -> Any:
+    """Return the Warp function (start, end, addresses of features, parameters, density) for samples start..end."""
+
+    @wp.func_native(_density(spec))
+    def run_density(start: int, end: int, features_at: U64, parameters_at: U64, density_at: U64): ...  # type: ignore[no-untyped-def]
+
+    return run_density
+
+
+@lru_cache(maxsize=8)
 def _kernels(spec: RadianceMlpSpec) -> _Kernels:
     """Compiled for this network. A launch index is a whole slice of the samples."""
 
     @wp.func_native(_forward(spec))
     def run(start: int, end: int, features_at: U64, view_at: U64, rays_at: U64, parameters_at: U64, raw_at: U64): ...  # type: ignore[no-untyped-def]
 
-    @wp.func_native(_density(spec))
-    def run_density(start: int, end: int, features_at: U64, parameters_at: U64, density_at: U64): ...  # type: ignore[no-untyped-def]
+    run_density = density_function(spec)
 
     @wp.func_native(_backward(spec))
     def run_backward(  # type: ignore[no-untyped-def]

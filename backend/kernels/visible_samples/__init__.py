@@ -1,0 +1,67 @@
+"""Which samples light reaches, and their features: everything behind what is already opaque is left out.
+
+Density is asked from the front of each ray, and no further than where less than `threshold` of the light is left.
+
+Engines: `reference` (all samples are encoded, then dropped; any device) and `fused` (a ray stops as soon as it may,
+16 samples at a time; CPU).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..compositing import LARGEST_EXPONENT
+from ..hash_encoding import HashSpec, hash_encode
+from ..radiance_mlp import RadianceMlpSpec, density_mlp
+from ..ray_marching import Samples
+
+__all__ = ["Impl", "visible_samples"]
+
+Impl = Literal["auto", "reference", "fused"]
+
+
+@torch.no_grad()
+def visible_samples(
+    samples: Samples,
+    table: Tensor,
+    parameters: Tensor,
+    spec: HashSpec,
+    mlp: RadianceMlpSpec,
+    threshold: float = 1e-2,
+    *,
+    impl: Impl = "auto",
+) -> tuple[Samples, Tensor]:
+    """Return the samples in front of which more than `threshold` of the light is left, and their features
+    [N, spec.width]. Not differentiable.
+
+    Args:
+        samples: of whole rays; density is per unit of their lengths.
+        table, parameters: see `hash_encode` and `radiance_mlp`.
+
+    Raises:
+        ValueError: there is no engine named `impl`.
+        RuntimeError: the engine cannot run on this device.
+    """
+    if impl == "auto":
+        impl = "fused" if table.device.type == "cpu" else "reference"
+    limit = -math.log(threshold)
+    if impl == "reference":
+        features = hash_encode(samples.points, table, spec)
+        density = density_mlp(features, parameters, mlp)
+    elif impl == "fused":
+        if table.device.type != "cpu":
+            raise RuntimeError(f"visible_samples: the fused engine runs on the CPU, not on {table.device}")
+        from .fused import features_until_opaque
+
+        features, density = features_until_opaque(samples, table, parameters, spec, mlp, limit)
+    else:
+        raise ValueError(f"no engine {impl!r}; there are reference and fused")
+    thickness = (torch.exp(density.clamp(max=LARGEST_EXPONENT)) * samples.lengths).double()
+    total = torch.cat((thickness.new_zeros(1), torch.cumsum(thickness, 0)))
+    in_front = total[:-1] - total[samples.offsets[samples.rays.long()].long()]
+    kept, places = samples.kept(in_front < limit)
+    return kept, features.index_select(0, places)
