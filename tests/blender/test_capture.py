@@ -221,7 +221,7 @@ def state(block: Any, depth: int = 0) -> Any:
     """All settings of a datablock that Python can see, three levels down."""
     found = {}
     for prop in block.bl_rna.properties:
-        if prop.identifier in ("rna_type", "depsgraph", "bl_rna"):
+        if prop.identifier in ("rna_type", "depsgraph", "bl_rna", "tool_settings"):  # reading the last can crash 4.2
             continue
         value = getattr(block, prop.identifier)
         if prop.type == "POINTER":
