@@ -46,6 +46,11 @@ class _Frame:
     def name(self) -> str:
         return str(self.own["file_path"])
 
+    @property
+    def path(self) -> str:
+        """The name in one way of writing it, to find it in lists."""
+        return _path(self.name)
+
     def number(self, key: str, default: float | None = None) -> float | None:
         """Return a number, from the frame or the top of the file."""
         value = self.own.get(key, self.top.get(key))
@@ -56,6 +61,10 @@ class _Frame:
                 f"{key} of {self.name} in {self.source.name} is no finite number: {str(value)[:60]!r}."
             )
         return float(value)
+
+
+def _path(name: str) -> str:
+    return os.path.normpath(name.replace("\\", "/"))
 
 
 def find(folder: Path) -> list[Path]:
@@ -69,9 +78,11 @@ def find(folder: Path) -> list[Path]:
 def read(folder: Path, files: Sequence[Path], *, flip_axes: bool = False) -> Dataset:
     """Read transforms files. See `open_dataset`."""
     frames = [frame for file in files for frame in _frames(file)]
-    checks.enough(len(frames), folder)
-    top = frames[0].top
+    top = frames[0].top if frames else {}
     splits = _split_lists(folder, top)
+    if "train_filenames" in top:  # then nerfstudio uses what is listed alone
+        frames = [frame for frame in frames if frame.path in splits]
+    checks.enough(len(frames), folder)
     views: list[View] = []
     poses: list[np.ndarray] = []
     first_sizes: dict[Path, tuple[int, int]] = {}
@@ -92,7 +103,7 @@ def read(folder: Path, files: Sequence[Path], *, flip_axes: bool = False) -> Dat
                 name=frame.name,
                 camera=camera,
                 image=image,
-                split=splits.get(os.path.normpath(frame.name.replace("\\", "/")), frame.split),
+                split=splits.get(frame.path, frame.split),
                 lens=_lens(frame),
                 mask=_inside(folder, mask) if mask else dynamic if has_dynamic else None,
                 mask_keeps="black" if has_dynamic else "white",
@@ -268,7 +279,7 @@ def _split_lists(folder: Path, top: dict[str, Any]) -> dict[str, Split]:
         names = top.get(f"{split}_filenames", [])
         if not isinstance(names, list):
             raise UnusableDataset(f"{split}_filenames of the data set {folder.name} is no list of file names.")
-        found |= {os.path.normpath(str(name).replace("\\", "/")): split for name in names}
+        found |= {_path(str(name)): split for name in names}
     return found
 
 

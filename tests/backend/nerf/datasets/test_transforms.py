@@ -65,14 +65,15 @@ def test_nerfstudio_frames_have_intrinsics_and_lenses_of_their_own(tmp_path: Pat
 
 def test_split_lists_are_followed(tmp_path: Path) -> None:
     names = [f"images/{i:02d}.png" for i in range(9)]
-    top = {"fl_x": 10.0, "train_filenames": names[:6], "val_filenames": [f"./{names[6]}"], "test_filenames": names[7:]}
+    top = {"fl_x": 10.0, "train_filenames": names[:6], "val_filenames": [f"./{names[6]}"], "test_filenames": names[7:8]}
     captures.transforms(tmp_path, top=top)
     dataset = open_dataset(tmp_path)
     assert [[view.name for view in dataset.split(s)] for s in ("train", "val", "test")] == [
         names[:6],
         names[6:7],
-        names[7:],
+        names[7:8],
     ]
+    assert len(dataset.views) == 8  # the ninth is in no list
 
 
 def test_without_splits_every_eighth_view_is_held_back(tmp_path: Path) -> None:
