@@ -24,6 +24,7 @@ from ..kernels.compositing import LARGEST_EXPONENT, composite_packed
 from ..kernels.hash_encoding import HashSpec, hash_encode
 from ..kernels.radiance_mlp import RadianceMlpSpec, density_mlp, radiance_mlp
 from ..kernels.ray_marching import OccupancyBits, Samples, Steps, contract, march_rays
+from ..kernels.visible_samples import visible_samples
 from ..progress import Progress, silent
 from ..scene import FieldInfo, FieldSample, Image, box_interval
 from .encodings import spherical_harmonics
@@ -35,6 +36,9 @@ KIND = "hash_field"
 
 OPAQUE = 1e-3
 """Rays with less light left than this are at their end."""
+
+FAINT = 1e-4
+"""Samples of less weight than this are not coloured."""
 
 FAR = 1e3
 """Field units after which an unbounded ray ends."""
@@ -55,6 +59,15 @@ class HashFieldConfig:
     linear: bool = False  # colours are composited as linear light
     bounds: Bounds | None = None  # of what it holds, world metres; None = the box
     iso_level: float | None = None  # of the surface, 1/metre; None = where one step of a ray is half opaque
+
+    def __post_init__(self) -> None:
+        corners = self.bounds or (self.low, self.low)
+        numbers = [*self.low, *corners[0], *corners[1], self.side, self.step, self.iso_level or 0.0]
+        whole = len(self.low) == 3 and all(len(corner) == 3 for corner in corners)
+        if not (whole and all(abs(number) < 1e9 for number in numbers)):
+            raise ValueError("a corner has 3 finite numbers, and every number is below 1e9")
+        if not (self.side > 1e-9 and 1e-5 <= self.step <= 1 and (self.iso_level or 0.0) >= 0):
+            raise ValueError(f"side {self.side:g}, step {self.step:g} and level {self.iso_level} are those of no field")
 
     @property
     def networks(self) -> RadianceMlpSpec:
@@ -105,10 +118,6 @@ class HashField:
         """Density per field unit at unit-cube points [N, 3]: [N]. Differentiable."""
         return torch.exp(self.density_raw(unit).clamp(max=LARGEST_EXPONENT))
 
-    def raw(self, unit: Tensor, view: Tensor, rays: Tensor) -> Tensor:
-        """[N, 4] before activation, at points [N, 3] on rays [N] with view [R, 16]. Differentiable."""
-        return radiance_mlp(hash_encode(unit, self.table, self.config.table), view, rays, self.networks, self._mlp)
-
     # Rays
 
     def spans(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,38 +141,14 @@ class HashField:
 
     @torch.no_grad()
     def render_rays(self, origins: Tensor, directions: Tensor, jitter: Tensor | None = None) -> Tensor:
-        """Return [R, 5]: premultiplied colour as it is composited, alpha, Σ w t. Field frame, unit directions.
-
-        Goes along all rays a few samples at a time, and leaves those that have become opaque.
-        """
-        result = origins.new_zeros(len(origins), 5)
-        light = origins.new_ones(len(origins))
-        near, far = self.spans(origins, directions)
-        view = spherical_harmonics(directions)
-        steps = self.config.steps
-        start = torch.full_like(near, 0.5) if jitter is None else jitter
-        alive = (near < far).nonzero(as_tuple=True)[0]
-        near = near[alive]
-        taken, wave = 0, 8
-        while len(alive) and taken < steps.most:
-            samples = march_rays(
-                origins[alive], directions[alive], near, far[alive], self.occupancy, replace(steps, most=wave), start[alive]
-            )
-            if len(samples.t):
-                raw = self.raw(samples.points, view[alive], samples.rays)
-                pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets)
-                part = torch.cat((pixels.rgb, pixels.alpha[:, None], pixels.t[:, None]), -1)
-                result[alive] += light[alive, None] * part
-                light[alive] *= (1.0 - pixels.alpha).clamp(min=0.0)
-            last = (samples.offsets[1:] - 1).long()
-            full = samples.offsets[1:] - samples.offsets[:-1] == wave
-            going = full & (light[alive] > OPAQUE)
-            alive, last = alive[going], last[going]
-            near = samples.t[last] + samples.lengths[last]
-            start = torch.zeros_like(start)
-            taken += wave
-            wave = min(wave * 2, 32)
-        return result
+        """Return [R, 5]: premultiplied colour as it is composited, alpha, Σ w t. Field frame, unit directions."""
+        samples = self.march(origins, directions, jitter)
+        samples, features = visible_samples(
+            samples, self.table, self.networks, self.config.table, self._mlp, OPAQUE, faintest=FAINT
+        )
+        raw = radiance_mlp(features, spherical_harmonics(directions), samples.rays, self.networks, self._mlp)
+        pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets)
+        return torch.cat((pixels.rgb, pixels.alpha[:, None], pixels.t[:, None]), -1)
 
 
 class HashScene:

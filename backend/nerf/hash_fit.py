@@ -172,9 +172,9 @@ class HashFit:
                 bounds = (low[0], low[1], low[2]), (high[0], high[1], high[2])
         if self.options.unbounded == "auto" and bounds is None:
             unbounded = not self.rays.has_alpha
-        low, high = bounds if bounds is not None else region.bounds
-        side = max(b - a for a, b in zip(low, high)) * 1.02
-        middle = [(a + b) / 2 for a, b in zip(low, high)]
+        box = region.bounds if bounds is None else bounds
+        side = max(b - a for a, b in zip(*box)) * 1.02
+        middle = [(a + b) / 2 for a, b in zip(*box)]
         corner = (middle[0] - side / 2, middle[1] - side / 2, middle[2] - side / 2)
         return corner, side, unbounded, bounds
 
@@ -253,9 +253,7 @@ class HashFit:
         jitter = torch.rand(count, generator=self._generator).to(self.device)
         opened, step = self._coarse_to_fine()
         samples = model.march(origins, directions, jitter, step=step)
-        samples, features = visible_samples(
-            samples, model.table, model.networks, model.config.table, spec, OCCLUDED
-        )
+        samples, features = visible_samples(samples, model.table, model.networks, model.config.table, spec, OCCLUDED)
         if opened is not None:
             features = features * opened
         features.requires_grad_()

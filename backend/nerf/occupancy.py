@@ -86,7 +86,7 @@ class Silhouette:
         return self._count(x - margin, y - margin, x + margin + 1, y + margin + 1) > 0
 
     def shows_nothing(self, middle: Tensor, radius: float) -> Tensor:
-        """Whether spheres about points [N, 3], world, lie in the frame as a whole with nothing to be seen there: [N]."""
+        """Whether spheres about points [N, 3], world, lie whole in the frame with nothing to be seen there: [N]."""
         camera = self.camera
         camera_from_world = torch.linalg.inv(camera.world_from_camera.double()).float()
         local = middle @ camera_from_world[:3, :3].T + camera_from_world[:3, 3]

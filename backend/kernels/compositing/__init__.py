@@ -14,7 +14,7 @@ from typing import Literal
 
 from torch import Tensor
 
-__all__ = ["Impl", "LARGEST_EXPONENT", "Pixels", "composite_packed"]
+__all__ = ["LARGEST_EXPONENT", "Impl", "Pixels", "composite_packed"]
 
 Impl = Literal["auto", "reference", "warp"]
 

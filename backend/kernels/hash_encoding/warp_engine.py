@@ -34,7 +34,13 @@ def hash_encode_warp(points: Tensor, table: Tensor, spec: HashSpec) -> Tensor:
 def encode_into(features: Tensor, points: Tensor, table: Tensor, spec: HashSpec) -> None:
     """Write the features [N, width] of points [N, 3]. No gradient. All contiguous, on one device."""
     kernels, count = _kernels(spec.num_levels, spec.num_features, points.device.type), len(points)
-    inputs = [count, points.data_ptr(), level_words(spec, points.device).data_ptr(), table.data_ptr(), features.data_ptr()]
+    inputs = [
+        count,
+        points.data_ptr(),
+        level_words(spec, points.device).data_ptr(),
+        table.data_ptr(),
+        features.data_ptr(),
+    ]
     if points.device.type == "cuda":
         wp.launch(kernels.forward, (count, spec.num_levels), inputs=[0, *inputs], device=str(points.device))
         return
@@ -235,7 +241,7 @@ def encode_function(num_levels: int, num_features: int, device: str) -> Any:
     tile = 1 if device == "cuda" else TILE
 
     @wp.func_native(_forward(tile, num_levels * num_features, num_features))
-    def encode(level: int, start: int, end: int, points_at: U64, levels_at: U64, table_at: U64, features_at: U64): ...  # type: ignore[no-untyped-def]
+    def encode(level: int, start: int, end: int, points_at: U64, levels_at: U64, table_at: U64, features_at: U64): ...
 
     return encode
 
@@ -250,13 +256,27 @@ def _kernels(num_levels: int, num_features: int, device: str) -> _Kernels:
     encode = encode_function(num_levels, num_features, device)
 
     @wp.func_native(_table(*sizes))
-    def scatter(  # type: ignore[no-untyped-def]
-        level: int, start: int, end: int, points_at: U64, levels_at: U64, gradient_at: U64, total_at: U64, touched_at: U64
+    def scatter(
+        level: int,
+        start: int,
+        end: int,
+        points_at: U64,
+        levels_at: U64,
+        gradient_at: U64,
+        total_at: U64,
+        touched_at: U64,
     ): ...
 
     @wp.func_native(_points(*sizes))
-    def differentiate(  # type: ignore[no-untyped-def]
-        level: int, start: int, end: int, points_at: U64, levels_at: U64, table_at: U64, gradient_at: U64, result_at: U64
+    def differentiate(
+        level: int,
+        start: int,
+        end: int,
+        points_at: U64,
+        levels_at: U64,
+        table_at: U64,
+        gradient_at: U64,
+        result_at: U64,
     ): ...
 
     if device == "cuda":
@@ -286,14 +306,18 @@ def _kernels(num_levels: int, num_features: int, device: str) -> _Kernels:
             encode(level, start, wp.min(start + block, count), points, meta, table, features)
 
     @wp.kernel(enable_backward=False, module="unique")
-    def to_table_levels(first: int, count: int, points: U64, meta: U64, gradient: U64, total: U64, touched: U64) -> None:
+    def to_table_levels(
+        first: int, count: int, points: U64, meta: U64, gradient: U64, total: U64, touched: U64
+    ) -> None:
         at = first + wp.tid()  # even levels first, then odd ones: slices get fine and coarse levels alike
         half = (levels + 1) / 2
         level = wp.where(at < half, 2 * at, 2 * (at - half) + 1)
         scatter(level, 0, count, points, meta, gradient, total, touched)
 
     @wp.kernel(enable_backward=False, module="unique")
-    def to_points_blocks(first: int, count: int, points: U64, meta: U64, table: U64, gradient: U64, result: U64) -> None:
+    def to_points_blocks(
+        first: int, count: int, points: U64, meta: U64, table: U64, gradient: U64, result: U64
+    ) -> None:
         start = (first + wp.tid()) * block
         for level in range(levels):
             differentiate(level, start, wp.min(start + block, count), points, meta, table, gradient, result)

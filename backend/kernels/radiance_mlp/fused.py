@@ -212,7 +212,7 @@ def density_function(spec: RadianceMlpSpec) -> Any:
     """Return the Warp function (start, end, addresses of features, parameters, density) for samples start..end."""
 
     @wp.func_native(_density(spec))
-    def run_density(start: int, end: int, features_at: U64, parameters_at: U64, density_at: U64): ...  # type: ignore[no-untyped-def]
+    def run_density(start: int, end: int, features_at: U64, parameters_at: U64, density_at: U64): ...
 
     return run_density
 
@@ -222,12 +222,12 @@ def _kernels(spec: RadianceMlpSpec) -> _Kernels:
     """Compiled for this network. A launch index is a whole slice of the samples."""
 
     @wp.func_native(_forward(spec))
-    def run(start: int, end: int, features_at: U64, view_at: U64, rays_at: U64, parameters_at: U64, raw_at: U64): ...  # type: ignore[no-untyped-def]
+    def run(start: int, end: int, features_at: U64, view_at: U64, rays_at: U64, parameters_at: U64, raw_at: U64): ...
 
     run_density = density_function(spec)
 
     @wp.func_native(_backward(spec))
-    def run_backward(  # type: ignore[no-untyped-def]
+    def run_backward(
         start: int, end: int, features_at: U64, view_at: U64, rays_at: U64, parameters_at: U64, gradient_at: U64,
         to_features_at: U64, to_view_at: U64, total_at: U64,
     ): ...  # fmt: skip

@@ -32,7 +32,11 @@ def march_rays_warp(
         wp.from_torch(x.float().contiguous(), dtype=kind)
         for x, kind in ((origins, wp.vec3), (directions, wp.vec3), (near, wp.float32), (far, wp.float32))
     ]
-    given += [wp.from_torch(jitter.float().contiguous()), wp.from_torch(occupancy.bits), wp.from_torch(occupancy.blocks)]
+    given += [
+        wp.from_torch(jitter.float().contiguous()),
+        wp.from_torch(occupancy.bits),
+        wp.from_torch(occupancy.blocks),
+    ]
     counts = torch.zeros(count, dtype=torch.int32, device=device)
     offsets = torch.zeros(count + 1, dtype=torch.int32, device=device)
     _launch(_count, count, device, [walk, *given, wp.from_torch(counts)])

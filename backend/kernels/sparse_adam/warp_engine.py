@@ -47,7 +47,7 @@ def _kernel(width: int) -> Any:
     }}"""
 
     @wp.func_native(code)
-    def run(  # type: ignore[no-untyped-def]
+    def run(
         start: int, end: int, rate: float, correction: float, beta1: float, beta2: float, epsilon: float,
         table_at: U64, gradient_at: U64, mean_at: U64, square_at: U64, touched_at: U64,
     ): ...  # fmt: skip

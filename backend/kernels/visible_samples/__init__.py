@@ -33,6 +33,7 @@ def visible_samples(
     mlp: RadianceMlpSpec,
     threshold: float = 1e-2,
     *,
+    faintest: float = 0.0,
     impl: Impl = "auto",
 ) -> tuple[Samples, Tensor]:
     """Return the samples in front of which more than `threshold` of the light is left, and their features
@@ -41,6 +42,7 @@ def visible_samples(
     Args:
         samples: of whole rays; density is per unit of their lengths.
         table, parameters: see `hash_encode` and `radiance_mlp`.
+        faintest: samples of less weight than this are left out, too (an image shows none of them).
 
     Raises:
         ValueError: there is no engine named `impl`.
@@ -63,5 +65,8 @@ def visible_samples(
     thickness = (torch.exp(density.clamp(max=LARGEST_EXPONENT)) * samples.lengths).double()
     total = torch.cat((thickness.new_zeros(1), torch.cumsum(thickness, 0)))
     in_front = total[:-1] - total[samples.offsets[samples.rays.long()].long()]
-    kept, places = samples.kept(in_front < limit)
+    keep = in_front < limit
+    if faintest:
+        keep &= torch.exp(-in_front) * -torch.expm1(-thickness) > faintest
+    kept, places = samples.kept(keep)
     return kept, features.index_select(0, places)
