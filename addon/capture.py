@@ -218,23 +218,23 @@ def _steps(
 def find_target(scene: Any, view_layer: Any, wanted: str) -> Target:
     """Return the box and sphere of what will be rendered of the selected objects, or of all.
 
-    Modifiers and instances count; objects that are not rendered do not.
+    Modifiers and instances count, and what hangs on a selected empty or armature; objects that are not rendered do not.
 
     Raises:
         InvalidRequest: there is no surface.
     """
-    chosen = {
-        item.name for item in view_layer.objects if not item.hide_render and (wanted == "scene" or item.select_get())
-    }
+    items = [item for item in view_layer.objects if wanted == "scene" or item.select_get()]
+    items += [child for item in items if item.type in ("EMPTY", "ARMATURE") for child in item.children_recursive]
+    chosen = {item.name for item in items if not item.hide_render}
     view_layer.update()
     clouds, names = [], set()
-    meshes: dict[int, np.ndarray] = {}  # many instances share one
+    meshes: dict[tuple[str, int], np.ndarray] = {}  # many instances share one
     for instance in view_layer.depsgraph.object_instances:
         item = instance.object
         owner = instance.parent if instance.is_instance else item
         if not instance.show_self or owner.original.name not in chosen:
             continue
-        key = item.data.as_pointer() if item.data else 0
+        key = item.original.name, item.data.as_pointer() if item.data else 0
         if key not in meshes:
             meshes[key] = _points(item)
         if len(meshes[key]):

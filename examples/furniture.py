@@ -71,13 +71,13 @@ def main() -> None:
 
 def load(library: zipfile.ZipFile, name: str, folder: Path) -> None:
     """Make a new file of one model, its largest side one metre, its middle in the origin."""
-    inside = f"{library.namelist()[0].split('/')[0]}/{name}/"
-    wanted = [entry for entry in library.namelist() if "/" + inside in "/" + entry]
+    wanted = [entry for entry in library.namelist() if f"/{name}/" in entry]
     if not wanted:
         raise SystemExit(f"The library has no model {name}")
     library.extractall(folder, wanted)
     bpy.ops.wm.read_homefile(use_empty=True)
-    bpy.ops.wm.obj_import(filepath=str(folder / inside / f"{name}.obj"), up_axis="Y", forward_axis="NEGATIVE_Z")
+    model = next(folder / entry for entry in wanted if entry.endswith(".obj"))
+    bpy.ops.wm.obj_import(filepath=str(model), up_axis="Y", forward_axis="NEGATIVE_Z")
     scene = bpy.context.scene
     found = capture.find_target(scene, bpy.context.view_layer, "scene")
     fitted = Matrix.Scale(1 / float((found.high - found.low).max()), 4) @ Matrix.Translation(-Vector(found.middle))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from addon import frames, png, rig
@@ -56,6 +56,7 @@ def test_splits_are_spread_along_a_path() -> None:
     assert len(found) == 10 and [index for index, split in enumerate(found) if split == "test"] == [2, 7]
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     st.floats(0, 2 * math.pi),
     st.floats(-1, 1),

@@ -348,6 +348,9 @@ def test_what_is_rendered_of_the_selection_is_the_target() -> None:
     assert whole.names == {"Kit", "Cube"} and whole.high[0] == pytest.approx(23)
     bpy.context.object.hide_render = True
     assert find(scene, bpy.context.view_layer, "scene").names == {"Cube"}
+    bpy.ops.object.empty_add()
+    cube.parent = bpy.context.object
+    assert find(scene, bpy.context.view_layer, "selected").names == {"Cube"}, "what hangs on a selected empty"
 
 
 def refused(scene: Any, wanted: Any, folder: str) -> Any:
@@ -414,7 +417,8 @@ def test_other_layers_and_collections_that_are_off_stay_off(tmp_path: str) -> No
     hidden.objects.link(item)
     ball("Small", (0, 0, 0), 0.25, (1, 0, 0, 1))
     bpy.context.view_layer.layer_collection.children["Hidden"].exclude = True
-    lathe.capture.capture(scene, settings(count=1, fill=0.5), Path(tmp_path))
+    lathe.capture.capture(scene, settings(count=1, fill=0.5, fov=math.radians(60)), Path(tmp_path))
+    assert document(tmp_path)["fl_x"] == pytest.approx(8 / math.tan(math.radians(30)), rel=1e-5)
     seen = picture(Path(tmp_path) / "images/train_000.png")
     assert seen[6, 8, 0] > 0.9 and seen[0, 0, 3] == 0 and seen[6, 8, 1] < 0.1
 
