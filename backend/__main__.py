@@ -63,7 +63,7 @@ cli = typer.Typer(
 
 fields.add_to(cli)
 
-RECIPES = ("deepsdf", "image-memorisation", "positional-encoding")
+RECIPES = ("deepsdf", "image-memorisation", "positional-encoding", "pose-refinement")
 
 Model = Annotated[str, typer.Argument(help="Name of a model, its folder, or a scene file.", metavar="MODEL")]
 Seed = Annotated[int, typer.Option(help="Seed of the latent.")]

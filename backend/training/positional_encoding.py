@@ -81,7 +81,7 @@ def demonstrate(
     figures["gap"] = round(figures["psnr_with"] - figures["psnr_without"], 2)
     shown = {label: torch.cat(images[:2], 0) for label, images in panels.items()}
     labelled_row(shown, side=512).save(out / "positional_encoding.png", optimize=True)
-    text = json.dumps({**figures, "steps": options.steps, "views": len(views), **asdict(training)}, indent=1)
+    text = json.dumps({**asdict(training), **figures, "steps": options.steps, "views": len(views)}, indent=1)
     (out / "figures.json").write_text(text + "\n")
     return figures
 

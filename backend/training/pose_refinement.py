@@ -1,0 +1,149 @@
+"""Cameras that find their way back while the scene is fitted: the experiment of BARF (arxiv.org/abs/2104.06405).
+
+`python -m backend train pose-refinement DATASET --out FOLDER` turns every training camera of a data set by an angle
+about a random axis, moves it by a part of its distance in a random direction, and fits three times: with the true
+cameras, with the wrong ones, and with the wrong ones refined. The folder gets `poses.png` (the cameras before and
+after), `views.png` (a held-back view: the truth and the three fits) and `figures.json`.
+
+Cameras are compared after the similarity that aligns them best, which no picture can tell, and the cameras of held-back
+views are moved by it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from addon.wire.messages import FitOptions
+
+from ..nerf.datasets import Dataset, View, open_dataset
+from ..nerf.evaluate import camera_of, composited, photograph
+from ..nerf.fitting import FITS
+from ..nerf.poses import Similarity, perturbed, picture_of_poses, pose_errors
+from ..nerf.published_fit import region_of
+from ..nerf.smaller import smaller
+from ..scene import Scene
+from .demonstration import labelled_row, psnr
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """How wrong the cameras are made."""
+
+    degrees: float = 3.0
+    percent: float = 5.0  # of the distance to the scene
+    seed: int = 1
+
+
+def demonstrate(
+    dataset: Dataset,
+    options: FitOptions,
+    wrong: Perturbation,
+    out: Path,
+    report: Callable[[str], None] = lambda text: None,
+    *,
+    num_views: int = 8,
+) -> dict[str, float]:
+    """Fit three times; write the pictures and return the figures: degrees, percent of the distance, dB."""
+    out.mkdir(parents=True, exist_ok=True)
+    train = dataset.split("train")
+    truth = torch.stack([view.camera.world_from_camera for view in train]).float()
+    middle = torch.tensor(region_of(dataset, train).middle).float()
+    distance = float((truth[:, :3, 3] - middle).norm(dim=-1).median())
+    before = perturbed(truth, math.radians(wrong.degrees), wrong.percent / 100 * distance, wrong.seed)
+    spoilt = with_poses(dataset, before)
+    views = dataset.split("test")[:num_views]
+    seen = {"truth": photograph(dataset.load(views[0]), 1.0)}
+    figures: dict[str, float] = {}
+
+    def measure(name: str, scene: Scene, moved: Similarity | None) -> None:
+        found = [composited(scene.render(camera_of(moved_view(view, moved))), 1.0) for view in views]
+        quality = [
+            psnr(torch.from_numpy(a), torch.from_numpy(photograph(dataset.load(v), 1.0))) for a, v in zip(found, views)
+        ]
+        figures[f"psnr_{name}"] = round(sum(quality) / len(quality), 2)
+        seen[f"{name}, {figures[f'psnr_{name}']:.1f} dB"] = found[0]
+
+    for name, data in (("true", dataset), ("wrong", spoilt), ("refined", spoilt)):
+        fit = FITS["hash"](data, replace(options, refine_poses=name == "refined"), torch.device("cpu"))
+        while fit.step < options.steps:
+            now = fit.advance()
+            if fit.step % 100 == 0:
+                errors = pose_errors(fit.poses().detach(), truth)
+                report(
+                    f"{name}: step {fit.step}/{options.steps}, {now.psnr:.2f} dB, {fit.seconds:.0f} s, "
+                    f"{math.degrees(errors.rotation.mean()):.3f}°, "
+                    f"{100 * float(errors.position.mean()) / distance:.3f} %"
+                )
+        errors = pose_errors(fit.poses().detach(), truth)
+        for what, values in (
+            ("degrees", errors.rotation * 180 / math.pi),
+            ("percent", 100 * errors.position / distance),
+        ):
+            figures[f"{what}_{name}_mean"] = round(float(values.mean()), 4)
+            figures[f"{what}_{name}_max"] = round(float(values.max()), 4)
+        figures[f"seconds_{name}"] = round(fit.seconds, 1)
+        measure(name, fit.scene(), errors.similarity.inverse() if name != "true" else None)
+    aligned = pose_errors(before, truth).similarity.poses(before.double())
+    after = errors.similarity.poses(fit.poses().detach().double())
+    picture_of_poses(truth, aligned, after).save(out / "poses.png", optimize=True)
+    panels = {label: torch.from_numpy(image) for label, image in seen.items()}
+    labelled_row(panels, side=256).save(out / "views.png", optimize=True)
+    (out / "figures.json").write_text(json.dumps({**figures, "steps": options.steps}, indent=1) + "\n")
+    return figures
+
+
+def moved_view(view: View, similarity: Similarity | None) -> View:
+    """Return a view whose camera was moved by a similarity."""
+    if similarity is None:
+        return view
+    pose = similarity.poses(view.camera.world_from_camera.double()).float()
+    return replace(view, camera=replace(view.camera, world_from_camera=pose))
+
+
+def with_poses(dataset: Dataset, world_from_camera: Tensor) -> Dataset:
+    """Return the data set with other cameras [views, 4, 4] for its training views."""
+    poses = iter(world_from_camera)
+    views = tuple(
+        replace(view, camera=replace(view.camera, world_from_camera=next(poses))) if view.split == "train" else view
+        for view in dataset.views
+    )
+    return replace(dataset, views=views)
+
+
+def main(arguments: list[str]) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m backend train pose-refinement",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dataset", type=Path, help="folder with pictures and their true cameras")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures and the figures")
+    parser.add_argument("--size", type=int, default=128, help="pixels of the longer side")
+    parser.add_argument("--steps", type=int, default=3000, help="of each fit")
+    parser.add_argument("--preset", choices=["draft", "standard", "fine"], default="standard")
+    parser.add_argument("--degrees", type=float, default=3.0, help="by which each camera is turned")
+    parser.add_argument("--percent", type=float, default=5.0, help="of its distance by which each camera is moved")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+
+    def report(text: str) -> None:
+        sys.stderr.write(text + "\n")
+
+    figures = demonstrate(
+        smaller(open_dataset(options.dataset), options.size),
+        FitOptions(steps=options.steps, preset=options.preset),
+        Perturbation(options.degrees, options.percent, options.seed),
+        options.out,
+        report,
+    )
+    sys.stdout.write(json.dumps(figures, indent=1) + "\n")
