@@ -86,7 +86,11 @@ def read_card(folder: Path) -> ModelCard:
 
 def card_from_json(text: str) -> ModelCard:
     """Return the card that the JSON holds. Raises ValueError or TypeError."""
-    data = json.loads(text)
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"it holds {constant}")
+
+    data = json.loads(text, parse_constant=refuse)
     if not isinstance(data, dict):
         raise ValueError("it is no JSON object")
     unknown = sorted(set(data) - {f.name for f in dataclasses.fields(ModelCard)})

@@ -47,6 +47,13 @@ class NetworkConfig:
     view_frequencies: int = 4
     view_dependent: bool = True
 
+    def __post_init__(self) -> None:
+        sizes = (self.depth, self.width, self.bottleneck, self.view_width)
+        if not (all(1 <= size <= 4096 for size in sizes) and self.depth <= 64):
+            raise ValueError(f"no network has these layers: {sizes}")
+        if not all(0 <= count <= 32 for count in (self.position_frequencies, self.view_frequencies)):
+            raise ValueError("a position or direction is encoded at 0 to 32 frequencies")
+
 
 class Network(nn.Module):
     """Position and viewing direction to colour and density (Fig. 7 of arxiv.org/abs/2003.08934)."""
@@ -102,6 +109,12 @@ class RenderConfig:
     white_background: bool = True
     ndc: bool = False  # rays are warped into normalised device coordinates; near 0, far 1
     ndc_focal: tuple[float, float] = (1.0, 1.0)  # focal length of the capture over its width, and over its height
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.near < self.far < 1e9):
+            raise ValueError(f"rays go from near to far, got {self.near:g} to {self.far:g}")
+        if not (1 <= self.coarse_samples <= 4096 and 0 <= self.fine_samples <= 4096):
+            raise ValueError("a ray has 1 to 4096 coarse samples and up to 4096 fine ones")
 
 
 @dataclass(frozen=True)
@@ -397,8 +410,9 @@ def scene_from(constructor: Mapping[str, Any], tensors: dict[str, Tensor]) -> Pu
         return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
     coarse, fine = NetworkConfig(**known(constructor["coarse"])), NetworkConfig(**known(constructor["fine"]))
-    nerf = NeRF(coarse, fine, RenderConfig(**known(constructor["render"])))
-    nerf.load_state_dict(tensors)
+    with torch.device("meta"):  # takes no memory until the tensors are known to fit
+        nerf = NeRF(coarse, fine, RenderConfig(**known(constructor["render"])))
+    nerf.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     nerf.requires_grad_(False).to(next(iter(tensors.values())).device)
     low, high = constructor["bounds"]
     info = FieldInfo("density", float(constructor["iso_level"]), (tuple(low), tuple(high)))

@@ -33,7 +33,9 @@ class HashSpec:
     finest: int = 2048  # and last
 
     def __post_init__(self) -> None:
-        if not (1 <= self.num_levels <= 32 and 1 <= self.log2_size <= 24 and 2 <= self.coarsest <= self.finest):
+        if not (
+            1 <= self.num_levels <= 32 and 1 <= self.log2_size <= 24 and 2 <= self.coarsest <= self.finest <= 1 << 20
+        ):
             raise ValueError(f"not a hash table: {self}")
         if self.num_features not in (1, 2, 4, 8):
             raise ValueError(f"num_features must be 1, 2, 4 or 8, got {self.num_features}")
