@@ -241,7 +241,7 @@ def fit(context: Any) -> Job:
         sent = data_sets.upload(client, folder, names, job.check, lambda part, text: job.report(part * SENDING, text))
         return FitRequest(name, sent, options)
 
-    given = data_sets.given_cameras(folder) if options.refine_poses and folder.is_dir() else {}
+    given = data_sets.given_cameras(folder) if options.refine_poses and folder.is_dir() else None
     return _run_fit(context, name, request, given)
 
 
@@ -258,12 +258,13 @@ def continue_fit(context: Any, name: str) -> Job:
         longer = stored.seconds + more if stored is not None and stored.finished else 0.0
         return FitRequest(name, options=FitOptions(seconds=longer), resume=True)
 
-    return _run_fit(context, name, request, {})
+    return _run_fit(context, name, request, None)
 
 
 def _run_fit(
-    context: Any, name: str, make: Callable[[Job, Client], FitRequest], given: dict[str, data_sets.GivenCamera]
+    context: Any, name: str, make: Callable[[Job, Client], FitRequest], given: dict[str, data_sets.GivenCamera] | None
 ) -> Job:
+    """Start the job of a fit. given: the cameras as they were, where they are refined; None where they are not."""
     scene = Handle.of("scenes", context.scene)
 
     def run(job: Job, client: Client) -> FitResult:
@@ -345,18 +346,17 @@ def add_field(scene: Any, name: str) -> Any:
     return item
 
 
-def _show_fit(scene: Handle, name: str, result: FitResult, given: dict[str, data_sets.GivenCamera]) -> Steps:
+def _show_fit(scene: Handle, name: str, result: FitResult, given: dict[str, data_sets.GivenCamera] | None) -> Steps:
     """Place the field, and the cameras where they were refined; returns the object's name."""
     yield from apply.wait_for_object_mode()
     item = Handle.of("objects", add_field(scene.get(), name))
-    known = [(index, view) for index, view in enumerate(result.view_names) if view in given]
-    if known and len(result.world_from_camera) == len(result.view_names):
-        lenses = [(given[view].lens, 0.0, 0.0) for _, view in known]
-        names = [view for _, view in known]
-        before = np.stack([given[view].world_from_camera for _, view in known])
-        after = result.world_from_camera[[index for index, _ in known]]
-        yield from field_objects.put_cameras(scene, f"{name} Cameras Before", before, lenses, names)
-        yield from field_objects.put_cameras(scene, f"{name} Cameras After", after, lenses, names)
+    views, after = result.view_names, result.world_from_camera
+    if given is not None and views and len(after) == len(views):
+        lenses = [(given[view].lens if view in given else 1.0, 0.0, 0.0) for view in views]
+        if all(view in given for view in views):  # COLMAP's are the backend's to read
+            before = np.stack([given[view].world_from_camera for view in views])
+            yield from field_objects.put_cameras(scene, f"{name} Cameras Before", before, lenses, views)
+        yield from field_objects.put_cameras(scene, f"{name} Cameras After", after, lenses, views)
         apply.undo_push(f"Lathe: cameras of {name}")
     return str(item.get().name)
 

@@ -316,6 +316,8 @@ class LATHE_PT_fit(LathePanel, bpy.types.Panel):
         column.prop(settings, "name", placeholder=fitting.field_name(context))
         column.prop(settings, "preset")
         layout.operator("lathe.fit", icon="MOD_FLUIDSIM")
+        if any(stored.name == fitting.field_name(context) for stored in fitting.stored_fits()):
+            text_lines(layout, "Fit begins anew; Continue goes on with what is there", width, "INFO")
         self.draw_stored(layout, width)
         for line in session.warnings:
             text_lines(layout, line, width, "ERROR")

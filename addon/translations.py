@@ -137,6 +137,10 @@ GERMAN = {
     (_ANY, "No models are known yet: start the backend"): "Noch kein Modell bekannt: Rechenprozess starten",
     (_ANY, "Choose a model"): "Ein Modell wählen",
     (_ANY, "No job is running"): "Kein Auftrag läuft",
+    (
+        _ANY,
+        "Fit begins anew; Continue goes on with what is there",
+    ): "„Anpassen“ beginnt von vorn; „Fortsetzen“ macht mit dem weiter, was da ist",
     (_ANY, "Press Capture first"): "Zuerst „Aufnehmen“ drücken",
     (_ANY, "Press Find Cameras first"): "Zuerst „Kameras finden“ drücken",
     (_ANY, "Choose the folder of the data set"): "Den Ordner des Datensatzes wählen",
