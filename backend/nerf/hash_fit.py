@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -49,6 +49,7 @@ class Training:
 
     log2_size: int = 17
     num_levels: int = 12
+    finest: int | None = None  # cells along an axis; None: as the pictures show
     samples_per_step: int = 1 << 13  # after pruning, about
     rate: float = 3e-2
     final_rate: float = 1e-3
@@ -94,7 +95,7 @@ class HashFit:
         pinholes = all(view.lens.model == "pinhole" for view in self.views)
         low, side, unbounded, bounds = self._place(dataset, silhouettes if pinholes else [], part(progress, 0.3, 0.5))
         pixel = self._pixel_size(low, side)
-        finest = 2 ** math.ceil(math.log2(max(64.0, min(2048.0, 1.5 * side / pixel))))
+        finest = self.training.finest or 2 ** math.ceil(math.log2(max(64.0, min(2048.0, 1.5 * side / pixel))))
         step = max(1 / 1024, min(1 / 64, pixel / side))
         config = HashFieldConfig(
             low=low,
@@ -128,6 +129,8 @@ class HashFit:
             middle = torch.tensor(region_of(dataset, self.views).middle, device=device)
             distance = float((self.rays.poses[:, :3, 3] - middle).norm(dim=-1).median())
             self._refinement = PoseRefinement(self.rays.poses, distance)
+            # a camera's gradient is the mean of the few rays that are its own: too few, and it walks at random
+            self.training = replace(self.training, samples_per_step=max(self.training.samples_per_step, 1 << 14))
         self._rays_per_step = 2048
         self._smoothed = math.nan
         self.background = options.background
@@ -225,7 +228,7 @@ class HashFit:
         rate = self.training.rate * (self.training.final_rate / self.training.rate) ** self._elapsed()
         for group in self._optimizer.param_groups:
             group["lr"] = self.training.network_rate * rate / self.training.rate
-        loss, error, samples = self._learn(batch, rate)
+        loss, error, samples = self.learn(batch, rate)
         self.step += 1
         spent = time.perf_counter() - started
         self.seconds += spent
@@ -241,7 +244,7 @@ class HashFit:
         self._rays_per_step = int(min(max(0.9 * self._rays_per_step + 0.1 * wanted, 256), 1 << 16))
         return report
 
-    def _learn(self, batch: RayBatch, rate: float) -> tuple[float, float, int]:
+    def learn(self, batch: RayBatch, rate: float) -> tuple[float, float, int]:
         """Lower the loss on these rays; return it, the squared error of the colours, and the number of samples."""
         model, spec = self.field, self.field.config.networks
         count = len(batch.views)
