@@ -17,7 +17,9 @@ from PIL import Image
 
 from backend import cli
 from backend.__main__ import main
-from backend.nerf import fit_state
+from backend.nerf import fit_state, sfm
+from backend.nerf.datasets import open_dataset
+from backend.progress import Progress
 from tests.backend.fixtures import fits, photographed
 from tests.backend.service.process import COMMAND, ROOT
 
@@ -116,6 +118,24 @@ def test_a_scene_of_a_data_set_without_test_views_says_what_can_be_compared(call
     error = call("eval", tmp_path / "a.safetensors", few, status=1)["error"]
     assert "holds back none" in error["message"] and error["remedy"]["value"] == "train"
     assert len(call("eval", tmp_path / "a.safetensors", few, "--split", "train")["views"]) == 5
+
+
+def test_sfm_writes_what_fit_takes_and_reports_on_it(
+    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Around the reconstruction, which is tested in nerf/."""
+
+    def reconstruct(source: Path, out: Path, options: sfm.SfmOptions, progress: Progress) -> sfm.Reconstruction:
+        assert source.name == "photos" and options.max_size == 320 and options.max_images == 9
+        report = sfm.HealthReport(4, 4, 1, 2, 0.5, 9.0, 90.0, (0.0, 30.0), "level cameras", (), ("take more",), 1.0)
+        return sfm.Reconstruction(open_dataset(photographed.write(out, size=16, train=4, test=0)), report, np.eye(4))
+
+    monkeypatch.setattr(sfm, "reconstruct", reconstruct)
+    made = call(
+        "sfm", tmp_path / "photos", "--out", tmp_path / "set", "--max-size", 320, "--max-images", 9,
+    )  # fmt: skip
+    assert made["dataset"] == str(tmp_path / "set") and made["posed"] == 4 and made["advice"] == ["take more"]
+    assert call("fit", tmp_path / "set", "--out", tmp_path / "a.safetensors", *SMALL, "--steps", 1)["views"] == 4
 
 
 # --------------------------------------------------------------------------------------------------- ended from outside

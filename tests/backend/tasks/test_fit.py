@@ -47,6 +47,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workspace(data: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     fits.use(monkeypatch)
+    for name in ("AUTOSAVE_SECONDS", "FIRST_SAVE_SECONDS"):  # a slow machine saves no more often than a fast one
+        monkeypatch.setattr(task, name, 1e9)
     return Workspace("cpu")
 
 
