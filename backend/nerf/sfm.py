@@ -49,6 +49,7 @@ EXHAUSTIVE = 100  # frames of a video up to which every pair is matched; beyond,
 DISTANCE = 2.0  # metres from the middle to the camera of median distance: photographs do not know their scale
 BLURRY = 0.25  # of the median sharpness
 FEW_POSED = 0.8  # share of posed photographs below which a sentence says what to do
+SHORTEST_STRETCH = 0.2  # seconds of a video: frames nearer to each other show the same
 UNKNOWN_STRETCH = 0.5  # seconds, of a video that does not say how long it is
 WIDE_GAP = 90.0  # degrees
 COARSE_ERROR = 1.5  # pixels
@@ -241,7 +242,7 @@ def _frames(source: Path, images: Path, options: SfmOptions, progress: Progress)
             stream.thread_type = "AUTO"
             duration = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
             duration = duration or (container.duration or 0) / av.time_base
-            stretch = max(duration / options.max_images, 0.1) if duration else UNKNOWN_STRETCH
+            stretch = max(duration / options.max_images, SHORTEST_STRETCH) if duration else UNKNOWN_STRETCH
             for frame in container.decode(stream):
                 seconds = frame.time or 0.0
                 if int(seconds / stretch) != window:
@@ -270,7 +271,8 @@ def _frames(source: Path, images: Path, options: SfmOptions, progress: Progress)
 
 
 SHARES = {"features": (0.0, 0.4), "matches": (0.4, 0.7), "cameras": (0.7, 1.0), "done": (1.0, 1.0)}  # of the time
-TEXTS = {"features": "Finding features", "matches": "Matching pictures", "cameras": "Placing cameras", "done": ""}
+TEXTS = {"features": "Finding features", "matches": "Matching pictures", "cameras": "Placing cameras"}
+TEXTS["done"] = TEXTS["cameras"]
 
 
 def _solve(
@@ -328,7 +330,7 @@ def _solve(
         last = (work / "log.txt").read_bytes()[-2000:].decode(errors="replace")
         log.warning("COLMAP ended with %s: %s", process.returncode, last)
         raise UnusableDataset(
-            f"{TEXTS[said['stage']] or 'Finding cameras'} ended early (code {process.returncode}): there may be too "
+            f"{TEXTS[said['stage']]} ended early (code {process.returncode}): there may be too "
             "little memory. Choose a smaller image size or fewer pictures; the log has the details."
         )
     models = [colmap.read_model(path) for path in sorted((work / "models").iterdir()) if path.is_dir()]
