@@ -19,7 +19,7 @@ def layer(name: str, source: str, weights: str, inputs: int, outputs: int, *, re
     """
     if outputs % 4:
         raise ValueError(f"outputs must be a multiple of 4, got {outputs}")
-    keep = "v > 0.0f ? v : 0.0f" if relu else "v"
+    keep = "v < 0.0f ? 0.0f : v" if relu else "v"  # what is not a number stays none
     return f"""
     float {name}[{outputs * TILE}];
     for (int j = 0; j < {outputs}; j += 4) {{

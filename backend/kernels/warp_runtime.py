@@ -11,12 +11,19 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import Any
 
 import torch
 import warp as wp
 
 wp.config.log_level = wp.LOG_WARNING
 wp.init()
+
+
+def launch_cuda(kernel: Any, dim: int | tuple[int, ...], inputs: list[Any], device: torch.device) -> None:
+    """Run a kernel on a CUDA device, in PyTorch's current stream: in order with its operations and its allocator."""
+    stream = wp.stream_from_torch(torch.cuda.current_stream(device))
+    wp.launch(kernel, dim, inputs=inputs, stream=stream)
 
 
 @lru_cache(maxsize=1)

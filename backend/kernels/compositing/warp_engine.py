@@ -6,7 +6,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from ..warp_runtime import in_slices
+from ..warp_runtime import in_slices, launch_cuda
 from . import LARGEST_EXPONENT, Pixels
 
 RAYS = 256
@@ -55,13 +55,18 @@ def _views(tensors: tuple[Tensor, ...]) -> list[Any]:
 
 def _launch(kernel: wp.Kernel, count: int, device: torch.device, inputs: list[Any]) -> None:
     if device.type == "cuda":
-        wp.launch(kernel, count, inputs=[0, *inputs], device=str(device))
+        launch_cuda(kernel, count, [0, *inputs], device)
         return
 
     def work(_: int, start: int, end: int) -> None:
         wp.launch(kernel, end - start, inputs=[start, *inputs], device="cpu")
 
     in_slices(work, count, RAYS)
+
+
+@wp.func
+def _capped(x: float) -> float:
+    return wp.where(x > LARGEST, LARGEST, x)  # unlike min, keeps what is not a number
 
 
 @wp.func
@@ -84,11 +89,11 @@ def _forward(
     distortion = float(0.0)
     for i in range(offsets[r], offsets[r + 1]):
         x = raw[i]
-        opacity = 1.0 - wp.exp(-wp.exp(wp.min(x[0], LARGEST)) * lengths[i])
+        opacity = 1.0 - wp.exp(-wp.exp(_capped(x[0])) * lengths[i])
         w = light * opacity
         light = light * (1.0 - opacity)
         weights[i] = w
-        if w > 0.0:
+        if not w <= 0.0:
             color += w * wp.vec3(_sigmoid(x[1]), _sigmoid(x[2]), _sigmoid(x[3]))
         distortion += 2.0 * w * (t[i] * alpha - depth) + w * w * lengths[i] / 3.0
         alpha += w
@@ -127,7 +132,7 @@ def _backward(
         depth_front = depth - depth_behind - w * t[i]
         spread = 2.0 * (t[i] * (alpha_front - alpha_behind) - (depth_front - depth_behind)) + w * lengths[i] * 2.0 / 3.0
         g = wp.dot(to_rgb[r], c) + given[0] + given[1] * t[i] + given[2] * spread
-        density = wp.exp(wp.min(x[0], LARGEST))
+        density = wp.exp(_capped(x[0]))
         to_density = wp.where(x[0] < LARGEST, density * lengths[i] * (light * g - behind), 0.0)
         shade = wp.cw_mul(wp.cw_mul(to_rgb[r], c), wp.vec3(1.0) - c) * w
         to_raw[i] = wp.vec4(to_density, shade[0], shade[1], shade[2])

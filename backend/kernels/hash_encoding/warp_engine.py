@@ -14,7 +14,7 @@ import warp as wp
 from torch import Tensor
 
 from ..native import TILE, hash_corners, hash_index
-from ..warp_runtime import in_slices
+from ..warp_runtime import in_slices, launch_cuda
 from .spec import HashSpec
 
 U64 = wp.uint64  # addresses: kernels get raw memory, which costs nothing to hand over
@@ -42,7 +42,7 @@ def encode_into(features: Tensor, points: Tensor, table: Tensor, spec: HashSpec)
         features.data_ptr(),
     ]
     if points.device.type == "cuda":
-        wp.launch(kernels.forward, (count, spec.num_levels), inputs=[0, *inputs], device=str(points.device))
+        launch_cuda(kernels.forward, (count, spec.num_levels), [0, *inputs], points.device)
         return
 
     def work(_: int, start: int, end: int) -> None:
@@ -68,7 +68,7 @@ def add_table_gradient(
         0 if touched is None else touched.data_ptr(),
     ]
     if points.device.type == "cuda":
-        wp.launch(kernels.table, (count, spec.num_levels), inputs=[0, *inputs], device=str(points.device))
+        launch_cuda(kernels.table, (count, spec.num_levels), [0, *inputs], points.device)
         return
 
     def work(_: int, start: int, end: int) -> None:
@@ -90,7 +90,7 @@ def points_gradient(gradient: Tensor, points: Tensor, table: Tensor, spec: HashS
         result.data_ptr(),
     ]
     if points.device.type == "cuda":
-        wp.launch(kernels.points, count, inputs=[0, *inputs], device=str(points.device))
+        launch_cuda(kernels.points, count, [0, *inputs], points.device)
         return result
 
     def work(_: int, start: int, end: int) -> None:

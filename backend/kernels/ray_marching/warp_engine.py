@@ -7,7 +7,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from ..warp_runtime import in_slices
+from ..warp_runtime import in_slices, launch_cuda
 from . import OccupancyBits, Samples, Steps
 
 RAYS = 256
@@ -53,7 +53,7 @@ def march_rays_warp(
 
 def _launch(kernel: wp.Kernel, count: int, device: torch.device, inputs: list[object]) -> None:
     if device.type == "cuda":
-        wp.launch(kernel, count, inputs=[0, *inputs], device=str(device))
+        launch_cuda(kernel, count, [0, *inputs], device)
         return
 
     def work(_: int, start: int, end: int) -> None:

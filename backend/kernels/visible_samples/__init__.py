@@ -65,7 +65,7 @@ def visible_samples(
     thickness = (torch.exp(density.clamp(max=LARGEST_EXPONENT)) * samples.lengths).double()
     total = torch.cat((thickness.new_zeros(1), torch.cumsum(thickness, 0)))
     in_front = total[:-1] - total[samples.offsets[samples.rays.long()].long()]
-    keep = in_front < limit
+    keep = ~(in_front >= limit)  # what is not a number stays, to be noticed
     if faintest:
         keep &= torch.exp(-in_front) * -torch.expm1(-thickness) > faintest
     kept, places = samples.kept(keep)
