@@ -33,7 +33,7 @@ def request_of(tmp_path: Path) -> Any:
     return lambda **changes: FitRequest("chair", files, fits.options(**{"steps": 1_000_000, **changes}), preview=camera)
 
 
-def until(condition: Any, seconds: float = 60.0) -> Any:
+def until(condition: Any, seconds: float = 300.0) -> Any:
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end
