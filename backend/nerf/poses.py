@@ -132,11 +132,13 @@ class PoseRefinement:
     A camera meets only some tens of rays in a step, so large rates would send it on a random walk.
 
     Pictures do not tell where the whole stands, how it is turned, or how large it is. So that it does not drift, all
-    cameras are moved back after each step by the similarity between them and those that were given.
+    cameras are moved back after each step by the similarity between them and those that were given, as long as the
+    scene is coarse. Later its detail holds them, and to move them would blur it.
     """
 
     rate, final_rate = 3e-3, 6e-5  # radians (and parts of the distance) a step, at first and at the end
     wait, warm_up = 40, 50  # steps without, and with a rising rate
+    held = 0.3  # part of the fit in which the whole is kept where it was given
 
     def __init__(self, world_from_camera: Tensor, length: float) -> None:
         self.corrections = PoseCorrections(world_from_camera, length)
@@ -161,10 +163,11 @@ class PoseRefinement:
         for group in self._optimizer.param_groups:
             group["lr"] = rising * self.rate * (self.final_rate / self.rate) ** elapsed
         self._optimizer.step()
-        with torch.no_grad():
-            given = self.corrections.given
-            drift = similarity_between(_marks(self.cameras(), self.corrections.length), self._marks)
-            given.copy_(drift.poses(given.double()))
+        if elapsed < self.held:
+            with torch.no_grad():
+                given = self.corrections.given
+                drift = similarity_between(_marks(self.cameras(), self.corrections.length), self._marks)
+                given.copy_(drift.poses(given.double()))
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that `restore` needs."""
