@@ -38,6 +38,8 @@ HEROES = (5, 11, 8)  # seeds of the three shapes in the middle
 BETWEEN = 4  # ring places from one hero to the next: 12 in all
 FRAMES = 30
 TURNTABLE_SIZE = 224  # pixels
+FIT_PICTURES, FIT_SIZE, FIT_STEPS = 32, 128, 300  # of one shape, pixels, of fitting
+BESIDE = 0.85  # metres from the shape to the mesh of its field
 
 
 def main() -> None:
@@ -77,13 +79,16 @@ def demo(extension: Path, output: Path) -> None:
         with stage("export"):
             for item, seed in zip(heroes, HEROES):
                 export(item, output / f"chair_{seed}.glb")
+        studio.build()
+        studio.use_cycles(samples=12)
+        with stage(f"fit a field to {FIT_PICTURES} pictures of one shape"):
+            fitted = field_of(heroes[0])
         press("lathe.stop_backend")
     finally:
         session.stop()
     with stage("photograph"):
-        studio.build()
+        photograph_pair(heroes[0], fitted, output / "fit.png")
         studio.add_camera(FRAMES)
-        studio.use_cycles(samples=12)
         studio.render(output / "scene.png", 960, 540)
         bpy.context.preferences.filepaths.save_version = 0  # no scene.blend1 beside it
         bpy.ops.wm.save_as_mainfile(filepath=str(output / "scene.blend"), compress=True)
@@ -148,15 +153,51 @@ def in_between(place: int) -> bpy.types.Object:
     return item
 
 
+def field_of(item: bpy.types.Object) -> bpy.types.Object:
+    """Take pictures of one shape from all sides, fit a radiance field to them, and stand its mesh beside the shape."""
+    scene = bpy.context.scene
+    capture, field = scene.lathe.capture, scene.lathe.field
+    capture.rig, capture.target, capture.count, capture.test = "SPHERE", "SELECTED", FIT_PICTURES, 2
+    capture.size, field.data_sets, field.name = FIT_SIZE, str(Path(TEMPORARY.name) / "data_sets"), "Fitted"
+    field.preset, field.steps = "DRAFT", FIT_STEPS
+    select(item)
+    scene.render.resolution_x = scene.render.resolution_y = FIT_SIZE
+    scene.cycles.use_denoising = False
+    with only(item):
+        press("lathe.capture")
+    scene.cycles.use_denoising = True
+    box = bpy.data.objects[press("lathe.fit")]
+    select(box)
+    box.location.x += BESIDE
+    bpy.context.view_layer.update()
+    box.lathe.mesh.resolution = 112
+    return bpy.data.objects[press("lathe.generate_mesh")]
+
+
+@contextmanager
+def only(*items: bpy.types.Object) -> Iterator[None]:
+    """Render no other mesh for as long as this lasts."""
+    hidden = [o for o in bpy.data.objects if o.type == "MESH" and o not in items and not o.hide_render]
+    for item in hidden:
+        item.hide_render = True
+    yield
+    for item in hidden:
+        item.hide_render = False
+
+
+def select(item: bpy.types.Object) -> None:
+    for other in bpy.context.view_layer.objects:
+        other.select_set(other == item)
+    bpy.context.view_layer.objects.active = item
+
+
 def hue_of(place: int) -> float:
     """The colour of a place on the ring, once round the colour circle."""
     return 0.02 + place / (len(HEROES) * BETWEEN)
 
 
 def export(item: bpy.types.Object, path: Path) -> None:
-    for other in bpy.context.view_layer.objects:
-        other.select_set(other == item)
-    bpy.context.view_layer.objects.active = item
+    select(item)
     bpy.ops.lathe.export(filepath=str(path), format="GLB")
 
 
@@ -173,6 +214,23 @@ def contact_sheet(path: Path) -> None:
     images = [over_backdrop(image) for image in session.jobs.wait_for(job).images]
     rows = [np.concatenate(images[start : start + 8], 1) for start in (0, 8, 16)]
     Image.fromarray(np.concatenate(rows, 0)).save(path, optimize=True)
+
+
+def photograph_pair(shape: bpy.types.Object, fitted: bpy.types.Object, path: Path) -> None:
+    """Render a shape and the mesh of its field side by side, then take the mesh out of the other pictures."""
+    scene = bpy.context.scene
+    data = bpy.data.cameras.new("Pair")
+    camera = bpy.data.objects.new("Pair", data)
+    scene.collection.objects.link(camera)
+    middle = shape.location.copy()
+    middle.x, middle.z = middle.x + BESIDE / 2, 0.62
+    camera.location = middle + type(middle)((1.0, -3.6, 1.3))
+    camera.rotation_euler = (middle - camera.location).to_track_quat("-Z", "Y").to_euler()
+    scene.camera = camera
+    with only(shape, fitted, bpy.data.objects["Floor"], bpy.data.objects["Platter"]):
+        studio.render(path, 480, 320)
+    bpy.data.objects.remove(camera)
+    fitted.hide_render = fitted.hide_viewport = True
 
 
 def turntable(path: Path, item: bpy.types.Object) -> None:

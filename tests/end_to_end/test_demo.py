@@ -34,12 +34,13 @@ def test_every_artefact_is_there_and_nothing_else(demo: tuple[Path, str]) -> Non
     found = {path.name for path in output.iterdir()}
     meshes = {name for name in found if name.endswith(".glb")}
     assert len(meshes) == 3
-    assert found - meshes == {"contact_sheet.png", "scene.blend", "scene.png", "turntable.mp4"}
+    assert found - meshes == {"contact_sheet.png", "fit.png", "scene.blend", "scene.png", "turntable.mp4"}
 
 
 def test_each_stage_says_how_long_it_took(demo: tuple[Path, str]) -> None:
     _, printed = demo
-    for stage in ("start the backend", "contact sheet", "3 shapes as meshes", "camera path", "export", "photograph"):
+    stages = "start the backend", "contact sheet", "3 shapes as meshes", "camera path", "export", "fit a field"
+    for stage in (*stages, "photograph"):
         assert any(line.startswith(stage) and line.endswith(" s") for line in printed.splitlines()), stage
 
 
@@ -72,8 +73,8 @@ def test_pictures_show_something(demo: tuple[Path, str]) -> None:
     differences = [float(np.abs(a - b).mean()) for a, b in itertools.pairwise(cells[:16])]
     assert min(differences) > 0.2, "two seeds give the same picture"
     assert sum(difference > 5 for difference in differences) >= 12, "seeds look alike"  # two pairs are near neighbours
-    scene = np.asarray(Image.open(output / "scene.png"), np.float32)
-    assert scene.std() > 15
+    for picture in ("scene.png", "fit.png"):
+        assert np.asarray(Image.open(output / picture), np.float32).std() > 15
 
 
 def test_the_turntable_turns(demo: tuple[Path, str]) -> None:
@@ -96,4 +97,4 @@ def test_the_scene_opens_with_its_shapes(demo: tuple[Path, str]) -> None:
     answer = subprocess.run(
         [sys.executable, "-c", program, output / "scene.blend"], capture_output=True, text=True, check=True
     )
-    assert "MESHES 15 True" in answer.stdout, answer.stdout
+    assert "MESHES 16 True" in answer.stdout, answer.stdout

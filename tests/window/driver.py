@@ -202,11 +202,15 @@ class Window:
                             if (yield from self._is_at(x, place, wanted)):
                                 self._seen[wanted] = (x, place)
                                 return x, place
-            with bpy.context.temp_override(window=self.window, area=self.area, region=region):
-                for _ in range(5):
-                    (bpy.ops.view2d.scroll_down if turn < 4 else bpy.ops.view2d.scroll_up)()
-            yield 0.4
+            yield from self.scroll(5 if turn < 4 else -5)
         raise LookupError(f"no button of {command} in the sidebar")
+
+    def scroll(self, steps: int) -> Steps:
+        """Scroll the sidebar down by so many steps of the wheel, up if below zero. What was seen is elsewhere then."""
+        with bpy.context.temp_override(window=self.window, area=self.area, region=self.sidebar):
+            for _ in range(abs(steps)):
+                (bpy.ops.view2d.scroll_down if steps > 0 else bpy.ops.view2d.scroll_up)()
+        yield 0.4
 
     def _is_at(self, x: int, y: int, wanted: str) -> Generator[float, None, bool]:
         """Come from outside and look: a button that moved away stays active until the pointer does too."""

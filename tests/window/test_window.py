@@ -7,6 +7,7 @@ One long scenario (main_job.py) runs once; each test here asserts one property o
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -105,6 +106,41 @@ def test_disabling_ends_the_backend_and_leaves_no_trace(afternoon: dict[str, Any
     assert afternoon["seconds_to_end_when_disabled"] < 5
     assert afternoon["traces"] == []
     assert afternoon["objects_after_enable"] > 0
+
+
+@pytest.fixture(scope="module")
+def fields() -> dict[str, Any]:
+    """What the scenario fields noted."""
+    child, out = start("fields", limit=900)
+    status = child.wait()
+    noted = results(out)
+    assert status == 0, f"{noted.get('error', '')}\n{(out / 'window.log').read_text()[-4000:]}"
+    return noted
+
+
+def test_a_capture_ended_by_escape_goes_on_where_it_stopped(fields: dict[str, Any]) -> None:
+    assert 3 <= fields["pictures_when_ended"] < 22
+    assert fields["pictures"] == 22
+
+
+def test_a_fit_shows_itself_can_be_paused_and_goes_on(fields: dict[str, Any]) -> None:
+    assert fields["figures"]["step"] > 0 and fields["figures"]["rays_per_second"] > 0
+    assert fields["paused"] == {"state": "cancelled", "fits": ["ring"]}
+    assert fields["fit"]["state"] == "done" and fields["fit"]["fields"] == ["ring"]
+    assert fields["fit"]["steps"] > fields["figures"]["step"]
+
+
+def test_the_mesh_of_the_field_is_as_large_as_what_was_captured(fields: dict[str, Any]) -> None:
+    assert fields["mesh"]["faces"] > 1000 and fields["mesh"]["colors"] == 1
+    ring, made = fields["mesh"]["sizes"]
+    # the ring leans: its box in the world, of which the mesh's is
+    width, depth, height = ring[0], 1.0 * math.cos(0.7) + 0.5, 1.0 * math.sin(0.7) + 0.5
+    assert made == pytest.approx([width, depth, height], rel=0.05)
+
+
+def test_fields_never_hold_the_main_thread_for_more_than_50_ms(fields: dict[str, Any]) -> None:
+    assert fields["holds"], "the add-on was never called"
+    assert [hold for hold in fields["holds"] if hold[0] > HOLD_LIMIT_SECONDS] == []
 
 
 def test_the_backend_ends_when_blender_is_killed() -> None:
