@@ -164,6 +164,7 @@ class LATHE_PT_model(LathePanel, bpy.types.Panel):
 class LATHE_PT_crop(LathePanel, bpy.types.Panel):
     bl_label = "Crop"
     bl_parent_id = "LATHE_PT_model"
+    bl_options = {"DEFAULT_CLOSED"}
 
     @classmethod
     def poll(cls, context):
