@@ -25,6 +25,7 @@ from ..kernels.hash_encoding import HashSpec, hash_encode
 from ..kernels.radiance_mlp import RadianceMlpSpec, density_mlp, radiance_mlp
 from ..kernels.ray_marching import OccupancyBits, Samples, Steps, contract, march_rays
 from ..kernels.visible_samples import visible_samples
+from ..kernels.warm_up import warm_up
 from ..progress import Progress, silent
 from ..scene import FieldInfo, FieldSample, Image, box_interval
 from .encodings import spherical_harmonics
@@ -221,6 +222,7 @@ class HashScene:
     ) -> Image:
         """See Scene.render. samples_per_ray: along the box's edge. A draft walks in steps twice as long."""
         model = self.hash_field
+        warm_up(model.config.table, model.config.networks, model.device, progress, training=False)
         step = 1 / samples_per_ray if samples_per_ray else model.config.step * (2 if quality == "draft" else 1)
         if step != model.config.step:
             config = replace(model.config, step=step)

@@ -26,6 +26,7 @@ from ..kernels.radiance_mlp import radiance_mlp
 from ..kernels.ray_marching import Samples
 from ..kernels.sparse_adam import AdamState, sparse_adam
 from ..kernels.visible_samples import visible_samples
+from ..kernels.warm_up import warm_up
 from ..progress import Progress, part, silent
 from .datasets import Dataset
 from .encodings import spherical_harmonics
@@ -106,6 +107,7 @@ class HashFit:
             linear=options.color_space == "linear",
             bounds=bounds,
         )
+        warm_up(config.table, config.networks, device, part(progress, 0.95, 1.0))
         spec = config.table
         table = (torch.rand(spec.num_entries, spec.num_features, generator=self._generator) * 2 - 1) * 1e-4
         networks = config.networks.initial(self._generator)
@@ -269,6 +271,8 @@ class HashFit:
             raise Diverged(f"The fit diverged in step {self.step}: its loss is no number any more.")
         self._optimizer.zero_grad()
         loss.backward()
+        if self._mlp.grad is not None and not bool(self._mlp.grad.isfinite().all()):
+            raise Diverged(f"The fit diverged in step {self.step}: its gradient is no number any more.")
         if features.grad is not None and len(features):
             gradient = features.grad if opened is None else features.grad * opened
             if refinement is not None:

@@ -38,7 +38,7 @@ class Occupancy:
 
     def restore(self, bits: Tensor) -> None:
         """Take occupied cells as `OccupancyBits.bits` of an earlier grid had them."""
-        self.bits = OccupancyBits.from_bits(bits)
+        self.bits = OccupancyBits.from_bits(bits.to(self.peak.device))
 
     @property
     def share(self) -> float:
