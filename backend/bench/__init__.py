@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from addon.wire.errors import InvalidRequest
 
-BENCHES = ("meshing", "transport", "deepsdf", "generators")
+BENCHES = ("meshing", "transport", "deepsdf", "generators", "nerf")
 
 
 @dataclass(frozen=True)

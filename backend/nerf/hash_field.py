@@ -41,6 +41,9 @@ OPAQUE = 1e-3
 FAINT = 1e-4
 """Samples of less weight than this are not coloured."""
 
+CHUNK = 4096
+"""Rays rendered together: their features stay in memory that is used again, rather than fetched from the system."""
+
 FAR = 1e3
 """Field units after which an unbounded ray ends."""
 
@@ -143,6 +146,13 @@ class HashField:
     @torch.no_grad()
     def render_rays(self, origins: Tensor, directions: Tensor, jitter: Tensor | None = None) -> Tensor:
         """Return [R, 5]: premultiplied colour as it is composited, alpha, Σ w t. Field frame, unit directions."""
+        parts = [
+            self._render_chunk(*(None if x is None else x[at : at + CHUNK] for x in (origins, directions, jitter)))
+            for at in range(0, len(origins), CHUNK)
+        ]
+        return torch.cat(parts) if parts else origins.new_zeros(0, 5)
+
+    def _render_chunk(self, origins: Tensor, directions: Tensor, jitter: Tensor | None) -> Tensor:
         samples = self.march(origins, directions, jitter)
         samples, features = visible_samples(
             samples, self.table, self.networks, self.config.table, self._mlp, OPAQUE, faintest=FAINT

@@ -28,6 +28,12 @@ class RayBatch:
     alpha: Tensor
     depth: Tensor | None
 
+    def part(self, start: int, end: int) -> RayBatch:
+        """Return rays start..end of these."""
+        at = slice(start, end)
+        depth = None if self.depth is None else self.depth[at]
+        return RayBatch(self.views[at], self.local[at], self.rgb[at], self.alpha[at], depth)
+
     def in_world(self, world_from_camera: Tensor) -> tuple[Tensor, Tensor]:
         """Return origins and directions [R, 3] under poses [views, 4, 4]; differentiable in them. A direction has the
         length of its local one."""

@@ -159,7 +159,13 @@ def _load(tile: int) -> str:
     {hash_corners(tile)}"""
 
 
+UNROLLED = "#pragma clang loop unroll(full)"
+"""Before a loop over corners on the CPU: which of two coordinates each takes is then known when it is compiled."""
+
+
 def _forward(tile: int, width: int, channels: int) -> str:
+    if channels == 2 and tile == TILE:
+        return _forward_pairs(width)
     return f"""
     const float* entries = (const float*)table_at + (size_t)((const int*)levels_at)[5 * level + 2] * {channels};
     float* features = (float*)features_at + (size_t)level * {channels};
@@ -178,6 +184,35 @@ def _forward(tile: int, width: int, channels: int) -> str:
     }}"""
 
 
+def _forward_pairs(width: int) -> str:
+    """Two features, the usual number: an entry is one word of 8 bytes, and two samples fill a vector register."""
+    return f"""
+    typedef float four __attribute__((vector_size(16)));
+    typedef unsigned long long word __attribute__((aligned(4)));
+    const float* entries = (const float*)table_at + (size_t)((const int*)levels_at)[5 * level + 2] * 2;
+    float* features = (float*)features_at + (size_t)level * 2;
+    {_load(TILE)}
+    four sum[{TILE // 2}] = {{}};
+    {UNROLLED}
+    for (int corner = 0; corner < 8; ++corner) {{
+        {hash_index(TILE)}
+        float w[{TILE}];
+        for (int s = 0; s < {TILE}; ++s) w[s] = wx[s] * wy[s] * wz[s];
+        for (int s = 0; s < {TILE}; s += 2) {{
+            union {{ four values; unsigned long long words[2]; }} both;
+            both.words[0] = *(const word*)(entries + 2 * (size_t)index[s]);
+            both.words[1] = *(const word*)(entries + 2 * (size_t)index[s + 1]);
+            const four weights = {{w[s], w[s], w[s + 1], w[s + 1]}};
+            sum[s / 2] += weights * both.values;
+        }}
+    }}
+    for (int s = 0; s < count; ++s) {{
+        features[(size_t)(first + s) * {width}] = sum[s / 2][2 * (s & 1)];
+        features[(size_t)(first + s) * {width} + 1] = sum[s / 2][2 * (s & 1) + 1];
+    }}
+    }}"""
+
+
 def _table(tile: int, width: int, channels: int) -> str:
     return f"""
     const size_t offset = (size_t)((const int*)levels_at)[5 * level + 2];
@@ -189,6 +224,7 @@ def _table(tile: int, width: int, channels: int) -> str:
     for (int s = 0; s < {tile}; ++s)
         for (int f = 0; f < {channels}; ++f)
             g[s][f] = s < count ? gradient[(size_t)(first + s) * {width} + f] : 0.0f;
+    {UNROLLED if tile == TILE else ''}
     for (int corner = 0; corner < 8; ++corner) {{
         {hash_index(tile)}
         for (int s = 0; s < count; ++s) {{

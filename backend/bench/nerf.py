@@ -1,0 +1,334 @@
+"""What the radiance-field engine costs: `python -m backend bench nerf`.
+
+The engine is compared with its own definition in tuned PyTorch (every kernel's reference.py, the best of several chunk
+sizes), in one process, alternating, medians. The scene is ray-traced, the shapes are those of instant-ngp: 16 levels of
+2 features, 16 to 2048 cells, networks 32→64→16 and 32→64→64→3. The *arithmetic share* is the floating point operations
+of the networks that a picture needs (6.1 k for a sample's density, 12.7 k more where it is coloured) over its time,
+against what a large matrix product reaches here.
+
+The last two figures stand alone: the fused networks against the same in PyTorch, and the engine against NeRF as
+published (8 × 256, 64 + 128 samples, 1024 rays a step) by seconds of fitting to 22 dB on rays of held-back 64² views.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import smooth_l1_loss
+
+from addon.wire.messages import FitOptions
+
+from ..kernels.compositing import composite_packed
+from ..kernels.hash_encoding import hash_encode
+from ..kernels.radiance_mlp import RadianceMlpSpec, radiance_mlp
+from ..kernels.ray_marching import march_rays
+from ..kernels.visible_samples import visible_samples
+from ..nerf.encodings import spherical_harmonics
+from ..nerf.hash_field import FAINT, OPAQUE, HashField
+from ..nerf.hash_fit import HashFit, Training
+from ..nerf.published_fit import PublishedFit
+from . import Row
+from .ray_traced import psnr, ray_traced
+
+SIZE = 256
+RAYS = 4096
+REPEATS = 5
+RENDER_BARS = {19: 8.0, 15: 12.0}
+STEP_BARS = {19: 4.5, 15: 6.0}
+SHARE_BAR = 0.20
+MEMORY_BAR = 1.5  # GB
+TARGET = 22.0  # dB
+TARGET_BAR = 30.0
+PATIENCE = 45  # the published network is given so many times the engine's seconds
+CHUNKS = (2048, 8192, 32768)
+
+
+def rows() -> list[Row]:
+    """See backend.bench."""
+    peak = matrix_peak()
+    found = [Row("threads", torch.get_num_threads(), ""), Row("matrix product 2048³", peak / 1e9, "GFLOP/s")]
+    for log2_size in (19, 15):
+        fit = instant_ngp(log2_size)
+        found += rendering(fit, log2_size, peak) + step(fit, log2_size)
+    found.append(memory())
+    found += networks()
+    found += published()
+    return found
+
+
+def instant_ngp(log2_size: int) -> HashFit:
+    """Return a fit with instant-ngp's shapes, far enough to have a surface."""
+    training = Training(log2_size=log2_size, num_levels=16, finest=2048)
+    fit = HashFit(ray_traced(SIZE), FitOptions(steps=400), torch.device("cpu"), training=training)
+    for _ in range(200):
+        fit.advance()
+    return fit
+
+
+# ------------------------------------------------------------------------------------------------------------ rendering
+
+
+def rendering(fit: HashFit, log2_size: int, peak: float) -> list[Row]:
+    """A picture of 256²."""
+    field = fit.field
+    camera = ray_traced(SIZE).split("test")[0].camera
+    rays = camera.rays()
+    origins, directions = field.from_world(rays.origins.reshape(-1, 3)), rays.directions.reshape(-1, 3)
+
+    def engine() -> Tensor:
+        return field.render_rays(origins, directions)
+
+    def reference(chunk: int) -> Tensor:
+        return torch.cat([
+            render_reference(field, origins[at : at + chunk], directions[at : at + chunk])
+            for at in range(0, len(origins), chunk)
+        ])  # fmt: skip
+
+    times_of = {chunk: seconds(lambda chunk=chunk: reference(chunk)) for chunk in CHUNKS}  # type: ignore[misc]
+    best = min(times_of, key=lambda chunk: times_of[chunk])
+    engine()
+    times = alternated({"engine": engine, "reference": lambda: reference(best)})
+    difference = float((engine() - reference(best))[:, :4].abs().max())
+    samples = field.march(origins, directions)
+    spec, mlp = field.config.table, field.config.networks
+    reached, _ = visible_samples(samples, field.table, field.networks, spec, mlp, OPAQUE)
+    colored, features = visible_samples(samples, field.table, field.networks, spec, mlp, OPAQUE, faintest=FAINT)
+    shapes = mlp.shapes
+    of_density = 2 * sum(rows * columns for rows, columns in shapes[:2])
+    share = (len(reached.t) * of_density + len(colored.t) * (mlp.flops - of_density)) / times["engine"] / peak
+    name = f"render {SIZE}², table 2^{log2_size}"
+    view = spherical_harmonics(directions)
+    raw = radiance_mlp(features, view, colored.rays, field.networks, mlp)
+    stages: dict[str, Callable[[], object]] = {
+        "march": lambda: field.march(origins, directions),
+        "encode and density": lambda: visible_samples(
+            samples, field.table, field.networks, spec, mlp, OPAQUE, faintest=FAINT
+        ),
+        "colour": lambda: radiance_mlp(features, view, colored.rays, field.networks, mlp),
+        "composite": lambda: composite_packed(raw, colored.t, colored.lengths, colored.offsets),
+    }
+    ratio = times["reference"] / times["engine"]
+    return [
+        Row(f"{name}: engine", times["engine"], "s"),
+        Row(f"{name}: reference, chunks of {best} rays", times["reference"], "s"),
+        Row(f"{name}: ratio", ratio, "x", RENDER_BARS[log2_size], ratio >= RENDER_BARS[log2_size]),
+        Row(f"{name}: largest difference of a pixel", difference, "", 0.02, difference <= 0.02),
+        Row(f"{name}: rays that meet something", float((colored.offsets.diff() > 0).float().mean()), ""),
+        Row(f"{name}: samples marched", len(samples.t), ""),
+        Row(f"{name}: samples that light reaches", len(reached.t), ""),
+        Row(f"{name}: samples coloured", len(colored.t), ""),
+        Row(f"{name}: arithmetic share", share, "", SHARE_BAR, share >= SHARE_BAR),
+        *(Row(f"{name}: {stage}", median(work), "s") for stage, work in stages.items()),
+    ]
+
+
+@torch.no_grad()
+def render_reference(field: HashField, origins: Tensor, directions: Tensor) -> Tensor:
+    """What `HashField.render_rays` returns, by the definitions."""
+    near, far = field.spans(origins, directions)
+    samples = march_rays(origins, directions, near, far, field.occupancy, field.config.steps, impl="reference")
+    spec, mlp = field.config.table, field.config.networks
+    samples, features = visible_samples(
+        samples, field.table, field.networks, spec, mlp, OPAQUE, faintest=FAINT, impl="reference"
+    )
+    view = spherical_harmonics(directions)
+    raw = radiance_mlp(features, view, samples.rays, field.networks, mlp, impl="reference")
+    pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets, impl="reference")
+    return torch.cat((pixels.rgb, pixels.alpha[:, None], pixels.t[:, None]), -1)
+
+
+# ----------------------------------------------------------------------------------------------------- a training step
+
+
+def step(fit: HashFit, log2_size: int) -> list[Row]:
+    """A training step of 4096 rays, with the optimiser's."""
+    table = fit.field.table.clone().requires_grad_()
+    networks = fit.field.networks.clone().requires_grad_()
+    optimizer = torch.optim.Adam([table, networks], lr=1e-9, betas=(0.9, 0.99), eps=1e-15, foreach=True)
+    counts: dict[str, int] = {}
+    batch = fit.rays.draw(RAYS, torch.Generator().manual_seed(0))
+
+    def engine() -> None:
+        counts["engine"] = fit.learn(batch, 1e-9)[2]
+
+    def reference(chunk: int) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        counts["reference"] = 0
+        for at in range(0, RAYS, chunk):
+            counts["reference"] += learn_reference(fit, batch.part(at, at + chunk), table, networks)
+        optimizer.step()
+
+    chunks = (1024, 4096)
+    times_of = {chunk: seconds(lambda chunk=chunk: reference(chunk)) for chunk in chunks}  # type: ignore[misc]
+    best = min(times_of, key=lambda chunk: times_of[chunk])
+    times = alternated({"engine": engine, "reference": lambda: reference(best)})
+    name = f"training step of {RAYS} rays, table 2^{log2_size}"
+    ratio = times["reference"] / times["engine"]
+    return [
+        Row(f"{name}: engine", times["engine"], "s"),
+        Row(f"{name}: reference, chunks of {best} rays", times["reference"], "s"),
+        Row(f"{name}: ratio", ratio, "x", STEP_BARS[log2_size], ratio >= STEP_BARS[log2_size]),
+        Row(f"{name}: samples of the engine", counts["engine"], ""),
+        Row(f"{name}: samples of the reference", counts["reference"], ""),
+    ]
+
+
+def learn_reference(fit: HashFit, batch: object, table: Tensor, networks: Tensor) -> int:
+    """Gradients of a step by the definitions and autograd; returns the number of samples."""
+    from ..nerf.rays import RayBatch
+
+    assert isinstance(batch, RayBatch)
+    field, mlp, spec = fit.field, fit.field.config.networks, fit.field.config.table
+    origins, directions = batch.in_world(fit.rays.poses)
+    directions = directions / directions.norm(dim=-1, keepdim=True)
+    origins = field.from_world(origins)
+    near, far = field.spans(origins, directions)
+    jitter = torch.rand(len(origins))
+    samples = march_rays(origins, directions, near, far, field.occupancy, field.config.steps, jitter, impl="reference")
+    samples, _ = visible_samples(samples, table.detach(), networks.detach(), spec, mlp, impl="reference")
+    features = hash_encode(samples.points, table, spec, impl="reference")
+    raw = radiance_mlp(features, spherical_harmonics(directions), samples.rays, networks, mlp, impl="reference")
+    pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets, impl="reference")
+    smooth_l1_loss(pixels.rgb, batch.rgb * batch.alpha[:, None], beta=0.1).backward()
+    return len(samples.t)
+
+
+# ------------------------------------------------------------------------------------------------------------- the rest
+
+
+def memory() -> Row:
+    """The largest resident size of a process that fits and renders with a table of 2^19."""
+    code = "from backend.bench import nerf; print(nerf.peak_memory())"
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=root)
+    gigabytes = json.loads(done.stdout.strip().splitlines()[-1]) / 1e9
+    return Row("memory of a process with a 2^19 model", gigabytes, "GB", MEMORY_BAR, gigabytes <= MEMORY_BAR)
+
+
+def peak_memory() -> int:
+    """Fit a 2^19 model for a while, render, and return the largest resident size of this process in bytes."""
+    fit = instant_ngp(19)
+    fit.scene().render(ray_traced(SIZE).split("test")[0].camera)
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size if sys.platform == "darwin" else 1024 * size
+
+
+def networks() -> list[Row]:
+    """The fused networks against the same in PyTorch, forward and backward, 145,000 samples."""
+    mlp = RadianceMlpSpec()
+    generator = torch.Generator().manual_seed(0)
+    count, rays = 145_000, 4096
+    features = torch.randn(count, mlp.inputs, generator=generator).requires_grad_()
+    view = torch.randn(rays, mlp.view, generator=generator)
+    ray = torch.randint(rays, (count,), generator=generator, dtype=torch.int32)
+    parameters = mlp.initial(generator).requires_grad_()
+    given = torch.randn(count, 4, generator=generator)
+
+    def both(impl: Literal["fused", "reference"]) -> None:
+        radiance_mlp(features, view, ray, parameters, mlp, impl=impl).backward(given)
+
+    def forward(impl: Literal["fused", "reference"]) -> None:
+        with torch.no_grad():
+            radiance_mlp(features, view, ray, parameters, mlp, impl=impl)
+
+    found = []
+    for name, work in (("forward", forward), ("forward and backward", both)):
+        times = alternated({"fused": lambda: work("fused"), "reference": lambda: work("reference")})  # noqa: B023
+        found.append(Row(f"fused networks, {name}: ratio to PyTorch", times["reference"] / times["fused"], "x"))
+    return found
+
+
+def published() -> list[Row]:
+    """Seconds of fitting to 22 dB on rays of views held back, both methods on the same 64² pictures."""
+    dataset = ray_traced(64)
+    views = dataset.split("test")
+    generator = torch.Generator().manual_seed(0)
+    seen = [(view.camera, dataset.load(view)) for view in views]
+    pixels = [torch.randint(64, (128, 2), generator=generator) for _ in views]
+
+    def judged(colors: Callable[[Tensor, Tensor], Tensor]) -> float:
+        """PSNR over white, of some rays of each view."""
+        found, truth = [], []
+        for (camera, picture), place in zip(seen, pixels):
+            rays = camera.rays(place.float() + 0.5)
+            found.append(colors(rays.origins, rays.directions))
+            alpha = torch.from_numpy(picture.alpha)[place[:, 1], place[:, 0]].float()[:, None] / 255
+            rgb = torch.from_numpy(picture.rgb)[place[:, 1], place[:, 0]].float() / 255
+            truth.append(rgb * alpha + 1 - alpha)
+        return psnr(torch.cat(found), torch.cat(truth))
+
+    fit = HashFit(dataset, FitOptions(seconds=20.0), torch.device("cpu"))
+
+    def engine_colors(origins: Tensor, directions: Tensor) -> Tensor:
+        result = fit.field.render_rays(fit.field.from_world(origins), directions)
+        return result[:, :3] + 1 - result[:, 3:4]
+
+    while (reached := judged(engine_colors)) < TARGET and fit.seconds < 60:
+        for _ in range(5):
+            fit.advance()
+    found = [
+        Row(f"engine: seconds to {TARGET:g} dB", fit.seconds, "s"),
+        Row("engine: reached", reached, "dB", TARGET, reached >= TARGET),
+    ]
+    slow = PublishedFit(dataset, FitOptions(method="nerf", seconds=600.0), torch.device("cpu"))
+
+    @torch.no_grad()
+    def published_colors(origins: Tensor, directions: Tensor) -> Tensor:
+        scene = slow.scene()
+        local = (origins - torch.tensor(scene.placement.middle)) / scene.placement.metres_per_unit
+        return scene.nerf.render_rays(local, directions, directions).fine.rgb  # white background is its default
+
+    reached = 0.0
+    while slow.seconds < PATIENCE * fit.seconds and reached < TARGET:
+        slow.advance()
+        if slow.step % 4 == 0:
+            reached = judged(published_colors)
+    ratio = slow.seconds / fit.seconds
+    what = "seconds to" if reached >= TARGET else "seconds without reaching"
+    return [
+        *found,
+        Row(f"published network: {what} {TARGET:g} dB", slow.seconds, "s"),
+        Row(f"published network: reached after {slow.step} steps", reached, "dB"),
+        Row("published network over engine: ratio, at least", ratio, "x", TARGET_BAR, ratio >= TARGET_BAR),
+    ]
+
+
+# -------------------------------------------------------------------------------------------------------------- clocks
+
+
+def matrix_peak() -> float:
+    """Floating point operations a second of a matrix product of 2048³, with the threads that PyTorch has."""
+    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    a @ b
+    return 2 * 2048**3 / min(seconds(lambda: a @ b) for _ in range(5))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def median(work: Callable[[], object]) -> float:
+    """Median wall time of several calls."""
+    return statistics.median(seconds(work) for _ in range(REPEATS))
+
+
+def alternated(works: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Median wall times, the works taken in turn."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(REPEATS):
+        for name, work in works.items():
+            times[name].append(seconds(work))
+    return {name: statistics.median(found) for name, found in times.items()}
