@@ -147,7 +147,11 @@ class HashField:
     def render_rays(self, origins: Tensor, directions: Tensor, jitter: Tensor | None = None) -> Tensor:
         """Return [R, 5]: premultiplied colour as it is composited, alpha, Σ w t. Field frame, unit directions."""
         parts = [
-            self._render_chunk(*(None if x is None else x[at : at + CHUNK] for x in (origins, directions, jitter)))
+            self._render_chunk(
+                origins[at : at + CHUNK],
+                directions[at : at + CHUNK],
+                None if jitter is None else jitter[at : at + CHUNK],
+            )
             for at in range(0, len(origins), CHUNK)
         ]
         return torch.cat(parts) if parts else origins.new_zeros(0, 5)

@@ -328,7 +328,9 @@ class DeepSDFScene:
         if quality == "draft":
             small = camera.resized(max(1, camera.width // 2), max(1, camera.height // 2))
             return _enlarged(self._image(small, None, steps, jitter, progress), camera.width, camera.height)
-        image = self._image(camera, None, steps, jitter, lambda fraction, *_, **__: progress(0.6 * fraction, "Rendering"))
+        image = self._image(
+            camera, None, steps, jitter, lambda fraction, *_, **__: progress(0.6 * fraction, "Rendering")
+        )
         edge = torch.nonzero(_edges(image))  # [E, 2]: row, column
         quarter = torch.tensor([[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]], device=edge.device)
         pixels = edge.flip(-1)[:, None] + quarter  # [E, 4, 2]: x, y

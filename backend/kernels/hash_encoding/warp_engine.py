@@ -224,7 +224,7 @@ def _table(tile: int, width: int, channels: int) -> str:
     for (int s = 0; s < {tile}; ++s)
         for (int f = 0; f < {channels}; ++f)
             g[s][f] = s < count ? gradient[(size_t)(first + s) * {width} + f] : 0.0f;
-    {UNROLLED if tile == TILE else ''}
+    {UNROLLED if tile == TILE else ""}
     for (int corner = 0; corner < 8; ++corner) {{
         {hash_index(tile)}
         for (int s = 0; s < count; ++s) {{
