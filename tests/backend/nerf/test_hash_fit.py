@@ -1,0 +1,201 @@
+"""What a hash-grid fit learns from pictures of a sphere on a box, and what each of its options does."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from addon.wire.errors import Diverged
+from addon.wire.messages import FitOptions
+from backend.cameras import Camera
+from backend.nerf.datasets import Dataset, open_dataset
+from backend.nerf.hash_field import linear_from_srgb
+from backend.nerf.hash_fit import HashFit, Training
+from backend.nerf.rays import TrainingRays
+from tests.backend.fixtures import photographed
+
+CPU = torch.device("cpu")
+TINY = Training(
+    network_rate=1e-2,
+    log2_size=11,
+    num_levels=4,
+    finest=64,
+    samples_per_step=1 << 12,
+    grid=32,
+    warm_up=30,
+    look_at=1 << 12,
+)
+STEPS = 250
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photographed.write(tmp_path_factory.mktemp("photographed"), size=40, train=20, test=2)
+
+
+@pytest.fixture(scope="module")
+def dataset(folder: Path) -> Dataset:
+    return open_dataset(folder)
+
+
+def fit(dataset: Dataset, steps: int = STEPS, training: Training = TINY, **options: object) -> HashFit:
+    made = HashFit(dataset, FitOptions(steps=steps, **options), CPU, training=training)  # type: ignore[arg-type]
+    for _ in range(steps):
+        made.advance()
+    return made
+
+
+def psnr(made: HashFit, dataset: Dataset, behind: float = 0.0) -> float:
+    """Mean over the held-back views, both over the same grey."""
+    errors = []
+    for view in dataset.split("test"):
+        pixels = dataset.load(view)
+        image = made.scene().render(view.camera)
+        assert pixels.alpha is not None
+        alpha = torch.from_numpy(pixels.alpha).float()[..., None] / 255
+        truth = torch.from_numpy(pixels.rgb).float() / 255 * alpha + behind * (1 - alpha)
+        got = image.rgb * image.alpha[..., None] + behind * (1 - image.alpha[..., None])
+        errors.append(-10 * math.log10(float((got - truth).square().mean())))
+    return sum(errors) / len(errors)
+
+
+def over(folder: Path, target: Path, color: float, change: object = None) -> Path:
+    """The data set without alpha: all pictures over one grey, perhaps changed by change(number, rgb 0..1)."""
+    for path in sorted(folder.rglob("*")):
+        to = target / path.relative_to(folder)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".png":
+            rgba = np.asarray(Image.open(path), np.float32) / 255
+            rgb = rgba[..., :3] * rgba[..., 3:] + color * (1 - rgba[..., 3:])
+            if callable(change) and path.parent.name == "train":
+                rgb = change(int(path.stem.split("_")[1]), rgb)
+            Image.fromarray(np.asarray(np.clip(rgb, 0, 1) * 255 + 0.5, np.uint8)).save(to)
+        elif path.is_file():
+            to.write_bytes(path.read_bytes())
+    return target
+
+
+def test_a_short_fit_shows_views_that_it_has_not_seen(dataset: Dataset) -> None:
+    made = fit(dataset)
+    assert made.step == STEPS and made.seconds > 0
+    assert psnr(made, dataset) > 22.0
+    kind, config, tensors = made.scene().tensors()
+    assert kind == "hash_field" and json.dumps(config) and all(x.isfinite().all() for x in tensors.values())
+
+
+@pytest.mark.parametrize("background", ["white", "black", "transparent"])
+def test_any_background_leaves_space_empty_where_pictures_are(dataset: Dataset, background: str) -> None:
+    made = fit(dataset, 200, background=background)
+    view = dataset.split("test")[0]
+    truth = dataset.load(view).alpha
+    assert truth is not None
+    alpha = made.scene().render(view.camera).alpha
+    assert alpha[torch.from_numpy(truth == 0)].mean() < 0.05
+    assert alpha[torch.from_numpy(truth == 255)].mean() > 0.7
+
+
+def test_linear_light_is_composited_and_shown_as_srgb(dataset: Dataset) -> None:
+    made = fit(dataset, 400, color_space="linear")
+    assert made.field.config.linear
+    assert psnr(made, dataset) > 21.0
+    assert float(linear_from_srgb(torch.tensor(0.5))) == pytest.approx(0.2140, abs=1e-4)
+
+
+def test_a_fit_that_goes_on_is_the_fit_that_never_stopped(dataset: Dataset) -> None:
+    options = FitOptions(steps=60, exposure=True, seed=3)
+    whole, first, second = (HashFit(dataset, options, CPU, training=TINY) for _ in range(3))
+    expected = [whole.advance().loss for _ in range(60)]
+    got = [first.advance().loss for _ in range(37)]
+    kept = {name: tensor.clone() for name, tensor in first.tensors().items()}
+    first.advance()
+    second.restore(kept)
+    assert second.step == 37
+    got += [second.advance().loss for _ in range(23)]
+    assert got == expected
+    assert all(
+        torch.equal(a, b) for a, b in zip(whole.scene().tensors()[2].values(), second.scene().tensors()[2].values())
+    )
+
+
+@pytest.mark.parametrize("where", ["table", "networks"])
+def test_what_is_no_number_stops_the_fit_and_the_rest_is_kept(dataset: Dataset, where: str) -> None:
+    made = fit(dataset, 20)
+    tensors = made.tensors()
+    tensors[where].view(-1)[::3] = torch.nan
+    before = {name: tensors[name].clone() for name in ("table", "networks", "table_mean")}
+    with pytest.raises(Diverged, match="diverged in step 20"):
+        made.advance()
+    for name, tensor in before.items():
+        torch.testing.assert_close(made.tensors()[name], tensor, rtol=0, atol=0, equal_nan=True)
+    assert made.step == 20
+
+
+def test_regularisers_do_what_they_say(dataset: Dataset) -> None:
+    def measured(made: HashFit) -> tuple[float, float]:
+        """α(1 − α), and the distortion, of the rays of a view."""
+        pixels = rays_of(made, 0)
+        return float((pixels[0] * (1 - pixels[0])).mean()), float(pixels[1].mean())
+
+    plain = measured(fit(dataset, 150))
+    opacity = measured(fit(dataset, 150, opacity_weight=100.0))
+    distortion = measured(fit(dataset, 150, distortion_weight=1.0))
+    assert opacity[0] < 0.95 * plain[0]
+    assert distortion[1] < 0.9 * plain[1]
+
+
+def rays_of(made: HashFit, view: int) -> tuple[Tensor, Tensor]:
+    """alpha and distortion [R] of the rays of a training view."""
+    from backend.kernels.compositing import composite_packed
+    from backend.kernels.hash_encoding import hash_encode
+    from backend.kernels.radiance_mlp import radiance_mlp
+    from backend.nerf.encodings import spherical_harmonics
+
+    model = made.field
+    origins, directions = made.rays.of_view(view).in_world(made.rays.poses)
+    directions = directions / directions.norm(dim=-1, keepdim=True)
+    with torch.no_grad():
+        samples = model.march(model.from_world(origins), directions)
+        features = hash_encode(samples.points, model.table, model.config.table)
+        raw = radiance_mlp(
+            features, spherical_harmonics(directions), samples.rays, model.networks, model.config.networks
+        )
+        pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets)
+    return pixels.alpha, pixels.distortion
+
+
+def test_nothing_is_left_near_the_cameras(folder: Path, tmp_path: Path) -> None:
+    bare = open_dataset(over(folder, tmp_path, 0.5))
+    made = HashFit(bare, FitOptions(unbounded="no", near=2.0, steps=1), CPU, training=TINY)
+    cells = made._cells(made.field.config.low, made.field.config.side).reshape(32, 32, 32, 3)
+    distance = torch.stack([(cells - pose[:3, 3]).norm(dim=-1) for pose in made.rays.poses]).amin(0)
+    assert not made.occupancy.possible[distance < 2.0].any() and (distance < 2.0).any()
+    assert made.occupancy.possible[distance > 2.0].all()
+
+
+def test_pictures_without_alpha_are_taken_to_go_on_and_are_learnt(folder: Path, tmp_path: Path) -> None:
+    bare = open_dataset(over(folder, tmp_path, 0.6))
+    made = fit(bare, 60)
+    assert made.field.config.unbounded
+    image = made.scene().render(bare.split("test")[0].camera)
+    truth = torch.from_numpy(bare.load(bare.split("test")[0]).rgb).float() / 255
+    got = image.rgb * image.alpha[..., None]
+    assert -10 * math.log10(float((got - truth).square().mean())) > 14.0
+
+
+def test_rays_are_those_of_the_camera(dataset: Dataset) -> None:
+    views = dataset.split("train")[:2]
+    rays = TrainingRays(views, [dataset.load(view) for view in views], CPU)
+    batch = rays.of_view(1)
+    origins, directions = batch.in_world(rays.poses)
+    camera: Camera = views[1].camera
+    expected = camera.rays()
+    torch.testing.assert_close(origins, expected.origins.reshape(-1, 3).float(), rtol=0, atol=1e-5)
+    unit = directions / directions.norm(dim=-1, keepdim=True)
+    torch.testing.assert_close(unit, expected.directions.reshape(-1, 3).float(), rtol=0, atol=1e-5)
