@@ -40,6 +40,9 @@ from .rays import RayBatch, TrainingRays
 HULL_RESOLUTION = 64
 """Of the first carving, which finds the object's bounds."""
 
+EXPOSURE_RATE = 1e-2
+"""Of the gain of each picture, a natural logarithm."""
+
 OCCLUDED = 1e-2
 """Samples behind this much of the light being left are not evaluated in full."""
 
@@ -124,7 +127,7 @@ class HashFit:
         self._exposure = torch.nn.Parameter(torch.zeros(len(self.views), 3, device=device))
         groups = [{"params": [self._mlp], "lr": self.training.network_rate}]
         if options.exposure:
-            groups.append({"params": [self._exposure], "lr": 1e-3})
+            groups.append({"params": [self._exposure], "lr": EXPOSURE_RATE})
         self._optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
         self._refinement: PoseRefinement | None = None
         if options.refine_poses:
@@ -228,8 +231,8 @@ class HashFit:
             self._look()
         batch = self.rays.draw(self._rays_per_step, self._generator)
         rate = self.training.rate * (self.training.final_rate / self.training.rate) ** self._elapsed()
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.training.network_rate * rate / self.training.rate
+        for group, full in zip(self._optimizer.param_groups, (self.training.network_rate, EXPOSURE_RATE)):
+            group["lr"] = full * rate / self.training.rate
         loss, error, samples = self.learn(batch, rate)
         self.step += 1
         spent = time.perf_counter() - started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -14,8 +15,9 @@ from torch import Tensor
 
 from addon.wire.errors import Diverged
 from addon.wire.messages import FitOptions
+from backend.bench.ray_traced import BOX, VIEWS, RayTraced, views_around
 from backend.cameras import Camera
-from backend.nerf.datasets import Dataset, open_dataset
+from backend.nerf.datasets import Dataset, Pixels, View, open_dataset
 from backend.nerf.hash_field import linear_from_srgb
 from backend.nerf.hash_fit import HashFit, Training
 from backend.nerf.rays import TrainingRays
@@ -199,3 +201,28 @@ def test_rays_are_those_of_the_camera(dataset: Dataset) -> None:
     torch.testing.assert_close(origins, expected.origins.reshape(-1, 3).float(), rtol=0, atol=1e-5)
     unit = directions / directions.norm(dim=-1, keepdim=True)
     torch.testing.assert_close(unit, expected.directions.reshape(-1, 3).float(), rtol=0, atol=1e-5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Developed(RayTraced):
+    """Pictures whose exposures differ, by gains [name]."""
+
+    gains: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def load(self, view: View) -> Pixels:
+        pixels = super().load(view)
+        return Pixels((pixels.rgb * self.gains[view.name]).astype(np.uint8), pixels.alpha)
+
+
+def test_exposures_of_pictures_are_found() -> None:
+    views = views_around(VIEWS, 48)
+    random = np.random.default_rng(0)
+    gains = {view.name: float(np.exp(random.uniform(-0.5, 0.0))) for view in views}
+    dataset = Developed(Path(), "ray-traced", views, bounds=BOX, gains=gains)
+    made = HashFit(dataset, FitOptions(steps=250, exposure=True, preset="draft"), CPU)
+    for _ in range(250):
+        made.advance()
+    true = np.log([gains[view.name] for view in dataset.split("train")])
+    found = made.tensors()["exposure"].mean(1).numpy()
+    assert np.corrcoef(true, found)[0, 1] > 0.95
+    assert 0.7 < found.std() / true.std() < 1.3
