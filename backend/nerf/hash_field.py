@@ -41,6 +41,12 @@ OPAQUE = 1e-3
 FAINT = 1e-4
 """Samples of less weight than this are not coloured."""
 
+STOPPED = 3.0
+"""Optical thickness from which on a ray counts as stopped by a surface."""
+
+SOFTEST = 0.1
+"""The part of the surface that may be softer than the level of its mesh, and become a hole."""
+
 CHUNK = 4096
 """Rays rendered together: their features stay in memory that is used again, rather than fetched from the system."""
 
@@ -155,6 +161,23 @@ class HashField:
             for at in range(0, len(origins), CHUNK)
         ]
         return torch.cat(parts) if parts else origins.new_zeros(0, 5)
+
+    @torch.no_grad()
+    def surface_level(self, origins: Tensor, directions: Tensor) -> float | None:
+        """Return the density, per field unit, at which the surface is: what nearly all of the rays that the field stops
+        have met where half of their light is left. None where it stops hardly any. Field frame, unit directions."""
+        samples = self.march(origins, directions)
+        samples, features = visible_samples(samples, self.table, self.networks, self.config.table, self._mlp, OPAQUE)
+        density = torch.exp(density_mlp(features, self.networks, self._mlp).clamp(max=LARGEST_EXPONENT))
+        passed = torch.cumsum((density * samples.lengths).double(), 0)
+        passed = torch.cat((passed.new_zeros(1), passed))
+        start = passed[samples.offsets[:-1].long()]
+        stopped = passed[samples.offsets[1:].long()] - start > STOPPED
+        half = (start + math.log(2.0))[stopped]
+        met = torch.searchsorted(passed, half) - 1
+        if len(met) < 64:
+            return None
+        return float(torch.quantile(density[met.clamp(0, len(density) - 1)], SOFTEST))
 
     def _render_chunk(self, origins: Tensor, directions: Tensor, jitter: Tensor | None) -> Tensor:
         samples = self.march(origins, directions, jitter)

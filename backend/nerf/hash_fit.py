@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import smooth_l1_loss
+from torch.nn.functional import normalize, smooth_l1_loss
 
 from addon.wire.errors import Diverged
 from addon.wire.messages import Bounds, FitOptions
@@ -39,6 +39,9 @@ from .rays import RayBatch, TrainingRays
 
 HULL_RESOLUTION = 64
 """Of the first carving, which finds the object's bounds."""
+
+LEVEL_EVERY = 50
+"""Steps after which the level of the surface is looked for again."""
 
 EXPOSURE_RATE = 1e-2
 """Of the gain of each picture, a natural logarithm."""
@@ -137,6 +140,7 @@ class HashFit:
             # a camera's gradient is the mean of the few rays that are its own: too few, and it walks at random
             self.training = replace(self.training, samples_per_step=max(self.training.samples_per_step, 1 << 14))
         self._rays_per_step = 2048
+        self._level_step = -LEVEL_EVERY
         self._smoothed = math.nan
         self.background = options.background
         if self.background == "auto":
@@ -380,7 +384,20 @@ class HashFit:
 
     def scene(self) -> HashScene:
         """The scene as it stands; it shares the parameters of the fit."""
+        if self.step - self._level_step >= LEVEL_EVERY:
+            self._level_step = self.step
+            self._find_level()
         return HashScene(self.field)
+
+    def _find_level(self) -> None:
+        """Where the surface is, by rays through the pictures: a fit that is still soft has it at less than usual."""
+        batch = self.rays.draw(4096, torch.Generator().manual_seed(self.options.seed))
+        origins, directions = batch.in_world(self.poses())
+        directions = normalize(directions, dim=-1)
+        config = self.field.config
+        found = self.field.surface_level(self.field.from_world(origins), directions)
+        usual = math.log(2) / config.step
+        self.field.config = replace(config, iso_level=min(usual, found or usual) / config.side)
 
     def poses(self) -> Tensor:
         """world_from_camera [views, 4, 4] of the training views, refined where that was asked for."""
