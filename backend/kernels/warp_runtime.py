@@ -51,3 +51,18 @@ def in_slices(work: Callable[[int, int, int], None], count: int, smallest: int =
     finally:
         for future in futures:
             future.result()
+
+
+def launch(kernel: Any, count: int, inputs: list[Any], device: torch.device, smallest: int = 1) -> None:
+    """Run a kernel of (first, *inputs) for indices 0..count: whole on CUDA, in slices on the CPU.
+
+    smallest: indices below which another thread is not worth its start.
+    """
+    if device.type == "cuda":
+        launch_cuda(kernel, count, [0, *inputs], device)
+        return
+
+    def work(_: int, start: int, end: int) -> None:
+        wp.launch(kernel, end - start, inputs=[start, *inputs], device="cpu")
+
+    in_slices(work, count, smallest)

@@ -8,6 +8,7 @@ field unit and becomes 1/metre when divided by `side`.
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -150,13 +151,17 @@ class HashField:
         return march_rays(origins, directions, near, far, self.occupancy, steps, jitter)
 
     @torch.no_grad()
-    def render_rays(self, origins: Tensor, directions: Tensor, jitter: Tensor | None = None) -> Tensor:
-        """Return [R, 5]: premultiplied colour as it is composited, alpha, Σ w t. Field frame, unit directions."""
+    def render_rays(
+        self, origins: Tensor, directions: Tensor, jitter: Tensor | None = None, *, step: float | None = None
+    ) -> Tensor:
+        """Return [R, 5]: premultiplied colour as it is composited, alpha, Σ w t. Field frame, unit directions. step:
+        None is the field's own."""
         parts = [
             self._render_chunk(
                 origins[at : at + CHUNK],
                 directions[at : at + CHUNK],
                 None if jitter is None else jitter[at : at + CHUNK],
+                step,
             )
             for at in range(0, len(origins), CHUNK)
         ]
@@ -179,8 +184,8 @@ class HashField:
             return None
         return float(torch.quantile(density[met.clamp(0, len(density) - 1)], SOFTEST))
 
-    def _render_chunk(self, origins: Tensor, directions: Tensor, jitter: Tensor | None) -> Tensor:
-        samples = self.march(origins, directions, jitter)
+    def _render_chunk(self, origins: Tensor, directions: Tensor, jitter: Tensor | None, step: float | None) -> Tensor:
+        samples = self.march(origins, directions, jitter, step=step)
         samples, features = visible_samples(
             samples, self.table, self.networks, self.config.table, self._mlp, OPAQUE, faintest=FAINT
         )
@@ -261,9 +266,6 @@ class HashScene:
         model = self.hash_field
         warm_up(model.config.table, model.config.networks, model.device, progress, training=False)
         step = 1 / samples_per_ray if samples_per_ray else model.config.step * (2 if quality == "draft" else 1)
-        if step != model.config.step:
-            config = replace(model.config, step=step)
-            model = HashField(config, model.table, model.networks, model.occupancy.occupied, model.clip)
         rays = camera.to(model.device).rays()
         origins, directions = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3)
         origins = model.from_world(origins)
@@ -275,7 +277,7 @@ class HashScene:
             late = None
             if jitter is not None:
                 late = torch.rand(len(origins[part]), generator=jitter, device=jitter.device).to(model.device)
-            found = model.render_rays(origins[part], directions[part], late)
+            found = model.render_rays(origins[part], directions[part], late, step=step)
             parts.append(found)
             normals.append(self._normals(origins[part], directions[part], found))
         result = torch.cat(parts)
@@ -296,8 +298,9 @@ class HashScene:
 
     def within(self, box: Bounds) -> HashScene:
         """The scene whose pictures show what lies in a box of the world alone."""
-        model = self.hash_field
-        return HashScene(HashField(model.config, model.table, model.networks, model.occupancy.occupied, box))
+        clipped = copy.copy(self.hash_field)
+        clipped.clip = box
+        return HashScene(clipped)
 
     def _normals(self, origins: Tensor, directions: Tensor, found: Tensor) -> Tensor:
         """Where the surface is seen, which way density falls fastest: [R, 3] unit, 0 where empty."""

@@ -6,7 +6,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from ..warp_runtime import in_slices, launch_cuda
+from ..warp_runtime import launch
 from . import LARGEST_EXPONENT, Pixels
 
 RAYS = 256
@@ -29,7 +29,7 @@ class _Composite(torch.autograd.Function):
         weights = raw.new_empty(len(raw))
         ctx.given = (raw, t, lengths, offsets)
         if len(raw):
-            _launch(_forward, count, raw.device, [*_views(ctx.given), *_views((rgb, sums, weights))])
+            launch(_forward, count, [*_views(ctx.given), *_views((rgb, sums, weights))], raw.device, RAYS)
         ctx.weights = weights
         ctx.mark_non_differentiable(weights)
         return rgb, sums, weights
@@ -41,7 +41,13 @@ class _Composite(torch.autograd.Function):
         if len(raw):
             to_rgb, to_sums = gradients[0].contiguous(), gradients[1].contiguous()
             count = len(to_rgb)
-            _launch(_backward, count, raw.device, [*_views(ctx.given), *_views((ctx.weights, to_rgb, to_sums, to_raw))])
+            launch(
+                _backward,
+                count,
+                [*_views(ctx.given), *_views((ctx.weights, to_rgb, to_sums, to_raw))],
+                raw.device,
+                RAYS,
+            )
         return to_raw, None, None, None
 
 
@@ -51,17 +57,6 @@ def _views(tensors: tuple[Tensor, ...]) -> list[Any]:
         wp.from_torch(x.detach(), dtype=kinds[x.shape[1]]) if x.ndim == 2 else wp.from_torch(x.detach())
         for x in tensors
     ]
-
-
-def _launch(kernel: wp.Kernel, count: int, device: torch.device, inputs: list[Any]) -> None:
-    if device.type == "cuda":
-        launch_cuda(kernel, count, [0, *inputs], device)
-        return
-
-    def work(_: int, start: int, end: int) -> None:
-        wp.launch(kernel, end - start, inputs=[start, *inputs], device="cpu")
-
-    in_slices(work, count, RAYS)
 
 
 @wp.func

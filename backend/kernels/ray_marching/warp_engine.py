@@ -7,7 +7,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from ..warp_runtime import in_slices, launch_cuda
+from ..warp_runtime import launch
 from . import OccupancyBits, Samples, Steps
 
 RAYS = 256
@@ -39,7 +39,7 @@ def march_rays_warp(
     ]
     counts = torch.zeros(count, dtype=torch.int32, device=device)
     offsets = torch.zeros(count + 1, dtype=torch.int32, device=device)
-    _launch(_count, count, device, [walk, *given, wp.from_torch(counts)])
+    launch(_count, count, [walk, *given, wp.from_torch(counts)], device, RAYS)
     torch.cumsum(counts, 0, dtype=torch.int32, out=offsets[1:])
     total = int(offsets[-1])
     points = torch.empty(total, 3, device=device)
@@ -47,19 +47,8 @@ def march_rays_warp(
     rays = torch.empty(total, dtype=torch.int32, device=device)
     if total:
         written = [wp.from_torch(points, dtype=wp.vec3), *(wp.from_torch(x) for x in (t, lengths, rays))]
-        _launch(_write, count, device, [walk, *given, wp.from_torch(offsets), *written])
+        launch(_write, count, [walk, *given, wp.from_torch(offsets), *written], device, RAYS)
     return Samples(points, t, lengths, rays, offsets)
-
-
-def _launch(kernel: wp.Kernel, count: int, device: torch.device, inputs: list[object]) -> None:
-    if device.type == "cuda":
-        launch_cuda(kernel, count, [0, *inputs], device)
-        return
-
-    def work(_: int, start: int, end: int) -> None:
-        wp.launch(kernel, end - start, inputs=[start, *inputs], device="cpu")
-
-    in_slices(work, count, RAYS)
 
 
 @wp.struct
