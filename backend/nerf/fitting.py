@@ -56,6 +56,36 @@ class Fit(Protocol):
         """Go on from what `tensors` returned. Raises KeyError or RuntimeError where they are of another fit."""
 
 
+def elapsed(options: FitOptions, step: int, seconds: float, usual_steps: int) -> float:
+    """Return how much of a fit lies behind, 0..1; usual_steps: its length where the options give none."""
+    if options.steps:
+        part = step / options.steps
+    elif options.seconds:
+        part = seconds / options.seconds
+    else:
+        part = step / usual_steps
+    return min(part, 1.0)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return what an optimiser remembers of its parameters, as a flat dict."""
+    return {
+        f"adam.{index}.{name}": torch.as_tensor(value)
+        for index, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give an optimiser back what `optimizer_tensors` returned, found among other tensors."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("adam."):
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
 def _hash(dataset: Dataset, options: FitOptions, device: torch.device, progress: Progress = silent) -> Fit:
     from .hash_fit import HashFit
 

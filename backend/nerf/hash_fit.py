@@ -30,7 +30,7 @@ from ..kernels.warm_up import warm_up
 from ..progress import Progress, part, silent
 from .datasets import Dataset
 from .encodings import spherical_harmonics
-from .fitting import StepReport
+from .fitting import StepReport, elapsed, optimizer_tensors, restore_optimizer
 from .hash_field import HashField, HashFieldConfig, HashScene, linear_from_srgb
 from .occupancy import Occupancy, Silhouette, carve
 from .poses import UNCERTAINTY, PoseRefinement
@@ -372,13 +372,7 @@ class HashFit:
 
     def _elapsed(self) -> float:
         """How much of the fit lies behind, 0..1."""
-        if self.options.steps:
-            done = self.step / self.options.steps
-        elif self.options.seconds:
-            done = self.seconds / self.options.seconds
-        else:
-            done = self.step / self.training.steps
-        return min(done, 1.0)
+        return elapsed(self.options, self.step, self.seconds, self.training.steps)
 
     # ------------------------------------------------------------------------------------------------- what it is
 
@@ -405,10 +399,6 @@ class HashFit:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that `restore` needs to go on exactly here."""
-        state = self._optimizer.state_dict()["state"]
-        kept = {
-            f"adam.{index}.{key}": torch.as_tensor(value) for index, one in state.items() for key, value in one.items()
-        }
         numbers = [self.step, self.seconds, self._smoothed, self._rays_per_step]
         return {
             "table": self.field.table,
@@ -420,7 +410,7 @@ class HashFit:
             "occupied": self.occupancy.bits.bits,
             "random": self._generator.get_state(),
             "progress": torch.tensor(numbers, dtype=torch.float64),
-            **kept,
+            **optimizer_tensors(self._optimizer),
             **({} if self._refinement is None else self._refinement.tensors()),
         }
 
@@ -438,13 +428,7 @@ class HashFit:
         self._generator.set_state(tensors["random"].cpu())
         if self._refinement is not None:
             self._refinement.restore(tensors)
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith("adam."):
-                _, index, key = name.split(".")
-                state.setdefault(int(index), {})[key] = value
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": state, "param_groups": groups})
+        restore_optimizer(self._optimizer, tensors)
         step, self.seconds, self._smoothed, rays = tensors["progress"].tolist()
         self.step, self._rays_per_step = int(step), int(rays)
         self.occupancy.restore(tensors["occupied"])

@@ -22,7 +22,7 @@ from addon.wire.messages import Bounds, FitOptions
 from ..progress import Progress, silent
 from ..scene import FieldInfo
 from .datasets import Dataset, View
-from .fitting import StepReport
+from .fitting import StepReport, elapsed, optimizer_tensors, restore_optimizer
 from .published import ISO_LEVEL, NeRF, NetworkConfig, Placement, PublishedScene, RenderConfig
 from .rays import TrainingRays
 
@@ -223,13 +223,7 @@ class PublishedFit:
 
     def _elapsed(self) -> float:
         """How much of the fit lies behind, 0..1."""
-        if self.options.steps:
-            part = self.step / self.options.steps
-        elif self.options.seconds:
-            part = self.seconds / self.options.seconds
-        else:
-            part = self.step / self.training.steps
-        return min(part, 1.0)
+        return elapsed(self.options, self.step, self.seconds, self.training.steps)
 
     def scene(self) -> PublishedScene:
         """The scene as it stands; it shares the parameters of the fit."""
@@ -242,19 +236,13 @@ class PublishedFit:
     def tensors(self) -> dict[str, Tensor]:
         """Everything that `restore` needs to go on exactly here."""
         found = {f"nerf.{name}": value.detach() for name, value in self.nerf.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            found |= {f"adam.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        found |= optimizer_tensors(self.optimizer)
         counts = torch.tensor([self.step, self.seconds, self._smoothed], dtype=torch.float64)
         return {name: value.clone() for name, value in found.items()} | {"progress": counts}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from what `tensors` returned. Raises KeyError or RuntimeError where they are of another fit."""
         self.nerf.load_state_dict({k.removeprefix("nerf."): v for k, v in tensors.items() if k.startswith("nerf.")})
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith("adam."):
-                _, index, key = name.split(".")
-                state.setdefault(int(index), {})[key] = value
-        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        restore_optimizer(self.optimizer, tensors)
         step, self.seconds, self._smoothed = tensors["progress"].tolist()
         self.step = int(step)
