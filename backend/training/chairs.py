@@ -62,7 +62,7 @@ def write_meshes(out: Path) -> None:
         mesh.loop_triangles.foreach_get("vertices", faces)
         world = np.array(chair.matrix_world, np.float32)
         placed = vertices.reshape(-1, 3) @ world[:3, :3].T + world[:3, 3]
-        _write(path, v=placed, f=faces.reshape(-1, 3))
+        write_arrays(path, v=placed, f=faces.reshape(-1, 3))
         print(f"chair {seed}: {len(mesh.vertices)} vertices", flush=True)
 
 
@@ -99,7 +99,7 @@ def write_samples(out: Path, part: int = 0, parts: int = 1) -> None:
         vertices, faces, metres_per_unit = canonical_mesh(out / "meshes" / path.name)
         distance = MeshDistance(vertices, faces)
         samples = sample_signed_distance(distance, np.random.default_rng(seed))
-        _write(path, samples=samples, metres_per_unit=np.array(metres_per_unit, np.float32))
+        write_arrays(path, samples=samples, metres_per_unit=np.array(metres_per_unit, np.float32))
         print(f"chair {seed}: {np.mean(samples[:, 3] < 0):.0%} of the samples inside", flush=True)
 
 
@@ -116,11 +116,11 @@ def load_samples(out: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(samples), np.stack(scales)
 
 
-def _write(path: Path, **arrays: np.ndarray) -> None:
-    """Whole or not at all: a killed run leaves no half file to be taken for a finished one."""
+def write_arrays(path: Path, *, compressed: bool = False, **arrays: np.ndarray) -> None:
+    """Write a .npz whole or not at all: a killed run leaves no half file to be taken for a finished one."""
     partial = path.with_name(f".{path.name}")
     with partial.open("wb") as file:
-        np.savez(file, **arrays)
+        (np.savez_compressed if compressed else np.savez)(file, **arrays)
     os.replace(partial, path)
 
 
