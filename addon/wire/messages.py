@@ -85,6 +85,12 @@ def _check_files(files: dict[str, str]) -> None:
             raise InvalidRequest(f"{name[:100]!r} lies in what is a file of the data set itself")
 
 
+def _check_controls(controls: dict[str, float]) -> None:
+    for name, value in controls.items():
+        if not math.isfinite(value):
+            raise InvalidRequest(f"control {name[:100]!r} is not finite")
+
+
 def _check_finite(what: str, rows: tuple[tuple[float, ...], ...]) -> None:
     """Also bounds the values: beyond, products overflow, and no camera or object stands there."""
     if not all(abs(value) <= MAX_NUMBER for row in rows for value in row):
@@ -104,7 +110,7 @@ class Control:
     default: float
     minimum: float
     maximum: float
-    unit: Literal["", "radians", "metres"] = ""
+    unit: Literal["", "radians", "metres", "switch", "integer"] = ""  # a switch is 0 or 1
 
 
 @dataclass(frozen=True)
@@ -149,6 +155,8 @@ class ModelInfo:
     controls: tuple[Control, ...] = ()
     capabilities: tuple[str, ...] = ()  # of "complete", ...: tasks beyond render and mesh that this model answers
     source: Literal["starter", "imported", "trained"] = "trained"
+    code_names: tuple[str, ...] = ()  # of a model of two codes, ("Shape", "Texture") say: seed_a picks the first with
+    # mix_geometry 0, seed_b the second with mix_appearance 1, each alone
 
 
 @dataclass(frozen=True)
@@ -204,9 +212,7 @@ class SceneRef:
             raise InvalidRequest("the last row of world_from_scene must be 0 0 0 1")
         if abs(np.linalg.det(np.array(self.world_from_scene)[:3, :3])) < 1e-12:
             raise InvalidRequest("world_from_scene has no inverse: a scale of the object is zero")
-        for name, value in self.controls.items():
-            if not math.isfinite(value):
-                raise InvalidRequest(f"control {name[:100]!r} is not finite")
+        _check_controls(self.controls)
 
 
 @dataclass(frozen=True)
@@ -262,11 +268,14 @@ class GenerateRequest:
     latents: tuple[Latent, ...]
     size: int = 128  # pixels, each image
     camera: Camera | None = None
+    controls: dict[str, float] = field(default_factory=dict)  # as in SceneRef, of all of them
+    quality: Literal["draft", "full"] = "full"
 
     def __post_init__(self) -> None:
         _check_name("model", self.model)
         _in_range("size", self.size, 8, 1024)
         _in_range("number of latents", len(self.latents), 1, 256)
+        _check_controls(self.controls)
 
 
 @dataclass(frozen=True)
@@ -404,6 +413,27 @@ class SfmRequest:
         _in_range("max_images", self.max_images, 2, MAX_FILES)
 
 
+@dataclass(frozen=True)
+class ImportRequest:
+    """Task `import_checkpoint` -> ModelResult: an official checkpoint, kept as a model of this name. No code that lies
+    in it is run."""
+
+    name: str
+    files: dict[str, str]  # path -> sha256 of the uploaded bytes; several files are one folder
+    kind: str = ""  # architecture, one of ModelList.kinds; empty: as the files tell
+    label: str = ""  # what the panel calls it; empty: as the files tell
+
+    def __post_init__(self) -> None:
+        _check_name("name", self.name)
+        _check_files(self.files)
+        if not self.files:
+            raise InvalidRequest("there is nothing to import: choose a checkpoint")
+        if self.kind:
+            _check_name("kind", self.kind)
+        if len(self.label) > 100:
+            raise InvalidRequest(f"label may have at most 100 characters, got {len(self.label)}")
+
+
 Request = (
     RenderRequest
     | GenerateRequest
@@ -413,6 +443,7 @@ Request = (
     | FitRequest
     | DiscardFitRequest
     | SfmRequest
+    | ImportRequest
 )
 
 REQUESTS: dict[str, type] = {
@@ -424,6 +455,7 @@ REQUESTS: dict[str, type] = {
     "fit": FitRequest,
     "discard_fit": DiscardFitRequest,
     "sfm": SfmRequest,
+    "import_checkpoint": ImportRequest,
 }
 
 
@@ -620,6 +652,7 @@ class ModelList:
     models: tuple[ModelInfo, ...]
     broken: tuple[BrokenModel, ...] = ()
     fits: tuple[StoredFit, ...] = ()
+    kinds: tuple[str, ...] = ()  # of official checkpoints that can be imported
 
 
 @dataclass(frozen=True)

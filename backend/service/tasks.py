@@ -22,6 +22,7 @@ from ..progress import Progress
 TASKS: dict[str, str] = {
     **{name: name for name in ("render", "generate", "mesh", "complete", "fit_shape", "fit", "sfm")},
     "discard_fit": "fit",
+    "import_checkpoint": "import_checkpoint",
 }
 """Name of a task -> the module in backend/tasks with a function of the task's name. Imported when first wanted, because
 PyTorch takes seconds to import and the socket should be open before."""

@@ -26,6 +26,6 @@ def generate(request: GenerateRequest, progress: Progress, workspace: Workspace)
         text = f"Image {number} of {len(request.latents)}"
         start, end = (number - 1) / len(request.latents), number / len(request.latents)
         progress(start, text, images[-1] if images else None)
-        scene = workspace.scene(SceneRef(request.model, latent), part(progress, start, start))
-        images.append(image8(rgba(render_scene(scene, view, part(progress, start, end)))))
+        scene = workspace.scene(SceneRef(request.model, latent, request.controls), part(progress, start, start))
+        images.append(image8(rgba(render_scene(scene, view, part(progress, start, end), quality=request.quality))))
     return SheetResult(np.stack(images), time.perf_counter() - started)

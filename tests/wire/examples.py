@@ -18,12 +18,13 @@ INFO = m.ModelInfo(
     "chairs", "Chairs", "deepsdf", "Über chairs", "CC0-1.0", True, "# card\n", 64, 1, 64, 1, 440_000, True, True, "",
     False, "sdf", 0.0, (-0.1, 0.1), ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0)), m.PosePrior(3.0, 0.6), 256,
     controls=(m.Control("light", "Light", "Angle", 0.0, -1.0, 1.0, "radians"),), capabilities=("complete",),
+    code_names=("Shape", "Texture"),
 )  # fmt: skip
 ERROR = m.ErrorInfo("out_of_memory", "too little", Remedy("lower_resolution", "Use 256", 256.0))
 
 JSON: tuple[Any, ...] = (
     m.RenderRequest(SCENE, CAMERA, "draft", 12, True),
-    m.GenerateRequest("chairs", (LATENT, m.Latent()), 64, CAMERA),
+    m.GenerateRequest("chairs", (LATENT, m.Latent()), 64, CAMERA, {"light": 0.5}, "draft"),
     m.MeshRequest(SCENE, 256, 0.01, 5000, 0.1, False, False, "texture", 512),
     m.CompleteRequest("chairs", SHA, 100, 3),
     m.FitShapeRequest("mine", SHA, 10, "official", 4),
@@ -37,12 +38,15 @@ JSON: tuple[Any, ...] = (
     m.FitRequest("chair", resume=True),
     m.DiscardFitRequest("chair"),
     m.SfmRequest({"a.jpg": SHA}, 800, 50),
+    m.ImportRequest("faces", {"faces.pkl": SHA}, "eg3d", "Faces"),
     m.Handshake(1, "0.1.0", 40000, "token", 7),
     m.ServerInfo(1, "0.1.0", 7, "cpu", "CPU", "2.13", 1, 2, 3, 4),
     m.Submitted("a" * 32),
     m.JobEvent(2**50, "a" * 32, "failed", 0.5, "text", SHA, ERROR, {"loss": 0.5}),
     m.JobStatus("a" * 32, "mesh", "progress", 0.5, "text", 1.5, ERROR),
-    m.ModelList((INFO,), (m.BrokenModel("broken", ERROR),), (m.StoredFit("chair", "hash", 7, 1.5, False, 30.0),)),
+    m.ModelList(
+        (INFO,), (m.BrokenModel("broken", ERROR),), (m.StoredFit("chair", "hash", 7, 1.5, False, 30.0),), ("eg3d",)
+    ),
     m.ErrorInfo("cancelled", "Cancelled"),
 )
 

@@ -51,7 +51,7 @@ WORLD_FROM_CANONICAL = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.
 """y up, facing +z becomes Z up, facing −Y: the front view of Blender."""
 
 LOCK_VIEW = Control(
-    "lock_view", "Lock View Dependence", "Colours as seen from in front, whatever the view (0 or 1)", 0.0, 0.0, 1.0
+    "lock_view", "Lock View Dependence", "Colours as seen from in front, whatever the view", 0.0, 0.0, 1.0, "switch"
 )
 
 POINTS_AT_ONCE = 2048

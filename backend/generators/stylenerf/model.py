@@ -826,14 +826,16 @@ BACKGROUND_SEED = Control(
     default=0.0,
     minimum=0.0,
     maximum=1000.0,
+    unit="integer",
 )
 SHOW_BACKGROUND = Control(
     name="show_background",
-    label="Show background",
-    description="1: an opaque picture with its background. 0: the picture's alpha is that of the foreground",
+    label="Show Background",
+    description="An opaque picture with its background; without, the picture's alpha is that of the foreground",
     default=1.0,
     minimum=0.0,
     maximum=1.0,
+    unit="switch",
 )
 
 POINTS_AT_ONCE = 1 << 16

@@ -1,0 +1,60 @@
+"""Task `import_checkpoint`: an official checkpoint becomes a model folder. Its pickles are read by a child process."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from pathlib import Path, PurePosixPath
+
+from addon.wire.errors import InvalidRequest, LatheError, Remedy
+from addon.wire.messages import ImportRequest, ModelResult
+
+from ..blobs import cannot_write
+from ..checkpoints import store
+from ..checkpoints.convert import import_model
+from ..folders import data_folder, user_models
+from ..progress import Progress, part
+from .fit import lay_out_files
+from .workspace import Workspace
+
+
+def import_checkpoint(request: ImportRequest, progress: Progress, workspace: Workspace) -> ModelResult:
+    """Give the uploads their names in a folder of their own and convert what lies there.
+
+    Raises:
+        InvalidRequest: the name belongs to a model that was not imported.
+        BlobMissing: a file was not uploaded.
+        UnreadableFile, UnsafeCheckpoint, UnknownCheckpoint, CannotWrite: see `import_model`.
+    """
+    started = time.perf_counter()
+    _check_free(request.name)
+    names = [PurePosixPath(name) for name in request.files]
+    try:
+        data_folder().mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix=".import.", dir=data_folder()))
+    except OSError as error:
+        raise cannot_write("The checkpoint", data_folder(), error) from error
+    try:
+        folder = place / request.name
+        lay_out_files(request.files, folder, workspace.blobs, part(progress, 0.0, 0.2))
+        progress(0.2, "Reading and converting the checkpoint")
+        source = folder / names[0] if len(names) == 1 else folder
+        import_model(source, user_models() / request.name, request.kind or None, label=request.label)
+    except LatheError as error:  # where the files lie in between means nothing to the user
+        sentence = error.message.replace(f"{folder}/", "").replace(str(folder), "The folder")
+        raise type(error)(sentence, remedy=error.remedy) from error
+    except OSError as error:
+        raise cannot_write("The checkpoint", place, error) from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    return ModelResult(request.name, time.perf_counter() - started)
+
+
+def _check_free(name: str) -> None:
+    folder = store.find_models().get(name)
+    if folder is not None and store.read_card(folder).source != "imported":
+        raise InvalidRequest(
+            f"There is a model named {name!r} already that was not imported. Choose another name.",
+            remedy=Remedy("choose_name", "Choose another name"),
+        )
