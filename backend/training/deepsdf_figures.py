@@ -40,8 +40,9 @@ from meshing.grid import extract_surface
 from ..cameras import Camera, from_wire, orbit
 from ..checkpoints.store import load_model, model_folder
 from ..generators.deepsdf.mesh_distance import MeshDistance
-from ..generators.deepsdf.model import CLAY, WORLD_FROM_CANONICAL, DeepSDF, clay_shade
+from ..generators.deepsdf.model import WORLD_FROM_CANONICAL, DeepSDF
 from ..generators.deepsdf.reconstruct import fit_single, reconstruct
+from ..generators.layers.surface_picture import CLAY, clay_shade
 from . import chairs
 from .deepsdf_export import picture, sheet
 
@@ -156,7 +157,8 @@ def shaded(vertices: Array, faces: NDArray[np.int32], camera: Camera) -> Picture
     axes = torch.from_numpy(rotation.T) @ camera.world_from_camera[:3, :3]
     normals = torch.from_numpy(normal.copy())
     hit = normals.norm(dim=-1, keepdim=True) > 0
-    rgb = torch.where(hit, torch.tensor(CLAY) * clay_shade(normals, axes)[..., None], 1.0)
+    shade = clay_shade(normals, axes, torch.from_numpy(rotation[2]))
+    rgb = torch.where(hit, torch.tensor(CLAY) * shade[..., None], 1.0)
     return Picture.fromarray((rgb.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy())
 
 

@@ -25,6 +25,7 @@ from ...cameras import Camera
 from ...kernels.sdf_mlp import Impl, Layer, MlpWeights, sdf_mlp
 from ...progress import Progress, silent
 from ...scene import FieldInfo, FieldSample, Image
+from ..layers.surface_picture import CLAY, clay_shade, draw
 from .sphere_tracing import EmptySpace, trace
 
 if TYPE_CHECKING:
@@ -132,9 +133,6 @@ class Decoder(nn.Module):
 
 WORLD_FROM_CANONICAL = ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))
 """A rotation: canonical y (up) is world z, canonical -z (front) is world -y, the side Blender's front view shows."""
-
-CLAY = (0.86, 0.80, 0.73)
-"""sRGB of the shaded surface; DeepSDF has no colour."""
 
 CELL = 1 / 16
 """Canonical edge of the cells that rays skip when empty."""
@@ -325,19 +323,11 @@ class DeepSDFScene:
         jitter moves each ray within its pixel.
         """
         steps = samples_per_ray or 128
-        if quality == "draft":
-            small = camera.resized(max(1, camera.width // 2), max(1, camera.height // 2))
-            return _enlarged(self._image(small, None, steps, jitter, progress), camera.width, camera.height)
-        image = self._image(
-            camera, None, steps, jitter, lambda fraction, *_, **__: progress(0.6 * fraction, "Rendering")
-        )
-        edge = torch.nonzero(_edges(image))  # [E, 2]: row, column
-        quarter = torch.tensor([[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]], device=edge.device)
-        pixels = edge.flip(-1)[:, None] + quarter  # [E, 4, 2]: x, y
-        fine = self._image(
-            camera, pixels, steps, None, lambda fraction, *_, **__: progress(0.6 + 0.4 * fraction, "Smoothing edges")
-        )
-        return _with_edges(image, edge, fine)
+
+        def shade(view: Camera, pixels: Tensor | None, report: Progress) -> Image:
+            return self._image(view, pixels, steps, report)
+
+        return draw(shade, camera, quality=quality, jitter=jitter, progress=progress)
 
     def _sdf(self, points: Tensor) -> Tensor:
         """Canonical points [N, 3] to canonical distances [N], not truncated."""
@@ -357,16 +347,11 @@ class DeepSDFScene:
         camera: Camera,
         pixels: Tensor | None,  # [..., 2]: x, y, or None for the centres of all pixels
         max_steps: int,
-        jitter: torch.Generator | None,
         progress: Progress,
     ) -> Image:
         canonical_from_world = torch.eye(4, device=self.code.device)
         canonical_from_world[:3, :3] = self._canonical_from_world
         camera = camera.to(self.code.device).transformed(canonical_from_world)
-        if jitter is not None:
-            y, x = torch.meshgrid(torch.arange(camera.height), torch.arange(camera.width), indexing="ij")
-            random = torch.rand(camera.height, camera.width, 2, generator=jitter, device=jitter.device)
-            pixels = (torch.stack([x, y], -1) + random.cpu()).to(self.code.device)
         rays = camera.rays(pixels)
         shape = rays.directions.shape[:-1]
         origins, directions = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3)
@@ -388,7 +373,8 @@ class DeepSDFScene:
         with torch.no_grad():
             progress(0.9, "Shading")
             axes = functional.normalize(camera.world_from_camera[:3, :3], dim=0)
-            shade = clay_shade(normals, axes) * self._openness(points, normals)
+            up = normals.new_tensor(WORLD_FROM_CANONICAL).T @ normals.new_tensor([0.0, 0.0, 1.0])
+            shade = clay_shade(normals, axes, up) * self._openness(points, normals)
             rgb = torch.ones(len(distance), 3, device=distance.device) * torch.tensor(CLAY, device=distance.device)
             rgb[hit] = rgb[hit] * shade[:, None]
             normal = torch.zeros_like(rgb)
@@ -433,63 +419,6 @@ def _pixel_tolerance(camera: Camera) -> Any:
         unit = float(camera.world_from_camera[:3, 0].norm())  # field units in a metre
         return lambda distance: torch.full_like(distance, min(max(unit / focal / 16, 2e-4), 2e-3))
     return lambda distance: (distance / focal / 16).clamp(2e-4, 2e-3)
-
-
-def clay_shade(normals: Tensor, axes: Tensor) -> Tensor:
-    """A key light over the viewer's left shoulder and a dim sky, so that every side reads. [N]
-
-    normals [N, 3]; axes [3, 3]: the camera's x, y, z as columns, in the frame of the normals.
-    """
-    key = functional.normalize(axes @ normals.new_tensor([-0.45, -0.65, -0.75]), dim=0)
-    sky = normals.new_tensor(WORLD_FROM_CANONICAL).T @ normals.new_tensor([0.0, 0.0, 1.0])
-    return 0.34 + 0.62 * (normals @ key).clamp(min=0) + 0.12 * (0.5 + 0.5 * (normals @ sky))
-
-
-def _edges(image: Image) -> Tensor:
-    """Pixels beside a silhouette or a jump of depth. [H, W] bool"""
-    hit = image.alpha > 0
-    depth = torch.where(hit, image.depth, 0.0)
-    edges = torch.zeros_like(hit)
-    for axis in (0, 1):
-        n = hit.shape[axis] - 1
-        a, b = (slice(None),) * axis + (slice(0, n),), (slice(None),) * axis + (slice(1, n + 1),)
-        near = torch.minimum(depth[a], depth[b])
-        different = (hit[a] != hit[b]) | ((depth[a] - depth[b]).abs() > 0.02 * near)
-        edges[a] |= different
-        edges[b] |= different
-    return edges
-
-
-def _with_edges(image: Image, edge: Tensor, fine: Image) -> Image:
-    """The image with pixels edge [E, 2] averaged from fine [E, 4]. Depth and normal stay those of the centre where it
-    hit the surface, else of the nearest sample."""
-    row, column = edge[:, 0], edge[:, 1]
-    rgb, alpha, depth, normal = image.rgb, image.alpha, image.depth, image.normal
-    assert normal is not None and fine.normal is not None
-    centre_hit = alpha[row, column, None]
-    # the centre counts as a fifth sample
-    total = fine.alpha.sum(-1, keepdim=True) + centre_hit
-    colour = (fine.rgb * fine.alpha[..., None]).sum(-2) + rgb[row, column] * centre_hit
-    alpha[row, column] = total[:, 0] / 5
-    rgb[row, column] = torch.where(total > 0, colour / total.clamp(min=1), rgb[row, column])
-    nearest = fine.depth.argmin(-1, keepdim=True)
-    missed = centre_hit[:, 0] == 0
-    depth[row, column] = torch.where(missed, fine.depth.gather(-1, nearest)[:, 0], depth[row, column])
-    side = fine.normal.gather(-2, nearest[..., None].expand(-1, -1, 3))[:, 0]
-    normal[row, column] = torch.where(missed[:, None], side, normal[row, column])
-    return Image(rgb, alpha, depth, normal)
-
-
-def _enlarged(image: Image, width: int, height: int) -> Image:
-    """A draft at full size: colour and alpha interpolated, depth and normal of the nearest pixel."""
-    assert image.normal is not None
-    smooth = torch.cat([image.rgb * image.alpha[..., None], image.alpha[..., None]], -1).permute(2, 0, 1)[None]
-    smooth = functional.interpolate(smooth, (height, width), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
-    alpha = smooth[..., 3]
-    rgb = torch.where(alpha[..., None] > 0, smooth[..., :3] / alpha[..., None].clamp(min=1e-6), smooth.new_tensor(CLAY))
-    hard = torch.cat([image.depth[..., None], image.normal], -1).permute(2, 0, 1)[None]
-    hard = functional.interpolate(hard, (height, width), mode="nearest")[0].permute(1, 2, 0)
-    return Image(rgb.clamp(0, 1), alpha, hard[..., 0], hard[..., 1:])
 
 
 def constructor_of(model: DeepSDF) -> dict[str, Any]:

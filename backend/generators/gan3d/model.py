@@ -6,8 +6,12 @@ Vocabulary: `voxels` [..., side, side, side] in 0..1; `side` is 4·2^(number of 
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 
 class Generator(nn.Module):
@@ -35,33 +39,78 @@ class Generator(nn.Module):
             found.append(h)
         return found
 
+    def logits(self, z: Tensor) -> Tensor:
+        """Return what the sigmoid is taken of, [N, side, side, side]."""
+        last: Tensor = self.output(self.features(z)[-1])
+        return last.squeeze(1)
+
     def forward(self, z: Tensor) -> Tensor:
         """Return occupancy probabilities [N, side, side, side] of z [N, z_dim], drawn uniformly from [0, 1]."""
-        return torch.sigmoid(self.output(self.features(z)[-1])).squeeze(1)
+        return torch.sigmoid(self.logits(z))
 
 
 class Discriminator(nn.Module):
-    """Voxels to the probability that they are real: the generator mirrored, with LeakyReLU 0.2 (Sec. 3.2)."""
+    """Voxels to the probability that they are real: the generator mirrored, with LeakyReLU 0.2 (Sec. 3.2).
 
-    def __init__(self, channels: int = 64, side: int = 64) -> None:
+    normalise="spectral": weights of largest singular value 1 (Miyato et al., arxiv.org/abs/1802.05957) in place of the
+    paper's batch normalisation, for training with few shapes; the last layer then gives a score without bounds.
+    """
+
+    def __init__(self, channels: int = 64, side: int = 64, normalise: Literal["batch", "spectral"] = "batch") -> None:
         super().__init__()
         widths = _widths(channels, side)[::-1]
-        self.layers = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv3d(before, after, 4, stride=2, padding=1, bias=False),
-                nn.BatchNorm3d(after),
-                nn.LeakyReLU(0.2),
-            )
-            for before, after in zip([1, *widths], widths)
-        )
-        self.output = nn.Conv3d(widths[-1], 1, 4, bias=False)
+        batch = normalise == "batch"
 
-    def forward(self, voxels: Tensor) -> Tensor:
-        """Return [N, 1] in 0..1 of voxels [N, side, side, side]."""
+        def layer(before: int, after: int) -> nn.Sequential:
+            convolution = nn.Conv3d(before, after, 4, stride=2, padding=1, bias=not batch)
+            if batch:
+                return nn.Sequential(convolution, nn.BatchNorm3d(after), nn.LeakyReLU(0.2))
+            return nn.Sequential(spectral_norm(convolution), nn.LeakyReLU(0.2))
+
+        self.layers = nn.ModuleList(layer(before, after) for before, after in zip([1, *widths], widths))
+        output = nn.Conv3d(widths[-1], 1, 4, bias=False)
+        self.output = output if batch else spectral_norm(output)
+
+    def score(self, voxels: Tensor) -> Tensor:
+        """Return what the last layer says of voxels [N, side, side, side]: above 0 for real ones. [N, 1]"""
         h = voxels[:, None]
         for layer in self.layers:
             h = layer(h)
-        return torch.sigmoid(self.output(h)).flatten(1)
+        verdict: Tensor = self.output(h).flatten(1)
+        return verdict
+
+    def forward(self, voxels: Tensor) -> Tensor:
+        """Return [N, 1] in 0..1 of voxels [N, side, side, side]."""
+        return torch.sigmoid(self.score(voxels))
+
+
+class ImageEncoder(nn.Module):
+    """A picture to the latents of the shapes it may show (Sec. 3.3): five convolutions, the last over what is left.
+
+    The paper's pictures are 256² and its kernels 11, 5, 5, 5, 8; ours are 64² and the kernels 5, 5, 5, 5, 4.
+    """
+
+    def __init__(self, z_dim: int = 200, channels: int = 64, size: int = 64) -> None:
+        super().__init__()
+        if size % 16:
+            raise ValueError(f"size must be a multiple of 16, got {size}")
+        widths = [3, channels, 2 * channels, 4 * channels, 8 * channels]
+        self.size = size
+        self.layers = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(before, after, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(after), nn.ReLU()
+            )
+            for before, after in pairwise(widths)
+        )
+        self.output = nn.Conv2d(widths[-1], 2 * z_dim, size // 16)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log variance, both [N, z_dim], of pictures [N, 3, size, size], 0..1."""
+        h = 2 * images - 1
+        for layer in self.layers:
+            h = layer(h)
+        mean, log_variance = self.output(h).flatten(1).chunk(2, dim=-1)
+        return mean, log_variance.clamp(-8, 8)
 
 
 def _widths(channels: int, side: int) -> list[int]:
@@ -70,3 +119,15 @@ def _widths(channels: int, side: int) -> list[int]:
     if side < 8 or 4 << doublings != side:
         raise ValueError(f"side must be 4 times a power of two and at least 8, got {side}")
     return [channels << i for i in reversed(range(doublings))]
+
+
+def draw_latents(prior: str, shape: tuple[int, ...], random: torch.Generator) -> Tensor:
+    """Latents of a shape: "uniform" in 0..1 as the paper draws them, or "normal"."""
+    if prior == "uniform":
+        return torch.rand(shape, generator=random)
+    return torch.randn(shape, generator=random)
+
+
+def mirrored(values: Tensor) -> Tensor:
+    """The mean of values [..., D, H, W] and their mirror image in x, which goes along W."""
+    return (values + values.flip(-1)) / 2

@@ -1,0 +1,286 @@
+"""Training a 3D-GAN, the loop of the lecture (Wu et al., arxiv.org/abs/1610.07584): a generator of voxels G learns from
+a discriminator D that is learning to tell its shapes from real ones (Eq. 1):
+
+    min_G max_D  log D(x)  +  log(1 - D(G(z)))
+
+D learns faster than G in three dimensions. The paper slows it down: its rate is a fraction of G's, and a batch that it
+tells apart too well does not teach it (`accuracy_gate`). `published()` is that. With a few hundred shapes D still
+learns them by heart; `small()` limits what D can be instead: weights of largest singular value 1, the hinge loss of
+Miyato et al. (arxiv.org/abs/1802.05957), batches moved by a voxel or two so that no shape is seen twice, and a slowly
+following average of G as the result.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..checkpoints.store import write_atomically
+from ..generators.gan3d.model import Discriminator, Generator, draw_latents, mirrored
+from . import chair_views
+
+
+@dataclass(frozen=True)
+class GanTraining:
+    """One training run. Stored whole in its checkpoint."""
+
+    z_dim: int = 200
+    channels: int = 64
+    discriminator_channels: int = 64
+    side: int = 64
+    prior: Literal["uniform", "normal"] = "uniform"  # of z: U[0, 1], or N(0, 1)
+    mirror: bool = False  # every shape is symmetric in x: a generated one is averaged with its mirror image
+    loss: Literal["cross_entropy", "hinge"] = "cross_entropy"
+    normalise: Literal["batch", "spectral"] = "batch"  # in the discriminator
+    steps: int = 20_000
+    batch: int = 100
+    generator_rate: float = 2.5e-3  # Adam
+    discriminator_rate: float = 1e-5
+    beta: float = 0.5
+    accuracy_gate: float = 0.8  # a batch told apart better than this does not teach the discriminator
+    shift: int = 0  # voxels that the discriminator's shapes are moved by at random, at most
+    average: float = 0.0  # share that the averaged generator keeps of itself in a step; 0: it is the generator
+    seed: int = 0
+
+
+def published() -> GanTraining:
+    """Sec. 3.1 of the paper: 64³, for an accelerator and thousands of shapes."""
+    return GanTraining()
+
+
+def small() -> GanTraining:
+    """32³ and an eighth of the weights, for a processor and hundreds of shapes."""
+    return GanTraining(
+        z_dim=64, channels=32, discriminator_channels=16, side=32, prior="normal", mirror=True, loss="hinge",
+        normalise="spectral", steps=3000, batch=16, generator_rate=1e-3, discriminator_rate=1e-3, accuracy_gate=1.0,
+        shift=2, average=0.99,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a step found."""
+
+    discriminator_loss: float
+    generator_loss: float
+    accuracy: float  # of the discriminator on this step's batch
+
+
+def train(
+    config: GanTraining,
+    out: Path,
+    voxels: Tensor,  # [num_shapes, side, side, side] 0..1
+    *,
+    progress: Callable[[float, str, Report], None] = lambda fraction, text, report: None,
+    checkpoint_seconds: float = 60.0,
+    picture_seconds: float = 240.0,
+    picture: Callable[[Generator, Path], None] | None = None,
+) -> Generator:
+    """Train, or go on from `out/checkpoint.safetensors`. Returns the averaged generator, in evaluation mode.
+
+    A killed run loses at most `checkpoint_seconds`. `picture(generator, path)` draws `out/progress.png`.
+
+    Raises:
+        ValueError: the checkpoint in `out` belongs to another configuration, or voxels have another side.
+    """
+    if voxels.shape[1:] != (config.side,) * 3:
+        raise ValueError(f"voxels must be [num_shapes, {config.side}, …], got {list(voxels.shape)}")
+    torch.manual_seed(config.seed)
+    generator, discriminator = Generator(config.z_dim, config.channels, config.side), build_discriminator(config)
+    averaged = copy.deepcopy(generator).eval().requires_grad_(False)
+    betas = (config.beta, 0.999)
+    generator_adam = torch.optim.Adam(generator.parameters(), config.generator_rate, betas)
+    discriminator_adam = torch.optim.Adam(discriminator.parameters(), config.discriminator_rate, betas)
+    state = State(
+        config,
+        {"generator": generator, "averaged": averaged, "discriminator": discriminator},
+        {"generator": generator_adam, "discriminator": discriminator_adam},
+    )
+    step = state.load(out)
+    clock = Clock(out, state, config.steps, step, checkpoint_seconds, picture_seconds)
+    while step < config.steps:
+        random = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        real = voxels[torch.randint(len(voxels), (config.batch,), generator=random)]
+
+        z = draw_latents(config.prior, (config.batch, config.z_dim), random)
+        with torch.no_grad():
+            fake = generate(generator, z, config.mirror)
+        real_score = discriminator.score(shifted(real, config.shift, random))
+        fake_score = discriminator.score(shifted(fake, config.shift, random))
+        discriminator_loss = loss_of_discriminator(config.loss, real_score, fake_score)
+        accuracy = float(((real_score > 0).float().mean() + (fake_score < 0).float().mean()) / 2)
+        if accuracy <= config.accuracy_gate:
+            update(discriminator_adam, discriminator_loss)
+
+        z = draw_latents(config.prior, (config.batch, config.z_dim), random)
+        discriminator.requires_grad_(False)  # it only judges
+        fake_score = discriminator.score(shifted(generate(generator, z, config.mirror), config.shift, random))
+        generator_loss = loss_of_generator(config.loss, fake_score)
+        update(generator_adam, generator_loss)
+        discriminator.requires_grad_(True)
+        follow(averaged, generator, config.average)
+        step += 1
+
+        report = Report(discriminator_loss.item(), generator_loss.item(), accuracy)
+        text = f"D {report.discriminator_loss:.3f}  G {report.generator_loss:.3f}  accuracy {accuracy:.2f}"
+        clock.tick(
+            step,
+            text,
+            lambda fraction, line, report=report: progress(fraction, line, report),  # type: ignore[misc]
+            None if picture is None else lambda path: picture(averaged, path),
+        )
+    return averaged
+
+
+GROWTH = 0.3
+"""Voxels by which every surface is moved outwards: bars of these chairs are thinner than a voxel, and would be lost."""
+
+
+def soft_occupancy(distances: Tensor, cube_half: float) -> Tensor:
+    """Occupancy 0..1 of signed distances [..., side, side, side] in a cube: it falls from 1 to 0 over two voxels about
+    the surface, so that the level one half between the voxels is as smooth as the surface is."""
+    voxel = 2 * cube_half / distances.shape[-1]
+    return (0.5 - (distances.float() / voxel - GROWTH) / 2).clamp(0, 1)
+
+
+def load_voxels(views: Path, seeds: range) -> Tensor:
+    """Occupancy of chairs that chair_views.py wrote. [num_shapes, 32, 32, 32], indexed z, y, x"""
+    distances = chair_views.load_views(views, seeds, ("distances",))["distances"]
+    return soft_occupancy(torch.from_numpy(distances), chair_views.CUBE_HALF)
+
+
+def build_discriminator(config: GanTraining) -> Discriminator:
+    """The discriminator of a run."""
+    return Discriminator(config.discriminator_channels, config.side, config.normalise)
+
+
+def generate(generator: Generator, z: Tensor, mirror: bool) -> Tensor:
+    """Occupancy [N, side, side, side] of z [N, z_dim], made symmetric in x if the shapes are."""
+    logits = generator.logits(z)
+    return torch.sigmoid(mirrored(logits) if mirror else logits)
+
+
+def shifted(voxels: Tensor, most: int, random: torch.Generator) -> Tensor:
+    """Each of the voxel cubes [N, S, S, S] moved by its own whole number of voxels along each axis, at most `most`."""
+    if most == 0:
+        return voxels
+    side = voxels.shape[-1]
+    padded = functional.pad(voxels, (most,) * 6)
+    moves = torch.randint(2 * most + 1, (len(voxels), 3), generator=random).tolist()
+    return torch.stack(
+        [cube[i : i + side, j : j + side, k : k + side] for cube, (i, j, k) in zip(padded, moves, strict=True)]
+    )
+
+
+def loss_of_discriminator(loss: str, real: Tensor, fake: Tensor) -> Tensor:
+    """What the discriminator minimises, of its scores [N, 1]."""
+    if loss == "hinge":
+        return functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
+    return functional.softplus(-real).mean() + functional.softplus(fake).mean()
+
+
+def loss_of_generator(loss: str, fake: Tensor) -> Tensor:
+    """What the generator minimises; for cross-entropy the form with gradients where it is losing, -log D(G(z))."""
+    return -fake.mean() if loss == "hinge" else functional.softplus(-fake).mean()
+
+
+def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down the gradient of a loss."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+@torch.no_grad()
+def follow(averaged: nn.Module, network: nn.Module, share: float) -> None:
+    """Move the averaged network towards the network: parameters, and the statistics of batch normalisation."""
+    new = network.state_dict()
+    for name, value in averaged.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(new[name], 1 - share)
+
+
+class State:
+    """All that is needed to go on: networks, optimisers, the number of the step. Kept in one safetensors file."""
+
+    def __init__(self, config: Any, networks: dict[str, nn.Module], optimizers: dict[str, torch.optim.Adam]) -> None:
+        self.config, self.networks, self.optimizers = config, networks, optimizers
+
+    def save(self, out: Path, step: int) -> None:
+        """Write `out/checkpoint.safetensors`, whole or not at all."""
+        tensors = {f"{k}.{n}": v for k, network in self.networks.items() for n, v in network.state_dict().items()}
+        for key, optimizer in self.optimizers.items():
+            for index, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"adam.{key}.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        tensors = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
+        metadata = {"config": json.dumps(asdict(self.config)), "step": str(step)}
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(out / "checkpoint.safetensors", save(tensors, metadata))
+
+    def load(self, out: Path) -> int:
+        """Take up the checkpoint in `out` and return its step; 0 where there is none.
+
+        Raises:
+            ValueError: it belongs to another configuration. Only the number of steps may differ.
+        """
+        path = out / "checkpoint.safetensors"
+        if not path.exists():
+            return 0
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        stored, wanted = json.loads(metadata["config"]), json.loads(json.dumps(asdict(self.config)))
+        changed = [key for key in wanted if key != "steps" and stored.get(key) != wanted[key]]
+        if changed:
+            raise ValueError(f"{path} was trained with another {', '.join(changed)}; give an empty folder")
+        for key, network in self.networks.items():
+            network.load_state_dict(_under(tensors, f"{key}."))
+        for key, optimizer in self.optimizers.items():
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, value in _under(tensors, f"adam.{key}.").items():
+                index, part = name.split(".")
+                state.setdefault(int(index), {})[part] = value
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        return int(metadata["step"])
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+class Clock:
+    """Says how long is left, keeps the state and draws the picture, each when it is time."""
+
+    def __init__(self, out: Path, state: State, steps: int, step: int, keep: float, draw: float) -> None:
+        self.out, self.state, self.steps, self.first = out, state, steps, step
+        self.keep, self.draw = keep, draw
+        self.started = self.kept = self.drawn = time.monotonic()
+
+    def tick(
+        self,
+        step: int,
+        text: str,
+        progress: Callable[[float, str], None],
+        picture: Callable[[Path], None] | None,
+    ) -> None:
+        """After a step."""
+        last, now = step == self.steps, time.monotonic()
+        left = (now - self.started) / (step - self.first) * (self.steps - step) / 60
+        progress(step / self.steps, f"step {step}/{self.steps}  {text}  {left:.0f} min left")
+        if last or now - self.kept > self.keep:
+            self.state.save(self.out, step)
+            self.kept = time.monotonic()
+        if picture is not None and (last or now - self.drawn > self.draw):
+            picture(self.out / "progress.png")
+            self.drawn = time.monotonic()

@@ -1,0 +1,170 @@
+"""Training a 3D-VAE-GAN (Sec. 3.3 of arxiv.org/abs/1610.07584): a picture becomes the shape that it shows.
+
+An encoder E turns a picture y of the shape x into a cloud of latents, N(mean, variance); the generator G of a 3D-GAN
+turns one of them into voxels. Three losses are added (Eqs. 2-5):
+
+    D tells x from G(z), z ~ N(0, 1)      log D(x) + log(1 - D(G(z)))        (adversarial; hinge here)
+    the cloud is like those that G knows   KL(N(mean, variance) || N(0, 1))
+    what was seen comes back               - log p(x | G(E(y)))               (cross-entropy; the paper: squares)
+
+G learns from all three, E from the last two. The reconstruction teaches G the family much faster than D does, so D
+joins after `adversarial_from` steps, to make whole what the reconstruction leaves soft.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..generators.gan3d.model import Generator, ImageEncoder, draw_latents, mirrored
+from .gan3d import (
+    Clock,
+    GanTraining,
+    State,
+    build_discriminator,
+    follow,
+    loss_of_discriminator,
+    loss_of_generator,
+    shifted,
+    small,
+    update,
+)
+
+
+@dataclass(frozen=True)
+class ImageToShapeTraining:
+    """One training run. Stored whole in its checkpoint."""
+
+    gan: GanTraining
+    image_size: int = 64
+    encoder_channels: int = 24
+    steps: int = 3000
+    batch: int = 16  # pictures; as many latents are drawn for the adversarial loss
+    rate: float = 2e-3  # Adam, of encoder and generator
+    kl_weight: float = 2.0  # α₁, against a reconstruction that is summed over the voxels
+    kl_warmup: int = 400  # steps until it counts in full
+    adversarial_weight: float = 20.0
+    adversarial_from: int = 1500  # step
+    picture_shift: int = 3  # pixels that pictures are moved by, at most
+    seed: int = 0
+
+
+def starter() -> ImageToShapeTraining:
+    """The starter model, on one core of a processor."""
+    return ImageToShapeTraining(small())
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a step found. Sums over voxels and latents, averaged over the batch."""
+
+    reconstruction: float
+    kl: float
+    discriminator_loss: float
+    generator_loss: float
+
+
+def train(
+    config: ImageToShapeTraining,
+    out: Path,
+    images: Tensor,  # [num_shapes, num_views, size, size, 3] uint8, over white
+    voxels: Tensor,  # [num_shapes, side, side, side] 0..1
+    *,
+    progress: Callable[[float, str, Report], None] = lambda fraction, text, report: None,
+    checkpoint_seconds: float = 60.0,
+    picture_seconds: float = 240.0,
+    picture: Callable[[Generator, ImageEncoder, Path], None] | None = None,
+) -> tuple[Generator, ImageEncoder]:
+    """Train, or go on from `out/checkpoint.safetensors`. Returns averaged generator and encoder, in evaluation mode.
+
+    Raises:
+        ValueError: the checkpoint in `out` belongs to another configuration.
+    """
+    gan = config.gan
+    torch.manual_seed(config.seed)
+    generator, discriminator = Generator(gan.z_dim, gan.channels, gan.side), build_discriminator(gan)
+    encoder = ImageEncoder(gan.z_dim, config.encoder_channels, config.image_size)
+    averaged = copy.deepcopy(generator).eval().requires_grad_(False)
+    averaged_encoder = copy.deepcopy(encoder).eval().requires_grad_(False)
+    betas = (gan.beta, 0.999)
+    adam = torch.optim.Adam([*generator.parameters(), *encoder.parameters()], config.rate, betas)
+    discriminator_adam = torch.optim.Adam(discriminator.parameters(), gan.discriminator_rate, betas)
+    state = State(
+        config,
+        {"generator": generator, "discriminator": discriminator, "encoder": encoder}
+        | {"averaged": averaged, "averaged_encoder": averaged_encoder},
+        {"generator": adam, "discriminator": discriminator_adam},
+    )
+    step = state.load(out)
+    clock = Clock(out, state, config.steps, step, checkpoint_seconds, picture_seconds)
+    generator.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # faster on processors
+    discriminator.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    while step < config.steps:
+        random = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        adversarial = step >= config.adversarial_from
+        shapes = torch.randint(len(images), (config.batch,), generator=random)
+        views = torch.randint(images.shape[1], (config.batch,), generator=random)
+        real = voxels[shapes]
+
+        mean, log_variance = encoder(varied(images[shapes, views], config.picture_shift, random))
+        z = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=random)
+        if adversarial:
+            z = torch.cat([z, draw_latents("normal", z.shape, random)])
+        logits = generator.logits(z)
+        logits = mirrored(logits) if gan.mirror else logits
+        seen, drawn = logits[: config.batch], torch.sigmoid(logits[config.batch :])
+        reconstruction = functional.binary_cross_entropy_with_logits(seen, real, reduction="sum") / config.batch
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1).mean()
+        loss = reconstruction + config.kl_weight * min(1.0, (step + 1) / config.kl_warmup) * kl
+
+        generator_loss, discriminator_loss = torch.zeros(()), torch.zeros(())
+        if adversarial:
+            discriminator.requires_grad_(False)  # it only judges
+            generator_loss = loss_of_generator(gan.loss, discriminator.score(shifted(drawn, gan.shift, random)))
+            loss = loss + config.adversarial_weight * generator_loss
+            discriminator.requires_grad_(True)
+        update(adam, loss)
+        if adversarial:
+            both = torch.cat([shifted(real, gan.shift, random), shifted(drawn.detach(), gan.shift, random)])
+            real_score, fake_score = discriminator.score(both).chunk(2)
+            discriminator_loss = loss_of_discriminator(gan.loss, real_score, fake_score)
+            update(discriminator_adam, discriminator_loss)
+        share = min(gan.average, 1 - 1 / (step + 1))  # the first steps are soon forgotten
+        follow(averaged, generator, share)
+        follow(averaged_encoder, encoder, share)
+        step += 1
+
+        report = Report(reconstruction.item(), kl.item(), discriminator_loss.item(), generator_loss.item())
+        text = (
+            f"seen {report.reconstruction:.0f}  KL {report.kl:.1f}  "
+            f"D {report.discriminator_loss:.3f}  G {report.generator_loss:.3f}"
+        )
+        clock.tick(
+            step,
+            text,
+            lambda fraction, line, report=report: progress(fraction, line, report),  # type: ignore[misc]
+            None if picture is None else lambda path: picture(averaged, averaged_encoder, path),
+        )
+    return averaged, averaged_encoder
+
+
+def varied(pictures: Tensor, most: int, random: torch.Generator) -> Tensor:
+    """Pictures [N, size, size, 3] uint8 as [N, 3, size, size] 0..1, each mirrored or not, moved by up to `most` pixels,
+    its colours turned, and lighter or darker. A symmetric shape seen in a mirror is the same shape seen from the other
+    side, in the same place."""
+    count, size = len(pictures), pictures.shape[1]
+    x = pictures.permute(0, 3, 1, 2).float() / 255
+    flip = torch.rand(count, generator=random) < 0.5
+    x = torch.where(flip[:, None, None, None], x.flip(-1), x)
+    order = torch.rand(count, 3, generator=random).argsort(-1)  # of the colour channels: white stays white
+    x = x.gather(1, order[:, :, None, None].expand_as(x))
+    power = 0.7 + 0.7 * torch.rand(count, 1, 1, 1, generator=random)
+    padded = functional.pad(x**power, (most,) * 4, value=1.0)
+    moves = torch.randint(2 * most + 1, (count, 2), generator=random).tolist()
+    return torch.stack([p[:, i : i + size, j : j + size] for p, (i, j) in zip(padded, moves, strict=True)])
