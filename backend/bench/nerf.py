@@ -30,11 +30,11 @@ from addon.wire.messages import FitOptions
 
 from ..kernels.compositing import composite_packed
 from ..kernels.hash_encoding import hash_encode
-from ..kernels.radiance_mlp import RadianceMlpSpec, radiance_mlp
+from ..kernels.radiance_mlp import RadianceMlpSpec, density_mlp, radiance_mlp
 from ..kernels.ray_marching import march_rays
 from ..kernels.visible_samples import visible_samples
 from ..nerf.encodings import spherical_harmonics
-from ..nerf.hash_field import FAINT, OPAQUE, HashField
+from ..nerf.hash_field import FAINT, OPAQUE
 from ..nerf.hash_fit import HashFit, Training
 from ..nerf.published_fit import PublishedFit
 from . import Row
@@ -79,7 +79,7 @@ def instant_ngp(log2_size: int) -> HashFit:
 
 
 def rendering(fit: HashFit, log2_size: int, peak: float) -> list[Row]:
-    """A picture of 256²."""
+    """A picture of 256²; and what its stages take one after the other, each on samples that are there already."""
     field = fit.field
     camera = ray_traced(SIZE).split("test")[0].camera
     rays = camera.rays()
@@ -89,10 +89,7 @@ def rendering(fit: HashFit, log2_size: int, peak: float) -> list[Row]:
         return field.render_rays(origins, directions)
 
     def reference(chunk: int) -> Tensor:
-        return torch.cat([
-            render_reference(field, origins[at : at + chunk], directions[at : at + chunk])
-            for at in range(0, len(origins), chunk)
-        ])  # fmt: skip
+        return field.render_rays(origins, directions, chunk=chunk, impl="reference")
 
     times_of = {chunk: seconds(lambda chunk=chunk: reference(chunk)) for chunk in CHUNKS}  # type: ignore[misc]
     best = min(times_of, key=lambda chunk: times_of[chunk])
@@ -101,7 +98,7 @@ def rendering(fit: HashFit, log2_size: int, peak: float) -> list[Row]:
     difference = float((engine() - reference(best))[:, :4].abs().max())
     samples = field.march(origins, directions)
     spec, mlp = field.config.table, field.config.networks
-    reached, _ = visible_samples(samples, field.table, field.networks, spec, mlp, OPAQUE)
+    reached, reached_features = visible_samples(samples, field.table, field.networks, spec, mlp, OPAQUE)
     colored, features = visible_samples(samples, field.table, field.networks, spec, mlp, OPAQUE, faintest=FAINT)
     shapes = mlp.shapes
     of_density = 2 * sum(rows * columns for rows, columns in shapes[:2])
@@ -111,10 +108,9 @@ def rendering(fit: HashFit, log2_size: int, peak: float) -> list[Row]:
     raw = radiance_mlp(features, view, colored.rays, field.networks, mlp)
     stages: dict[str, Callable[[], object]] = {
         "march": lambda: field.march(origins, directions),
-        "encode and density": lambda: visible_samples(
-            samples, field.table, field.networks, spec, mlp, OPAQUE, faintest=FAINT
-        ),
-        "colour": lambda: radiance_mlp(features, view, colored.rays, field.networks, mlp),
+        "encode": lambda: hash_encode(reached.points, field.table, spec),
+        "density": lambda: density_mlp(reached_features, field.networks, mlp),
+        "density and colour": lambda: radiance_mlp(features, view, colored.rays, field.networks, mlp),
         "composite": lambda: composite_packed(raw, colored.t, colored.lengths, colored.offsets),
     }
     ratio = times["reference"] / times["engine"]
@@ -128,23 +124,8 @@ def rendering(fit: HashFit, log2_size: int, peak: float) -> list[Row]:
         Row(f"{name}: samples that light reaches", len(reached.t), ""),
         Row(f"{name}: samples coloured", len(colored.t), ""),
         Row(f"{name}: arithmetic share", share, "", SHARE_BAR, share >= SHARE_BAR),
-        *(Row(f"{name}: {stage}", median(work), "s") for stage, work in stages.items()),
+        *(Row(f"{name}: alone, {stage}", median(work), "s") for stage, work in stages.items()),
     ]
-
-
-@torch.no_grad()
-def render_reference(field: HashField, origins: Tensor, directions: Tensor) -> Tensor:
-    """What `HashField.render_rays` returns, by the definitions."""
-    near, far = field.spans(origins, directions)
-    samples = march_rays(origins, directions, near, far, field.occupancy, field.config.steps, impl="reference")
-    spec, mlp = field.config.table, field.config.networks
-    samples, features = visible_samples(
-        samples, field.table, field.networks, spec, mlp, OPAQUE, faintest=FAINT, impl="reference"
-    )
-    view = spherical_harmonics(directions)
-    raw = radiance_mlp(features, view, samples.rays, field.networks, mlp, impl="reference")
-    pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets, impl="reference")
-    return torch.cat((pixels.rgb, pixels.alpha[:, None], pixels.t[:, None]), -1)
 
 
 # ----------------------------------------------------------------------------------------------------- a training step
@@ -194,7 +175,9 @@ def learn_reference(fit: HashFit, batch: object, table: Tensor, networks: Tensor
     origins = field.from_world(origins)
     near, far = field.spans(origins, directions)
     jitter = torch.rand(len(origins))
-    samples = march_rays(origins, directions, near, far, field.occupancy, field.config.steps, jitter, impl="reference")
+    samples = march_rays(
+        origins, directions, near, far, field.occupancy, field.config.steps_of(), jitter, impl="reference"
+    )
     samples, _ = visible_samples(samples, table.detach(), networks.detach(), spec, mlp, impl="reference")
     features = hash_encode(samples.points, table, spec, impl="reference")
     raw = radiance_mlp(features, spherical_harmonics(directions), samples.rays, networks, mlp, impl="reference")

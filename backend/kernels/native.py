@@ -124,3 +124,26 @@ def hash_index(tile: int) -> str:
     else
         for (int s = 0; s < {tile}; ++s) index[s] = (xs[s] ^ ys[s] ^ zs[s]) & (size - 1u);
     const float* wx = fx[corner & 1]; const float* wy = fy[corner >> 1 & 1]; const float* wz = fz[corner >> 2];"""
+
+
+def exponential(name: str, count: int = TILE) -> str:
+    """Return code that replaces name [count] by its exponential, to a relative error of about 1e-7; what is beyond a
+    float's range becomes its end, and what is not a number stays none.
+
+    exp(x) = 2^i · 2^f with i the nearest integer to x / ln 2; 2^f is a polynomial on −½..½.
+    """
+    return f"""
+    for (int s = 0; s < {count}; ++s) {{
+        const float given = {name}[s];
+        float x = given > -87.0f ? given : -87.0f;
+        x = x < 88.0f ? x : 88.0f;
+        const float scaled = x * 1.44269504f;
+        const int whole = (int)(scaled + (scaled < 0.0f ? -0.5f : 0.5f));
+        const float f = (x - (float)whole * 0.693359375f) + (float)whole * 2.12194440e-4f;
+        float sum = 1.9841270e-4f;
+        sum = sum * f + 1.3888889e-3f; sum = sum * f + 8.3333333e-3f; sum = sum * f + 4.1666667e-2f;
+        sum = sum * f + 1.6666667e-1f; sum = sum * f + 0.5f; sum = sum * f + 1.0f; sum = sum * f + 1.0f;
+        union {{ int bits; float value; }} power;
+        power.bits = (whole + 127) << 23;
+        {name}[s] = given == given ? sum * power.value : given;
+    }}"""

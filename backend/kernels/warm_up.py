@@ -19,6 +19,7 @@ from .compositing import composite_packed
 from .hash_encoding import HashSpec, hash_encode
 from .radiance_mlp import RadianceMlpSpec, radiance_mlp
 from .ray_marching import OccupancyBits, Steps, march_rays
+from .ray_rendering import render_rays
 from .sparse_adam import AdamState, sparse_adam
 from .visible_samples import visible_samples
 
@@ -61,6 +62,10 @@ def warm_up(
     progress(0.0, TEXT)
     samples = march_rays(origins, directions, near, far, full, Steps(0.1))
     progress(0.2, TEXT)
+    render_rays(
+        origins, directions, near, far, view, full, Steps(0.1), table, networks, spec, mlp, threshold=0.1, faintest=0.1
+    )
+    progress(0.3, TEXT)
     visible_samples(samples, table, networks, spec, mlp)
     progress(0.4, TEXT)
     leaves = [samples.points, table, networks]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -21,10 +21,11 @@ from addon.wire.messages import Bounds
 
 from ..cameras import Camera
 from ..generator import Generator
-from ..kernels.compositing import LARGEST_EXPONENT, composite_packed
+from ..kernels.compositing import LARGEST_EXPONENT
 from ..kernels.hash_encoding import HashSpec, hash_encode
 from ..kernels.radiance_mlp import RadianceMlpSpec, density_mlp, radiance_mlp
 from ..kernels.ray_marching import OccupancyBits, Samples, Steps, contract, march_rays
+from ..kernels.ray_rendering import CHUNK, Impl, render_rays
 from ..kernels.visible_samples import visible_samples
 from ..kernels.warm_up import warm_up
 from ..progress import Progress, silent
@@ -47,9 +48,6 @@ STOPPED = 3.0
 
 SOFTEST = 0.1
 """The part of the surface that may be softer than the level of its mesh, and become a hole."""
-
-CHUNK = 4096
-"""Rays rendered together: their features stay in memory that is used again, rather than fetched from the system."""
 
 FAR = 1e3
 """Field units after which an unbounded ray ends."""
@@ -85,12 +83,11 @@ class HashFieldConfig:
         """The networks' shape."""
         return RadianceMlpSpec(inputs=self.table.width, hidden=self.hidden)
 
-    @property
-    def steps(self) -> Steps:
-        """How rays are walked."""
+    def steps_of(self, step: float | None = None) -> Steps:
+        """How rays are walked, in steps of the field's own length or another."""
         if self.unbounded:
-            return Steps(self.step, cone=1 / 128, most=1024, contracted=True)
-        return Steps(self.step, most=2048)
+            return Steps(step or self.step, cone=1 / 128, most=1024, contracted=True)
+        return Steps(step or self.step, most=2048)
 
 
 class HashField:
@@ -147,25 +144,27 @@ class HashField:
     ) -> Samples:
         """Samples of rays [R, 3] in the field frame, unit directions. step: None is the field's own."""
         near, far = self.spans(origins, directions)
-        steps = self.config.steps if step is None else replace(self.config.steps, smallest=step)
-        return march_rays(origins, directions, near, far, self.occupancy, steps, jitter)
+        return march_rays(origins, directions, near, far, self.occupancy, self.config.steps_of(step), jitter)
 
-    @torch.no_grad()
     def render_rays(
-        self, origins: Tensor, directions: Tensor, jitter: Tensor | None = None, *, step: float | None = None
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        jitter: Tensor | None = None,
+        *,
+        step: float | None = None,
+        chunk: int = CHUNK,
+        impl: Impl = "auto",
     ) -> Tensor:
         """Return [R, 5]: premultiplied colour as it is composited, alpha, Σ w t. Field frame, unit directions. step:
-        None is the field's own."""
-        parts = [
-            self._render_chunk(
-                origins[at : at + CHUNK],
-                directions[at : at + CHUNK],
-                None if jitter is None else jitter[at : at + CHUNK],
-                step,
-            )
-            for at in range(0, len(origins), CHUNK)
-        ]
-        return torch.cat(parts) if parts else origins.new_zeros(0, 5)
+        None is the field's own. chunk, impl: see `kernels.ray_rendering`."""
+        near, far = self.spans(origins, directions)
+        config = self.config
+        return render_rays(
+            origins, directions, near, far, spherical_harmonics(directions), self.occupancy, config.steps_of(step),
+            self.table, self.networks, config.table, self._mlp, jitter, threshold=OPAQUE, faintest=FAINT, impl=impl,
+            chunk=chunk,
+        )  # fmt: skip
 
     @torch.no_grad()
     def surface_level(self, origins: Tensor, directions: Tensor) -> float | None:
@@ -183,15 +182,6 @@ class HashField:
         if len(met) < 64:
             return None
         return float(torch.quantile(density[met.clamp(0, len(density) - 1)], SOFTEST))
-
-    def _render_chunk(self, origins: Tensor, directions: Tensor, jitter: Tensor | None, step: float | None) -> Tensor:
-        samples = self.march(origins, directions, jitter, step=step)
-        samples, features = visible_samples(
-            samples, self.table, self.networks, self.config.table, self._mlp, OPAQUE, faintest=FAINT
-        )
-        raw = radiance_mlp(features, spherical_harmonics(directions), samples.rays, self.networks, self._mlp)
-        pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets)
-        return torch.cat((pixels.rgb, pixels.alpha[:, None], pixels.t[:, None]), -1)
 
 
 class HashScene:

@@ -127,29 +127,40 @@ def _tiles(inputs: int) -> str:
     }}"""
 
 
-def _hidden(spec: RadianceMlpSpec) -> str:
-    """Code for the layers but the last: h1, c0 (geometry and view), c1, c2, each [channels][TILE]."""
+def geometry_layers(spec: RadianceMlpSpec) -> str:
+    """Code for the density network, from x [inputs][TILE]: h1, and geometry [channels][TILE], whose first is the
+    density before its activation."""
+    return f"""
+    {layer("h1", "x", "parameters", spec.inputs, spec.hidden, relu=True)}
+    {layer("geometry", "h1", f"parameters + {spec.offsets[1]}", spec.hidden, spec.geometry, relu=False)}"""
+
+
+def color_layers(spec: RadianceMlpSpec, ray: str) -> str:
+    """Code for the colour network, from geometry [channels][TILE]: c0 (geometry and view), c1, c2, and rgb [4][TILE]
+    before its activation. ray: the index of sample s's ray, an expression."""
     weights = [f"parameters + {offset}" for offset in spec.offsets]
     geometry, view = spec.geometry, spec.view
     return f"""
-    {layer("h1", "x", weights[0], spec.inputs, spec.hidden, relu=True)}
-    {layer("geometry", "h1", weights[1], spec.hidden, geometry, relu=False)}
     float c0[{(geometry + view) * TILE}];
     for (int k = 0; k < {geometry * TILE}; ++k) c0[k] = geometry[k];
     for (int s = 0; s < {TILE}; ++s) {{
-        const int ray = ((const int*)rays_at)[first + (s < count ? s : count - 1)];
-        const float* from = (const float*)view_at + (size_t)ray * {view};
+        const float* from = (const float*)view_at + (size_t)({ray}) * {view};
         for (int k = 0; k < {view}; ++k) c0[({geometry} + k) * {TILE} + s] = from[k];
     }}
     {layer("c1", "c0", weights[2], geometry + view, spec.hidden, relu=True)}
-    {layer("c2", "c1", weights[3], spec.hidden, spec.hidden, relu=True)}"""
+    {layer("c2", "c1", weights[3], spec.hidden, spec.hidden, relu=True)}
+    {layer("rgb", "c2", weights[4], spec.hidden, 4, relu=False)}"""
+
+
+RAY = "((const int*)rays_at)[first + (s < count ? s : count - 1)]"
+"""The ray of sample s of a tile, past the end the last one's."""
 
 
 def _forward(spec: RadianceMlpSpec) -> str:
     return f"""
     {_tiles(spec.inputs)}
-    {_hidden(spec)}
-    {layer("rgb", "c2", f"parameters + {spec.offsets[4]}", spec.hidden, 4, relu=False)}
+    {geometry_layers(spec)}
+    {color_layers(spec, RAY)}
     float* raw = (float*)raw_at + (size_t)first * 4;
     for (int s = 0; s < count; ++s) {{
         raw[4 * s] = geometry[s];
@@ -178,7 +189,8 @@ def _backward(spec: RadianceMlpSpec) -> str:
     return f"""
     float* total = (float*)total_at;
     {_tiles(spec.inputs)}
-    {_hidden(spec)}
+    {geometry_layers(spec)}
+    {color_layers(spec, RAY)}
     const float* given = (const float*)gradient_at + (size_t)first * 4;
     float to_rgb[{4 * TILE}] = {{}}, to_density[{TILE}] = {{}};
     for (int s = 0; s < count; ++s) {{

@@ -25,9 +25,7 @@ def march_rays_warp(
 ) -> Samples:
     """See `march_rays`."""
     count, device = len(origins), origins.device
-    walk = _Walk()
-    walk.smallest, walk.cone, walk.most = steps.smallest, steps.cone, steps.most
-    walk.contracted, walk.resolution = int(steps.contracted), occupancy.resolution
+    walk = walk_of(steps, occupancy)
     given = [
         wp.from_torch(x.float().contiguous(), dtype=kind)
         for x, kind in ((origins, wp.vec3), (directions, wp.vec3), (near, wp.float32), (far, wp.float32))
@@ -52,7 +50,7 @@ def march_rays_warp(
 
 
 @wp.struct
-class _Walk:
+class Walk:
     smallest: float
     cone: float
     most: int
@@ -60,8 +58,16 @@ class _Walk:
     resolution: int
 
 
+def walk_of(steps: Steps, occupancy: OccupancyBits) -> Walk:
+    """Return what kernels are told of how rays are walked."""
+    walk = Walk()
+    walk.smallest, walk.cone, walk.most = steps.smallest, steps.cone, steps.most
+    walk.contracted, walk.resolution = int(steps.contracted), occupancy.resolution
+    return walk
+
+
 @wp.func
-def _contract(p: wp.vec3) -> wp.vec3:
+def contract_point(p: wp.vec3) -> wp.vec3:
     c = p * 2.0 - wp.vec3(1.0)
     size = wp.max(wp.max(wp.abs(c[0]), wp.abs(c[1])), wp.abs(c[2]))
     if size > 1.0:
@@ -81,7 +87,7 @@ def _exit(p: wp.vec3, inverse: wp.vec3, cells: float) -> float:
 
 
 @wp.func
-def _empty_until(p: wp.vec3, walk: _Walk, bits: wp.array(dtype=wp.uint8), blocks: wp.array(dtype=wp.uint8)) -> float:
+def _empty_until(p: wp.vec3, walk: Walk, bits: wp.array(dtype=wp.uint8), blocks: wp.array(dtype=wp.uint8)) -> float:
     """0 where p's cell is occupied, otherwise the resolution of the grid whose empty cell p is in; −1 outside."""
     n = walk.resolution
     x = int(wp.floor(p[0] * float(n)))
@@ -99,13 +105,13 @@ def _empty_until(p: wp.vec3, walk: _Walk, bits: wp.array(dtype=wp.uint8), blocks
 
 
 @wp.func
-def _safe_inverse(x: float) -> float:
+def safe_inverse(x: float) -> float:
     return wp.where(wp.abs(x) > 1.0e-12, 1.0 / x, 1.0e30)
 
 
 @wp.func
-def _next(
-    at: wp.vec2, far: float, origin: wp.vec3, direction: wp.vec3, inverse: wp.vec3, walk: _Walk,
+def next_sample(
+    at: wp.vec2, far: float, origin: wp.vec3, direction: wp.vec3, inverse: wp.vec3, walk: Walk,
     bits: wp.array(dtype=wp.uint8), blocks: wp.array(dtype=wp.uint8),
 ) -> wp.vec2:  # fmt: skip
     """From (t, steps taken) return those of the first sample at or after it; t = far where there is none.
@@ -118,7 +124,7 @@ def _next(
     while t < far:
         p = origin + direction * t
         if walk.contracted != 0:
-            p = _contract(p)
+            p = contract_point(p)
         empty = _empty_until(p, walk, bits, blocks)
         if empty == 0.0:
             return wp.vec2(t, taken)
@@ -141,7 +147,7 @@ def _next(
 
 @wp.kernel(enable_backward=False)
 def _count(
-    first: int, walk: _Walk,
+    first: int, walk: Walk,
     origins: wp.array(dtype=wp.vec3), directions: wp.array(dtype=wp.vec3),
     near: wp.array(dtype=float), far: wp.array(dtype=float), jitter: wp.array(dtype=float),
     bits: wp.array(dtype=wp.uint8), blocks: wp.array(dtype=wp.uint8),
@@ -149,20 +155,20 @@ def _count(
 ):  # fmt: skip  # type: ignore[no-untyped-def]
     i = first + wp.tid()
     d = directions[i]
-    inverse = wp.vec3(_safe_inverse(d[0]), _safe_inverse(d[1]), _safe_inverse(d[2]))
+    inverse = wp.vec3(safe_inverse(d[0]), safe_inverse(d[1]), safe_inverse(d[2]))
     at = wp.vec2(near[i] + jitter[i] * wp.max(walk.smallest, near[i] * walk.cone), 0.0)
     number = int(0)
-    at = _next(at, far[i], origins[i], d, inverse, walk, bits, blocks)
+    at = next_sample(at, far[i], origins[i], d, inverse, walk, bits, blocks)
     while at[0] < far[i] and number < walk.most:
         number += 1
         at = wp.vec2(at[0] + wp.max(walk.smallest, at[0] * walk.cone), at[1] + 1.0)
-        at = _next(at, far[i], origins[i], d, inverse, walk, bits, blocks)
+        at = next_sample(at, far[i], origins[i], d, inverse, walk, bits, blocks)
     counts[i] = number
 
 
 @wp.kernel(enable_backward=False)
 def _write(
-    first: int, walk: _Walk,
+    first: int, walk: Walk,
     origins: wp.array(dtype=wp.vec3), directions: wp.array(dtype=wp.vec3),
     near: wp.array(dtype=float), far: wp.array(dtype=float), jitter: wp.array(dtype=float),
     bits: wp.array(dtype=wp.uint8), blocks: wp.array(dtype=wp.uint8),
@@ -172,16 +178,16 @@ def _write(
 ):  # fmt: skip  # type: ignore[no-untyped-def]
     i = first + wp.tid()
     d = directions[i]
-    inverse = wp.vec3(_safe_inverse(d[0]), _safe_inverse(d[1]), _safe_inverse(d[2]))
+    inverse = wp.vec3(safe_inverse(d[0]), safe_inverse(d[1]), safe_inverse(d[2]))
     at = wp.vec2(near[i] + jitter[i] * wp.max(walk.smallest, near[i] * walk.cone), 0.0)
     row = offsets[i]
     end = offsets[i + 1]
     while row < end:
-        at = _next(at, far[i], origins[i], d, inverse, walk, bits, blocks)
+        at = next_sample(at, far[i], origins[i], d, inverse, walk, bits, blocks)
         length = wp.max(walk.smallest, at[0] * walk.cone)
         p = origins[i] + d * at[0]
         if walk.contracted != 0:
-            p = _contract(p)
+            p = contract_point(p)
         points[row] = p
         ts[row] = at[0]
         lengths[row] = length

@@ -1,0 +1,94 @@
+"""Rays to pixels, all in one: samples where something is, their density until the ray is opaque, colour where it shows.
+
+The mathematics is that of `ray_marching`, `visible_samples`, `radiance_mlp` and `compositing`, one after the other.
+
+Engines: `reference` (their definitions in PyTorch), `stages` (their fast engines, any device) and `fused` (one kernel
+that keeps rays and samples in the cache, CPU).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..compositing import composite_packed
+from ..hash_encoding import HashSpec
+from ..radiance_mlp import RadianceMlpSpec, radiance_mlp
+from ..ray_marching import OccupancyBits, Steps, march_rays
+from ..visible_samples import visible_samples
+
+__all__ = ["Impl", "render_rays"]
+
+Impl = Literal["auto", "reference", "stages", "fused"]
+
+CHUNK = 4096
+"""Rays that go through the stages together: their features stay in memory that is used again, rather than fetched from
+the system."""
+
+
+@torch.no_grad()
+def render_rays(
+    origins: Tensor,
+    directions: Tensor,
+    near: Tensor,
+    far: Tensor,
+    view: Tensor,
+    occupancy: OccupancyBits,
+    steps: Steps,
+    table: Tensor,
+    parameters: Tensor,
+    spec: HashSpec,
+    mlp: RadianceMlpSpec,
+    jitter: Tensor | None = None,
+    *,
+    threshold: float,
+    faintest: float,
+    chunk: int = CHUNK,
+    impl: Impl = "auto",
+) -> Tensor:
+    """Return [R, 5]: colour multiplied by alpha, alpha, Σ w t. Not differentiable.
+
+    Args:
+        origins, directions, near, far, occupancy, steps, jitter: see `march_rays`.
+        view: [R, mlp.view], what the colour network is told of each ray's direction.
+        table, parameters, spec, mlp: see `hash_encode` and `radiance_mlp`.
+        threshold, faintest: see `visible_samples`.
+        chunk: rays that go through the engines other than `fused` together.
+
+    Raises:
+        ValueError: a shape does not fit, or there is no engine named `impl`.
+        RuntimeError: the engine cannot run on this device.
+    """
+    if view.shape != (len(origins), mlp.view):
+        raise ValueError(f"view must be [{len(origins)}, {mlp.view}], got {list(view.shape)}")
+    if impl == "auto":
+        impl = "fused" if origins.device.type == "cpu" else "stages"
+    if impl == "fused":
+        if origins.device.type != "cpu":
+            raise RuntimeError(f"render_rays: the fused engine runs on the CPU, not on {origins.device}")
+        from .fused import render_rays_fused
+
+        return render_rays_fused(
+            origins, directions, near, far, view, occupancy, steps, table, parameters, spec, mlp, jitter,
+            threshold, faintest,
+        )  # fmt: skip
+    if impl not in ("reference", "stages"):
+        raise ValueError(f"no engine {impl!r}; there are reference, stages and fused")
+    each: Literal["auto", "reference"] = "reference" if impl == "reference" else "auto"
+
+    def rendered(part: slice) -> Tensor:
+        late = None if jitter is None else jitter[part]
+        samples = march_rays(
+            origins[part], directions[part], near[part], far[part], occupancy, steps, late, impl=each
+        )  # fmt: skip
+        samples, features = visible_samples(
+            samples, table, parameters, spec, mlp, threshold, faintest=faintest, impl=each
+        )
+        raw = radiance_mlp(features, view[part], samples.rays, parameters, mlp, impl=each)
+        pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets, impl=each)
+        return torch.cat((pixels.rgb, pixels.alpha[:, None], pixels.t[:, None]), -1)
+
+    parts = [rendered(slice(at, at + chunk)) for at in range(0, len(origins), chunk)]
+    return torch.cat(parts) if parts else origins.new_zeros(0, 5)

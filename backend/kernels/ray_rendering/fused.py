@@ -1,0 +1,283 @@
+"""Rendering as one kernel. CPU.
+
+Each thread keeps a pool of rays. In a *wave* every ray of the pool walks on to its next few samples; the wave's samples
+are encoded, one level of the table after the other, and given a density, a tile at a time; those with weight enough
+wait in a queue until a tile of them is full and is coloured. A ray that is opaque or out of the box makes room for the
+next one, so waves stay full, and nothing but pixels is ever written to memory that does not fit the cache.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+import warp as wp
+from torch import Tensor
+
+from ..compositing import LARGEST_EXPONENT
+from ..hash_encoding import HashSpec
+from ..hash_encoding.warp_engine import level_words
+from ..native import TILE, exponential, hash_corners, hash_index
+from ..radiance_mlp import RadianceMlpSpec
+from ..radiance_mlp.fused import color_layers, geometry_layers
+from ..ray_marching import OccupancyBits, Steps
+from ..ray_marching.warp_engine import Walk, contract_point, next_sample, safe_inverse, walk_of
+from ..warp_runtime import in_slices, num_slices
+
+U64 = wp.uint64  # addresses
+
+POOL = 256
+"""Rays that a thread walks at a time."""
+
+AHEAD = 4
+"""Samples that a ray goes ahead in a wave: as many may turn out to be behind its surface."""
+
+TOGETHER = 64
+"""Neighbouring rays that a thread takes before it leaves as many to the others: empty parts of a picture are shared."""
+
+
+def render_rays_fused(
+    origins: Tensor,
+    directions: Tensor,
+    near: Tensor,
+    far: Tensor,
+    view: Tensor,
+    occupancy: OccupancyBits,
+    steps: Steps,
+    table: Tensor,
+    parameters: Tensor,
+    spec: HashSpec,
+    mlp: RadianceMlpSpec,
+    jitter: Tensor | None,
+    threshold: float,
+    faintest: float,
+) -> Tensor:
+    """See `render_rays`."""
+    count = len(origins)
+    pixels = torch.zeros(count, 5)
+    light = torch.ones(count, 2)  # what is left behind all samples, and behind those that are shown
+    if jitter is None:
+        jitter = torch.full_like(near, 0.5)
+    given = [
+        wp.from_torch(x.float().contiguous(), dtype=kind)
+        for x, kind in ((origins, wp.vec3), (directions, wp.vec3), (near, wp.float32), (far, wp.float32))
+    ]
+    given += [wp.from_torch(jitter.float().contiguous())]
+    given += [wp.from_torch(occupancy.bits), wp.from_torch(occupancy.blocks)]
+    view, table, parameters = view.float().contiguous(), table.contiguous(), parameters.contiguous()
+    words = level_words(spec, table.device)
+    kernel = _kernel(spec.num_levels, spec.num_features, mlp)
+    walk, slices = walk_of(steps, occupancy), num_slices()
+    samples = POOL * AHEAD
+
+    def work(number: int, _start: int, _end: int) -> None:
+        pool = torch.empty(POOL, dtype=torch.int32), torch.empty(POOL, 3)
+        wave = torch.zeros(5, samples), torch.empty(samples, dtype=torch.int32), torch.empty(samples, spec.width)
+        queue = torch.zeros(mlp.geometry, TILE), torch.zeros(TILE), torch.zeros(TILE + 1, dtype=torch.int32)
+        wp.launch(
+            kernel,
+            1,
+            inputs=[
+                number, slices, count, threshold, faintest, walk, *given,
+                wp.from_torch(pool[0]), wp.from_torch(pool[1], dtype=wp.vec3),
+                wp.from_torch(wave[0]), wp.from_torch(wave[1]),
+                *(x.data_ptr() for x in (*wave, *queue, words, table, parameters, view, light, pixels)),
+            ],
+            device="cpu",
+        )  # fmt: skip
+
+    in_slices(work, slices)
+    return pixels
+
+
+# -------------------------------------------------------------------------------------------------------------- kernels
+
+
+def _encode(levels: int, channels: int) -> str:
+    """Code that writes the features [tile][level · channel][TILE] of points xs, ys, zs [n], which lie in 0..1."""
+    width = levels * channels
+    if channels == 2:  # an entry is one word of 8 bytes, and two samples fill a vector register
+        add = f"""
+        for (int s = 0; s < {TILE}; s += 2) {{
+            union {{ four values; unsigned long long words[2]; }} both;
+            both.words[0] = *(const word*)(entries + 2 * (size_t)index[s]);
+            both.words[1] = *(const word*)(entries + 2 * (size_t)index[s + 1]);
+            const four weights = {{w[s], w[s], w[s + 1], w[s + 1]}};
+            sum[s / 2] += weights * both.values;
+        }}"""
+        sums, read = f"four sum[{TILE // 2}] = {{}};", "sum[s / 2][2 * (s & 1) + f]"
+    else:
+        add = f"""
+        for (int s = 0; s < {TILE}; ++s)
+            for (int f = 0; f < {channels}; ++f) sum[f][s] += w[s] * entries[{channels} * (size_t)index[s] + f];"""
+        sums, read = f"float sum[{channels}][{TILE}] = {{}};", "sum[f][s]"
+    return f"""
+    typedef float four __attribute__((vector_size(16)));
+    typedef unsigned long long word __attribute__((aligned(4)));
+    for (int level = 0; level < {levels}; ++level) {{
+    const int* meta = (const int*)levels_at + 5 * level;
+    const float scale = *(const float*)meta;
+    const unsigned resolution = meta[1], size = meta[3];
+    const bool dense = meta[4] != 0;
+    const float* entries = (const float*)table_at + (size_t)meta[2] * {channels};
+    for (int first = 0; first < n; first += {TILE}) {{
+        const float* px = xs + first; const float* py = ys + first; const float* pz = zs + first;
+        {hash_corners(TILE)}
+        {sums}
+        #pragma clang loop unroll(full)
+        for (int corner = 0; corner < 8; ++corner) {{
+            {hash_index(TILE)}
+            float w[{TILE}];
+            for (int s = 0; s < {TILE}; ++s) w[s] = wx[s] * wy[s] * wz[s];
+            {add}
+        }}
+        float* to = features + (size_t)first * {width} + level * {channels * TILE};
+        for (int f = 0; f < {channels}; ++f)
+            for (int s = 0; s < {TILE}; ++s) to[f * {TILE} + s] = {read};
+    }}
+    }}"""
+
+
+def _wave(levels: int, channels: int, mlp: RadianceMlpSpec) -> str:
+    width = levels * channels
+    return f"""
+    const int samples = {POOL * AHEAD};
+    float* xs = (float*)wave_at; float* ys = xs + samples; float* zs = ys + samples;
+    const float* ts = zs + samples; const float* lengths = ts + samples;
+    const int* rays = (const int*)rays_at;
+    float* features = (float*)features_at;
+    float* light = (float*)light_at; float* pixels = (float*)pixels_at;
+    float* queue = (float*)queue_at; float* weights = (float*)weights_at; int* queued = (int*)queued_at;
+    const float* parameters = (const float*)parameters_at; const float* view = (const float*)view_at;
+    for (int i = 0; i < n; ++i) {{
+        xs[i] = xs[i] > 0.0f ? (xs[i] < 1.0f ? xs[i] : 1.0f) : 0.0f;
+        ys[i] = ys[i] > 0.0f ? (ys[i] < 1.0f ? ys[i] : 1.0f) : 0.0f;
+        zs[i] = zs[i] > 0.0f ? (zs[i] < 1.0f ? zs[i] : 1.0f) : 0.0f;
+    }}
+    {_encode(levels, channels)}
+    int number = queued[{TILE}];
+    auto color = [&]() {{
+        const float* geometry = queue;
+        for (int i = number; i < {TILE}; ++i) queued[i] = queued[0];
+        {color_layers(mlp, "queued[s]")}
+        for (int k = 0; k < {3 * TILE}; ++k) rgb[k] = -rgb[k];
+        {exponential("rgb", 3 * TILE)}
+        for (int k = 0; k < {3 * TILE}; ++k) rgb[k] = 1.0f / (1.0f + rgb[k]);
+        for (int i = 0; i < number; ++i)
+            for (int c = 0; c < 3; ++c) pixels[5 * (size_t)queued[i] + c] += weights[i] * rgb[c * {TILE} + i];
+        number = 0;
+    }};
+    for (int first = 0; first < n; first += {TILE}) {{
+        const int count = n - first < {TILE} ? n - first : {TILE};
+        const float* x = features + (size_t)first * {width};
+        {geometry_layers(mlp)}
+        float density[{TILE}];
+        for (int s = 0; s < {TILE}; ++s)
+            density[s] = geometry[s] > {LARGEST_EXPONENT}f ? {LARGEST_EXPONENT}f : geometry[s];
+        {exponential("density")}
+        float passing[{TILE}];
+        for (int s = 0; s < {TILE}; ++s) passing[s] = -density[s] * lengths[first + s];
+        {exponential("passing")}
+        for (int s = 0; s < count; ++s) {{
+            const int ray = rays[first + s];
+            float* left = light + 2 * (size_t)ray;
+            if (left[0] <= threshold) continue;  // what is not a number goes on, to be noticed
+            const float opacity = 1.0f - passing[s], weight = left[0] * opacity;
+            left[0] *= passing[s];
+            if (weight <= faintest) continue;
+            weights[number] = left[1] * opacity;
+            left[1] *= passing[s];
+            float* pixel = pixels + 5 * (size_t)ray;
+            pixel[3] += weights[number];
+            pixel[4] += weights[number] * ts[first + s];
+            queued[number] = ray;
+            for (int k = 0; k < {mlp.geometry}; ++k) queue[k * {TILE} + number] = geometry[k * {TILE} + s];
+            if (++number == {TILE}) color();
+        }}
+    }}
+    if (last && number > 0) color();
+    queued[{TILE}] = number;"""
+
+
+@lru_cache(maxsize=8)
+def _kernel(levels: int, channels: int, mlp: RadianceMlpSpec) -> Any:
+    pool, ahead, together = wp.constant(POOL), wp.constant(AHEAD), wp.constant(TOGETHER)
+    room = wp.constant(POOL * AHEAD)
+
+    @wp.func_native(_wave(levels, channels, mlp))
+    def shade(
+        n: int, last: int, threshold: float, faintest: float,
+        wave_at: U64, rays_at: U64, features_at: U64, queue_at: U64, weights_at: U64, queued_at: U64,
+        levels_at: U64, table_at: U64, parameters_at: U64, view_at: U64, light_at: U64, pixels_at: U64,
+    ): ...  # fmt: skip
+
+    @wp.func_native("return ((const float*)address)[2 * (size_t)index];")
+    def light_left(address: U64, index: int) -> float: ...
+
+    @wp.kernel(enable_backward=False, module="unique")
+    def render(
+        number: int, slices: int, count: int, threshold: float, faintest: float, walk: Walk,
+        origins: wp.array(dtype=wp.vec3), directions: wp.array(dtype=wp.vec3),
+        near: wp.array(dtype=float), far: wp.array(dtype=float), jitter: wp.array(dtype=float),
+        bits: wp.array(dtype=wp.uint8), blocks: wp.array(dtype=wp.uint8),
+        pool_rays: wp.array(dtype=int), pool_at: wp.array(dtype=wp.vec3),
+        wave: wp.array2d(dtype=float), wave_rays: wp.array(dtype=int),
+        wave_address: U64, wave_rays_address: U64, features: U64, queue: U64, weights: U64, queued: U64,
+        levels_at: U64, table: U64, parameters: U64, view: U64, light: U64, pixels: U64,
+    ):  # fmt: skip  # type: ignore[no-untyped-def]
+        given = int(0)  # rays that this thread has taken
+        more = int(1)  # whether there may be others for it
+        active = int(0)
+        while active > 0 or more > 0:
+            filled = int(0)
+            slot = int(0)
+            while (slot < active or (slot < pool and more > 0)) and filled + ahead <= room:
+                if slot == active:  # room for another ray
+                    first = (given / together * slices + number) * together
+                    ray = first + given % together
+                    given += 1
+                    more = wp.where(first < count, 1, 0)
+                    if ray < count:
+                        start = near[ray] + jitter[ray] * wp.max(walk.smallest, near[ray] * walk.cone)
+                        pool_rays[slot] = ray
+                        pool_at[slot] = wp.vec3(start, 0.0, 0.0)
+                        active += 1
+                else:
+                    i = pool_rays[slot]
+                    d = directions[i]
+                    inverse = wp.vec3(safe_inverse(d[0]), safe_inverse(d[1]), safe_inverse(d[2]))
+                    state = pool_at[slot]
+                    at = wp.vec2(state[0], state[1])
+                    samples = state[2]
+                    stop = filled + ahead
+                    goes_on = light_left(light, i) > threshold
+                    while goes_on and filled < stop:
+                        at = next_sample(at, far[i], origins[i], d, inverse, walk, bits, blocks)
+                        goes_on = at[0] < far[i] and samples < float(walk.most)
+                        if goes_on:
+                            p = origins[i] + d * at[0]
+                            if walk.contracted != 0:
+                                p = contract_point(p)
+                            length = wp.max(walk.smallest, at[0] * walk.cone)
+                            wave[0, filled] = p[0]
+                            wave[1, filled] = p[1]
+                            wave[2, filled] = p[2]
+                            wave[3, filled] = at[0]
+                            wave[4, filled] = length
+                            wave_rays[filled] = i
+                            at = wp.vec2(at[0] + length, at[1] + 1.0)
+                            samples += 1.0
+                            filled += 1
+                    if goes_on:
+                        pool_at[slot] = wp.vec3(at[0], at[1], samples)
+                        slot += 1
+                    else:  # the last ray takes its place
+                        active -= 1
+                        pool_rays[slot] = pool_rays[active]
+                        pool_at[slot] = pool_at[active]
+            last = wp.where(active > 0 or more > 0, 0, 1)
+            shade(
+                filled, last, threshold, faintest, wave_address, wave_rays_address, features, queue, weights, queued,
+                levels_at, table, parameters, view, light, pixels,
+            )  # fmt: skip
+
+    return render

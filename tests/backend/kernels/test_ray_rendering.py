@@ -1,0 +1,102 @@
+"""One kernel for a whole picture says what the stages say, one after the other, whatever the rays do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from backend.kernels.hash_encoding import HashSpec
+from backend.kernels.radiance_mlp import RadianceMlpSpec
+from backend.kernels.ray_marching import OccupancyBits, Steps
+from backend.kernels.ray_rendering import Impl, render_rays
+
+EVEN = Steps(1 / 50)
+MLP = {2: RadianceMlpSpec(8, 16, 16, 16), 4: RadianceMlpSpec(16, 16, 16, 16)}
+
+
+def rendered(
+    count: int,
+    impl: Impl,
+    *,
+    channels: int = 2,
+    steps: Steps = EVEN,
+    poisoned: bool = False,
+    jitter: bool = False,
+    dense: float = 8.0,
+) -> Tensor:
+    """Rays through a cloud with holes, every fifth beside it."""
+    spec = HashSpec(4, channels, 10, 4, 32)
+    random = torch.Generator().manual_seed(0)
+    origins = torch.rand(count, 3, generator=random)
+    origins[:, 2] = -0.5
+    origins[::5, 0] = 3.0
+    directions = torch.nn.functional.normalize(
+        torch.randn(count, 3, generator=random) * 0.2 + torch.tensor([0, 0, 1.0])
+    )
+    occupied = OccupancyBits(torch.rand(16, 16, 16, generator=random) < 0.6)
+    table = torch.randn(spec.num_entries, spec.num_features, generator=random) * dense
+    if poisoned:
+        table[:] = torch.nan
+    view = torch.randn(count, 16, generator=random)
+    late = torch.rand(count, generator=random) if jitter else None
+    mlp = MLP[channels]
+    return render_rays(
+        origins, directions, torch.zeros(count), torch.full((count,), 2.0), view, occupied, steps,
+        table, mlp.initial(random), spec, mlp, late, threshold=1e-2, faintest=1e-3, impl=impl,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 65, 1000])
+@pytest.mark.parametrize("impl", ["stages", "fused"])
+def test_every_engine_agrees_with_the_reference(count: int, impl: Impl) -> None:
+    expected, got = rendered(count, "reference"), rendered(count, impl)
+    assert got.shape == (count, 5)
+    torch.testing.assert_close(got, expected, rtol=0, atol=5e-4)
+    if count == 1000:
+        alpha = got[:, 3]
+        assert (alpha[::5] == 0).all() and alpha.max() > 0.98 and ((alpha > 0.1) & (alpha < 0.9)).any()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"channels": 4},
+        {"jitter": True},
+        {"steps": Steps(1 / 50, cone=1 / 32)},
+        {"steps": Steps(1 / 50, cone=1 / 32, contracted=True)},
+        {"steps": Steps(1 / 50, most=7)},
+        {"dense": 30.0},
+        {"dense": 0.0},
+    ],
+)
+def test_fused_agrees_on_other_fields_and_walks(given: dict[str, object]) -> None:
+    expected, got = (rendered(300, impl, **given) for impl in ("reference", "fused"))  # type: ignore[arg-type]
+    torch.testing.assert_close(got, expected, rtol=0, atol=5e-4)
+
+
+def test_no_ray_is_lost_when_many_more_come_than_go_at_a_time() -> None:
+    whole = rendered(5000, "fused")
+    torch.testing.assert_close(whole, rendered(5000, "stages"), rtol=0, atol=5e-4)
+
+
+def test_the_same_rays_give_the_same_bits() -> None:
+    assert torch.equal(rendered(1000, "fused"), rendered(1000, "fused"))
+
+
+def test_what_is_no_number_is_seen() -> None:
+    alpha = rendered(300, "fused", poisoned=True)[:, 3]
+    assert alpha.isnan().any() and (alpha[::5] == 0).all()
+
+
+def test_an_unknown_engine_and_a_view_of_another_size_are_named() -> None:
+    with pytest.raises(ValueError, match="no engine 'x'"):
+        rendered(1, "x")  # type: ignore[arg-type]
+    full = OccupancyBits(torch.ones(8, 8, 8, dtype=torch.bool))
+    one, spec, mlp = torch.zeros(1, 3), HashSpec(4, 2, 10, 4, 32), MLP[2]
+    table, networks = torch.zeros(spec.num_entries, 2), torch.zeros(mlp.num_parameters)
+    with pytest.raises(ValueError, match=r"view must be \[1, 16\], got \[2, 16\]"):
+        render_rays(
+            one, one, one[:, 0], one[:, 0], torch.zeros(2, 16), full, Steps(0.1), table, networks, spec, mlp,
+            threshold=0.1, faintest=0.1,
+        )  # fmt: skip
