@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
+import math
 import random
 import re
 import sys
@@ -20,10 +21,11 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from . import apply, doctor, environment, gather, png
+from . import apply, doctor, environment, frames, gather, latents, png, thumbnails
 from .apply import Handle
 from .client import Client
 from .gather import Subject, generated_object, subject
+from .groups import fill, plain
 from .jobs import Job, Steps
 from .preferences import PACKAGE
 from .process import tail
@@ -31,7 +33,6 @@ from .session import Settings, session
 from .wire import errors, payload
 from .wire.messages import (
     MAX_RESOLUTION,
-    MAX_SEED,
     CodeBlob,
     CompleteRequest,
     FitShapeRequest,
@@ -152,7 +153,7 @@ def problem_preview(context: Any) -> str:
     """Why no preview can be rendered."""
     problem = problem_model(context)
     if not problem and context.scene.lathe.preview.source == "CAMERA" and context.scene.camera is None:
-        return "The scene has no active camera: press Add Camera, or choose Through: Viewport"
+        return "The scene has no active camera: press Add Camera, or choose Through: Sliders"
     return problem
 
 
@@ -161,8 +162,8 @@ def problem_path(context: Any) -> str:
     problem = problem_model(context)
     if problem:
         return problem
-    if context.scene.camera is None:
-        return "The scene has no active camera: press Add Camera and animate it"
+    if context.scene.lathe.path.source == "CAMERA" and context.scene.camera is None:
+        return "The scene has no active camera: press Add Camera and animate it, or choose Through: Sliders"
     if session.jobs.find("path"):
         return "A path is being rendered: wait for it or cancel it in Jobs"
     if not context.scene.lathe.path.directory:
@@ -352,7 +353,17 @@ def choose_model(context: Any, name: str) -> None:
     """Give the tab's subject this model, with the model's own controls at their defaults. A field stays what it is: the
     model is then that of new shapes. Raises InvalidRequest."""
     chosen = context.scene.lathe if gather.field_object(context) else subject(context).settings
-    set_model(chosen, gather.known_model(name))
+    info = gather.known_model(name)
+    set_model(chosen, info)
+    suit_view(context.scene, info)
+
+
+def suit_view(scene: Any, info: ModelInfo) -> None:
+    """Have the preview look through the sliders for a model that was trained from one side, a face say: a viewport
+    seldom looks from there."""
+    low, high = info.pose_prior.azimuth
+    if high - low < np.pi and scene.lathe.preview.source == "VIEWPORT":
+        scene.lathe.preview.source = "SLIDERS"
 
 
 def set_model(settings: Any, info: ModelInfo) -> None:
@@ -360,18 +371,30 @@ def set_model(settings: Any, info: ModelInfo) -> None:
     settings.model = info.name
     latent = settings.latent
     latent.code = latent.code_data = ""
-    before = {item.name: (item.unit, item.value, item.angle) for item in latent.controls}
+    before = {item.name: (item.unit, getattr(item, gather.property_of(item.unit))) for item in latent.controls}
     latent.controls.clear()
     for control in info.controls:
         item = latent.controls.add()
         item.name, item.label, item.unit = control.name, control.label, control.unit
         item.minimum, item.maximum = control.minimum, control.maximum
-        kept = before.get(control.name)
-        same = kept is not None and kept[0] == control.unit
-        item.value = kept[1] if same and kept else control.default
-        item.angle = kept[2] if same and kept else control.default if control.unit == "radians" else 0.0
+        set_control(item, control.default)
+        unit, value = before.get(control.name, ("", None))
+        if value is not None and unit == control.unit:
+            setattr(item, gather.property_of(unit), value)
+    latent.style_layers = [False] * gather.MAX_LAYERS
+    if info.code_names:  # each seed is one code alone
+        latent.mix_geometry, latent.mix_appearance = 0.0, 1.0
+    settings.view.fov = info.pose_prior.fov
     settings.mesh.use_level = False
     settings.mesh.level = info.iso_level
+
+
+def set_control(item: Any, value: float) -> None:
+    """Give a LatheControl a value of the wire."""
+    item.value = value
+    name = gather.property_of(item.unit)
+    if name != "value":
+        setattr(item, name, type(getattr(item, name))(round(value) if name == "number" else value))
 
 
 def randomize_seeds(context: Any) -> None:
@@ -388,23 +411,10 @@ def take_latent(context: Any) -> None:
 
 
 def copy_settings(source: Any, target: Any) -> None:
-    """Copy model, latent and mesh settings between a LatheScene and a LatheObject."""
+    """Copy model, latent, view and mesh settings between a LatheScene and a LatheObject."""
     target.model = source.model
-    _copy(source.latent, target.latent)
-    _copy(source.mesh, target.mesh)
-
-
-def _copy(source: Any, target: Any) -> None:
-    for prop in source.bl_rna.properties:
-        if prop.identifier == "rna_type" or prop.is_skip_save:
-            continue
-        if prop.type == "COLLECTION":
-            items = getattr(target, prop.identifier)
-            items.clear()
-            for item in getattr(source, prop.identifier):
-                _copy(item, items.add())
-        elif not prop.is_readonly:
-            setattr(target, prop.identifier, getattr(source, prop.identifier))
+    for name in ("latent", "view", "mesh"):
+        fill(getattr(target, name), plain(getattr(source, name)))
 
 
 def draw_card(layout: Any, context: Any) -> None:
@@ -440,18 +450,21 @@ def preview(context: Any, *, draft: bool = False, quiet: bool = False) -> Job:
     chosen = subject(context)
     settings = context.scene.lathe.preview
     show = settings.show
-    camera = gather.preview_camera(context, chosen, max(16, settings.size // 2) if draft else settings.size)
-    request = RenderRequest(
-        gather.scene_ref(chosen), camera, "draft" if draft else "full", with_normal=show == "NORMAL"
-    )
+    ref, camera = gather.seen_by_preview(context, chosen, max(16, settings.size // 2) if draft else settings.size)
+    request = RenderRequest(ref, camera, "draft" if draft else "full", with_normal=show == "NORMAL")
     code = _code_of(chosen)
+    remember = None if draft else latents.rememberer(context, chosen)
 
-    def work(job: Job) -> apply.PreparedImage:
-        return apply.prepare_image(_ask(job, request, code, supersede=VIEWPORT), show)
+    def work(job: Job) -> tuple[apply.PreparedImage, str]:
+        result = _ask(job, request, code, supersede=VIEWPORT)
+        return apply.prepare_image(result, show), thumbnails.pack(result.rgba) if remember else ""
 
-    return session.jobs.start(
-        "Preview", work, lambda image: apply.put_image(apply.PREVIEW_IMAGE, image), kind="preview", quiet=quiet
-    )
+    def then(made: tuple[apply.PreparedImage, str]) -> str:
+        if remember:
+            remember(made[1])
+        return apply.put_image(apply.PREVIEW_IMAGE, made[0])
+
+    return session.jobs.start("Preview", work, then, kind="preview", quiet=quiet)
 
 
 def _code_of(chosen: Subject) -> str:
@@ -469,23 +482,33 @@ def _ask(job: Job, request: Any, code: str = "", *, supersede: str = "", start: 
     return session.using(job, run)
 
 
-def variants(context: Any, count: int = 16, size: int = 128) -> Job:
-    """Render a sheet of `count` seeds from seed A on into the image 'Lathe Variants'. Result: the image's name."""
-    configure(context)
-    chosen = subject(context)
-    info = gather.known_model(chosen.settings.model)
-    first = gather.latent(chosen.settings, info)
-    latents = tuple(
-        Latent((first.seed_a + index) % (MAX_SEED + 1), truncation_psi=first.truncation_psi) for index in range(count)
-    )
-    request = GenerateRequest(info.name, latents, size)
+def variants(context: Any, count: int = 0, size: int = 128, *, more: bool = False) -> Job:
+    """Render a sheet of seeds, all else as it is set, to choose from in the tab and in the image 'Lathe Variants'.
+    Result: the image's name.
 
-    return session.jobs.start(
-        f"{count} variants of {info.label}",
-        lambda job: apply.prepare_sheet(session.ask(job, request)),
-        lambda sheet: apply.put_image(apply.VARIANTS_IMAGE, sheet),
-        kind="variants",
-    )
+    count: how many; 0 as the tab says. more: go on after the last seed of the sheet that is there.
+    """
+    configure(context)
+    chosen, scene = subject(context), context.scene
+    info = gather.known_model(chosen.settings.model)
+    sheet = latents.sheet(scene, chosen, count or scene.lathe.variant_count, more)
+    camera = None
+    if scene.lathe.preview.source == "SLIDERS":
+        camera = gather.orbit(info, chosen.settings.view, size, size)
+    controls = gather.controls(chosen.settings, info)
+    request = GenerateRequest(info.name, sheet.latents, size, camera, controls, "draft")
+    scene_handle = Handle.of("scenes", scene)
+    code = _code_of(chosen) if request.latents[0].code else ""
+
+    def work(job: Job) -> tuple[apply.PreparedImage, list[str]]:
+        result = _ask(job, request, code)
+        return apply.prepare_sheet(result), [thumbnails.pack(image) for image in result.images]
+
+    def then(made: tuple[apply.PreparedImage, list[str]]) -> str:
+        latents.put_sheet(scene_handle.get(), sheet, made[1])
+        return apply.put_image(apply.VARIANTS_IMAGE, made[0])
+
+    return session.jobs.start(f"{len(sheet.latents)} variants of {info.label}", work, then, kind="variants")
 
 
 def generate_mesh(context: Any, *, draft: bool = False, quiet: bool = False) -> Job:
@@ -505,6 +528,8 @@ def generate_mesh(context: Any, *, draft: bool = False, quiet: bool = False) -> 
     target, name = chosen.object, f"{info.label} {request.scene.latent.seed_a}"
     if target is not None and target.lathe.is_field:
         target, name = mesh_of_field(target), f"{chosen.object.name} Mesh"
+    if target is not None and target.type != "MESH":
+        target = None  # an empty that holds a latent
     if target is None and chosen.object is None and chosen.settings.mesh.placement == "LAST":
         last = scene.lathe.last_object
         target = last if last is not None and last.name in scene.objects and last.type == "MESH" else None
@@ -539,12 +564,16 @@ def _finisher(
     extra = found if found is not None else {}
     of_field = chosen.object is not None and chosen.object.lathe.is_field
     field_handle = Handle.of("objects", chosen.object) if of_field else None
+    latents_count = not gather.is_field(chosen.info)
 
     def write(item: Any) -> None:
         item.lathe.is_generated = True
         _restore(noted, item.lathe)
         for key, value in extra.items():
             setattr(item.lathe.latent, key, value)
+        place = scene_handle.find()
+        if latents_count and undo and place is not None:
+            latents.put_first(place.lathe.history, noted["model"], plain(item.lathe.latent))
         field = field_handle.find() if field_handle else None
         if field is not None:
             item.lathe.partner, field.lathe.partner = field, item
@@ -559,77 +588,116 @@ def _finisher(
 
 
 def _noted(settings: Any) -> dict[str, Any]:
-    """Return model, latent and mesh settings as plain data, because the property group may be gone later."""
-
-    def plain(group: Any) -> dict[str, Any]:
-        return {
-            prop.identifier: [plain(item) for item in getattr(group, prop.identifier)]
-            if prop.type == "COLLECTION"
-            else getattr(group, prop.identifier)
-            for prop in group.bl_rna.properties
-            if prop.identifier != "rna_type"
-            and not prop.is_skip_save
-            and (prop.type == "COLLECTION" or not prop.is_readonly)
-        }
-
+    """Return model, latent, view and mesh settings as plain data."""
     crop = {}
     if hasattr(settings, "use_crop"):
         crop = {"use_crop": settings.use_crop, "crop_min": settings.crop_min[:], "crop_max": settings.crop_max[:]}
-    return {"model": settings.model, "latent": plain(settings.latent), "mesh": plain(settings.mesh), "crop": crop}
+    groups = {name: plain(getattr(settings, name)) for name in ("latent", "view", "mesh")}
+    return {"model": settings.model, "crop": crop, **groups}
 
 
 def _restore(noted: dict[str, Any], settings: Any) -> None:
-    def fill(group: Any, values: dict[str, Any]) -> None:
-        for key, value in values.items():
-            if isinstance(value, list):
-                items = getattr(group, key)
-                items.clear()
-                for entry in value:
-                    fill(items.add(), entry)
-            else:
-                setattr(group, key, value)
-
     settings.model = noted["model"]
     for key, value in noted["crop"].items():
         setattr(settings, key, value)
-    fill(settings.latent, noted["latent"])
-    fill(settings.mesh, noted["mesh"])
+    for name in ("latent", "view", "mesh"):
+        fill(getattr(settings, name), noted[name])
 
 
 def add_camera(context: Any) -> Any:
-    """Add a camera at the model's own view of the subject, make it the active one, and return it."""
+    """Add a camera where the sliders look from, which is the model's own view unless they were moved; make it the
+    active one, and return it."""
     chosen = subject(context)
     info = gather.known_model(chosen.settings.model)
-    prior = info.pose_prior
     data = bpy.data.cameras.new("Lathe Camera")
     camera = bpy.data.objects.new("Lathe Camera", data)
     context.collection.objects.link(camera)
     context.scene.camera = camera
     width, height = gather.render_size(context.scene)
     data.sensor_fit = "HORIZONTAL" if width >= height else "VERTICAL"
-    # The prior's field of view must fit the shorter side, so that the whole shape is seen.
-    half = np.tan(prior.fov / 2) * (width / height if width >= height else 1.0)
-    data.angle = float(2 * np.arctan(half if width >= height else np.tan(prior.fov / 2) * height / width))
-    azimuth, elevation = prior.default_azimuth, prior.default_elevation
-    away = np.array((np.cos(elevation) * np.sin(azimuth), -np.cos(elevation) * np.cos(azimuth), np.sin(elevation)))
+    seen = gather.orbit(info, chosen.settings.view, width, height)
+    data.angle = 2 * math.atan(max(width, height) / 2 / seen.intrinsics[0][0])
+    pose = np.array(seen.world_from_camera)
     world = chosen.world_from_scene
-    centre = np.array(info.bounds).mean(0)
-    eye = (world @ np.append(centre + prior.radius * away, 1.0))[:3]
-    target = (world @ np.append(centre, 1.0))[:3]
-    forward = (target - eye) / np.linalg.norm(target - eye)
-    right = np.cross(forward, world[:3, 2])
-    right /= np.linalg.norm(right)
     matrix = np.eye(4)
-    matrix[:3, 0], matrix[:3, 1], matrix[:3, 2], matrix[:3, 3] = right, np.cross(right, forward), -forward, eye
-    camera.matrix_world = Matrix(matrix.tolist())
+    matrix[:3, :3] = rotation_of(world) @ pose[:3, :3]
+    matrix[:3, 3] = (world @ pose[:, 3])[:3]
+    camera.matrix_world = Matrix((matrix @ frames.CAMERA_FLIP).tolist())
     return camera
+
+
+def rotation_of(world: np.ndarray) -> np.ndarray:
+    """Return the rotation [3, 3] nearest to that of an affine transform [4, 4]."""
+    u, _, vt = np.linalg.svd(world[:3, :3])
+    rotation: np.ndarray = u @ vt
+    if np.linalg.det(rotation) < 0:  # a mirrored object; no camera is mirrored
+        u[:, -1] *= -1
+        rotation = u @ vt
+    return rotation
+
+
+def use_remembered(context: Any, where: str, index: int) -> None:
+    """Give the tab's subject a latent of the "history" or of the "variants", and its model. Raises InvalidRequest."""
+    items = getattr(context.scene.lathe, where)
+    if not 0 <= index < len(items):
+        raise errors.InvalidRequest("That latent is no longer in the list")
+    entry = items[index]
+    info = gather.known_model(entry.model)
+    settings = context.scene.lathe if gather.field_object(context) else subject(context).settings
+    if settings.model != entry.model:
+        set_model(settings, info)
+    fill(settings.latent, plain(entry.latent))
+
+
+def star(context: Any, where: str, index: int) -> None:
+    """Make a latent a favourite, or no longer; one of the "variants" gets into the history by it. Raises
+    InvalidRequest."""
+    history, items = context.scene.lathe.history, getattr(context.scene.lathe, where)
+    if not 0 <= index < len(items):
+        raise errors.InvalidRequest("That latent is no longer in the list")
+    if where == "variants":
+        latents.put_first(history, items[index].model, plain(items[index].latent), items[index].thumbnail)
+        items, index = history, 0
+        history[0].starred = False
+    items[index].starred = not items[index].starred
+
+
+def add_latent(context: Any) -> Any:
+    """Add an empty that holds the latent, its model and its view, to be keyframed, driven and copied as an object, and
+    return it. For models without a surface it is what a mesh is for others."""
+    chosen = subject(context)
+    info = gather.known_model(chosen.settings.model)
+    item = bpy.data.objects.new(f"{info.label} {chosen.settings.latent.seed_a}", None)
+    item.empty_display_type = "CUBE"
+    item.empty_display_size = float(np.abs(np.array(info.bounds)).max())
+    item.matrix_world = Matrix(chosen.world_from_scene.tolist())
+    context.collection.objects.link(item)
+    item.lathe.is_generated = True
+    _restore(_noted(chosen.settings), item.lathe)
+    apply.select_alone(item)
+    context.scene.lathe.target = "OBJECT"
+    return item
+
+
+def problem_latent(context: Any) -> str:
+    """Why there is no latent to work with."""
+    problem = problem_model(context)
+    return problem or ("A radiance field has no latents" if gather.is_field(subject(context).info) else "")
+
+
+def keyframe_walk(context: Any) -> tuple[int, int]:
+    """Keyframe the subject's latent along the walk; return the first and the last frame. Raises InvalidRequest."""
+    problem = problem_latent(context)
+    if problem:
+        raise errors.InvalidRequest(problem)
+    return latents.keyframe_walk(context.scene, subject(context).settings)
 
 
 # ---------------------------------------------------------------------------------------------------------- camera path
 
 
 def render_path(context: Any) -> Job:
-    """Render the active camera's animation over the frame range into PNG files. Result: the folder.
+    """Render the animation, through the active camera or the sliders, into PNG files. Result: the folder.
 
     The scene is read first, a few frames a tick; after that nothing is read from it, so editing may go on. Frames whose
     file exists are skipped unless Overwrite is on.
@@ -651,6 +719,7 @@ def render_path(context: Any) -> Job:
         wanted,
         settings.quality.lower(),
         requests,
+        settings.source == "SLIDERS",
     )
     code = _code_of(chosen)
 
@@ -682,7 +751,12 @@ def frame_file(folder: Path, frame: int) -> Path:
 
 
 def _read_path(
-    scene_handle: Handle, target: Handle | None, wanted: list[int], quality: str, requests: list[RenderRequest]
+    scene_handle: Handle,
+    target: Handle | None,
+    wanted: list[int],
+    quality: str,
+    requests: list[RenderRequest],
+    sliders: bool = False,
 ) -> Steps:
     """Go through the frames and note what each one shows; then go back to the frame the user is in."""
     scene = scene_handle.get()
@@ -699,8 +773,12 @@ def _read_path(
                 item = target.get().evaluated_get(depsgraph)
                 settings = item.lathe
                 world = gather.world_from_field(item) if settings.is_field else np.array(item.matrix_world)
-            camera = gather.scene_camera(scene, depsgraph, *gather.render_size(scene))
-            requests.append(RenderRequest(gather.scene_ref(Subject(settings, None, world)), camera, quality))
+            chosen, size = Subject(settings, None, world), gather.render_size(scene)
+            if sliders:
+                seen = gather.seen_through_sliders(chosen, *size)
+            else:
+                seen = gather.scene_ref(chosen), gather.scene_camera(scene, depsgraph, *size)
+            requests.append(RenderRequest(*seen, quality))
             yield
     finally:
         found = scene_handle.find()
@@ -808,9 +886,9 @@ def fit_shape(context: Any) -> Job:
 
 def exported_objects(context: Any) -> list[Any]:
     """Return the selected generated objects, or the active one."""
-    selected = [item for item in context.view_layer.objects.selected if item.lathe.is_generated]
+    selected = [item for item in context.view_layer.objects.selected if item.type == "MESH" and item.lathe.is_generated]
     active = generated_object(context)
-    return selected or ([active] if active is not None else [])
+    return selected or ([active] if active is not None and active.type == "MESH" else [])
 
 
 def export_path(context: Any) -> str:
@@ -905,7 +983,7 @@ def _reset_control(context: Any, value: str) -> None:
     for control in chosen.info.controls if chosen.info else ():
         item = chosen.settings.latent.controls.get(control.name)
         if control.name == value and item is not None:
-            item.value = item.angle = control.default
+            set_control(item, control.default)
 
 
 def _any_port(context: Any, value: str) -> None:
@@ -946,6 +1024,11 @@ def _choose_folder(context: Any, value: str) -> None:
     _show(lambda: bpy.ops.lathe.choose_folder("INVOKE_DEFAULT", what=what))(context, value)
 
 
+def _import_again(context: Any, value: str) -> None:
+    """Open the import's file browser at the checkpoint that was tried last."""
+    _show(lambda: bpy.ops.lathe.import_checkpoint("INVOKE_DEFAULT", filepath=session.importing))(context, value)
+
+
 REMEDIES: dict[str, Callable[[Any, str], Any]] = {
     "set_up": lambda context, value: set_up(context),
     "update_backend": lambda context, value: set_up(context),
@@ -970,6 +1053,8 @@ REMEDIES: dict[str, Callable[[Any, str], Any]] = {
     "use_auto_device": lambda context, value: _use_device(context, "AUTO"),
     "use_cpu_build": lambda context, value: setattr(preferences(context), "torch_build", "CPU"),
     "choose_folder": _choose_folder,
+    "choose_kind": _import_again,
+    "import_again": _import_again,
     "choose_python": _show(lambda: bpy.ops.lathe.choose_python("INVOKE_DEFAULT")),
     "allow_online": _show(lambda: bpy.ops.screen.userpref_show(section="SYSTEM")),
     "update_addon": _show(lambda: bpy.ops.screen.userpref_show(section="EXTENSIONS")),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,17 @@ import numpy as np
 from . import frames
 from .session import session
 from .wire.errors import InvalidRequest, Remedy
-from .wire.messages import Bounds, Camera, Latent, MeshBlob, MeshRequest, ModelInfo, ScanBlob, SceneRef
+from .wire.messages import IDENTITY4, Bounds, Camera, Latent, MeshBlob, MeshRequest, ModelInfo, ScanBlob, SceneRef
+
+MAX_LAYERS = 32
+"""Switches of style mixing that Blender can hold. A model with more rows of ws has several behind each."""
 
 
 @dataclass(frozen=True)
 class Subject:
     """Whose sliders count: the active field or generated object, or the scene's settings of new shapes."""
 
-    settings: Any  # LatheScene or LatheObject: has .model, .latent, .mesh. Not to be kept
+    settings: Any  # LatheScene or LatheObject: has .model, .latent, .view, .mesh. Not to be kept
     object: Any  # the bpy object, or None. Not to be kept
     world_from_scene: np.ndarray  # [4, 4], where the shape stands
 
@@ -73,16 +77,51 @@ def placed_at_cursor(scene: Any) -> np.ndarray:
 
 
 def latent(settings: Any, info: ModelInfo) -> Latent:
-    """Return the latent of a LatheScene or LatheObject."""
+    """Return the latent of a LatheScene, LatheObject or LatheRemembered."""
     group = settings.latent
+    prior = info.pose_prior
+    told = None
+    if info.pose_conditioned and group.use_condition:
+        yaw = prior.default_azimuth + group.condition_yaw
+        told = math.remainder(yaw, 2 * math.pi), prior.default_elevation + group.condition_pitch
     return Latent(
         group.seed_a,
         group.seed_b,
         group.mix_geometry,
-        group.mix_appearance if 0 < info.num_geometry_ws < info.num_ws else group.mix_geometry,
+        group.mix_appearance if is_separate(info) else group.mix_geometry,
         group.truncation if info.has_truncation else 1.0,
         group.code,
+        style_rows(group.style_layers, info),
+        told,
     )
+
+
+def is_separate(info: ModelInfo) -> bool:
+    """Whether the model tells appearance from geometry."""
+    return 0 < info.num_geometry_ws < info.num_ws
+
+
+def num_layers(info: ModelInfo) -> int:
+    """Return how many switches style mixing has for a model; 0 for a model without layers to mix."""
+    return min(info.num_ws, MAX_LAYERS) if info.num_ws > 1 else 0
+
+
+def layer_of_row(row: int, info: ModelInfo) -> int:
+    """Return the switch behind which a row of ws lies."""
+    return row * num_layers(info) // info.num_ws
+
+
+def style_rows(layers: Any, info: ModelInfo) -> tuple[int, ...]:
+    """Return the rows of ws that come from seed B."""
+    if not num_layers(info):
+        return ()
+    chosen = tuple(layers)
+    return tuple(row for row in range(info.num_ws) if chosen[layer_of_row(row, info)])
+
+
+def property_of(unit: str) -> str:
+    """Return the property of a LatheControl that holds the value of a control of this unit."""
+    return {"radians": "angle", "switch": "on", "integer": "number"}.get(unit, "value")
 
 
 def controls(settings: Any, info: ModelInfo) -> dict[str, float]:
@@ -92,7 +131,7 @@ def controls(settings: Any, info: ModelInfo) -> dict[str, float]:
     for item in settings.latent.controls:
         if item.name in known:
             control = known[item.name]
-            value = item.angle if control.unit == "radians" else item.value
+            value = float(getattr(item, property_of(control.unit)))
             values[item.name] = min(max(value, control.minimum), control.maximum)
     return values
 
@@ -214,8 +253,56 @@ def viewport_camera(region_data: Any, width: int, height: int) -> Camera:
     return frames.camera_from_blender(region_data.view_matrix.inverted(), region_data.window_matrix, width, height)
 
 
+def orbit(info: ModelInfo, view: Any, width: int, height: int) -> Camera:
+    """Return the camera of a LatheView in the model's own frame, at the distance that the model was trained from.
+
+    The field of view is that of the shorter side, so that the shape is seen whole whatever the aspect.
+    """
+    prior = info.pose_prior
+    azimuth = prior.default_azimuth + view.yaw
+    elevation = prior.default_elevation + view.pitch
+    # Beyond the pole the camera would stand on its head; a hair before it, up is still known.
+    elevation = min(max(elevation, 1e-4 - math.pi / 2), math.pi / 2 - 1e-4)
+    away = np.array(
+        (
+            math.cos(elevation) * math.sin(azimuth),
+            -math.cos(elevation) * math.cos(azimuth),
+            math.sin(elevation),
+        )
+    )
+    right = np.array((math.cos(azimuth), math.sin(azimuth), 0.0))
+    down = np.cross(-away, right)
+    c, s = math.cos(view.roll), math.sin(view.roll)
+    world = np.eye(4)
+    world[:3, 0], world[:3, 1], world[:3, 2] = c * right + s * down, c * down - s * right, -away
+    world[:3, 3] = np.array(info.bounds).mean(0) + prior.radius * away
+    fov = view.fov if view.is_property_set("fov") else prior.fov
+    focal = min(width, height) / 2 / math.tan(fov / 2)
+    return Camera(
+        frames.matrix4(world),
+        ((focal, 0.0, width / 2), (0.0, focal, height / 2), (0.0, 0.0, 1.0)),
+        width,
+        height,
+    )
+
+
+def seen_through_sliders(chosen: Subject, width: int, height: int) -> tuple[SceneRef, Camera]:
+    """Return what to render, and the camera, of the view's sliders: in the model's own frame, so that the object's
+    place, turn and scale do not matter. Raises InvalidRequest."""
+    info = known_model(chosen.settings.model)
+    return replace(scene_ref(chosen), world_from_scene=IDENTITY4), orbit(info, chosen.settings.view, width, height)
+
+
+def seen_by_preview(context: Any, chosen: Subject, size: int) -> tuple[SceneRef, Camera]:
+    """Return what the preview renders, and the camera, `size` pixels along the longer side. Raises InvalidRequest."""
+    if context.scene.lathe.preview.source == "SLIDERS":
+        return seen_through_sliders(chosen, size, size)  # square, as the models' own pictures are
+    return scene_ref(chosen), preview_camera(context, chosen, size)
+
+
 def preview_camera(context: Any, chosen: Subject, size: int) -> Camera:
-    """Return the camera of the preview, `size` pixels along the longer side. Raises InvalidRequest."""
+    """Return the camera of the preview through camera or viewport, `size` pixels along the longer side. Raises
+    InvalidRequest."""
     scene = context.scene
     settings = scene.lathe.preview
     if settings.source == "CAMERA":

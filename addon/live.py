@@ -14,7 +14,7 @@ from typing import Any
 import bpy
 
 from . import actions
-from .gather import mesh_request, preview_camera, scene_ref, subject
+from .gather import mesh_request, seen_by_preview, subject
 from .session import session
 from .wire.errors import LatheError
 from .wire.messages import IDENTITY4
@@ -58,7 +58,7 @@ def tick(context: Any | None = None) -> None:
     try:
         chosen = subject(context)
         preview = context.scene.lathe.preview
-        seen = scene_ref(chosen), preview_camera(context, chosen, preview.size), preview.show
+        seen = *seen_by_preview(context, chosen, preview.size), preview.show
         fitting = chosen.settings.model == session.fitting and session.jobs.find("field") is not None
         if seen != _seen:
             _seen, _changed, _pending = seen, now, True

@@ -234,7 +234,7 @@ class LATHE_OT_take_latent(Pressed, bpy.types.Operator):
 
 
 class LATHE_OT_preview(Pressed, bpy.types.Operator):
-    """Render the shape through the camera or the viewport into the image 'Lathe Preview'"""
+    """Render the shape through sliders, camera or viewport into the image 'Lathe Preview'"""
 
     bl_idname = "lathe.preview"
     bl_label = "Render Preview"
@@ -245,22 +245,6 @@ class LATHE_OT_preview(Pressed, bpy.types.Operator):
 
     def run(self, context):
         actions.preview(context)
-
-
-class LATHE_OT_variants(Pressed, bpy.types.Operator):
-    """Render a sheet of small pictures, one for each seed from seed A on, into the image 'Lathe Variants'"""
-
-    bl_idname = "lathe.variants"
-    bl_label = "Variants"
-
-    count: IntProperty(name="Count", description="How many seeds", default=16, min=1, max=256)
-
-    @classmethod
-    def problem(cls, context):
-        return actions.problem_model(context)
-
-    def run(self, context):
-        actions.variants(context, self.count)
 
 
 class LATHE_OT_generate_mesh(Pressed, bpy.types.Operator):
@@ -278,7 +262,8 @@ class LATHE_OT_generate_mesh(Pressed, bpy.types.Operator):
 
 
 class LATHE_OT_add_camera(Pressed, bpy.types.Operator):
-    """Add a camera that sees the shape as the model's training cameras did, and make it the active one"""
+    """Add a camera where the sliders of the view look from, which is how the model was trained unless they were moved,
+    and make it the active one"""
 
     bl_idname = "lathe.add_camera"
     bl_label = "Add Camera"
@@ -293,7 +278,8 @@ class LATHE_OT_add_camera(Pressed, bpy.types.Operator):
 
 
 class LATHE_OT_render_path(Pressed, bpy.types.Operator):
-    """Render the shape through the active camera over the scene's frame range into PNG files with alpha"""
+    """Render the shape over the scene's frame range into PNG files with alpha, through the active camera or the
+    sliders"""
 
     bl_idname = "lathe.render_path"
     bl_label = "Render Path"
@@ -629,7 +615,6 @@ CLASSES = (
     LATHE_OT_randomize_seeds,
     LATHE_OT_take_latent,
     LATHE_OT_preview,
-    LATHE_OT_variants,
     LATHE_OT_generate_mesh,
     LATHE_OT_add_camera,
     LATHE_OT_render_path,

@@ -2,7 +2,7 @@
 
 import bpy
 
-from . import actions, fitting
+from . import actions, fitting, latent_panels
 from .gather import field_object, generated_object, is_field, subject
 from .session import session
 
@@ -145,6 +145,7 @@ class LATHE_PT_model(LathePanel, bpy.types.Panel):
             row.label(text=name, icon="MESH_CUBE", translate=False)
         else:
             row.menu("LATHE_MT_model", text=name, icon="NETWORK_DRIVE")
+        row.operator("lathe.import_checkpoint", text="", icon="IMPORT")
         row.operator("lathe.refresh_models", text="", icon="FILE_REFRESH")
         row.operator("lathe.show_card", text="", icon="INFO")
         width = context.region.width if context.region else 260
@@ -183,41 +184,6 @@ class LATHE_PT_crop(LathePanel, bpy.types.Panel):
         layout.operator("lathe.reset_crop", icon="LOOP_BACK")
 
 
-class LATHE_PT_latent(LathePanel, bpy.types.Panel):
-    bl_label = "Latent"
-
-    @classmethod
-    def poll(cls, context):
-        info = subject(context).info
-        return info is not None and not is_field(info)
-
-    def draw(self, context):
-        layout = self.layout
-        chosen = subject(context)
-        info, latent = chosen.info, chosen.settings.latent
-        layout.use_property_split = True
-        column = layout.column()
-        if latent.code:
-            column.label(text="Shape found from a scan", icon="LIGHTPROBE_VOLUME")
-            column.prop(latent, "code", text="Code")
-        else:
-            column.prop(latent, "seed_a")
-        column.prop(latent, "seed_b")
-        separate = 0 < info.num_geometry_ws < info.num_ws
-        column.prop(latent, "mix_geometry", text="Mix Geometry" if separate else "Mix")
-        if separate:
-            column.prop(latent, "mix_appearance")
-        if info.has_truncation:
-            column.prop(latent, "truncation")
-        for item in latent.controls:
-            known = next((control for control in info.controls if control.name == item.name), None)
-            if known:
-                column.prop(item, "angle" if item.unit == "radians" else "value", text=known.label, translate=False)
-        row = layout.row(align=True)
-        row.operator("lathe.randomize_seeds", icon="FILE_REFRESH")
-        row.operator("lathe.variants", icon="IMGDISPLAY")
-
-
 class LATHE_PT_preview(LathePanel, bpy.types.Panel):
     bl_label = "Preview"
 
@@ -234,6 +200,11 @@ class LATHE_PT_preview(LathePanel, bpy.types.Panel):
         column.use_property_split = True
         column.use_property_decorate = False
         column.row().prop(settings, "source", expand=True)
+        if settings.source == "SLIDERS":
+            latent_panels.draw_view(layout, context)
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
         column.prop(settings, "size")
         column.prop(settings, "show")
         layout.operator("lathe.add_camera", icon="CAMERA_DATA")
@@ -248,6 +219,7 @@ class LATHE_PT_mesh(LathePanel, bpy.types.Panel):
         info, settings = chosen.info, chosen.settings.mesh
         if info is not None and not info.has_surface:
             text_lines(layout, info.no_surface_reason, context.region.width if context.region else 260, "INFO")
+            layout.operator("lathe.add_latent", icon="EMPTY_AXIS")
             return
         made = chosen.object
         if made is not None and made.lathe.is_field:
@@ -431,6 +403,7 @@ class LATHE_PT_path(LathePanel, bpy.types.Panel):
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
+        column.row().prop(scene.lathe.path, "source", expand=True)
         column.prop(scene.lathe.path, "directory")
         if scene.lathe.path.directory.startswith("//") and not bpy.data.filepath:
             width = context.region.width if context.region else 260
@@ -498,7 +471,7 @@ CLASSES = (
     LATHE_PT_findings,
     LATHE_PT_model,
     LATHE_PT_crop,
-    LATHE_PT_latent,
+    *latent_panels.CLASSES,
     LATHE_PT_preview,
     LATHE_PT_mesh,
     LATHE_PT_fit,

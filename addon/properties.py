@@ -2,8 +2,9 @@
 
 A radiance field is an empty whose `lathe.is_field` is on: its transform places the field, `lathe.crop_*` crops it.
 
-Everything a user can set is here, so the descriptions are the manual. All latents can be keyframed and driven:
-`scene.lathe.latent.mix_geometry`, `object.lathe.latent.controls["yaw"].value`.
+Everything a user can set is here, so the descriptions are the manual. All latents and the view of the sliders can be
+keyframed and driven: `scene.lathe.latent.mix_geometry`, `object.lathe.latent.controls["puff"].value`,
+`object.lathe.view.yaw`.
 """
 
 import math
@@ -11,6 +12,7 @@ import math
 import bpy
 from bpy.props import (
     BoolProperty,
+    BoolVectorProperty,
     CollectionProperty,
     EnumProperty,
     FloatProperty,
@@ -20,6 +22,7 @@ from bpy.props import (
     StringProperty,
 )
 
+from .gather import MAX_LAYERS, property_of
 from .session import session
 from .wire.messages import MAX_IMAGE_SIDE, MAX_RESOLUTION, MAX_SEED
 
@@ -28,7 +31,7 @@ ANIMATABLE = {"ANIMATABLE"}
 
 def _clamp(self, _context):
     """Keep a control in its model's range; the range is data, so the property itself cannot hold it."""
-    name = "angle" if self.unit == "radians" else "value"
+    name = property_of(self.unit)
     wanted = getattr(self, name)
     allowed = min(max(wanted, self.minimum), self.maximum)
     if allowed != wanted:
@@ -49,6 +52,10 @@ class LatheControl(bpy.types.PropertyGroup):
         subtype="ANGLE",
         update=_clamp,
         options=ANIMATABLE,
+    )
+    on: BoolProperty(name="On", description="A control of the model that is on or off", options=ANIMATABLE)
+    number: IntProperty(
+        name="Number", description="A control of the model that counts", update=_clamp, options=ANIMATABLE
     )
 
 
@@ -89,9 +96,41 @@ class LatheLatent(bpy.types.PropertyGroup):
     truncation: FloatProperty(
         name="Truncation",
         description="Lower values stay nearer to the model's average: fewer faults, less variety. 1 is the full range",
-        default=1.0,
+        default=0.7,
         min=0.0,
         max=2.0,
+        soft_max=1.0,
+        subtype="FACTOR",
+        options=ANIMATABLE,
+    )
+    style_layers: BoolVectorProperty(
+        name="Layers from Seed B",
+        description="Take this layer of the model from seed B whole, whatever the mixes say. Early layers are form, "
+        "late ones the surface",
+        size=MAX_LAYERS,
+        options=ANIMATABLE,
+    )
+    use_condition: BoolProperty(
+        name="Conditioning Pose",
+        description="Tell the model of another camera than its front view. What is rendered is another matter: this "
+        "changes the shape itself a little, as some models learned that pose and look go together",
+        options=ANIMATABLE,
+    )
+    condition_yaw: FloatProperty(
+        name="Yaw",
+        description="How far round the camera stands that the model is told of",
+        subtype="ANGLE",
+        soft_min=-1.0,
+        soft_max=1.0,
+        options=ANIMATABLE,
+    )
+    condition_pitch: FloatProperty(
+        name="Pitch",
+        description="How far above the usual view the camera stands that the model is told of",
+        subtype="ANGLE",
+        min=-math.pi / 2,
+        max=math.pi / 2,
+        soft_min=-1.0,
         soft_max=1.0,
         options=ANIMATABLE,
     )
@@ -106,6 +145,52 @@ class LatheLatent(bpy.types.PropertyGroup):
         options={"HIDDEN"},
     )
     controls: CollectionProperty(type=LatheControl, name="Controls", description="The model's own sliders")
+
+
+class LatheView(bpy.types.PropertyGroup):
+    """A camera on a ball round the model, at the distance it was trained from."""
+
+    yaw: FloatProperty(
+        name="Yaw",
+        description="How far round the model, from its front. Keyframe it for a turntable",
+        subtype="ANGLE",
+        soft_min=-math.pi,
+        soft_max=math.pi,
+        step=100,
+        options=ANIMATABLE,
+    )
+    pitch: FloatProperty(
+        name="Pitch",
+        description="How far above the model's usual view; below it if negative",
+        subtype="ANGLE",
+        min=-math.pi,
+        max=math.pi,
+        soft_min=-1.0,
+        soft_max=1.0,
+        step=100,
+        options=ANIMATABLE,
+    )
+    roll: FloatProperty(
+        name="Roll",
+        description="Turn of the picture about the line of sight",
+        subtype="ANGLE",
+        soft_min=-math.pi,
+        soft_max=math.pi,
+        step=100,
+        options=ANIMATABLE,
+    )
+    fov: FloatProperty(
+        name="Field of View",
+        description="Of the shorter side of the picture; smaller looks nearer. Models know best what they have seen",
+        subtype="ANGLE",
+        default=math.radians(30),
+        min=math.radians(0.5),
+        max=math.radians(170),
+        soft_min=math.radians(5),
+        soft_max=math.radians(90),
+        step=50,
+        options=ANIMATABLE,
+    )
 
 
 def _level_range(group):
@@ -244,6 +329,7 @@ class LathePreview(bpy.types.PropertyGroup):
         name="Through",
         description="Which view is rendered",
         items=(
+            ("SLIDERS", "Sliders", "Yaw, pitch, roll and field of view below, round the model wherever it stands"),
             ("CAMERA", "Camera", "The scene's active camera"),
             ("VIEWPORT", "Viewport", "The largest 3D viewport, as you see it"),
         ),
@@ -279,8 +365,18 @@ class LathePreview(bpy.types.PropertyGroup):
 
 
 class LathePath(bpy.types.PropertyGroup):
-    """An animation through the active camera."""
+    """An animation through the active camera, or of the view's sliders."""
 
+    source: EnumProperty(
+        name="Through",
+        description="Which view is rendered. Latents and sliders follow their keyframes and drivers either way",
+        items=(
+            ("CAMERA", "Camera", "The scene's active camera"),
+            ("SLIDERS", "Sliders", "Yaw, pitch, roll and field of view of the panel Preview"),
+        ),
+        default="CAMERA",
+        options=set(),
+    )
     directory: StringProperty(
         name="Folder",
         description="Where the frames are written, as 0001.png and so on. // is the folder of the .blend file",
@@ -627,6 +723,43 @@ class LatheExport(bpy.types.PropertyGroup):
     )
 
 
+class LatheRemembered(bpy.types.PropertyGroup):
+    """A latent that was seen: of the history, or on the sheet of variants."""
+
+    model: StringProperty(name="Model", description="The model that it belongs to", options=set())
+    latent: PointerProperty(type=LatheLatent)
+    starred: BoolProperty(name="Favourite", description="Keep it, however long the history gets", options=set())
+    thumbnail: StringProperty(name="Thumbnail", description="Its picture, packed", options={"HIDDEN"})
+
+
+class LatheWalk(bpy.types.PropertyGroup):
+    """From one seed to the next, over the frames."""
+
+    seeds: StringProperty(
+        name="Seeds",
+        description="The seeds that the walk visits, with commas between them",
+        default="0, 1, 2, 3",
+        options=set(),
+    )
+    frames: IntProperty(
+        name="Frames per Step",
+        description="Frames from one seed to the next",
+        default=24,
+        min=1,
+        max=10_000,
+        options=set(),
+    )
+    closed: BoolProperty(
+        name="Return to the First", description="End with the seed that it began with, as a loop", options=set()
+    )
+    smooth: BoolProperty(
+        name="Rest at Seeds",
+        description="Slow down at each seed; off, the walk goes on evenly",
+        default=True,
+        options=set(),
+    )
+
+
 class LatheScene(bpy.types.PropertyGroup):
     """`scene.lathe`: settings of new shapes, and of the tab."""
 
@@ -642,7 +775,23 @@ class LatheScene(bpy.types.PropertyGroup):
         options=set(),
     )
     latent: PointerProperty(type=LatheLatent)
+    view: PointerProperty(type=LatheView)
     mesh: PointerProperty(type=LatheMesh)
+    walk: PointerProperty(type=LatheWalk)
+    history: CollectionProperty(type=LatheRemembered, name="History", description="Latents seen, newest first")
+    history_index: IntProperty(name="Row", description="The row of the history that is marked", options=set())
+    favourites_only: BoolProperty(name="Favourites Only", description="Show favourites only", options=set())
+    variants: CollectionProperty(type=LatheRemembered, name="Variants", description="The sheet to choose from")
+    variant_count: IntProperty(
+        name="Count", description="How many pictures the sheet has", default=16, min=1, max=64, options=set()
+    )
+    vary: EnumProperty(
+        name="Vary",
+        description="Which seed differs from picture to picture; all else stays as it is set",
+        items=(("A", "Seed A", "One picture for each seed A"), ("B", "Seed B", "One picture for each seed B")),
+        default="A",
+        options=set(),
+    )
     preview: PointerProperty(type=LathePreview)
     path: PointerProperty(type=LathePath)
     complete: PointerProperty(type=LatheComplete)
@@ -671,6 +820,7 @@ class LatheObject(bpy.types.PropertyGroup):
     is_field: BoolProperty(name="Field", description="This empty is the box of a radiance field", options=set())
     model: StringProperty(name="Model", description="The model that this shape came from", options=set())
     latent: PointerProperty(type=LatheLatent)
+    view: PointerProperty(type=LatheView)
     mesh: PointerProperty(type=LatheMesh)
     box_min: FloatVectorProperty(name="Box Minimum", description="Of the field's own box", options=set())
     box_max: FloatVectorProperty(name="Box Maximum", description="Of the field's own box", options=set())
@@ -707,6 +857,7 @@ class LatheObject(bpy.types.PropertyGroup):
 CLASSES = (
     LatheControl,
     LatheLatent,
+    LatheView,
     LatheMesh,
     LathePreview,
     LathePath,
@@ -715,6 +866,8 @@ CLASSES = (
     LatheCapture,
     LatheField,
     LatheExport,
+    LatheRemembered,
+    LatheWalk,
     LatheScene,
     LatheObject,
 )

@@ -9,7 +9,19 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
-from . import actions, apply, field_objects, live, operators, panels, preferences, properties, translations
+from . import (
+    actions,
+    apply,
+    field_objects,
+    latent_operators,
+    live,
+    operators,
+    panels,
+    preferences,
+    properties,
+    thumbnails,
+    translations,
+)
 from .session import session
 
 log = logging.getLogger(__name__)
@@ -75,7 +87,7 @@ HANDLERS = (
     (bpy.app.handlers.undo_post, after_undo),
     (bpy.app.handlers.redo_post, after_undo),
 )
-MODULES = (preferences, properties, operators, panels, field_objects)
+MODULES = (preferences, properties, thumbnails, operators, latent_operators, panels, field_objects)
 
 
 def register() -> None:

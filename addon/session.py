@@ -68,6 +68,8 @@ class Session:
         self.fits: tuple[StoredFit, ...] = ()  # radiance fields whose fit can go on
         self.fitting = ""  # the radiance field that is being fitted, or was last
         self.warnings: tuple[str, ...] = ()  # about the pictures of the last fit
+        self.kinds: tuple[str, ...] = ()  # of official checkpoints that can be imported
+        self.importing = ""  # the checkpoint that is being imported, or was last
         self.server: ServerInfo | None = None
         self.reason: errors.LatheError | None = None  # why the state is died or failed
         self.device = "auto"  # what the backend was started with
@@ -181,6 +183,7 @@ class Session:
         self.models = {model.name: model for model in found.models}
         self.broken_models = found.broken
         self.fits = found.fits
+        self.kinds = found.kinds
         self.jobs.version += 1
 
     def stop(self, timeout: float = 5.0) -> None:

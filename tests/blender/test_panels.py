@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ class Layout:
     def _part(self, *_: Any, **__: Any) -> Layout:
         return Layout(self.drawn)
 
-    column = row = box = split = _part
+    column = row = box = split = grid_flow = _part
 
     def separator(self, **_: Any) -> None:
         pass
@@ -42,10 +43,10 @@ class Layout:
         assert name in data.bl_rna.properties, f"{data} has no {name}"
         self.drawn.append(name)
 
-    def operator(self, name: str, **_: Any) -> Any:
+    def operator(self, name: str, text: str = "", **_: Any) -> Any:
         group, _, short = name.partition(".")
         assert hasattr(getattr(bpy.ops, group), short)
-        self.drawn.append(name)
+        self.drawn += [name, text] if text else [name]
         return getattr(getattr(bpy.ops, group), short).get_rna_type() and Properties(name)
 
     def menu(self, name: str, **_: Any) -> None:
@@ -53,6 +54,13 @@ class Layout:
 
     def template_icon(self, **_: Any) -> None:
         self.drawn.append("icon")
+
+    def template_list(self, kind: str, _: str, data: Any, name: str, active_data: Any, active: str, **__: Any) -> None:
+        rows = getattr(bpy.types, kind)
+        flags, _order = rows.filter_items(SimpleNamespace(bitflag_filter_item=1), bpy.context, data, name)
+        for index, item in enumerate(getattr(data, name)):
+            if flags[index]:
+                rows.draw_item(None, bpy.context, self, data, item, 0, active_data, active, index)
 
 
 class Properties:
