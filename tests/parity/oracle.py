@@ -26,17 +26,30 @@ TOLERANCE = 1e-4
 FLOORS_ALLOWED = 3.0
 LAST_PLACES_ALLOWED = 4
 
+Floor = tuple[float, float | None]
+
 # (max, mean) floors measured on the official code and recorded beside the sets instead of in them.
 # Keys: official system; then the outputs they hold for.
-FINE_PASS = (2.4e-3, 2e-5)  # the fine pass draws from an inverse CDF whose bins can have tiny denominators
+FINE_PASS: Floor = (2.4e-3, 2e-5)  # the fine pass draws from an inverse CDF whose bins can have tiny denominators
 # Where a moved sample lands, the encoding's 2^9 makes another raw value of it: float32 against float64 of one code,
 # measured here on the sets of nerf-pytorch, whose float32 values ours equal bit by bit.
-FINE_RAW = (6.9, 3.2e-3)
-FINE_Z_STD = (8.8e-2, 2.4e-3)
-_NERF = {**dict.fromkeys(("rgb", "disp", "acc"), FINE_PASS), "raw": FINE_RAW, "z_std": FINE_Z_STD}
-# Unit normals where the density hardly changes: our float32 against our float64, whose float32 equals the official one.
-_SHADEGAN = dict.fromkeys(("det_normal", "rnd_normal", "det_surftrack_normal"), (5e-4, 1e-5))
-FLOORS_BY_SYSTEM: dict[str, dict[str, tuple[float, float | None]]] = {
+FINE_RAW: Floor = (6.9, 3.2e-3)
+FINE_Z_STD: Floor = (8.8e-2, 2.4e-3)
+FINE_SAMPLES: Floor = (3.6e-1, 7.1e-4)
+_NERF: dict[str, Floor] = {
+    **dict.fromkeys(("rgb", "disp", "acc"), FINE_PASS),
+    "raw": FINE_RAW,
+    "z_std": FINE_Z_STD,
+    "pdf_samples": FINE_SAMPLES,
+}
+# Unit normals where the density hardly changes, and what they shade: our float32 against our float64, whose float32
+# equals the official one.
+_SHADEGAN: dict[str, Floor] = {
+    f"{mode}_{output}": floor
+    for mode in ("det", "rnd", "det_surftrack")
+    for output, floor in {"normal": (5e-4, 1e-5), "rgb": (1.4e-4, 5e-6), "shading": (1.4e-4, 5e-6)}.items()
+}
+FLOORS_BY_SYSTEM: dict[str, dict[str, Floor]] = {
     "autonomousvision/graf": {"rgb": (1.4e-4, None), "acc": (2.4e-4, None)},
     "XingangPan/ShadeGAN": {**_SHADEGAN, "points_normal": (2.9e-3, None)},
     "yenchenlin/nerf-pytorch": _NERF,
@@ -103,7 +116,7 @@ def read_set(path: Path) -> OracleSet:
     return OracleSet(path.stem, path, meta, groups["weights"], groups["in"], groups["out"])
 
 
-def stated_floor(set: OracleSet, output: str) -> tuple[float, float | None] | None:
+def stated_floor(set: OracleSet, output: str) -> Floor | None:
     """Return the (max, mean) floor of an output, or None where none was measured.
 
     The json states floors in a sentence: "float32 vs float64 official run (det): image max 3.48e-06 mean 5.72e-07, …".
@@ -117,7 +130,7 @@ def stated_floor(set: OracleSet, output: str) -> tuple[float, float | None] | No
     return floors[max(named, key=len)] if named else max(floors.values(), key=lambda floor: floor[0])
 
 
-def _parse_floors(sentence: str) -> dict[str, tuple[float, float | None]]:
+def _parse_floors(sentence: str) -> dict[str, Floor]:
     number = r"([0-9.]+(?:e[-+]?[0-9]+)?)"
     found = re.findall(rf"(\w+):? max {number}(?: mean {number})?", sentence)
     return {name: (float(largest), float(mean) if mean else None) for name, largest, mean in found}
@@ -161,7 +174,7 @@ def compare(
             yield Comparison(name, float("nan"), float("nan"), None, "miss", "not computed")
 
 
-def _compare(name: str, got: Tensor, expected: Tensor, floor: tuple[float, float | None] | None) -> Comparison:
+def _compare(name: str, got: Tensor, expected: Tensor, floor: Floor | None) -> Comparison:
     if tuple(got.shape) != tuple(expected.shape):
         reason = f"shape {list(got.shape)}, official {list(expected.shape)}"
         return Comparison(name, float("nan"), float("nan"), floor and floor[0], "miss", reason)

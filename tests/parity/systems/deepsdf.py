@@ -13,13 +13,18 @@ from backend.generators.deepsdf.reconstruct import reconstruct
 from tests.parity.oracle import OracleSet
 
 
-def outputs(set: OracleSet) -> dict[str, Tensor]:
-    """Every output of the set; grids and scenes as its names say."""
+def network(set: OracleSet) -> DeepSDF:
+    """The network of the set's own weights."""
     constructor = set.meta["constructor"]
     model = DeepSDF(decoder_spec(constructor, constructor["latent_size"]), num_codes=0, rank=0)
-    dtype = set.inputs["points"].dtype
     model.decoder.load_state_dict(decoder_tensors(set.weights, model))
-    model.to(dtype)
+    return model.to(set.inputs["points"].dtype)
+
+
+def outputs(set: OracleSet, model: DeepSDF | None = None) -> dict[str, Tensor]:
+    """Every output of the set, grids and scenes as its names say, from its weights or those of an imported model."""
+    model = model or network(set)
+    dtype = set.inputs["points"].dtype
     codes, points = set.inputs["latent_codes"], set.inputs["points"]
 
     out = {"sdf": model.sdf(points.expand(len(codes), -1, -1), codes)[..., None]}
@@ -36,6 +41,8 @@ def outputs(set: OracleSet) -> dict[str, Tensor]:
             grid = official_grid(n).to(dtype)
             out[name] = model.sdf(grid, codes[int(match[2])]).reshape(n, n, n)
 
+    if "recon_samples" not in set.inputs:
+        return out
     start, samples = set.inputs["recon_init_latent"], set.inputs["recon_samples"]
     settings = dict(re.findall(r"(\w+)=([0-9.e-]+)", set.meta["recon"]))
     code, loss = reconstruct(

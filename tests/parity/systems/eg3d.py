@@ -8,17 +8,22 @@ import torch
 from torch import Tensor
 
 from backend.generators.eg3d.checkpoint import network_from_official
-from backend.generators.eg3d.model import rays, sample_planes
+from backend.generators.eg3d.model import EG3D, rays, sample_planes
 from tests.parity.oracle import OracleSet
 
 NOT_REPRODUCED: dict[str, str] = {}
 
 
+def network(set: OracleSet) -> EG3D:
+    """The network of the set's own weights."""
+    return network_from_official(set.meta["constructor_kwargs"], set.weights)
+
+
 @torch.no_grad()
-def outputs(set: OracleSet) -> dict[str, Tensor]:
-    """Every stage of the official call, from the set's weights and inputs."""
+def outputs(set: OracleSet, model: EG3D | None = None) -> dict[str, Tensor]:
+    """Every stage of the official call, from the set's inputs and weights, or those of an imported model."""
     meta, inputs = set.meta, set.inputs
-    model = network_from_official(meta["constructor_kwargs"], set.weights)
+    model = model or network(set)
     out: dict[str, Tensor] = {}
 
     condition = inputs.get("cond")
@@ -35,8 +40,9 @@ def outputs(set: OracleSet) -> dict[str, Tensor]:
 
     points = inputs["points"]
     out["points_sigma_raw"], out["points_rgb32"] = model.density_and_features(planes, points)
-    count = set.expected["points_plane_features"].shape[2]
-    out["points_plane_features"] = sample_planes(planes, points[:, :count], model.config.rendering.box_warp)
+    if set.has("points_plane_features"):
+        count = set.expected["points_plane_features"].shape[2]
+        out["points_plane_features"] = sample_planes(planes, points[:, :count], model.config.rendering.box_warp)
 
     camera = inputs["c"]
     resolution = int(meta["neural_rendering_resolution"])
@@ -50,6 +56,8 @@ def outputs(set: OracleSet) -> dict[str, Tensor]:
         draws["rnd"] = (inputs["rnd_jitter"], None if u is None else u.reshape(batch, num_rays, -1))
     for prefix, (jitter, u) in draws.items():
         result = model.render(planes, origins, directions, near, far, jitter=jitter, u=u)
+        assert result.coarse_distances is not None and result.coarse_weights is not None
+        assert result.fine_distances is not None
         out[f"{prefix}_depths_coarse"] = result.coarse_distances[..., None]
         out[f"{prefix}_weights_coarse"] = result.coarse_weights[..., None]
         out[f"{prefix}_depths_fine"] = result.fine_distances[..., None]

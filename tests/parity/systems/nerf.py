@@ -12,7 +12,8 @@ from backend.rendering import sampling
 from tests.parity.oracle import OracleSet
 
 
-def _load(set: OracleSet) -> NeRF:
+def network(set: OracleSet) -> NeRF:
+    """The network of the set's own weights."""
     meta = set.meta
     if set.system == "bmild/nerf":
         networks = []
@@ -26,8 +27,10 @@ def _load(set: OracleSet) -> NeRF:
         ]
         samples = (meta["args"]["N_samples"], meta["args"]["N_importance"])
         white = meta["white_bkgd"]
+    near, far = meta["near_far"]
     render = RenderConfig(
-        *meta["near_far"],
+        near,
+        far,
         *samples,
         in_disparity=meta.get("lindisp", False),
         white_background=white,
@@ -55,9 +58,9 @@ def _rays(set: OracleSet) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def outputs(set: OracleSet) -> dict[str, Tensor]:
-    """Everything the official render call returned."""
-    nerf = _load(set)
+def outputs(set: OracleSet, model: NeRF | None = None) -> dict[str, Tensor]:
+    """Everything the official render call returned, from the set's weights or those of an imported model."""
+    nerf = model or network(set)
     height, width = set.expected["rgb"].shape[:2]
     origins, directions = _rays(set)
     found = {"rays_o": origins, "rays_d": directions}

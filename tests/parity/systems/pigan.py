@@ -6,23 +6,30 @@ import torch
 from torch import Tensor
 
 from backend.generators.pigan.checkpoint import config_from_official, network_from_official
-from backend.generators.pigan.model import CanonicalRays, Rendering, official_rays
+from backend.generators.pigan.model import CanonicalRays, PiGAN, Rendering, official_rays
 from tests.parity.oracle import OracleSet
 
 
+def network(set: OracleSet) -> PiGAN:
+    """The network of the set's own weights."""
+    meta = set.meta
+    config = config_from_official(meta["official_class"], set.weights, meta["render_kwargs"])
+    return network_from_official(config, set.weights)
+
+
 @torch.no_grad()
-def outputs(set: OracleSet) -> dict[str, Tensor]:
-    """Every stage of the official call, from the set's weights and inputs."""
+def outputs(set: OracleSet, model: PiGAN | None = None) -> dict[str, Tensor]:
+    """Every stage of the official call, from the set's inputs and weights, or those of an imported model."""
     meta, inputs = set.meta, set.inputs
     render = meta["render_kwargs"]
-    network = network_from_official(config_from_official(meta["official_class"], set.weights, render), set.weights)
+    model = model or network(set)
     batch, size, steps = inputs["z"].shape[0], int(render["img_size"]), int(render["num_steps"])
 
     def split(ws: Tensor) -> tuple[Tensor, Tensor]:
         frequencies, phases = ws.chunk(2, -1)
         return frequencies.flatten(1), phases.flatten(1)
 
-    ws = network.mapping_network(inputs["z"])
+    ws = model.mapping_network(inputs["z"])
     mean = torch.cat(
         [inputs[f"avg_{part}"].unflatten(1, (ws.shape[1], -1)) for part in ("frequencies", "phase_shifts")], -1
     )
@@ -30,7 +37,7 @@ def outputs(set: OracleSet) -> dict[str, Tensor]:
     out: dict[str, Tensor] = {}
     out["frequencies"], out["phase_shifts"] = split(ws)
     out["trunc_frequencies"], out["trunc_phase_shifts"] = split(truncated)
-    out["points_rgbsigma"] = network.radiance(truncated, inputs["points"], inputs["point_dirs"])
+    out["points_rgbsigma"] = model.radiance(truncated, inputs["points"], inputs["point_dirs"])
 
     t = torch.linspace(render["ray_start"], render["ray_end"], steps).to(ws).expand(batch, size * size, steps)
     pose = [torch.full((batch, 1), float(render[name])).to(ws) for name in ("h_mean", "v_mean")]
@@ -43,9 +50,9 @@ def outputs(set: OracleSet) -> dict[str, Tensor]:
         jitter = inputs["rnd_offset_rand"].squeeze(-1) if rnd else torch.full_like(t, 0.5)
         offsets = (jitter - 0.5) * (t[..., 1:2] - t[..., 0:1])
         rays = official_rays(pose[0][:, 0], pose[1][:, 0], size, render["fov"], t, offsets)
-        u = inputs["rnd_u"].unflatten(0, (batch, -1)) if rnd else None
+        u = inputs["rnd_u"].unflatten(0, (batch, -1)) if rnd and "rnd_u" in inputs else None
         lock = bool(render.get("lock_view_dependence", False))
-        return rays, network.render(
+        return rays, model.render(
             ws,
             rays.origins,
             rays.directions,
@@ -64,9 +71,10 @@ def outputs(set: OracleSet) -> dict[str, Tensor]:
     out["det_z_all"], out["det_w_all"] = det.t[..., None], det.weights[..., None]
     out["det_pixels"] = out["det64_pixels"] = image(det.rgb)
     out["det_depth"] = det.distance.unflatten(1, (size, size))
-    _, rnd = rendered(truncated, rnd=True, last_back=staged_back)
-    out["rnd_pixels"], out["rnd_depth"] = image(rnd.rgb), rnd.distance.unflatten(1, (size, size))
-    out["rnd_z_all"], out["rnd_w_all"] = rnd.t[..., None], rnd.weights[..., None]
+    if "rnd_offset_rand" in inputs:
+        _, rnd = rendered(truncated, rnd=True, last_back=staged_back)
+        out["rnd_pixels"], out["rnd_depth"] = image(rnd.rgb), rnd.distance.unflatten(1, (size, size))
+        out["rnd_z_all"], out["rnd_w_all"] = rnd.t[..., None], rnd.weights[..., None]
     _, plain = rendered(ws, last_back=bool(render.get("last_back", False)))
     out["forward_psi1_pixels"] = image(plain.rgb)
     return {name: value for name, value in out.items() if name in set.expected}

@@ -8,17 +8,22 @@ import torch
 from torch import Tensor
 
 from backend.generators.stylenerf.checkpoint import network_from_official
-from backend.generators.stylenerf.model import camera_rays
+from backend.generators.stylenerf.model import StyleNeRF, camera_rays
 from tests.parity.oracle import OracleSet
 
 NOT_REPRODUCED: dict[str, str] = {}
 
 
+def network(set: OracleSet) -> StyleNeRF:
+    """The network of the set's own weights."""
+    return network_from_official(set.meta["constructor"], set.weights)
+
+
 @torch.no_grad()
-def outputs(set: OracleSet) -> dict[str, Tensor]:
-    """Every stage of the official call, from the set's weights and inputs."""
+def outputs(set: OracleSet, model: StyleNeRF | None = None) -> dict[str, Tensor]:
+    """Every stage of the official call, from the set's inputs and weights, or those of an imported model."""
     meta, inputs = set.meta, set.inputs
-    model = network_from_official(meta["constructor"], set.weights)
+    model = model or network(set)
     out: dict[str, Tensor] = {}
 
     condition = inputs.get("c")
