@@ -44,12 +44,14 @@ class FieldSample:
 @dataclass(frozen=True)
 class Image:
     """rgb [H, W, 3] sRGB 0..1, straight (not multiplied by alpha); alpha [H, W]; depth [H, W] metres along the camera's
-    z, inf where empty; normal [H, W, 3] world unit vectors, 0 where empty, or None."""
+    z, inf where empty; normal [H, W, 3] world unit vectors, 0 where empty, or None. note: a sentence for the user,
+    where what is shown is not quite what was asked for."""
 
     rgb: Tensor
     alpha: Tensor
     depth: Tensor
     normal: Tensor | None = None
+    note: str = ""
 
 
 class Scene(Protocol):

@@ -153,7 +153,7 @@ class ModelInfo:
     image_size: int  # native image side, pixels
     pose_conditioned: bool = False  # the mapping is told a camera (EG3D): Latent.condition
     controls: tuple[Control, ...] = ()
-    capabilities: tuple[str, ...] = ()  # of "complete", ...: tasks beyond render and mesh that this model answers
+    capabilities: tuple[str, ...] = ()  # "complete", "image_to_shape": tasks beyond render and mesh that it answers
     source: Literal["starter", "imported", "trained"] = "trained"
     code_names: tuple[str, ...] = ()  # of a model of two codes, ("Shape", "Texture") say: seed_a picks the first with
     # mix_geometry 0, seed_b the second with mix_appearance 1, each alone
@@ -334,6 +334,19 @@ class FitShapeRequest:
 
 
 @dataclass(frozen=True)
+class ImageToShapeRequest:
+    """Task `image_to_shape` -> ImageToShapeResult: the latent of the shape that a picture shows (3D-VAE-GAN), by models
+    with that capability."""
+
+    model: str
+    picture: str  # sha256 of the uploaded bytes of an image file of any size; its alpha, if it has one, is the mask
+
+    def __post_init__(self) -> None:
+        _check_name("model", self.model)
+        _check_sha256("picture", self.picture)
+
+
+@dataclass(frozen=True)
 class FitOptions:
     """How a radiance field is fitted to images."""
 
@@ -414,6 +427,23 @@ class SfmRequest:
 
 
 @dataclass(frozen=True)
+class ViewsRequest:
+    """Task `views` -> ViewsResult: pictures of a scene from all over the viewpoints that its model was trained on, as a
+    data set that `fit` takes. So a model without a surface gets one."""
+
+    scene: SceneRef
+    count: int = 60  # pictures
+    size: int = 0  # pixels of their side; 0 = the model's own
+    seed: int = 0  # of the viewpoints
+
+    def __post_init__(self) -> None:
+        _in_range("count", self.count, 4, MAX_FILES - 1)
+        if self.size:
+            _in_range("size", self.size, 16, MAX_IMAGE_SIDE)
+        _in_range("seed", self.seed, 0, MAX_SEED)
+
+
+@dataclass(frozen=True)
 class ImportRequest:
     """Task `import_checkpoint` -> ModelResult: an official checkpoint, kept as a model of this name. No code that lies
     in it is run."""
@@ -440,9 +470,11 @@ Request = (
     | MeshRequest
     | CompleteRequest
     | FitShapeRequest
+    | ImageToShapeRequest
     | FitRequest
     | DiscardFitRequest
     | SfmRequest
+    | ViewsRequest
     | ImportRequest
 )
 
@@ -452,9 +484,11 @@ REQUESTS: dict[str, type] = {
     "mesh": MeshRequest,
     "complete": CompleteRequest,
     "fit_shape": FitShapeRequest,
+    "image_to_shape": ImageToShapeRequest,
     "fit": FitRequest,
     "discard_fit": DiscardFitRequest,
     "sfm": SfmRequest,
+    "views": ViewsRequest,
     "import_checkpoint": ImportRequest,
 }
 
@@ -465,12 +499,14 @@ REQUESTS: dict[str, type] = {
 @dataclass(frozen=True, eq=False)
 class ImageResult:
     """One view. rgba: float32 [H, W, 4], sRGB, straight alpha. depth: float32 [H, W], metres along the camera's z, inf
-    where empty. normal: float32 [H, W, 3], world, unit length, 0 where empty; or None."""
+    where empty. normal: float32 [H, W, 3], world, unit length, 0 where empty; or None. note: a sentence for the user,
+    where what is shown is not quite what was asked for (a viewpoint that the model was never trained on)."""
 
     rgba: np.ndarray
     depth: np.ndarray
     normal: np.ndarray | None = None
     seconds: float = 0.0
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -505,6 +541,18 @@ class LatentResult:
     ws: np.ndarray
     code: str
     error: float  # mean absolute distance to the scan, metres
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class ImageToShapeResult:
+    """The latent of a picture. ws: float32 [num_ws, w_dim]. code: for `Latent.code`; the backend keeps it. seen: uint8
+    [H, W, 3] sRGB, the picture as the model was shown it. notes: sentences for the user, what was done to it."""
+
+    ws: np.ndarray
+    code: str
+    seen: np.ndarray
+    notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
 
@@ -553,6 +601,17 @@ class SfmResult:
 
 
 @dataclass(frozen=True, eq=False)
+class ViewsResult:
+    """Pictures of a scene as a data set. files: ready for FitRequest.files, with background for FitOptions.background.
+    world_from_camera: float32 [N, 4, 4], OpenCV axes, in the scene's own frame, wherever SceneRef moved it."""
+
+    files: dict[str, str]
+    world_from_camera: np.ndarray
+    background: Literal["auto", "white", "black"] = "auto"
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
 class ScanBlob:
     """A partial scan. points: float32 [N, 3], metres, in the model's upright frame; normals: float32 [N, 3] outward, or
     None; origins: float32 [N, 3] where each point was seen from (free space in between), or None."""
@@ -585,9 +644,11 @@ PACKED: dict[str, type] = {
         SheetResult,
         MeshResult,
         LatentResult,
+        ImageToShapeResult,
         ModelResult,
         FitResult,
         SfmResult,
+        ViewsResult,
         ScanBlob,
         MeshBlob,
         CodeBlob,

@@ -35,7 +35,9 @@ GENERATORS: dict[str, Loader] = {
     for kind in (
         "deepsdf",
         "eg3d",
+        "gan3d",
         "graf",
+        "hologan",
         "pigan",
         "shadegan",
         "stylenerf",

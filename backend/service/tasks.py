@@ -20,8 +20,9 @@ from addon.wire.messages import FitRequest, GenerateRequest, MeshRequest, Render
 from ..progress import Progress
 
 TASKS: dict[str, str] = {
-    **{name: name for name in ("render", "generate", "mesh", "complete", "fit_shape", "fit", "sfm")},
+    **{name: name for name in ("render", "generate", "mesh", "complete", "fit_shape", "fit", "sfm", "views")},
     "discard_fit": "fit",
+    "image_to_shape": "image_to_shape",
     "import_checkpoint": "import_checkpoint",
 }
 """Name of a task -> the module in backend/tasks with a function of the task's name. Imported when first wanted, because

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from addon.wire.errors import NotSupported
+from addon.wire.errors import NotSupported, Remedy
 from addon.wire.messages import MeshRequest, MeshResult
 from meshing.bake import bake_texture
 from meshing.cleanup import CleanUp, clean
@@ -43,7 +43,10 @@ def mesh(request: MeshRequest, progress: Progress, workspace: Workspace) -> Mesh
     started = time.perf_counter()
     info = workspace.generator(request.scene.model, progress).info
     if not info.has_surface:
-        raise NotSupported(info.no_surface_reason or f"{info.label} has no surface to mesh.")
+        raise NotSupported(
+            info.no_surface_reason or f"{info.label} has no surface to mesh.",
+            remedy=Remedy("fit_views", "Fit a Radiance Field to Its Views", info.name),
+        )
     # about 1 GB for extraction and clean-up at 512 cells, and 96 bytes for each texel
     workspace.check_memory("A mesh resolution of", request.resolution, _halves(request.resolution, 4096))
     if request.color == "texture":

@@ -28,7 +28,7 @@ def render(request: RenderRequest, progress: Progress, workspace: Workspace) -> 
     )
     normal = image.normal.float().cpu().numpy() if request.with_normal and image.normal is not None else None
     depth = image.depth.float().cpu().numpy()
-    return ImageResult(rgba(image), depth, normal, time.perf_counter() - started)
+    return ImageResult(rgba(image), depth, normal, time.perf_counter() - started, image.note)
 
 
 def render_scene(

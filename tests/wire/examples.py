@@ -28,6 +28,7 @@ JSON: tuple[Any, ...] = (
     m.MeshRequest(SCENE, 256, 0.01, 5000, 0.1, False, False, "texture", 512),
     m.CompleteRequest("chairs", SHA, 100, 3),
     m.FitShapeRequest("mine", SHA, 10, "official", 4),
+    m.ImageToShapeRequest("chairs", SHA),
     m.FitRequest(
         "chair",
         {"transforms.json": SHA, "images/a b.png": SHA},
@@ -38,6 +39,7 @@ JSON: tuple[Any, ...] = (
     m.FitRequest("chair", resume=True),
     m.DiscardFitRequest("chair"),
     m.SfmRequest({"a.jpg": SHA}, 800, 50),
+    m.ViewsRequest(SCENE, 40, 128, 3),
     m.ImportRequest("faces", {"faces.pkl": SHA}, "eg3d", "Faces"),
     m.Handshake(1, "0.1.0", 40000, "token", 7),
     m.ServerInfo(1, "0.1.0", 7, "cpu", "CPU", "2.13", 1, 2, 3, 4),
@@ -57,7 +59,9 @@ def arrays() -> tuple[Any, ...]:
     vertices, faces = random.random((5, 3), np.float32), random.integers(0, 5, (4, 3), np.int32)
     full = (
         m.ImageResult(random.random((3, 4, 4), np.float32), np.full((3, 4), np.inf, np.float32),
-                      random.random((3, 4, 3), np.float32), 0.5),
+                      random.random((3, 4, 3), np.float32), 0.5, "from the side"),
+        m.ImageToShapeResult(random.random((1, 64), np.float32), SHA,
+                             random.integers(0, 255, (4, 4, 3), np.uint8), ("It was padded.",), 0.5),
         m.SheetResult(random.integers(0, 255, (2, 3, 4, 4), np.uint8), 0.5),
         m.MeshResult(vertices, faces, vertices, random.integers(0, 255, (5, 4), np.uint8),
                      random.random((4, 3, 2), np.float32), random.integers(0, 255, (8, 8, 4), np.uint8),
@@ -68,6 +72,7 @@ def arrays() -> tuple[Any, ...]:
         m.SfmResult(("a.jpg",), random.random((1, 4, 4), np.float32), random.random((1, 3, 3), np.float32),
                     np.array([[4, 3]], np.int32), vertices, random.integers(0, 255, (5, 3), np.uint8), "{}", "{}",
                     {"a.jpg": SHA}, 1.0),
+        m.ViewsResult({"transforms.json": SHA}, random.random((2, 4, 4), np.float32), "white", 1.0),
         m.ScanBlob(vertices, vertices, vertices),
         m.MeshBlob(vertices, faces),
         m.CodeBlob(random.random((1, 64), np.float32)),

@@ -1,6 +1,10 @@
 """HoloGAN (Nguyen-Phuoc et al., arxiv.org/abs/1904.01326): a learnt 4D constant is styled by z, rotated as a volume,
 and projected to an image by convolutions alone.
 
+There is no field and no surface: what is known of the object is features, and only the 2D network that follows
+makes colours of them. `Generator` is the network as the paper tells it; `HoloGAN` places it in the world, where a
+camera gives it two angles, and the picture stands upright at the object's place, turned to the camera.
+
 Vocabulary: `volume` [N, channels, z, y, x], the axes that the view turns; `view` [N, 6] = azimuth and elevation in
 radians, scale, translation x, y, z in voxels. The arithmetic follows the TensorFlow 1 release, whose weights are the
 official ones: convolutions with SAME padding, and a resampling that clips corners before it weighs them.
@@ -9,13 +13,25 @@ official ones: convolutions with SAME padding, and a resampling that clips corne
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from addon.wire.errors import NotSupported, Remedy
+from addon.wire.messages import Bounds, ModelInfo, PosePrior
+
+from ...cameras import Camera, look_at
+from ...checkpoints.store import ModelCard
+from ...progress import Progress, silent
+from ...scene import FieldInfo, FieldSample, Image
+from ..layers.placement import pose_prior
+
+VOLUME_SIDE = 16
 ADAIN_EPSILON = 1e-8
 INSTANCE_NORM_EPSILON = 1e-5
 FRONT_AZIMUTH = math.pi / 2
@@ -24,14 +40,20 @@ FRONT_AZIMUTH = math.pi / 2
 
 @dataclass(frozen=True)
 class HoloGANConfig:
-    """The shape of the network."""
+    """The shape of the network; the defaults are the release's for side 64."""
 
-    side: int = 64  # of the image: 64 or 128
-    channels: int = 64  # gf_dim
     z_dim: int = 128
-    num_volume_projections: int = 0  # 3D convolutions between rotation and projection: 2 at side 128
+    constant_channels: int = 512  # of the learnt volume, 4³
+    volume_channels: tuple[int, int] = (128, 64)  # at 8³ and at 16³, where the view turns it
+    turned_channels: tuple[int, ...] = ()  # of the 3D convolutions after that; two of 64 at side 128
+    projected: int = 1024  # channels that the projection unit makes of channels × depth
+    image_channels: tuple[int, ...] = (256, 64)  # of the 2D convolutions, each of which doubles the image's side
     slope: float = 0.0  # of the negative half of the activation: 0 at side 64 (ReLU), 0.2 at 128
-    constant_channels: int = 512
+
+    @property
+    def side(self) -> int:
+        """Return the image's, pixels."""
+        return VOLUME_SIDE << len(self.image_channels)
 
 
 def same_pads(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -55,7 +77,11 @@ class SameTranspose(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         dimensions, kernel = x.dim() - 2, self.weight.shape[-1]
         transposed = F.conv_transpose3d if dimensions == 3 else F.conv_transpose2d
+        if kernel - self.stride == 2:  # what is cropped is the same on both sides
+            return transposed(x, self.weight, self.bias, stride=self.stride, padding=1)
         full = transposed(x, self.weight, self.bias, stride=self.stride)
+        if kernel == self.stride:
+            return full
         crop: list[int] = []
         for size in reversed(x.shape[2:]):
             before, after = same_pads(size * self.stride, kernel, self.stride)
@@ -70,13 +96,12 @@ class Style(nn.Module):
     def __init__(self, z_dim: int, channels: int) -> None:
         super().__init__()
         self.linear = nn.Linear(z_dim, 2 * channels)
+        nn.init.ones_(self.linear.bias[:channels])  # untrained, it changes little
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         scale, bias = F.relu(self.linear(z)).chunk(2, -1)
-        axes = tuple(range(2, x.dim()))
-        variance, mean = torch.var_mean(x, axes, unbiased=False, keepdim=True)
-        shape = (*scale.shape, *[1] * len(axes))
-        return (x - mean) * torch.rsqrt(variance + ADAIN_EPSILON) * scale.view(shape) + bias.view(shape)
+        shape = (*scale.shape, *[1] * (x.dim() - 2))
+        return torch.addcmul(bias.view(shape), F.instance_norm(x, eps=ADAIN_EPSILON), scale.view(shape))
 
 
 def volume_transform(view: Tensor, size: int) -> Tensor:
@@ -103,26 +128,18 @@ def volume_transform(view: Tensor, size: int) -> Tensor:
 def rotate_volume(volume: Tensor, view: Tensor) -> Tensor:
     """Return the volume [N, channels, z, y, x] seen from `view` [N, 6], by trilinear resampling.
 
-    Corner indices are clipped to the volume before they are weighed, so a sample at or past the last index is 0 and one
-    outside is extrapolated with weights that cancel: weights rely on it at the border.
+    The release clips corner indices to the volume before it weighs them, so that the two weights of an axis cancel for
+    a sample outside and at or past the last index: there it is 0, and its weights rely on it at the border.
     """
-    channels, size = volume.shape[1:3]
+    size = volume.shape[2]
     ticks = torch.arange(size, dtype=volume.dtype, device=volume.device)
     z, y, x = torch.meshgrid(ticks, ticks, ticks, indexing="ij")
     target = torch.stack((x, y, z, torch.ones_like(x)), -1).reshape(-1, 4)
     source = target @ torch.linalg.inv(volume_transform(view, size)).transpose(1, 2)  # [N, size^3, 4]
-    position = source[..., :3]
-    low = position.floor().long()
-    corners = low.clamp(0, size - 1), (low + 1).clamp(0, size - 1)
-    weights = corners[1] - position, position - corners[0]
-    flat = volume.flatten(2)
-    rotated = torch.zeros_like(flat)
-    for corner in range(8):
-        i, j, k = corner & 1, corner >> 1 & 1, corner >> 2
-        index = (corners[k][..., 2] * size + corners[j][..., 1]) * size + corners[i][..., 0]
-        weight = weights[i][..., 0] * weights[j][..., 1] * weights[k][..., 2]
-        rotated = rotated + weight[:, None] * flat.gather(2, index[:, None].expand(-1, channels, -1))
-    return rotated.view_as(volume)
+    position = source[..., :3].view(-1, size, size, size, 3)
+    inside = ((position >= 0) & (position < size - 1)).all(-1)
+    rotated = F.grid_sample(volume, position * (2 / (size - 1)) - 1, align_corners=True)
+    return rotated * inside[:, None]
 
 
 def towards_image(volume: Tensor) -> Tensor:
@@ -136,24 +153,17 @@ class Generator(nn.Module):
     def __init__(self, config: HoloGANConfig) -> None:
         super().__init__()
         self.config = config
-        c, z_dim, large = config.channels, config.z_dim, config.side == 128
-        first, second = (c * 4, c * 2) if large else (c * 2, c)
-        after_rotation = c if large else second
+        volume = (config.constant_channels, *config.volume_channels)
+        turned = (config.volume_channels[-1], *config.turned_channels)
+        widths = (config.projected, *config.image_channels)
         self.constant = nn.Parameter(torch.randn(config.constant_channels, 4, 4, 4) * 0.02)
-        self.style_constant = Style(z_dim, config.constant_channels)
-        self.grow = nn.ModuleList(
-            [SameTranspose(3, config.constant_channels, first, 3, 2), SameTranspose(3, first, second, 3, 2)]
-        )
-        self.style_grow = nn.ModuleList([Style(z_dim, first), Style(z_dim, second)])
-        self.volume_projection = nn.ModuleList(
-            SameTranspose(3, second if i == 0 else after_rotation, after_rotation, 3, 1)
-            for i in range(config.num_volume_projections)
-        )
-        projected = c * 8 if large else 16 * after_rotation
-        self.projection = SameTranspose(2, 16 * after_rotation, projected, 1, 1)
-        widths = [projected, c * 4, c, c // 2] if large else [projected, c * 4, c]
+        self.style_constant = Style(config.z_dim, config.constant_channels)
+        self.grow = nn.ModuleList(SameTranspose(3, a, b, 3, 2) for a, b in pairwise(volume))
+        self.style_grow = nn.ModuleList(Style(config.z_dim, b) for b in volume[1:])
+        self.volume_projection = nn.ModuleList(SameTranspose(3, a, b, 3, 1) for a, b in pairwise(turned))
+        self.projection = SameTranspose(2, VOLUME_SIDE * turned[-1], config.projected, 1, 1)
         self.upsample = nn.ModuleList(SameTranspose(2, a, b, 4, 2) for a, b in pairwise(widths))
-        self.style_upsample = nn.ModuleList(Style(z_dim, b) for b in widths[1:])
+        self.style_upsample = nn.ModuleList(Style(config.z_dim, b) for b in widths[1:])
         self.output = SameTranspose(2, widths[-1], 3, 4, 1)
 
     def _activate(self, x: Tensor) -> Tensor:
@@ -168,7 +178,10 @@ class Generator(nn.Module):
         return x
 
     def project(self, rotated: Tensor, z: Tensor) -> Tensor:
-        """Return the image [N, 3, side, side] in -1..1 of a rotated volume (the projection unit, Sec. 3.3)."""
+        """Return the image [N, 3, side, side] in -1..1 of a rotated volume (the projection unit, Sec. 3.3).
+
+        Another z than the volume's gives its shape the colours of that one (Sec. 4.4).
+        """
         x = towards_image(rotated)
         for layer in self.volume_projection:
             x = self._activate(layer(x))
@@ -220,3 +233,202 @@ class Discriminator(nn.Module):
         """Return logits [N, 1] and the reconstructed z [N, z_dim]."""
         features = self.features(images)
         return self.logit(features), self.latent(features)
+
+
+# ------------------------------------------------------------------------------------------------------ in the world
+
+NO_SURFACE = (
+    "HoloGAN makes pictures only: it has no density and no distance, so there is no surface to mesh. Fit a radiance "
+    "field to its views, and mesh that."
+)
+FIT_VIEWS = Remedy("fit_views", "Fit a Radiance Field to Its Views")
+
+DEFAULT_PRIOR = PosePrior(
+    radius=4.0,
+    fov=2 * math.atan(1 / 4),
+    azimuth=(-math.radians(50), math.radians(50)),
+    elevation=(-math.radians(20), math.radians(20)),
+)
+"""The release's settings for faces: azimuth 220° to 320°, 20° up and down."""
+
+
+@dataclass(frozen=True)
+class Facing:
+    """How world angles become the network's: front + direction · azimuth. Training fixes neither."""
+
+    front: float = 1.5 * math.pi  # the network's azimuth that shows the front, radians: 270° in the release
+    direction: float = 1.0  # -1: the network turns the other way
+    half_size: float = 1.0  # of the cube that the object lies in, in units of metres_per_unit
+
+
+class HoloGANScene:
+    """The pictures of one pair of codes. ws [2, z_dim]: what the volume is styled with, and what the image is."""
+
+    def __init__(self, model: HoloGAN, ws: Tensor) -> None:
+        self.model = model
+        self.ws = ws
+        self.info = FieldInfo("density", 1.0, model.info.bounds, has_surface=False)
+        with torch.no_grad():
+            self._volume = model.network.volume(ws[:1])
+
+    def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
+        """Raises NotSupported: there is no field."""
+        raise NotSupported(NO_SURFACE, remedy=FIT_VIEWS)
+
+    def picture(self, azimuth: float, elevation: float) -> Tensor:
+        """Return the image [3, side, side], sRGB 0..1, seen from world angles in radians."""
+        facing = self.model.facing
+        view = self.ws.new_tensor([[facing.front + facing.direction * azimuth, elevation, 1.0, 0.0, 0.0, 0.0]])
+        made = self.model.network.project(rotate_volume(self._volume, view), self.ws[1:])
+        return (made[0] * 0.5 + 0.5).clamp(0, 1)
+
+    def render(
+        self,
+        camera: Camera,
+        *,
+        samples_per_ray: int | None = None,
+        quality: Literal["draft", "full"] = "full",
+        jitter: torch.Generator | None = None,
+        progress: Progress = silent,
+    ) -> Image:
+        """See Scene.render. Two angles of the camera enter the network; its distance, lens and roll move and scale the
+        picture. There is no depth: it is inf everywhere. A viewpoint outside the trained range is replaced by the
+        nearest one inside, and the image's note says so."""
+        prior = self.model.info.pose_prior
+        centre = torch.tensor(self.model.info.bounds).to(camera.world_from_camera).mean(0)
+        asked = angles_of(camera, centre)
+        shown = nearest_in_range(*asked, prior)
+        progress(0.0, "Rendering")
+        picture = self.picture(*shown)
+        rgb, alpha = stand_up(picture, camera, centre, prior)
+        note = "" if shown == asked else out_of_range(asked, prior, self.model.info.label)
+        return Image(rgb, alpha, torch.full_like(alpha, math.inf), note=note)
+
+
+class HoloGAN:
+    """HoloGAN as a Generator (backend/generator.py)."""
+
+    def __init__(self, network: Generator, info: ModelInfo, facing: Facing) -> None:
+        self.network, self.info, self.facing = network.eval().requires_grad_(False), info, facing
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.network.constant.device
+
+    def sample_z(self, seed: int) -> Tensor:
+        """Return z [1, z_dim], uniform in -1..1 as NumPy's legacy generator draws it, which the release uses."""
+        z = np.random.RandomState(seed).uniform(-1, 1, (1, self.network.config.z_dim))
+        return torch.tensor(z, dtype=torch.float32, device=self.device)
+
+    def mapping(self, z: Tensor, condition: Camera | None = None, *, truncation_psi: float = 1.0) -> Tensor:
+        """See Generator.mapping. There is none: the rows are z twice, scaled towards its mean, which is zero."""
+        return torch.stack((z, z), -2) * truncation_psi
+
+    def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> HoloGANScene:
+        """See Generator.synthesize."""
+        if tuple(ws.shape) != (2, self.network.config.z_dim):
+            raise ValueError(f"ws must be [2, {self.network.config.z_dim}], got {list(ws.shape)}")
+        return HoloGANScene(self, ws.to(self.device))
+
+
+def angles_of(camera: Camera, centre: Tensor) -> tuple[float, float]:
+    """Return azimuth (0 sees the front, which faces -Y) and elevation of a camera about a centre [3], radians.
+
+    A perspective camera has those of its place, an orthographic one those of its direction.
+    """
+    matrix = camera.world_from_camera
+    towards = matrix[:3, 3] - centre if camera.projection == "perspective" else -matrix[:3, 2]
+    x, y, z = (float(value) for value in towards)
+    return math.atan2(x, -y), math.atan2(z, math.hypot(x, y))
+
+
+def nearest_in_range(azimuth: float, elevation: float, prior: PosePrior) -> tuple[float, float]:
+    """Return the angles, each moved to the nearest end of its range where it lies outside."""
+    low, high = prior.azimuth
+    turned = math.remainder(azimuth - (low + high) / 2, 2 * math.pi)
+    half = (high - low) / 2
+    if abs(turned) > half + 1e-6:
+        azimuth = high if turned > 0 else low
+    low, high = prior.elevation
+    if not low - 1e-6 <= elevation <= high + 1e-6:
+        elevation = min(max(elevation, low), high)
+    return azimuth, elevation
+
+
+def out_of_range(asked: tuple[float, float], prior: PosePrior, label: str) -> str:
+    """Return the sentence that says which viewpoints there are."""
+    azimuth, elevation, *ends = (f"{math.degrees(x):.0f}°" for x in (*asked, *prior.azimuth, *prior.elevation))
+    return (
+        f"{label} was never trained on this viewpoint (azimuth {azimuth}, elevation {elevation}): the nearest one that "
+        f"it knows is shown. It knows azimuth {ends[0]} to {ends[1]} and elevation {ends[2]} to {ends[3]}."
+    )
+
+
+def stand_up(picture: Tensor, camera: Camera, centre: Tensor, prior: PosePrior) -> tuple[Tensor, Tensor]:
+    """Return what a camera sees of a picture [3, side, side] that stands at `centre`, turned to the camera and as large
+    as it is at the prior's distance and field of view: rgb [H, W, 3], alpha [H, W], 0 beside the picture."""
+    azimuth, elevation = angles_of(camera, centre)
+    unit = (math.cos(elevation) * math.sin(azimuth), -math.cos(elevation) * math.cos(azimuth), math.sin(elevation))
+    axes = torch.tensor(look_at(unit, (0.0, 0.0, 0.0))).to(camera.world_from_camera)[:3, :3]  # right, down, forward
+    rays = camera.rays()
+    origins, directions = (rays.origins - centre) @ axes, rays.directions @ axes
+    along = -origins[..., 2:] / torch.where(directions[..., 2:] > 1e-6, directions[..., 2:], math.nan)
+    place = (origins + along * directions)[..., :2] / (prior.radius * math.tan(prior.fov / 2))  # the picture is -1..1
+    inside = (place.abs() <= 1).all(-1) & (along[..., 0] > 0)
+    side = picture.shape[-1]
+    steps = (place[:, 1:, 0] - place[:, :-1, 0]).abs().nanmedian() if place.shape[1] > 1 else place.new_tensor(2 / side)
+    fine = float(steps) * side / 2  # of the picture's pixels to one of the camera's
+    if fine > 1.01:
+        small = max(round(side / fine), 1)
+        picture = F.interpolate(picture[None], (small, small), mode="bilinear", antialias=True)[0]
+    seen = F.grid_sample(picture[None], place.nan_to_num(2.0)[None], padding_mode="border", align_corners=False)[0]
+    return (seen * inside).permute(1, 2, 0), inside.to(picture)
+
+
+def model_info(name: str, card: ModelCard, config: HoloGANConfig, facing: Facing, num_parameters: int) -> ModelInfo:
+    """Return what the panel needs to know of a HoloGAN."""
+    half = facing.half_size * card.metres_per_unit
+    bounds: Bounds = ((-half, -half, -half), (half, half, half))
+    prior = replace(DEFAULT_PRIOR, radius=DEFAULT_PRIOR.radius * card.metres_per_unit)
+    return ModelInfo(
+        name=name,
+        label=card.label,
+        kind="hologan",
+        description=card.description,
+        licence=card.licence,
+        non_commercial=card.non_commercial,
+        card=card.card,
+        z_dim=config.z_dim,
+        num_ws=2,
+        w_dim=config.z_dim,
+        num_geometry_ws=1,
+        num_parameters=num_parameters,
+        has_truncation=True,
+        has_surface=False,
+        no_surface_reason=NO_SURFACE,
+        has_color=True,
+        quantity="density",
+        iso_level=1.0,
+        iso_range=(0.1, 10.0),
+        bounds=bounds,
+        pose_prior=pose_prior(card, prior),
+        image_size=config.side,
+        source=card.source,
+    )
+
+
+def config_of(values: dict[str, Any]) -> HoloGANConfig:
+    """Return the config that JSON holds."""
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return HoloGANConfig(**fields)
+
+
+def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> HoloGAN:
+    """Return the generator in a model folder. The constructor is {"network": HoloGANConfig, "facing": Facing}."""
+    config, facing = config_of(card.constructor["network"]), Facing(**card.constructor["facing"])
+    network = Generator(config)
+    network.load_state_dict(tensors)
+    network.to(next(iter(tensors.values())).device)
+    info = model_info(name, card, config, facing, sum(p.numel() for p in network.parameters()))
+    return HoloGAN(network, info, facing)
