@@ -46,11 +46,12 @@ class ImageToShapeTraining:
     encoder_channels: int = 24
     steps: int = 3000
     batch: int = 16  # pictures; as many latents are drawn for the adversarial loss
-    rate: float = 2e-3  # Adam, of encoder and generator
-    kl_weight: float = 2.0  # α₁, against a reconstruction that is summed over the voxels
-    kl_warmup: int = 400  # steps until it counts in full
+    rate: float = 2e-3  # Adam, of the generator
+    encoder_rate: float = 7e-4
+    kl_weight: float = 0.5  # α₁, against a reconstruction that is summed over the voxels
+    kl_warmup: int = 1000  # steps until it counts in full: a code must first say something
     adversarial_weight: float = 20.0
-    adversarial_from: int = 1500  # step
+    adversarial_from: int = 1200  # step
     picture_shift: int = 3  # pixels that pictures are moved by, at most
     seed: int = 0
 
@@ -93,7 +94,11 @@ def train(
     averaged = copy.deepcopy(generator).eval().requires_grad_(False)
     averaged_encoder = copy.deepcopy(encoder).eval().requires_grad_(False)
     betas = (gan.beta, 0.999)
-    adam = torch.optim.Adam([*generator.parameters(), *encoder.parameters()], config.rate, betas)
+    groups = [
+        {"params": list(generator.parameters()), "lr": config.rate},
+        {"params": list(encoder.parameters()), "lr": config.encoder_rate},
+    ]
+    adam = torch.optim.Adam(groups, betas=betas)
     discriminator_adam = torch.optim.Adam(discriminator.parameters(), gan.discriminator_rate, betas)
     state = State(
         config,

@@ -1,17 +1,26 @@
 """3D-GAN (Wu et al., arxiv.org/abs/1610.07584): a latent becomes a cube of occupancy probabilities.
 
 Vocabulary: `voxels` [..., side, side, side] in 0..1; `side` is 4·2^(number of doublings), 32 or 64 in practice;
-`channels` is the width of the last hidden layer, doubling towards the latent.
+`channels` is the width of the last hidden layer, doubling towards the latent. The *cube* is centred at the world's
+origin.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
+
+from addon.wire.messages import ModelInfo, PosePrior
+
+from ..layers.placement import cube, pose_prior
+from .voxel_scene import VoxelScene
+
+if TYPE_CHECKING:
+    from ...checkpoints.store import ModelCard
 
 
 class Generator(nn.Module):
@@ -95,7 +104,7 @@ class ImageEncoder(nn.Module):
         if size % 16:
             raise ValueError(f"size must be a multiple of 16, got {size}")
         widths = [3, channels, 2 * channels, 4 * channels, 8 * channels]
-        self.size = size
+        self.size, self.channels = size, channels
         self.layers = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(before, after, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(after), nn.ReLU()
@@ -110,7 +119,7 @@ class ImageEncoder(nn.Module):
         for layer in self.layers:
             h = layer(h)
         mean, log_variance = self.output(h).flatten(1).chunk(2, dim=-1)
-        return mean, log_variance.clamp(-8, 8)
+        return mean, log_variance.clamp(-8, 1)
 
 
 def _widths(channels: int, side: int) -> list[int]:
@@ -131,3 +140,153 @@ def draw_latents(prior: str, shape: tuple[int, ...], random: torch.Generator) ->
 def mirrored(values: Tensor) -> Tensor:
     """The mean of values [..., D, H, W] and their mirror image in x, which goes along W."""
     return (values + values.flip(-1)) / 2
+
+
+WORLD_FROM_GRID = {
+    "zyx": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+    "xyz": ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)),
+}
+"""How voxels are indexed → the world's x, y, z along W, H, D. The second only changes the order of indices: it mirrors
+nothing."""
+
+
+class GAN3D(nn.Module):
+    """The generator, and with it where pictures are understood the encoder of the 3D-VAE-GAN. A `Generator`.
+
+    ws is z itself, one row. truncation_psi scales its distance from the middle of the prior, which is this project's
+    choice.
+    """
+
+    def __init__(
+        self,
+        z_dim: int = 200,
+        channels: int = 64,
+        side: int = 64,
+        *,
+        prior: Literal["uniform", "normal"] = "uniform",
+        mirror: bool = False,
+        axes: Literal["zyx", "xyz"] = "zyx",
+        half_edge: float = 0.5,
+        encoder_channels: int = 0,
+        image_size: int = 64,
+        metres_per_unit: float = 1.0,
+        info: ModelInfo | None = None,
+    ) -> None:
+        """
+        prior: what z is drawn from in training, U[0, 1] or N(0, 1).
+        mirror: every shape is symmetric in x; the voxels are averaged with their mirror image.
+        axes: how the voxels are indexed; z is up, the front is along -y.
+        half_edge: of the cube, canonical units.
+        encoder_channels: of the image encoder; 0 is none.
+        metres_per_unit: world metres in one canonical unit.
+        """
+        super().__init__()
+        self.generator = Generator(z_dim, channels, side)
+        self.encoder = ImageEncoder(z_dim, encoder_channels, image_size) if encoder_channels else None
+        self.z_dim, self.side, self.prior, self.mirror = z_dim, side, prior, mirror
+        self.half_edge = half_edge * metres_per_unit  # metres
+        rotation = torch.tensor(WORLD_FROM_GRID[axes])
+        self._world_from_grid = torch.eye(4)
+        self._world_from_grid[:3, :3] = self.half_edge * rotation
+        self._info = info
+        self.eval().requires_grad_(False)
+
+    @property
+    def info(self) -> ModelInfo:
+        """See Generator.info."""
+        if self._info is None:
+            raise ValueError("this 3D-GAN was built without a model card")
+        return self._info
+
+    @property
+    def device(self) -> torch.device:
+        """See Generator.device."""
+        return self.generator.output.weight.device
+
+    def sample_z(self, seed: int) -> Tensor:
+        """From the prior of training, the same for a seed on every device. [1, z_dim]"""
+        return draw_latents(self.prior, (1, self.z_dim), torch.Generator().manual_seed(seed)).to(self.device)
+
+    def mapping(self, z: Tensor, condition: object = None, *, truncation_psi: float = 1.0) -> Tensor:
+        """z [..., z_dim] pulled towards the middle of the prior. [..., 1, z_dim]"""
+        middle = 0.5 if self.prior == "uniform" else 0.0
+        return (middle + truncation_psi * (z - middle))[..., None, :]
+
+    def voxels(self, ws: Tensor) -> Tensor:
+        """Occupancy [N, side, side, side] of ws [N, 1, z_dim]."""
+        logits = self.generator.logits(ws[:, 0].to(self.device))
+        return torch.sigmoid(mirrored(logits) if self.mirror else logits)
+
+    def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> VoxelScene:
+        """The shape of one ws [1, z_dim]."""
+        if ws.shape != (1, self.z_dim):
+            raise ValueError(f"ws must be [1, {self.z_dim}], got {list(ws.shape)}")
+        return VoxelScene(self.voxels(ws[None])[0], self._world_from_grid.to(self.device))
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """ws [N, 1, z_dim] of the shapes most likely seen in pictures [N, 3, size, size], 0..1, over white.
+
+        Raises:
+            ValueError: there is no encoder, or pictures have another size.
+        """
+        if self.encoder is None:
+            raise ValueError("this 3D-GAN has no image encoder")
+        size = self.encoder.size
+        if pictures.shape[1:] != (3, size, size):
+            raise ValueError(f"pictures must be [N, 3, {size}, {size}], got {list(pictures.shape)}")
+        mean, _ = self.encoder(pictures.to(self.device))
+        return mean[:, None]
+
+
+def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> GAN3D:
+    """The generator of a model folder. Raises KeyError, ValueError, TypeError or RuntimeError if it does not fit.
+
+    Weights may be stored in half precision; they are computed with in single.
+    """
+    model = GAN3D(**card.constructor, metres_per_unit=card.metres_per_unit)
+    model.load_state_dict(tensors)
+    model._info = model_info(name, card, model)
+    return model.to(next(iter(tensors.values())).device)
+
+
+def model_info(name: str, card: ModelCard, model: GAN3D) -> ModelInfo:
+    """What the panel shows of a model with this card."""
+    prior = PosePrior(
+        radius=3.6 * model.half_edge, fov=0.6, elevation=(-0.3, 1.2), default_azimuth=0.6, default_elevation=0.35
+    )
+    return ModelInfo(
+        name=name,
+        label=card.label,
+        kind=card.kind,
+        description=card.description,
+        licence=card.licence,
+        non_commercial=card.non_commercial,
+        card=card.card,
+        z_dim=model.z_dim,
+        num_ws=1,
+        w_dim=model.z_dim,
+        num_geometry_ws=1,
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        has_truncation=True,
+        has_surface=True,
+        no_surface_reason="",
+        has_color=False,
+        quantity="density",
+        iso_level=0.5,
+        iso_range=(0.05, 0.95),
+        bounds=cube(model.half_edge),
+        pose_prior=pose_prior(card, prior),
+        image_size=256,
+        capabilities=() if model.encoder is None else ("image_to_shape",),
+        source=card.source,
+    )
+
+
+def constructor_of(
+    generator: Generator, side: int, encoder: ImageEncoder | None = None, **others: Any
+) -> dict[str, Any]:
+    """What `load` needs to build a trained model again, as plain JSON; goes into the card. others: as in `GAN3D`."""
+    arguments = {"z_dim": generator.z_dim, "channels": generator.output.weight.shape[0], "side": side, **others}
+    if encoder is not None:
+        arguments |= {"encoder_channels": encoder.channels, "image_size": encoder.size}
+    return arguments

@@ -1,0 +1,116 @@
+"""Any picture of an object as the square one that the image encoder was trained on: small, centred, over white.
+
+The training pictures show a whole object in the middle, over white. What is handed in may be of any size and shape.
+Where it says what is object and what is background (alpha, or a border of one colour) the object is cut out, centred,
+and made as large as in training; else the picture is only brought to size.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from addon.wire.errors import UnreadableFile
+
+FILL = 0.86
+"""Share of the frame that the longer side of an object takes, as in the training pictures."""
+SEEN = 0.5
+"""Pixels of at least this alpha are the object when its extent is measured."""
+BORDER_SPREAD = 12.0
+"""A border whose pixels differ from their median by less than this, of 255, is a background of one colour."""
+MAX_PIXELS = 64_000_000
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """picture [3, size, size], 0..1, over white; notes: what was done to it, for the user."""
+
+    picture: Tensor
+    notes: tuple[str, ...]
+
+
+def read_picture(data: bytes, name: str = "picture") -> NDArray[np.uint8]:
+    """The pixels of an image file's bytes, upright. [H, W, 4], straight alpha, 255 where the file has none.
+
+    Raises:
+        UnreadableFile: not an image that can be read, or a huge one.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise UnreadableFile(
+                    f"The {name} has {opened.width} × {opened.height} pixels. Scale it down: the encoder sees only a "
+                    "small one anyway."
+                )
+            image = ImageOps.exif_transpose(opened)
+            if image.mode.startswith("I;16"):  # Pillow itself would clip them
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            return np.array(image.convert("RGBA"))
+    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:
+        if isinstance(error, UnreadableFile):
+            raise
+        raise UnreadableFile(f"The {name} cannot be read ({error}). Choose a PNG or JPEG picture.") from error
+
+
+def prepare(pixels: NDArray[np.uint8], size: int) -> Prepared:
+    """The picture [H, W, 4] as the encoder wants it.
+
+    Raises:
+        UnreadableFile: nothing is seen in it: transparent everywhere, or of one colour.
+    """
+    height, width = pixels.shape[:2]
+    alpha = pixels[..., 3].astype(np.float32) / 255
+    notes = []
+    if alpha.min() < 1:
+        notes.append("Its alpha was taken as the mask, over white.")
+    else:
+        if (height, width) == (size, size):
+            return Prepared(_tensor(pixels[..., :3]), ())
+        found = _background(pixels[..., :3])
+        if found is not None:
+            alpha = found
+            notes.append("Its border is of one colour, which was taken as the background and made white.")
+    rgb = pixels[..., :3].astype(np.float32) * alpha[..., None] + 255 * (1 - alpha[..., None])
+    seen = np.argwhere(alpha >= SEEN)
+    if not len(seen):
+        raise UnreadableFile("Nothing is seen in the picture: it is transparent, or of one colour, all over.")
+    if alpha.min() < 1:
+        low, high = seen.min(0), seen.max(0) + 1
+        edge = float((high - low).max()) / FILL
+        middle = (low + high) / 2
+        notes.append(f"The object was centred and brought to {size} × {size} pixels.")
+    else:
+        edge, middle = float(max(height, width)), np.array([height, width]) / 2
+        padded = "" if height == width else "padded to a square and "
+        notes.append(f"It has {width} × {height} pixels; it was {padded}brought to {size} × {size}.")
+    return Prepared(_tensor(_window(rgb, middle, edge, size)), tuple(notes))
+
+
+def _background(rgb: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+    """Alpha [H, W] of what differs from the border's colour, or None where the border has several."""
+    border = np.concatenate([rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]]).astype(np.float32)
+    color = np.median(border, axis=0)
+    if np.abs(border - color).max(-1).mean() > BORDER_SPREAD:
+        return None
+    difference = np.abs(rgb.astype(np.float32) - color).max(-1)
+    return np.clip((difference - BORDER_SPREAD) / BORDER_SPREAD, 0, 1).astype(np.float32)
+
+
+def _window(rgb: NDArray[np.float32], middle: NDArray[np.float64], edge: float, size: int) -> NDArray[np.uint8]:
+    """The square of `edge` pixels about `middle` (row, column), white beyond the picture, as [size, size, 3]."""
+    image = Image.fromarray(np.clip(rgb + 0.5, 0, 255).astype(np.uint8))
+    whole = max(round(edge), 1)
+    top, left = (round(float(m) - whole / 2) for m in middle)
+    square = Image.new("RGB", (whole, whole), "white")
+    square.paste(image, (-left, -top))
+    return np.array(square.resize((size, size), Image.Resampling.BOX if whole > size else Image.Resampling.BICUBIC))
+
+
+def _tensor(rgb: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(rgb.astype(np.float32) / 255).permute(2, 0, 1).contiguous()
