@@ -1,18 +1,25 @@
 """Volume rendering that does only the work that shows: the fast path of fields that are slow to evaluate.
 
-Vocabulary. A *field* gives density and features at points, and colour of features: the second is asked only where a
+Vocabulary. A *field* gives raw density and features at points, and colour of features: the second is asked only where a
 sample's weight shows. *Occupancy* is a coarse grid that knows where density may be positive. A ray is *alive* while its
-transmittance is above `OPAQUE`. The result is that of the straightforward path (`weights_from_density` of every sample)
-up to what those thresholds leave out.
+transmittance is above `OPAQUE`. A sample is *known* if it was evaluated or lies where nothing is; the others are
+*between* two known ones and get a share of each: raw density is interpolated along the ray, and so is colour, which is
+to say that their weight goes to their neighbours. What may be interpolated is found by halving strides: from how much
+the known samples around it bend follows how far off a straight line can be, and from that how much light depends on it.
+
+The result is that of the straightforward path (`weights_from_density` of every sample) up to what those thresholds
+leave out.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from . import compositing, sampling
@@ -23,32 +30,55 @@ OPAQUE = 1e-3
 FAINT = 1e-3
 """Samples of less weight than this are not coloured; the others of their ray make up for it."""
 
-SLAB = 6
+TOLERANCE = 4e-3
+"""Share of a ray's light that may depend on how far an interpolated sample is off."""
+
+NEGLIGIBLE = 1e-3
+"""Optical depth of all of a ray below which a cell counts as empty."""
+
+SLAB = 3
 """Samples evaluated along all living rays before asking again which rays live."""
+
+PROBE_DECIBELS = 46.0
+"""What strides must reach against evaluating every sample, on the rays they are chosen with."""
+
+POINTS_AT_ONCE = 2048
+"""Points whose activations stay in the processor's cache."""
 
 
 class Field(Protocol):
-    """A radiance field in two halves."""
+    """A radiance field in two halves, for one latent."""
 
-    def density(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Return density, not negative, [n] and features [n, channels] at points [n, 3]."""
+    @property
+    def num_features(self) -> int:
+        """Return the length of the features."""
+
+    def density(self, points: Tensor, features: Tensor) -> Tensor:
+        """Return raw density [n] at points [n, 3], and write features [n, num_features]."""
+
+    def positive(self, raw: Tensor) -> Tensor:
+        """Return raw density made non-negative: a function that never falls."""
 
     def color(self, features: Tensor, directions: Tensor) -> Tensor:
-        """Return colour 0..1 [n, 3] of features [n, channels] seen along unit directions [n, 3]."""
+        """Return colour 0..1 [n, 3] of features [n, num_features] seen along unit directions [n, 3]."""
 
 
 class Occupancy:
     """Where density may be positive: a grid of cells over the cube ±half. Everything outside counts as occupied."""
 
-    def __init__(self, density: Callable[[Tensor], Tensor], half: float, resolution: int, *, like: Tensor):
-        """Ask the density [n] of points [n, 3] at the corners of the cells; a cell is empty if it and all its
-        neighbours have only corners without density."""
+    def __init__(self, field: Field, half: float, resolution: int, *, like: Tensor):
+        """Ask the density at the corners of the cells; a cell is empty if it and all its neighbours have only corners
+        without density."""
         self.half, self.resolution = half, resolution
         side = torch.linspace(-half, half, resolution + 1).to(like)
-        corners = torch.cartesian_prod(side, side, side)
-        positive = (density(corners) > 0).to(like).reshape(1, 1, *[resolution + 1] * 3)
-        cells = torch.nn.functional.max_pool3d(positive, 2, 1)
-        self.cells = torch.nn.functional.max_pool3d(cells, 3, 1, 1).reshape(-1) > 0
+        scratch = like.new_empty(POINTS_AT_ONCE, field.num_features)
+        raw = [
+            field.density(points, scratch[: len(points)])
+            for points in torch.cartesian_prod(side, side, side).split(POINTS_AT_ONCE)
+        ]
+        dense = field.positive(torch.cat(raw)) > NEGLIGIBLE / (2 * half)
+        cells = F.max_pool3d(dense.to(like).reshape(1, 1, *[resolution + 1] * 3), 2, 1)
+        self.cells = F.max_pool3d(cells, 3, 1, 1).reshape(-1) > 0
 
     @property
     def share(self) -> float:
@@ -64,12 +94,28 @@ class Occupancy:
 
 
 @dataclass(frozen=True)
+class Strides:
+    """The first strides. coarse: one of how many coarse samples is evaluated whatever its neighbours say; 1: all that
+    light reaches. fine: at which distances samples between known ones are first looked at; 0: all are evaluated."""
+
+    coarse: int
+    fine: int
+
+
+EVERY_SAMPLE = Strides(1, 0)
+STRIDES = (Strides(2, 8), Strides(1, 8))
+"""What is tried for a field, fastest first."""
+
+
+@dataclass(frozen=True)
 class March:
-    """What rays gave. rgb [rays, 3] premultiplied; alpha [rays] Σ w; t [rays] Σ w t, not divided by Σ w."""
+    """What rays gave. rgb [rays, 3] premultiplied; alpha [rays] Σ w before any background; t [rays] Σ w t, not divided
+    by Σ w; evaluated: how many samples were."""
 
     rgb: Tensor
     alpha: Tensor
     t: Tensor
+    evaluated: int
 
 
 def march(
@@ -78,55 +124,85 @@ def march(
     directions: Tensor,
     t: Tensor,
     *,
-    speed: Tensor | None = None,
-    seen_along: Tensor | None = None,
     num_fine: int = 0,
     u: Tensor | None = None,
     last_back: bool = False,
     occupied: Callable[[Tensor], Tensor] | None = None,
+    strides: Strides = EVERY_SAMPLE,
 ) -> March:
     """Volume render rays (Eq. 3 of arxiv.org/abs/2003.08934), hierarchically if `num_fine`.
 
     Args:
         field: what to render.
-        origins, directions: [rays, 3]; t multiplies directions.
+        origins, directions: [rays, 3], directions of unit length.
         t: coarse samples [rays, num_coarse], ascending.
-        speed: length of the directions [rays, 1]; None: one.
-        seen_along: unit [rays, 3] for the colour; None: directions.
         num_fine: samples drawn by the coarse weights.
         u: [rays, num_fine] in [0, 1) to draw them with; None spaces them evenly.
         last_back: the last sample takes the light that is left.
         occupied: points [..., 3] → [...]; where it is False density is taken to be 0.
+        strides: which samples are evaluated first; see `strides_for`.
     """
-    seen_along = directions if seen_along is None else seen_along
-    length: Tensor | float = 1.0 if speed is None else speed
-    samples = _Samples(field, origins, directions, t, occupied)
-    samples.evaluate(length)
+    samples = _Samples(field, origins, directions, t, occupied, (t.shape[-1] + num_fine) * len(t))
+    samples.march_in(strides.coarse)
+    samples.halve(strides.coarse // 2)
     if num_fine:
-        weights = compositing.weights_from_density(samples.density, t, speed=length) + 1e-5
+        weights = compositing.weights_from_density(samples.density(samples.between()), t) + 1e-5
         u = sampling.evenly_drawn(num_fine, t) if u is None else u
-        drawn = sampling.inverse_cdf(sampling.midpoints(t), weights[..., 1:-1], u, side="left")
-        samples = samples.joined(drawn)
-        samples.evaluate(length)
-    t = samples.t
-    weights = compositing.weights_from_density(samples.density, t, speed=length)
+        samples.join(sampling.inverse_cdf(sampling.midpoints(t), weights[..., 1:-1], u, side="left"))
+        if strides.fine:
+            samples.halve(strides.fine)
+        else:
+            samples.march_in(1)
+    between = samples.between()
+    weights = compositing.weights_from_density(samples.density(between), samples.t)
     alpha = weights.sum(-1)
     if last_back:
         weights = compositing.with_background_last(weights)
-    shown = weights > FAINT
-    shown[:, -1] |= last_back & (weights[:, -1] > FAINT)
-    samples.require(shown)
-    rays, places = shown.nonzero(as_tuple=True)
-    color = field.color(samples.features_at(rays, places), seen_along[rays])
-    kept = weights[rays, places]
-    rgb = torch.zeros_like(origins).index_add_(0, rays, kept[:, None] * color)
-    total = torch.zeros_like(alpha).index_add_(0, rays, kept)
-    rgb = rgb * (weights.sum(-1) / total.clamp(min=FAINT))[:, None]
-    return March(rgb, alpha, (weights * t).sum(-1))
+    rgb = samples.composited(weights, between)
+    return March(rgb, alpha, (weights * samples.t).sum(-1), samples.count)
+
+
+def strides_for(
+    field: Field,
+    origins: Tensor,
+    directions: Tensor,
+    t: Tensor,
+    *,
+    num_fine: int = 0,
+    last_back: bool = False,
+    occupied: Callable[[Tensor], Tensor] | None = None,
+) -> Strides:
+    """Return the fastest strides that give a few rays the colours of evaluating every sample. Arguments: `march`.
+
+    A field that changes all along from one sample to the next cannot be interpolated; whether one does depends on its
+    weights, on its latent and on how far samples are apart.
+    """
+
+    def colors(strides: Strides) -> Tensor:
+        options = {"num_fine": num_fine, "last_back": last_back, "occupied": occupied, "strides": strides}
+        result = march(field, origins, directions, t, **options)  # type: ignore[arg-type]
+        return torch.cat((result.rgb, result.alpha[:, None]), -1)
+
+    expected = colors(EVERY_SAMPLE)
+    largest_error = 10 ** (-PROBE_DECIBELS / 10)
+    fitting = (strides for strides in STRIDES if (colors(strides) - expected).square().mean() < largest_error)
+    return next(fitting, EVERY_SAMPLE)
+
+
+@dataclass(frozen=True)
+class _Between:
+    """Each sample [rays, samples] as a mixture of known ones: the places before and after it, the share of the latter,
+    and the raw density that follows. A known sample is before and after itself. Before the first known sample and
+    behind the last, both are that one."""
+
+    before: Tensor
+    after: Tensor
+    share: Tensor
+    raw: Tensor
 
 
 class _Samples:
-    """Samples along rays, some evaluated: density [rays, samples], and where features of each lie."""
+    """Samples along rays, some known: raw density [rays, samples], and where features of each lie (−1: nowhere)."""
 
     def __init__(
         self,
@@ -135,57 +211,129 @@ class _Samples:
         directions: Tensor,
         t: Tensor,
         occupied: Callable[[Tensor], Tensor] | None,
+        capacity: int,
     ):
         self.field, self.origins, self.directions, self.t, self.occupied = field, origins, directions, t, occupied
-        self.density = torch.zeros_like(t)
+        self.raw = torch.zeros_like(t)
         self.slot = torch.full(t.shape, -1, dtype=torch.long, device=t.device)
-        self.wanted = self._wanted(t)
-        self.features: list[Tensor] = []
+        self.empty = self._empty(t)
+        # memory that is never written is never taken
+        self.features = t.new_empty(capacity, field.num_features)
         self.count = 0
 
-    def _wanted(self, t: Tensor) -> Tensor:
+    def _empty(self, t: Tensor) -> Tensor:
         if self.occupied is None:
-            return torch.ones_like(t, dtype=torch.bool)
-        return self.occupied(self.origins[:, None] + self.directions[:, None] * t[..., None])
+            return torch.zeros_like(t, dtype=torch.bool)
+        return ~self.occupied(self.origins[:, None] + self.directions[:, None] * t[..., None])
 
-    def joined(self, t: Tensor) -> _Samples:
-        """Return these samples and unevaluated ones at t [rays, n], sorted into one."""
-        both, order = sampling.merged(t, self.t)
-        result = _Samples.__new__(_Samples)
-        result.field, result.origins, result.directions = self.field, self.origins, self.directions
-        result.occupied, result.features, result.count = self.occupied, self.features, self.count
-        result.t = both
-        result.density = torch.cat((torch.zeros_like(t), self.density), -1).gather(-1, order)
-        result.slot = torch.cat((torch.full_like(t, -1, dtype=torch.long), self.slot), -1).gather(-1, order)
-        result.wanted = torch.cat((self._wanted(t), self.wanted), -1).gather(-1, order)
-        return result
+    def join(self, t: Tensor) -> None:
+        """Sort samples at t [rays, n] in."""
+        self.t, order = sampling.merged(t, self.t)
+        self.raw = torch.cat((torch.zeros_like(t), self.raw), -1).gather(-1, order)
+        self.slot = torch.cat((torch.full_like(t, -1, dtype=torch.long), self.slot), -1).gather(-1, order)
+        self.empty = torch.cat((self._empty(t), self.empty), -1).gather(-1, order)
 
-    def evaluate(self, speed: Tensor | float) -> None:
-        """Evaluate the density of all wanted samples that light still reaches, slab by slab from the front."""
+    def march_in(self, stride: int) -> None:
+        """Evaluate every stride-th sample and the last that light reaches, slab by slab from the front."""
+        places = torch.arange(self.t.shape[-1], device=self.t.device)
+        chosen = places[(places % stride == 0) | (places == places[-1])]
         optical = torch.zeros_like(self.t[:, 0])
-        lengths = compositing.interval_lengths(self.t, last=0.0, speed=speed)
-        limit = -torch.log(torch.tensor(OPAQUE)).item()
-        for start in range(0, self.t.shape[-1], SLAB):
-            part = slice(start, start + SLAB)
-            mask = torch.zeros_like(self.wanted)
-            mask[:, part] = self.wanted[:, part] & (optical < limit)[:, None]
-            self.require(mask)
-            optical = optical + (self.density[:, part] * lengths[:, part]).sum(-1)
+        limit = -math.log(OPAQUE)
+        before = 0
+        for part in chosen.split(SLAB):
+            mask = torch.zeros_like(self.empty)
+            mask[:, part] = (optical < limit)[:, None]
+            self.evaluate(mask & ~self.empty & (self.slot < 0))
+            # from the last sample of the slab before to the last of this one
+            path = torch.cat((part.new_tensor([before]), part)) if part[0] > 0 else part
+            density = self.field.positive(self.raw[:, path]) * ~self.empty[:, path]
+            lengths = self.t[:, path].diff(dim=-1)
+            optical = optical + (torch.minimum(density[:, 1:], density[:, :-1]) * lengths).sum(-1)
+            before = int(part[-1])
 
-    def require(self, mask: Tensor) -> None:
-        """Evaluate the samples in mask [rays, samples] that are not yet."""
-        rays, places = (mask & (self.slot < 0)).nonzero(as_tuple=True)
+    def halve(self, stride: int) -> None:
+        """Evaluate what must not be interpolated, with smaller and smaller strides down to one."""
+        places = torch.arange(self.t.shape[-1], device=self.t.device)
+        while stride >= 1:
+            self.evaluate(self._uncertain() & (places % stride == 0))
+            stride //= 2
+
+    def between(self) -> _Between:
+        """Say for each sample between which known ones it lies."""
+        known = (self.slot >= 0) | self.empty
+        count = known.shape[-1]
+        places = torch.arange(count, device=known.device)
+        before = torch.where(known, places, -1).cummax(-1).values
+        after = torch.where(known, places, count).flip(-1).cummin(-1).values.flip(-1)
+        none_before, none_after = before < 0, after >= count
+        after = torch.where(none_after, before, after).clamp(min=0)
+        before = torch.where(none_before, after, before)
+        t_before, raw_before = self.t.gather(-1, before), self.raw.gather(-1, before)
+        gap = self.t.gather(-1, after) - t_before
+        share = torch.where(gap > 0, (self.t - t_before) / gap.clamp(min=1e-9), torch.zeros_like(gap))
+        share = share.clamp_(0, 1)
+        return _Between(before, after, share, torch.lerp(raw_before, self.raw.gather(-1, after), share))
+
+    def density(self, between: _Between) -> Tensor:
+        """Return density [rays, samples], partly interpolated."""
+        return self.field.positive(between.raw) * ~self.empty
+
+    def _uncertain(self) -> Tensor:
+        """Say which unknown samples light depends on more than `TOLERANCE`, by how far a straight line may be off."""
+        b = self.between()
+        last = self.t.shape[-1] - 1
+        far_before = b.before.gather(-1, (b.before - 1).clamp(min=0))
+        far_after = b.after.gather(-1, (b.after + 1).clamp(max=last))
+        t0, t1, t2, t3 = (self.t.gather(-1, place) for place in (far_before, b.before, b.after, far_after))
+        raw0, raw1, raw2, raw3 = (self.raw.gather(-1, place) for place in (far_before, b.before, b.after, far_after))
+
+        def slope(raw: Tensor, t: Tensor) -> Tensor:
+            return raw / t.clamp(min=1e-9)
+
+        middle = slope(raw2 - raw1, t2 - t1)
+        # half the second derivative on either side, times (t − t1)(t2 − t)
+        bend_before = torch.where(t1 > t0, (middle - slope(raw1 - raw0, t1 - t0)).abs() / (t2 - t0).clamp(min=1e-9), 0)
+        bend_after = torch.where(t3 > t2, (slope(raw3 - raw2, t3 - t2) - middle).abs() / (t3 - t1).clamp(min=1e-9), 0)
+        off = torch.maximum(bend_before, bend_after) * ((self.t - t1) * (t2 - self.t)).clamp(min=0)
+        optical = self.density(b)[:, :-1] * self.t.diff(dim=-1)
+        left = torch.exp(-F.pad(optical.cumsum(-1), (1, 0)))
+        gap = t2 - t1
+        least, most = self.field.positive(b.raw - off) * gap, self.field.positive(b.raw + off) * gap
+        depends = left.gather(-1, b.before) * (torch.exp(-least) - torch.exp(-most))
+        uncertain = (depends > TOLERANCE) | ((b.before == b.after) & (left > OPAQUE))
+        return uncertain & (self.slot < 0) & ~self.empty
+
+    def evaluate(self, mask: Tensor) -> None:
+        """Evaluate the samples in mask [rays, samples], none of which is yet."""
+        rays, places = mask.nonzero(as_tuple=True)
         if not len(rays):
             return
         points = self.origins[rays] + self.directions[rays] * self.t[rays, places, None]
-        density, features = self.field.density(points)
-        self.density[rays, places] = density
+        rows = self.features[self.count : self.count + len(rays)]
+        raw = [
+            self.field.density(some, into)
+            for some, into in zip(points.split(POINTS_AT_ONCE), rows.split(POINTS_AT_ONCE), strict=True)
+        ]
+        self.raw[rays, places] = torch.cat(raw)
         self.slot[rays, places] = torch.arange(self.count, self.count + len(rays), device=rays.device)
-        self.features.append(features)
         self.count += len(rays)
 
-    def features_at(self, rays: Tensor, places: Tensor) -> Tensor:
-        """Return the features [n, channels] of evaluated samples."""
-        if not self.features:
-            return self.field.density(self.origins[:0])[1]
-        return torch.cat(self.features)[self.slot[rays, places]]
+    def composited(self, weights: Tensor, between: _Between) -> Tensor:
+        """Return Σ w c [rays, 3] for weights [rays, samples]."""
+        # Where nothing is, there is no colour: the other neighbour gets all.
+        featured = self.slot >= 0
+        before, after = featured.gather(-1, between.before), featured.gather(-1, between.after)
+        share = torch.where(before & after, between.share, (~before & after).to(weights))
+        moved = torch.zeros_like(weights)
+        moved.scatter_add_(-1, between.before, weights * (1 - share))
+        moved.scatter_add_(-1, between.after, weights * share)
+        shown = moved > FAINT
+        self.evaluate(shown & ~featured)
+        rays, places = shown.nonzero(as_tuple=True)
+        kept, slots = moved[rays, places], self.slot[rays, places]
+        rgb = torch.zeros_like(self.origins)
+        for some, ray, weight in zip(*(x.split(POINTS_AT_ONCE) for x in (slots, rays, kept)), strict=True):
+            color = self.field.color(self.features[some], self.directions[ray])
+            rgb.index_add_(0, ray, weight[:, None] * color)
+        total = torch.zeros_like(weights[:, 0]).index_add_(0, rays, kept)
+        return rgb * (weights.sum(-1) / total.clamp(min=FAINT))[:, None]

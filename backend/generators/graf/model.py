@@ -25,9 +25,9 @@ from ...cameras import Camera
 from ...checkpoints.store import ModelCard
 from ...progress import Progress, silent
 from ...rendering import compositing, sampling
-from ...rendering.marching import Occupancy, march
+from ...rendering.marching import Occupancy, Strides, march, strides_for
 from ...scene import FieldInfo, FieldSample, Image
-from ..layers.placement import Pixels, Placement, Shell, cube, opaque_within, pose_prior, render_volume
+from ..layers.placement import Pixels, Placement, Shell, chords, cube, opaque_within, pose_prior, render_volume
 
 SKIP_AFTER = 4
 """The encoded point joins again behind this layer (Fig. 3)."""
@@ -38,12 +38,12 @@ WORLD_FROM_CANONICAL = torch.tensor([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.
 FRONT_DIRECTION = (-1.0, 0.0, 0.0)
 """The viewing direction of colours that are asked for without one."""
 
-POINTS_AT_ONCE = 2048
-"""Points whose activations stay in the processor's cache."""
-
 OCCUPANCY_RESOLUTION = 32
 WORTH_SKIPPING = 0.9
 """With more of its cells occupied than this, a grid is not asked."""
+
+PROBES = 48
+"""Rays that say which samples may be interpolated."""
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,8 @@ class FastField:
         points, code, rest = layer.weight.split((encoded, len(shape), layer.in_features - encoded - len(shape)), 1)
         return torch.cat((points, rest), 1).T.contiguous(), layer.bias + code @ shape
 
-    def _features(self, points: Tensor) -> Tensor:
+    def features(self, points: Tensor) -> Tensor:
+        """Return the last shape layer [n, hidden_dim] at canonical points [n, 3]. Differentiable."""
         encoded = positional_encoding(points, self.network.config.point_frequencies)
         x = encoded
         for i, (weight, bias) in enumerate(self.layers):
@@ -270,27 +271,24 @@ class FastField:
                 x = torch.cat((encoded, x), -1)
         return x
 
-    def density(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def num_features(self) -> int:
         """See marching.Field."""
-        features = points.new_empty(len(points), self.network.config.hidden_dim)
-        for start in range(0, len(points), POINTS_AT_ONCE):
-            part = slice(start, start + POINTS_AT_ONCE)
-            features[part] = self._features(points[part])
-        return F.relu(self.network.density(features).squeeze(-1)), features
+        return self.network.config.hidden_dim
 
-    def density_only(self, points: Tensor) -> Tensor:
-        """Return density [n] at points [n, 3], without keeping features."""
-        parts = [self.network.density(self._features(part)).squeeze(-1) for part in points.split(POINTS_AT_ONCE)]
-        return F.relu(torch.cat(parts))
+    def density(self, points: Tensor, features: Tensor) -> Tensor:
+        """See marching.Field."""
+        return self.network.density(features.copy_(self.features(points))).squeeze(-1)
+
+    def positive(self, raw: Tensor) -> Tensor:
+        """See marching.Field."""
+        return F.relu(raw)
 
     def color(self, features: Tensor, directions: Tensor) -> Tensor:
         """See marching.Field."""
-        parts = [torch.zeros_like(directions[:0])]
-        for x, along in zip(features.split(POINTS_AT_ONCE), directions.split(POINTS_AT_ONCE), strict=True):
-            encoded = positional_encoding(along, self.network.config.direction_frequencies)
-            bias = torch.addmm(self.color_bias, encoded, self.from_direction)
-            parts.append(torch.sigmoid(self.network.color(torch.addmm(bias, x, self.color_weight).relu_())))
-        return torch.cat(parts)
+        encoded = positional_encoding(directions, self.network.config.direction_frequencies)
+        x = torch.addmm(self.color_bias, encoded, self.from_direction).addmm_(features, self.color_weight)
+        return torch.sigmoid(self.network.color(x.relu_()))
 
 
 class GRAFScene:
@@ -302,14 +300,20 @@ class GRAFScene:
         with torch.no_grad():
             self.fast = FastField(network, ws)
         self._occupancy: Occupancy | None = None
+        self._strides: dict[int, Strides] = {}
+        self._shell = Shell(network.config.half_depth, network.config.reach, by_depth=True)
 
     @property
     def occupancy(self) -> Occupancy:
         """Where density may be positive; made when first asked for."""
         if self._occupancy is None:
             half = self.network.config.reach
-            self._occupancy = Occupancy(self.fast.density_only, half, OCCUPANCY_RESOLUTION, like=self.ws)
+            self._occupancy = Occupancy(self.fast, half, OCCUPANCY_RESOLUTION, like=self.ws)
         return self._occupancy
+
+    @property
+    def _occupied(self) -> Occupancy | None:
+        return self.occupancy if self.occupancy.share < WORTH_SKIPPING else None
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
         """See Scene.field. Without directions, colours are those seen from in front and level."""
@@ -340,17 +344,20 @@ class GRAFScene:
         return render_volume(
             camera,
             self.placement,
-            Shell(config.half_depth, config.reach, by_depth=True),
+            self._shell,
             self._straightforward if straightforward else self._fast,
             steps=samples_per_ray or steps,
             quality=quality,
             jitter=jitter,
             progress=progress,
-            density=self._density,
+            density=self._straight_density if straightforward else self._density,
         )
 
-    def _density(self, points: Tensor) -> Tensor:
+    def _straight_density(self, points: Tensor) -> Tensor:
         return self.network.density(self.network.features(self.ws[None], points[None])).flatten()
+
+    def _density(self, points: Tensor) -> Tensor:
+        return self.network.density(self.fast.features(points)).flatten()
 
     def _straightforward(self, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None) -> Pixels:
         result = self.network.render(self.ws[None], origins[None], directions[None], t=t[None])
@@ -359,9 +366,15 @@ class GRAFScene:
             rgb = rgb - (1 - alpha[:, None])
         return Pixels(rgb, alpha, result.depth[0])
 
+    def _strides_for(self, steps: int) -> Strides:
+        if steps not in self._strides:
+            rays = chords(self._shell, PROBES, steps, self.ws)
+            self._strides[steps] = strides_for(self.fast, *rays, occupied=self._occupied)
+        return self._strides[steps]
+
     def _fast(self, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None) -> Pixels:
-        occupied = self.occupancy if self.occupancy.share < WORTH_SKIPPING else None
-        result = march(self.fast, origins, directions, t, occupied=occupied)
+        strides = self._strides_for(t.shape[-1])
+        result = march(self.fast, origins, directions, t, occupied=self._occupied, strides=strides)
         return Pixels(result.rgb, result.alpha, result.t)
 
 

@@ -79,6 +79,16 @@ def meets_ball(rays: Rays, radius: float) -> Tensor:
     return (closest <= radius) & (along + radius > 0)
 
 
+def chords(shell: Shell, count: int, num_samples: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return origins and directions [count, 3] of rays that cross the volume anyhow, always the same, and t
+    [count, num_samples]: for questions about a field that a few rays can answer."""
+    generator = torch.Generator().manual_seed(0)
+    directions = F.normalize(torch.randn(count, 3, generator=generator), dim=-1)
+    middle = (2 * torch.rand(count, 3, generator=generator) - 1) * (shell.half_depth / math.sqrt(3))
+    t = torch.linspace(shell.half_depth, 3 * shell.half_depth, num_samples).expand(count, -1)
+    return (middle - 2 * shell.half_depth * directions).to(like), directions.to(like), t.to(like)
+
+
 def normals_from(density: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
     """Return unit normals [n, 3] against the gradient of density [n] at points [n, 3]."""
     with torch.enable_grad():

@@ -26,12 +26,13 @@ from ...cameras import Camera
 from ...checkpoints.store import ModelCard
 from ...progress import Progress, silent
 from ...rendering import compositing, sampling
-from ...rendering.marching import Occupancy, march
+from ...rendering.marching import Occupancy, Strides, march, strides_for
 from ...scene import FieldInfo, FieldSample, Image
 from ..layers.placement import (
     Pixels,
     Placement,
     Shell,
+    chords,
     cube,
     opaque_within,
     pose_prior,
@@ -54,12 +55,12 @@ LOCK_VIEW = Control(
     "lock_view", "Lock View Dependence", "Colours as seen from in front, whatever the view", 0.0, 0.0, 1.0, "switch"
 )
 
-POINTS_AT_ONCE = 2048
-"""Points whose activations stay in the processor's cache."""
-
 OCCUPANCY_RESOLUTION = 32
 WORTH_SKIPPING = 0.9
 """With more of its cells occupied than this, a grid is not asked."""
+
+PROBES = 48
+"""Rays that say which samples may be interpolated."""
 
 
 @dataclass(frozen=True)
@@ -364,34 +365,36 @@ class FoldedField:
         frequency = frequency * FREQUENCY_SCALE + FREQUENCY_SHIFT
         return (frequency[:, None] * layer.weight).T.contiguous(), frequency * layer.bias + phase
 
-    def _features(self, points: Tensor) -> Tensor:
+    def features(self, points: Tensor) -> Tensor:
+        """Return the last geometry layer [n, hidden_dim] at canonical points [n, 3]. Differentiable."""
         x = self.network.encode(points[None])[0]
         for weight, bias in self.layers:
             x = torch.addmm(bias, x, weight).sin_()
         return x
 
-    def density(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def num_features(self) -> int:
         """See marching.Field."""
-        features = points.new_empty(len(points), self.network.config.hidden_dim)
-        for start in range(0, len(points), POINTS_AT_ONCE):
-            part = slice(start, start + POINTS_AT_ONCE)
-            features[part] = self._features(points[part])
-        return self.network.positive(self.network.density(features).squeeze(-1)), features
+        return self.network.config.hidden_dim
 
-    def density_only(self, points: Tensor) -> Tensor:
-        """Return density [n] at points [n, 3], without keeping features."""
-        parts = [self.network.density(self._features(part)).squeeze(-1) for part in points.split(POINTS_AT_ONCE)]
-        return self.network.positive(torch.cat(parts))
+    def density(self, points: Tensor, features: Tensor) -> Tensor:
+        """See marching.Field."""
+        x = self.network.encode(points[None])[0]
+        for weight, bias in self.layers[:-1]:
+            x = torch.addmm(bias, x, weight).sin_()
+        weight, bias = self.layers[-1]
+        return self.network.density(torch.addmm(bias, x, weight, out=features).sin_()).squeeze(-1)
+
+    def positive(self, raw: Tensor) -> Tensor:
+        """See marching.Field."""
+        return self.network.positive(raw)
 
     def color(self, features: Tensor, directions: Tensor) -> Tensor:
         """See marching.Field."""
         if self.lock_view:
             directions = directions.new_tensor(LOCKED_DIRECTION).expand_as(directions)
-        parts = [torch.zeros_like(directions[:0])]
-        for x, along in zip(features.split(POINTS_AT_ONCE), directions.split(POINTS_AT_ONCE), strict=True):
-            bias = torch.addmm(self.color_bias, along, self.direction_weight)
-            parts.append(torch.sigmoid(self.network.color(torch.addmm(bias, x, self.color_weight).sin_())))
-        return torch.cat(parts)
+        x = torch.addmm(self.color_bias, directions, self.direction_weight).addmm_(features, self.color_weight)
+        return torch.sigmoid(self.network.color(x.sin_()))
 
 
 class PiGANScene:
@@ -403,14 +406,20 @@ class PiGANScene:
         with torch.no_grad():
             self.folded = FoldedField(network, ws, lock_view=lock_view)
         self._occupancy: Occupancy | None = None
+        self._strides: dict[int, Strides] = {}
+        self._shell = Shell(network.config.half_depth, network.config.reach)
 
     @property
     def occupancy(self) -> Occupancy:
         """Where density may be positive; made when first asked for."""
         if self._occupancy is None:
             half = self.network.config.reach
-            self._occupancy = Occupancy(self.folded.density_only, half, OCCUPANCY_RESOLUTION, like=self.ws)
+            self._occupancy = Occupancy(self.folded, half, OCCUPANCY_RESOLUTION, like=self.ws)
         return self._occupancy
+
+    @property
+    def _occupied(self) -> Occupancy | None:
+        return self.occupancy if self.occupancy.share < WORTH_SKIPPING else None
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
         """See Scene.field. Without directions, colours are those seen from in front."""
@@ -443,17 +452,20 @@ class PiGANScene:
         return render_volume(
             camera,
             self.placement,
-            Shell(config.half_depth, config.reach),
+            self._shell,
             self._straightforward if straightforward else self._fast,
             steps=steps,
             quality=quality,
             jitter=jitter,
             progress=progress,
-            density=self._density,
+            density=self._straight_density if straightforward else self._density,
         )
 
-    def _density(self, points: Tensor) -> Tensor:
+    def _straight_density(self, points: Tensor) -> Tensor:
         return self.network.density(self.network.features(self.ws[None], points[None])).flatten()
+
+    def _density(self, points: Tensor) -> Tensor:
+        return self.network.density(self.folded.features(points)).flatten()
 
     def _straightforward(self, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None) -> Pixels:
         draws = None if u is None else u[None]
@@ -465,6 +477,18 @@ class PiGANScene:
             rgb = rgb - (1 - alpha[:, None])
         return self._pixels(rgb, alpha, result.distance[0])
 
+    def _strides_for(self, steps: int) -> Strides:
+        if steps not in self._strides:
+            config = self.network.config
+            self._strides[steps] = strides_for(
+                self.folded,
+                *chords(self._shell, PROBES, steps, self.ws),
+                num_fine=steps if config.hierarchical else 0,
+                last_back=config.last_back,
+                occupied=self._occupied,
+            )
+        return self._strides[steps]
+
     def _fast(self, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None) -> Pixels:
         config = self.network.config
         result = march(
@@ -475,7 +499,8 @@ class PiGANScene:
             num_fine=t.shape[-1] if config.hierarchical else 0,
             u=u,
             last_back=config.last_back,
-            occupied=self.occupancy if self.occupancy.share < WORTH_SKIPPING else None,
+            occupied=self._occupied,
+            strides=self._strides_for(t.shape[-1]),
         )
         return self._pixels(result.rgb, result.alpha, result.t)
 
