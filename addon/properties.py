@@ -33,7 +33,7 @@ def _clamp(self, _context):
     """Keep a control in its model's range; the range is data, so the property itself cannot hold it."""
     name = property_of(self.unit)
     wanted = getattr(self, name)
-    allowed = min(max(wanted, self.minimum), self.maximum)
+    allowed = type(wanted)(min(max(wanted, self.minimum), self.maximum))
     if allowed != wanted:
         setattr(self, name, allowed)
 

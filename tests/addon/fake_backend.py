@@ -1,4 +1,4 @@
-"""A backend in 150 lines of standard library: speaks the protocol, makes spheres, and misbehaves on request.
+"""A backend in a few lines of standard library: speaks the protocol, makes spheres, and misbehaves on request.
 
 `make_root(folder)` lays out a folder in which `python -m backend serve` starts it. Seeds ask for trouble: HANG works
 until it is cancelled, CRASH ends the process in the middle of the job, NO_SURFACE fails with a remedy.
@@ -48,6 +48,14 @@ FIELD = replace(
     has_truncation=False, quantity="density", iso_level=20.0, iso_range=(0.2, 200.0),
     bounds=((-1.0, -2.0, 0.0), (1.0, 2.0, 3.0)), controls=(), capabilities=(), source="trained",
 )  # fmt: skip
+FACE = replace(
+    SPHERE, name="face", label="Face", kind="fakegan", num_ws=6, num_geometry_ws=4, w_dim=8, quantity="density",
+    iso_level=10.0, iso_range=(1.0, 100.0), pose_conditioned=True, capabilities=(), source="imported",
+    pose_prior=messages.PosePrior(2.7, 0.3, (-0.5, 0.5), (-0.3, 0.3), 0.0, 0.1),
+    controls=(messages.Control("lock_view", "Lock View", "Colours as from in front", 0.0, 0.0, 1.0, "switch"),
+              messages.Control("background", "Background", "Which one", 2.0, 0.0, 9.0, "integer")),
+)  # fmt: skip
+CAR = replace(FACE, name="car", label="Car", pose_conditioned=False, controls=(), code_names=("Shape", "Texture"))
 POSES = np.stack([np.eye(4, dtype=np.float32)] * 2)
 POSES[:, :3, 3] = (0, 0, -3), (0, 1, -3)
 
@@ -82,10 +90,17 @@ def sphere_mesh(rings: int, color: str = "vertex") -> messages.MeshResult:
     return messages.MeshResult(points / 2, faces, points, colors, uvs, texture, 0.0, "Sphere", 0.1)
 
 
+def color_of(*what: Any) -> np.ndarray:
+    """Return the colour uint8 [3] that stands for what is rendered: another for anything that differs."""
+    return np.frombuffer(hashlib.sha256(repr(what).encode()).digest()[:3], np.uint8)
+
+
 def image(request: messages.RenderRequest) -> messages.ImageResult:
-    """Return a picture whose top row is red, whose bottom row is blue, with alpha 0 in the left column."""
+    """Return a picture in a colour of what is rendered, whose top row is red, whose bottom row is blue, with alpha 0 in
+    the left column."""
     height, width = request.camera.height, request.camera.width
-    rgba = np.ones((height, width, 4), np.float32) * 0.5
+    rgba = np.ones((height, width, 4), np.float32)
+    rgba[..., :3] = color_of(request.scene, request.camera) / np.float32(255)
     rgba[0], rgba[-1] = (1, 0, 0, 1), (0, 0, 1, 1)
     rgba[:, 0, 3] = 0
     depth = np.full((height, width), np.inf, np.float32)
@@ -160,6 +175,8 @@ class State:
                 return
             if isinstance(request, messages.DiscardFitRequest):
                 del self.fits[request.name]
+            if isinstance(request, messages.ImportRequest):
+                self.check_import(request)
         except errors.LatheError as error:
             self.tell(job, "failed", error=error)
             return
@@ -179,6 +196,16 @@ class State:
             return
         self.results[job] = self.answer(request)
         self.tell(job, "done", 1.0)
+
+    def model_list(self) -> messages.ModelList:
+        return messages.ModelList(tuple(self.models), fits=tuple(self.fits.values()), kinds=("fakegan", "other"))
+
+    def check_import(self, request: messages.ImportRequest) -> None:
+        """Refuse files that begin with "bad", unless their kind is given."""
+        for name, sha256 in request.files.items():
+            if self.blobs[sha256].startswith(b"bad") and not request.kind:
+                remedy = errors.Remedy("choose_kind", "Say which kind it is")
+                raise errors.UnknownCheckpoint(f"{name} is of no architecture known here", remedy=remedy)
 
     def fit(self, job: str, request: messages.FitRequest) -> None:
         """Fit: a name that begins with "hang" until it is cancelled, one with "crash" into the end of the process."""
@@ -227,14 +254,19 @@ class State:
         if isinstance(request, messages.RenderRequest):
             return image(request)
         if isinstance(request, messages.GenerateRequest):
-            size = request.size
-            return messages.SheetResult(np.full((len(request.latents), size, size, 4), 200, np.uint8))
+            images = np.full((len(request.latents), request.size, request.size, 4), 255, np.uint8)
+            for picture, latent in zip(images, request.latents):
+                picture[..., :3] = color_of(latent, request.controls, request.camera)
+            return messages.SheetResult(images)
         if isinstance(request, messages.MeshRequest):
             return sphere_mesh(request.resolution, request.color)
         if isinstance(request, messages.CompleteRequest):
             ws = np.ones((2, 1), np.float32)
             code = hashlib.sha256(payload.pack(messages.CodeBlob(ws))).hexdigest()
             return messages.LatentResult(ws, code, 0.01)
+        if isinstance(request, messages.ImportRequest):
+            self.models.append(replace(FACE, name=request.name, label=request.label or request.name))
+            return messages.ModelResult(request.name)
         blob = payload.unpack(self.blobs[request.blob])
         assert isinstance(blob, messages.MeshBlob)
         self.models.append(replace(SPHERE, name=request.name, label=request.name, capabilities=()))
@@ -276,7 +308,7 @@ class Handler(BaseHTTPRequestHandler):
             info = messages.ServerInfo(self.protocol, "9", os.getpid(), "cpu", "Fake CPU", "0", 1 << 30, 8 << 30)
             return 200, payload.to_json(info)
         if path == routes.MODELS:
-            return 200, payload.to_json(messages.ModelList(tuple(state.models), fits=tuple(state.fits.values())))
+            return 200, payload.to_json(state.model_list())
         if path.startswith(routes.TASKS):
             kind = messages.REQUESTS[path.rpartition("/")[2]]
             job = state.submit(payload.from_json(kind, body), query.get(routes.SUPERSEDE_PARAMETER, ""))
