@@ -23,6 +23,7 @@ from addon.wire.messages import (
     Camera,
     CompleteRequest,
     FitShapeRequest,
+    ImageToShapeRequest,
     Latent,
     MeshBlob,
     MeshRequest,
@@ -63,7 +64,7 @@ cli = typer.Typer(
 
 fields.add_to(cli)
 
-RECIPES = ("deepsdf", "image-memorisation", "positional-encoding", "pose-refinement")
+RECIPES = ("deepsdf", "gan3d", "image-memorisation", "image-to-shape", "pose-refinement", "positional-encoding")
 
 Model = Annotated[str, typer.Argument(help="Name of a model, its folder, or a scene file.", metavar="MODEL")]
 Seed = Annotated[int, typer.Option(help="Seed of the latent.")]
@@ -270,6 +271,39 @@ def complete(
         request = MeshRequest(SceneRef(name, Latent(code=found.code)), resolution=resolution)
         files = write_mesh(make_mesh(request, part(report, 0.7, 0.95), shared), out)
     answer(as_json, {"files": files, "error": found.error, "code": found.code, "seconds": round(found.seconds, 3)})
+
+
+@cli.command("image-to-shape")
+def image_to_shape(
+    model: Model,
+    picture: Annotated[Path, typer.Argument(help="A picture of one object; its alpha, if any, is the mask.")],
+    out: Annotated[Path, typer.Option(help="The shape: a file that ends in .obj, .ply or .glb.")],
+    resolution: Annotated[int, typer.Option(help="Cells along the longest side of the bounds.")] = 128,
+    voxels: Annotated[Path | None, typer.Option(help="Also write the voxels: .npy, float32 0..1, [z, y, x].")] = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Find the shape that a picture shows, and mesh it."""
+    from .tasks.image_to_shape import image_to_shape as encode
+    from .tasks.image_to_shape import read_file, write_voxels
+    from .tasks.mesh import mesh as make_mesh
+
+    check_mesh_name(out)
+    shared = workspace(device)
+    name = model_name(shared, model)
+    with progress_bar() as report, expected_errors():
+        blob = shared.blobs.put(read_file(picture))
+        found = encode(ImageToShapeRequest(name, blob), part(report, 0.0, 0.4), shared)
+        for note in found.notes:
+            complain(note)
+        scene = SceneRef(name, Latent(code=found.code))
+        files = write_mesh(make_mesh(MeshRequest(scene, resolution=resolution), part(report, 0.4, 0.95), shared), out)
+        if voxels is not None:
+            files.append(write_voxels(shared.scene(scene), voxels))
+    answer(
+        as_json,
+        {"files": files, "code": found.code, "notes": list(found.notes), "seconds": round(found.seconds, 3)},
+    )
 
 
 @cli.command("fit-shape")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from addon.wire import payload
-from addon.wire.errors import NotSupported
+from addon.wire.errors import CannotWrite, InvalidRequest, NotSupported, UnreadableFile
 from addon.wire.messages import CodeBlob, ImageToShapeRequest, ImageToShapeResult
 
 from ..generators.gan3d.model import GAN3D
 from ..generators.gan3d.pictures import prepare, read_picture
+from ..generators.gan3d.voxel_scene import VoxelScene
 from ..progress import Progress
+from ..scene import Scene
 from .workspace import Workspace
 
 
@@ -41,3 +44,29 @@ def image_to_shape(request: ImageToShapeRequest, progress: Progress, workspace: 
     seen = (prepared.picture.permute(1, 2, 0).numpy() * 255 + 0.5).astype(np.uint8)
     progress(1.0, "Done")
     return ImageToShapeResult(array, code, seen, prepared.notes, time.perf_counter() - started)
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a picture's file. Raises UnreadableFile."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableFile(f"The picture {path} cannot be read: {error.strerror or error}.") from error
+
+
+def write_voxels(scene: Scene, path: Path) -> str:
+    """Write the voxels of a scene that is made of them to a .npy file, float32 [D, H, W], and return its name.
+
+    Raises:
+        InvalidRequest: another ending, or a scene without voxels.
+        CannotWrite: the file cannot be written.
+    """
+    if path.suffix.lower() != ".npy":
+        raise InvalidRequest(f"--voxels must end in .npy, got {path.name!r}.")
+    if not isinstance(scene, VoxelScene):
+        raise InvalidRequest("This model makes no voxels: leave --voxels out.")
+    try:
+        np.save(path, scene.values.float().cpu().numpy())
+    except OSError as error:
+        raise CannotWrite(f"The voxels could not be written to {path}: {error.strerror or error}.") from error
+    return str(path)

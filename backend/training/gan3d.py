@@ -12,11 +12,13 @@ following average of G as the result.
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -284,3 +286,34 @@ class Clock:
         if picture is not None and (last or now - self.drawn > self.draw):
             picture(self.out / "progress.png")
             self.drawn = time.monotonic()
+
+
+def main(arguments: list[str]) -> None:
+    """The command line: train on the voxels that `python -m backend.training.chair_views` wrote."""
+    from .gan3d_export import built, export, write_progress_picture
+
+    parser = argparse.ArgumentParser(
+        prog="python -m backend train gan3d", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="the folder that backend/training/chair_views.py filled")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint, picture and model")
+    parser.add_argument("--published", action="store_true", help="the rates and the losses of the paper, at 32³")
+    parser.add_argument("--steps", type=int, help="training steps; the recipe's own if left out")
+    options = parser.parse_args(arguments)
+    config = replace(published(), side=32, mirror=True) if options.published else small()
+    if options.steps is not None:
+        config = replace(config, steps=options.steps)
+    voxels = load_voxels(options.data, range(chair_views.NUM_TRAIN))
+
+    def progress(fraction: float, text: str, report: Report) -> None:
+        sys.stderr.write(text + "\n")
+
+    def picture(generator: Generator, path: Path) -> None:
+        write_progress_picture(built(config, generator), path)
+
+    generator = train(config, options.out, voxels, progress=progress, picture=picture)
+    export(
+        built(config, generator), options.out / "model", label="Chairs (3D-GAN)",
+        description="Chairs as voxels, 32³", card="Trained by `backend/training/gan3d.py`.",
+    )  # fmt: skip
+    sys.stdout.write(f"{options.out / 'model'}\n")

@@ -13,9 +13,11 @@ joins after `adversarial_from` steps, to make whole what the reconstruction leav
 
 from __future__ import annotations
 
+import argparse
 import copy
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -29,6 +31,7 @@ from .gan3d import (
     State,
     build_discriminator,
     follow,
+    load_voxels,
     loss_of_discriminator,
     loss_of_generator,
     shifted,
@@ -93,13 +96,12 @@ def train(
     encoder = ImageEncoder(gan.z_dim, config.encoder_channels, config.image_size)
     averaged = copy.deepcopy(generator).eval().requires_grad_(False)
     averaged_encoder = copy.deepcopy(encoder).eval().requires_grad_(False)
-    betas = (gan.beta, 0.999)
     groups = [
         {"params": list(generator.parameters()), "lr": config.rate},
         {"params": list(encoder.parameters()), "lr": config.encoder_rate},
     ]
-    adam = torch.optim.Adam(groups, betas=betas)
-    discriminator_adam = torch.optim.Adam(discriminator.parameters(), gan.discriminator_rate, betas)
+    adam = torch.optim.Adam(groups, betas=(0.9, 0.999))
+    discriminator_adam = torch.optim.Adam(discriminator.parameters(), gan.discriminator_rate, (gan.beta, 0.999))
     state = State(
         config,
         {"generator": generator, "discriminator": discriminator, "encoder": encoder}
@@ -173,3 +175,39 @@ def varied(pictures: Tensor, most: int, random: torch.Generator) -> Tensor:
     padded = functional.pad(x**power, (most,) * 4, value=1.0)
     moves = torch.randint(2 * most + 1, (count, 2), generator=random).tolist()
     return torch.stack([p[:, i : i + size, j : j + size] for p, (i, j) in zip(padded, moves, strict=True)])
+
+
+def main(arguments: list[str]) -> None:
+    """The command line: train on the pictures and voxels that `python -m backend.training.chair_views` wrote."""
+    from . import chair_views
+    from .gan3d_export import built, export, write_progress_picture
+
+    parser = argparse.ArgumentParser(
+        prog="python -m backend train image-to-shape",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data", type=Path, help="the folder that backend/training/chair_views.py filled")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint, picture and model")
+    parser.add_argument("--steps", type=int, help="training steps; the recipe's own if left out")
+    options = parser.parse_args(arguments)
+    config = starter() if options.steps is None else replace(starter(), steps=options.steps)
+    seeds = range(chair_views.NUM_TRAIN)
+    images = torch.from_numpy(chair_views.load_views(options.data, seeds)["images"])
+    voxels = load_voxels(options.data, seeds)
+    shown = torch.arange(8) * len(seeds) // 8
+    seen = images[shown, shown % images.shape[1]], voxels[shown]
+
+    def progress(fraction: float, text: str, report: Report) -> None:
+        sys.stderr.write(text + "\n")
+
+    def picture(generator: Generator, encoder: ImageEncoder, path: Path) -> None:
+        write_progress_picture(built(config.gan, generator, encoder), path, seen)
+
+    generator, encoder = train(config, options.out, images, voxels, progress=progress, picture=picture)
+    export(
+        built(config.gan, generator, encoder), options.out / "model", label="Chairs (3D-GAN)",
+        description="Chairs as voxels, 32³; makes one of a picture, too",
+        card="Trained by `backend/training/image_to_shape.py`.",
+    )  # fmt: skip
+    sys.stdout.write(f"{options.out / 'model'}\n")

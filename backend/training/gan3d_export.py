@@ -1,0 +1,86 @@
+"""From trained 3D-GAN networks to a model folder with its card and thumbnail, and the pictures to look at meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from PIL import Image as Picture
+from torch import Tensor
+
+from ..cameras import from_wire, orbit
+from ..checkpoints.store import ModelCard, load_model, save_model
+from ..generators.gan3d.model import GAN3D, Generator, ImageEncoder, constructor_of, model_info
+from ..generators.gan3d.voxel_scene import VoxelScene, cube_in_world
+from .chair_views import CUBE_HALF
+from .deepsdf_export import picture, sheet
+from .gan3d import GanTraining
+
+METRES_PER_UNIT = 0.6111
+"""The median of the training chairs' sizes: the canonical unit of chairs.py in metres."""
+
+LICENCE = "GPL-3.0-or-later; trained on procedural chairs made with infinigen (BSD-3-Clause)"
+
+
+def built(config: GanTraining, generator: Generator, encoder: ImageEncoder | None = None) -> GAN3D:
+    """The model of trained networks, in the world as the chairs of chair_views.py are."""
+    arguments = constructor_of(
+        generator, config.side, encoder, prior=config.prior, mirror=config.mirror, axes="zyx", half_edge=CUBE_HALF
+    )
+    card = ModelCard("gan3d", "Chairs", "", "", False, arguments, metres_per_unit=METRES_PER_UNIT)
+    model = GAN3D(**arguments, metres_per_unit=METRES_PER_UNIT)
+    model.generator.load_state_dict(generator.state_dict())
+    if encoder is not None and model.encoder is not None:
+        model.encoder.load_state_dict(encoder.state_dict())
+    model._info = model_info("training", card, model)
+    return model
+
+
+def export(model: GAN3D, folder: Path, *, label: str, description: str, card: str, starter: bool = False) -> None:
+    """Write the model folder, its weights in half precision, and its thumbnail, a picture of the shape of seed 0."""
+    arguments = constructor_of(
+        model.generator, model.side, model.encoder, prior=model.prior, mirror=model.mirror, axes="zyx",
+        half_edge=CUBE_HALF,
+    )  # fmt: skip
+    half = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
+    about = ModelCard(
+        kind="gan3d", label=label, description=description, licence=LICENCE, non_commercial=False,
+        constructor=arguments, source="starter" if starter else "trained", metres_per_unit=METRES_PER_UNIT, card=card,
+    )  # fmt: skip
+    save_model(folder, about, half)
+    loaded = load_model(folder)
+    scene = loaded.synthesize(loaded.mapping(loaded.sample_z(0))[0])
+    picture(scene.render(from_wire(orbit(loaded.info, 256))), None).save(folder / "thumbnail.png", optimize=True)
+
+
+def samples(model: GAN3D, count: int, size: int, *, first: int = 0, truncation_psi: float = 1.0) -> list[Picture.Image]:
+    """Pictures of the shapes of `count` seeds."""
+    camera = from_wire(orbit(model.info, size))
+    codes = [model.mapping(model.sample_z(first + i), truncation_psi=truncation_psi)[0] for i in range(count)]
+    return [picture(model.synthesize(code).render(camera)) for code in codes]
+
+
+def voxel_picture(model: GAN3D, values: Tensor, size: int) -> Picture.Image:
+    """A picture of voxels [side, side, side], placed as the model's."""
+    scene = VoxelScene(values, cube_in_world(model.half_edge))
+    return picture(scene.render(from_wire(orbit(model.info, size))))
+
+
+def seen_and_made(model: GAN3D, images: Tensor, voxels: Tensor, size: int) -> list[Picture.Image]:
+    """For each picture [N, s, s, 3] uint8 what it shows, what the model makes of it, and the truth [N, side, …]: N of
+    each, one after the other."""
+    pictures = [Picture.fromarray(image.numpy()).resize((size, size), Picture.Resampling.BICUBIC) for image in images]
+    with torch.no_grad():
+        made = model.voxels(model.encode(images.permute(0, 3, 1, 2).float() / 255))
+    return pictures + [voxel_picture(model, values, size) for values in [*made, *voxels]]
+
+
+def write_progress_picture(
+    model: GAN3D, path: Path, seen: tuple[Tensor, Tensor] | None = None, size: int = 112
+) -> None:
+    """What to look at while it trains: 16 new shapes, and where there is an encoder 8 pictures, what is made of them,
+    and the truth. seen: pictures [8, s, s, 3] and voxels [8, side, side, side]."""
+    pictures = samples(model, 16, size)
+    if seen is not None:
+        pictures += seen_and_made(model, *seen, size)
+    sheet(pictures, 8).save(path)
