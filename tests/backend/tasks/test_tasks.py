@@ -211,6 +211,13 @@ def test_a_sheet_has_one_image_for_each_latent_and_shows_them_on_the_way(workspa
     assert [hashlib.sha256(p).digest() for p in previews] == [hashlib.sha256(i).digest() for i in sheet.images[:3]]
 
 
+def test_a_sheet_is_made_with_the_sliders_of_the_model(workspace: Workspace) -> None:
+    with pytest.raises(ZeroDivisionError, match="as the test asked"):
+        generate(GenerateRequest("shapes", (Latent(),), 16, controls={"fail": 2.0}), silent, workspace)
+    with pytest.raises(InvalidRequest, match="no control 'puff'"):
+        generate(GenerateRequest("shapes", (Latent(),), 16, controls={"puff": 1.0}), silent, workspace)
+
+
 def test_a_mesh_is_the_closed_surface_in_the_scene_s_own_frame(workspace: Workspace) -> None:
     moved = SceneRef(
         "shapes", Latent(seed_a=2), world_from_scene=((2, 0, 0, 5), (0, 2, 0, 5), (0, 0, 2, 5), (0, 0, 0, 1))
