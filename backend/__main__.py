@@ -45,6 +45,7 @@ from .cli import (
     model_name,
     progress_bar,
     show,
+    views,
     workspace,
     write_json,
 )
@@ -63,8 +64,18 @@ cli = typer.Typer(
 )
 
 fields.add_to(cli)
+views.add_to(cli)
 
-RECIPES = ("deepsdf", "gan3d", "image-memorisation", "image-to-shape", "pose-refinement", "positional-encoding")
+RECIPES = (
+    "deepsdf",
+    "gan3d",
+    "hologan",
+    "image-memorisation",
+    "image-to-shape",
+    "pose-refinement",
+    "positional-encoding",
+    "solid-object",
+)
 
 Model = Annotated[str, typer.Argument(help="Name of a model, its folder, or a scene file.", metavar="MODEL")]
 Seed = Annotated[int, typer.Option(help="Seed of the latent.")]
@@ -335,10 +346,17 @@ def fit_shape(
 @cli.command()
 def bench(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(benches.BENCHES)}.")],
+    only: Annotated[list[str] | None, typer.Option(metavar="CASE", help="A case of `generators`; repeatable.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder of fitted weights for `generators`.")] = None,
     as_json: Json = False,
 ) -> None:
     """Measure, and compare with the bar."""
-    rows = benches.run(name)
+    if name == "generators":
+        rows = benches.run_generators(tuple(only or ()), weights)
+    elif only or weights:
+        raise InvalidRequest("--only and --weights belong to `bench generators`.")
+    else:
+        rows = benches.run(name)
     if as_json:
         write_json([dataclasses.asdict(row) for row in rows])
         return

@@ -69,14 +69,15 @@ def small() -> HoloGANTraining:
     """
     return HoloGANTraining(
         HoloGANConfig(
-            z_dim=32, constant_channels=64, volume_channels=(32, 16), projected=64, image_channels=(32, 16), slope=0.2
+            z_dim=16, constant_channels=64, volume_channels=(32, 16), projected=64, image_channels=(32, 16), slope=0.2
         ),
         discriminator_channels=16,
         azimuth=math.radians(60.0),
-        steps=4_000,
+        steps=3_500,
         batch=16,
         generator_rate=8e-4,
         discriminator_rate=4e-4,
+        identity=4.0,
         mean_decay=0.995,
     )
 

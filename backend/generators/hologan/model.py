@@ -96,7 +96,9 @@ class Style(nn.Module):
     def __init__(self, z_dim: int, channels: int) -> None:
         super().__init__()
         self.linear = nn.Linear(z_dim, 2 * channels)
-        nn.init.ones_(self.linear.bias[:channels])  # untrained, it changes little
+        # untrained, channels are scaled by about 1 ± 0.7, so that codes look different from the first step on
+        nn.init.ones_(self.linear.bias[:channels])
+        nn.init.normal_(self.linear.weight, std=math.sqrt(1.5 / z_dim))
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         scale, bias = F.relu(self.linear(z)).chunk(2, -1)

@@ -1,0 +1,148 @@
+"""Do the views of a model agree with one another? Reprojection error between neighbouring views.
+
+A pixel of view b, lifted by its depth and projected into the neighbouring view a, must have the colour that a shows
+there, save for light that depends on the direction. Whoever draws each view from one radiance field passes; who draws
+them by a 2D network need not. The depth is the model's own, or, where it has none, that of the radiance field that
+fits its views best: what that field cannot explain counts against the views, as it should.
+
+Vocabulary: *picture* is what the model shows; *geometry* the Image whose depth and alpha say where it lies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from addon.wire.messages import Camera as WireCamera
+from addon.wire.messages import ModelInfo
+
+from ..cameras import Camera, from_wire, orbit
+from ..progress import Progress, part
+from ..scene import Image
+
+SOLID = 0.5
+"""Alpha above which a pixel has a place."""
+
+SAME_PLACE = 0.02
+"""Of the camera's distance: by so much a point may lie behind what the neighbour sees there and still be visible."""
+
+Render = Callable[[Camera], Image]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well two pictures agree, over the pixels that both see: mean squared and absolute errors of colours 0..1."""
+
+    squared: float  # after reprojection
+    absolute: float
+    squared_unmoved: float  # at the same pixels, without it: what a model that never turned would have
+    pixels: int
+
+    @property
+    def psnr(self) -> float:
+        """Return dB."""
+        return -10 * math.log10(max(self.squared, 1e-10))
+
+    @property
+    def psnr_unmoved(self) -> float:
+        """Return dB."""
+        return -10 * math.log10(max(self.squared_unmoved, 1e-10))
+
+
+@dataclass(frozen=True)
+class ViewPair:
+    """Two neighbouring views: what each shows over white [H, W, 3], and b's pixels found in a."""
+
+    first: Tensor
+    second: Tensor
+    warped: Tensor  # a's colours where b's pixels lie in it, white where it does not see them
+    visible: Tensor  # [H, W] bool
+    agreement: Agreement
+
+
+def neighbours(info: ModelInfo, count: int, size: int, step: float) -> list[tuple[WireCamera, WireCamera]]:
+    """Return pairs of cameras `step` radians of azimuth apart, spread over the range that the model was trained on."""
+    prior = info.pose_prior
+    low, high = prior.azimuth
+    middle = sum(prior.elevation) / 2
+    pairs = []
+    for number in range(count):
+        azimuth = low + (high - low - step) * (number + 0.5) / count
+        cameras = (orbit(info, size, azimuth=angle, elevation=middle) for angle in (azimuth, azimuth + step))
+        pairs.append((next(cameras), next(cameras)))
+    return pairs
+
+
+def compare(first: Camera, second: Camera, picture: Render, geometry: Render) -> ViewPair:
+    """Render two neighbouring views and reproject the first into the second."""
+    shown = [over_white(picture(camera)) for camera in (first, second)]
+    places = [geometry(camera) for camera in (first, second)]
+    warped, visible = reproject(shown[0], places[0], first, places[1], second)
+    return ViewPair(shown[0], shown[1], warped, visible, agreement(shown[0], shown[1], warped, visible))
+
+
+def over_white(image: Image) -> Tensor:
+    """Return an image's colours [H, W, 3] over white."""
+    return image.rgb * image.alpha[..., None] + 1 - image.alpha[..., None]
+
+
+def reproject(colors: Tensor, seen: Image, camera: Camera, seen_second: Image, second: Camera) -> tuple[Tensor, Tensor]:
+    """Return the colours [H, W, 3] of `camera`'s picture where the pixels of `second` lie in it, and which of those
+    pixels it sees [H, W]: solid in both, and nothing in front of them."""
+    rays = second.rays()
+    depth = seen_second.depth.where(seen_second.alpha > SOLID, math.nan)
+    points = rays.origins + rays.directions * (depth / rays.depth_from_distance)[..., None]
+    local = (points - camera.world_from_camera[:3, 3]) @ camera.world_from_camera[:3, :3]
+    pixels = local @ camera.intrinsics.T
+    place = pixels[..., :2] / pixels[..., 2:]
+    grid = place / place.new_tensor([camera.width, camera.height]) * 2 - 1
+    grid = grid.where(grid.isfinite(), 2.0)[None]
+    warped = F.grid_sample(colors.permute(2, 0, 1)[None], grid, padding_mode="border", align_corners=False)[0]
+    solid = (seen.alpha > SOLID) & seen.depth.isfinite()
+    known = torch.stack((seen.depth.where(solid, 0.0), solid.to(colors)))
+    depths, inside = F.grid_sample(known[None], grid, mode="nearest", align_corners=False)[0]
+    tolerance = SAME_PLACE * camera.world_from_camera[:3, 3].norm()
+    visible = (inside > SOLID) & (local[..., 2] < depths + tolerance) & depth.isfinite()
+    return warped.permute(1, 2, 0).where(visible[..., None], 1.0), visible
+
+
+def agreement(first: Tensor, second: Tensor, warped: Tensor, visible: Tensor) -> Agreement:
+    """Return the errors over the visible pixels [H, W] of pictures [H, W, 3]."""
+    if not visible.any():
+        return Agreement(math.nan, math.nan, math.nan, 0)
+    error, unmoved = (x[visible] - second[visible] for x in (warped, first))
+    return Agreement(
+        float(error.square().mean()), float(error.abs().mean()), float(unmoved.square().mean()), int(visible.sum())
+    )
+
+
+def pooled(found: Sequence[Agreement]) -> Agreement:
+    """Return the errors over the pixels of all pairs together."""
+    total = sum(one.pixels for one in found)
+    if not total:
+        return Agreement(math.nan, math.nan, math.nan, 0)
+
+    def mean(name: str) -> float:
+        return sum(getattr(one, name) * one.pixels for one in found if one.pixels) / total
+
+    return Agreement(mean("squared"), mean("absolute"), mean("squared_unmoved"), total)
+
+
+def measure(
+    pairs: Sequence[tuple[WireCamera, WireCamera]],
+    picture: Render,
+    geometry: Render,
+    device: torch.device | str,
+    progress: Progress,
+) -> list[ViewPair]:
+    """Compare every pair of cameras."""
+    found = []
+    for number, (first, second) in enumerate(pairs):
+        part(progress, number / len(pairs), 1.0)(0.0, f"Pair {number + 1} of {len(pairs)}")
+        found.append(compare(from_wire(first, device), from_wire(second, device), picture, geometry))
+    return found
