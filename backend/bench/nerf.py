@@ -42,6 +42,7 @@ from .ray_traced import psnr, ray_traced
 
 SIZE = 256
 RAYS = 4096
+STEPS = 600
 REPEATS = 5
 RENDER_BARS = {19: 8.0, 15: 12.0}
 STEP_BARS = {19: 4.5, 15: 6.0}
@@ -67,10 +68,10 @@ def rows() -> list[Row]:
 
 
 def instant_ngp(log2_size: int) -> HashFit:
-    """Return a fit with instant-ngp's shapes, far enough to have a surface."""
+    """Return a fit with instant-ngp's shapes, far enough to have a surface: what an artist looks at."""
     training = Training(log2_size=log2_size, num_levels=16, finest=2048)
-    fit = HashFit(ray_traced(SIZE), FitOptions(steps=400), torch.device("cpu"), training=training)
-    for _ in range(200):
+    fit = HashFit(ray_traced(SIZE), FitOptions(steps=1000), torch.device("cpu"), training=training)
+    for _ in range(STEPS):
         fit.advance()
     return fit
 

@@ -31,6 +31,9 @@ POOL = 256
 AHEAD = 4
 """Samples that a ray goes ahead in a wave: as many may turn out to be behind its surface."""
 
+CACHE = 1 << 19
+"""Bytes of a level from which on the next tile's entries are asked for before this tile's are used."""
+
 TOGETHER = 64
 """Neighbouring rays that a thread takes before it leaves as many to the others: empty parts of a picture are shared."""
 
@@ -119,7 +122,17 @@ def _encode(levels: int, channels: int) -> str:
     const unsigned resolution = meta[1], size = meta[3];
     const bool dense = meta[4] != 0;
     const float* entries = (const float*)table_at + (size_t)meta[2] * {channels};
+    const bool far_away = !dense && (size_t)size * {4 * channels} > {CACHE};
     for (int first = 0; first < n; first += {TILE}) {{
+        if (far_away && first + {TILE} < n) {{
+            const float* px = xs + first + {TILE}; const float* py = ys + first + {TILE};
+            const float* pz = zs + first + {TILE};
+            {hash_corners(TILE)}
+            for (int corner = 0; corner < 8; ++corner) {{
+                {hash_index(TILE)}
+                for (int s = 0; s < {TILE}; ++s) __builtin_prefetch(entries + {channels} * (size_t)index[s]);
+            }}
+        }}
         const float* px = xs + first; const float* py = ys + first; const float* pz = zs + first;
         {hash_corners(TILE)}
         {sums}
