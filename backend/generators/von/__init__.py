@@ -1,0 +1,1 @@
+"""Visual Object Networks: shape, viewpoint and texture apart (arxiv.org/abs/1812.02725)."""

@@ -1,0 +1,385 @@
+"""Training the texture of Visual Object Networks, the loop of the lecture (arxiv.org/abs/1812.02725, Sec. 3.3): pictures
+on one side, 2.5D sketches of voxels on the other, and nothing that says which belong together.
+
+G paints a sketch with a texture code, F sketches a picture, E reads a picture's texture code; D judges pictures, D_s
+sketches. For a sketch s of a random shape and view, a random code z, and a picture x:
+
+    adversarial     D(G(s, z)) real, D_s(F(x)) real                 least squares
+    cycle           |F(G(s, z)) - s|,  |G(F(x), E(x)) - x|          the same twice over
+    code            |E(G(s, z)) - z|                                the picture tells its code
+    prior           KL(E(x) | N(0, 1))                              codes of pictures lie where codes are drawn
+
+`paired` adds a term that the paper does not have, that of a conditional VAE-GAN: |G(s(x), E(x)) - x| with the sketch
+of the picture's own shape and pose, where the data know it. It is 0 in the published loss.
+
+The sketches are projections of voxels, as they will be when shapes come from a 3D-GAN: the texture network never sees
+another kind of sketch than the one it is used on. The network that is kept is the running mean of G's weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image as Picture
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..checkpoints.store import write_atomically
+from ..generators.von.networks import TextureEncoder, TextureNetwork, over_white
+from ..generators.von.projection import Optics, project
+from . import chair_views
+
+VOXEL = chair_views.CUBE_HALF * (1 - 1 / chair_views.VOXELS)
+"""From the middle to the centre of the last voxel, in the pictures' world: the unit of the voxels' frame."""
+CHAIR_OPTICS = Optics(
+    distance=chair_views.DISTANCE / VOXEL,
+    half_width=math.tan(chair_views.FOV / 2) * (1 - 1 / chair_views.SIZE),  # to the middle of the last pixel
+    reach=1.15,
+    samples_per_pixel=1.5,
+)
+"""The camera of the pictures."""
+
+TEXTS = ("loss_d", "loss_g", "sketch", "image", "code", "kl")
+
+
+@dataclass(frozen=True)
+class VONTraining:
+    """One training run of the texture networks. Stored whole in its checkpoint."""
+
+    z_dim: int = 8
+    width: int = 64  # of G
+    encoder_width: int = 64
+    sketch_width: int = 64
+    discriminator_width: int = 64
+    blocks: int = 3  # residual blocks on either side of the code
+    steps: int = 200_000
+    batch: int = 8
+    rate: float = 2e-4  # Adam, betas 0.5 and 0.999
+    final_rate: float = 0.1  # it falls to this fraction in the last third
+    image_cycle: float = 10.0
+    sketch_cycle: float = 10.0
+    code: float = 1.0
+    prior: float = 1e-2
+    paired: float = 0.0  # a conditional VAE-GAN's term, which the paper does not have
+    mean_decay: float = 0.999
+    seed: int = 0
+
+
+def published() -> VONTraining:
+    """Widths and weights of the paper's size, for an accelerator."""
+    return VONTraining()
+
+
+def small() -> VONTraining:
+    """The starter model: under an hour on one shared CPU core."""
+    return VONTraining(
+        width=8, encoder_width=8, sketch_width=8, discriminator_width=16, blocks=2, steps=2500, batch=4, rate=8e-4,
+        mean_decay=0.99,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Data:
+    """images [n, 3, side, side] uint8; views [n, 2] azimuth and elevation, radians; shapes [n] whose voxels they show;
+    voxels [m, v, v, v] bool in the frame of `projection`."""
+
+    images: Tensor
+    views: Tensor
+    shapes: Tensor
+    voxels: Tensor
+
+
+def voxel_frame(values: Tensor) -> Tensor:
+    """Return voxels [..., z, y, x] of the world with the axes of `projection`: to the left, to the front, up."""
+    return values.movedim((-1, -2, -3), (-3, -2, -1)).flip(-3, -2)
+
+
+def chair_data(folder: Path, seeds: range = range(chair_views.NUM_TRAIN)) -> Data:
+    """Return what `chair_views.py` wrote. Raises FileNotFoundError where it did not."""
+    found = chair_views.load_views(folder, seeds, ("images", "azimuths", "elevations", "distances"))
+    count, views = found["azimuths"].shape
+    return Data(
+        torch.from_numpy(found["images"]).flatten(0, 1).permute(0, 3, 1, 2).contiguous(),
+        torch.from_numpy(np.stack((found["azimuths"], found["elevations"]), -1)).flatten(0, 1),
+        torch.arange(count).repeat_interleave(views),
+        voxel_frame(torch.from_numpy(chair_views.occupancy(found["distances"]))),
+    )
+
+
+def sketches(voxels: Tensor, views: Tensor, side: int) -> Tensor:
+    """Return [N, 2, side, side] in -1..1 of voxels [N, v, v, v] at views [N, 2]: depth (1 nearest), silhouette."""
+    sketch = project(voxels.float(), views, CHAIR_OPTICS, side)
+    return torch.stack((depth_channel(sketch.depth), sketch.silhouette.clamp(0, 1) * 2 - 1), 1)
+
+
+def depth_channel(depth: Tensor, optics: Optics = CHAIR_OPTICS) -> Tensor:
+    """Return depths as the texture network takes them: 1 at the near end of the rays, -1 at the far end."""
+    return ((optics.distance - depth) / optics.reach).clamp(-1, 1)
+
+
+class Patches(nn.Module):
+    """A discriminator that judges overlapping patches of 46 pixels: one number for each."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        widths = (inputs, width, 2 * width, 4 * width)
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
+        self.output = nn.Conv2d(widths[-1], 1, 4, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, H, W] to [N, 1, H / 8 - 1, W / 8 - 1]."""
+        for i, layer in enumerate(self.layers):
+            x = layer(x)
+            x = functional.leaky_relu(functional.instance_norm(x) if i else x, 0.2)
+        return self.output(x)
+
+
+class Run:
+    """What a checkpoint holds: the networks and their optimisers."""
+
+    def __init__(self, config: VONTraining) -> None:
+        torch.manual_seed(config.seed)
+        self.config = config
+
+        def painter() -> TextureNetwork:
+            return TextureNetwork(config.z_dim, config.width, blocks=config.blocks)
+
+        self.texture, self.mean = painter(), painter()
+        self.encoder = TextureEncoder(config.z_dim, config.encoder_width)
+        self.sketcher = TextureNetwork(0, config.sketch_width, inputs=3, outputs=2, blocks=config.blocks)
+        self.judge, self.sketch_judge = Patches(3, config.discriminator_width), Patches(2, config.discriminator_width)
+        self.mean.load_state_dict(self.texture.state_dict())
+        self.modules: dict[str, nn.Module] = {
+            "texture": self.texture, "mean": self.mean, "encoder": self.encoder, "sketcher": self.sketcher,
+            "judge": self.judge, "sketch_judge": self.sketch_judge,
+        }  # fmt: skip
+        makers = chain(self.texture.parameters(), self.encoder.parameters(), self.sketcher.parameters())
+        judges = chain(self.judge.parameters(), self.sketch_judge.parameters())
+        self.maker_adam = torch.optim.Adam(makers, config.rate, (0.5, 0.999))
+        self.judge_adam = torch.optim.Adam(judges, config.rate, (0.5, 0.999))
+
+    def paint(self, sketch: Tensor, z: Tensor) -> Tensor:
+        """Return images [N, 3, side, side] over white of sketches [N, 2, side, side]."""
+        return over_white(self.texture(sketch[:, :1], z), (sketch[:, 1:] + 1) / 2)
+
+    def sketch_of(self, images: Tensor) -> Tensor:
+        """Return F's sketches [N, 2, side, side] of images [N, 3, side, side]."""
+        found: Tensor = self.sketcher(images, images.new_zeros(len(images), 0))
+        return found
+
+    def step(self, images: Tensor, sketch: Tensor, z: Tensor, noise: Tensor, own_sketch: Tensor | None) -> list[Tensor]:
+        """Take one step; return the losses of TEXTS. All batches of N; own_sketch: of the images, for `paired`."""
+        config = self.config
+        mean, log_variance = self.encoder(images)
+        code = mean + noise * (0.5 * log_variance).exp()
+        painted, sketched = self.paint(sketch, z), self.sketch_of(images)
+
+        self.judge_adam.zero_grad()
+        loss_d = told_apart(self.judge, images, painted) + told_apart(self.sketch_judge, sketch, sketched)
+        loss_d.backward()
+        self.judge_adam.step()
+
+        for judge in (self.judge, self.sketch_judge):
+            judge.requires_grad_(False)
+        adversarial = (self.judge(painted) - 1).square().mean() + (self.sketch_judge(sketched) - 1).square().mean()
+        sketch_cycle = functional.l1_loss(self.sketch_of(painted), sketch)
+        image_cycle = functional.l1_loss(self.paint(sketched, code), images)
+        code_loss = functional.l1_loss(self.encoder(painted)[0], z)
+        kl = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(-1).mean()
+        loss = (
+            adversarial
+            + config.sketch_cycle * sketch_cycle
+            + config.image_cycle * image_cycle
+            + config.code * code_loss
+            + config.prior * kl
+        )
+        if own_sketch is not None:
+            loss = loss + config.paired * functional.l1_loss(self.paint(own_sketch, code), images)
+        self.maker_adam.zero_grad()
+        loss.backward()
+        self.maker_adam.step()
+        for judge in (self.judge, self.sketch_judge):
+            judge.requires_grad_(True)
+        return [loss_d, adversarial, sketch_cycle, image_cycle, code_loss, kl]
+
+    def follow(self, step: int) -> None:
+        """Let the mean weights follow."""
+        decay = min(self.config.mean_decay, step / (step + 10))
+        with torch.no_grad():
+            for kept, now in zip(self.mean.parameters(), self.texture.parameters(), strict=True):
+                kept.lerp_(now, 1 - decay)
+
+    def set_rates(self, step: int) -> None:
+        """Constant, then a straight fall in the last third."""
+        fall = max(0.0, 3 * step / self.config.steps - 2)
+        for adam in (self.maker_adam, self.judge_adam):
+            adam.param_groups[0]["lr"] = self.config.rate * (1 - fall * (1 - self.config.final_rate))
+
+    def _adams(self) -> Iterator[tuple[str, torch.optim.Adam]]:
+        return iter((("maker_adam", self.maker_adam), ("judge_adam", self.judge_adam)))
+
+    def save(self, path: Path, step: int) -> None:
+        """Write everything in one atomic step."""
+        tensors = {
+            f"{n}.{key}": value for n, module in self.modules.items() for key, value in module.state_dict().items()
+        }
+        for name, adam in self._adams():
+            for index, state in adam.state_dict()["state"].items():
+                tensors |= {f"{name}.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+        metadata = {"config": json.dumps(asdict(self.config)), "step": str(step)}
+        write_atomically(path, save({k: v.detach().clone() for k, v in tensors.items()}, metadata=metadata))
+
+    def load(self, path: Path) -> int:
+        """Take up a checkpoint and return its step. Raises ValueError for another configuration."""
+        with safe_open(path, "pt") as file:
+            stored, wanted = json.loads(file.metadata()["config"]), json.loads(json.dumps(asdict(self.config)))
+            changed = [key for key in wanted if key != "steps" and stored.get(key) != wanted[key]]
+            if changed:
+                raise ValueError(
+                    f"{path} was trained with another configuration ({', '.join(changed)}); give an empty folder"
+                )
+            step = int(file.metadata()["step"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        for name, module in self.modules.items():
+            prefix = f"{name}."
+            module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        for name, adam in self._adams():
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, value in tensors.items():
+                if key.startswith(f"{name}."):
+                    _, index, part = key.split(".")
+                    state.setdefault(int(index), {})[part] = value
+            adam.load_state_dict({"state": state, "param_groups": adam.state_dict()["param_groups"]})
+        return step
+
+
+def told_apart(judge: nn.Module, real: Tensor, made: Tensor) -> Tensor:
+    """Return the least-squares loss of a discriminator."""
+    return (judge(real) - 1).square().mean() + judge(made.detach()).square().mean()
+
+
+def train(
+    config: VONTraining,
+    out: Path,
+    data: Data,
+    *,
+    progress: Callable[[float, str], None] = lambda fraction, text: None,
+    checkpoint_seconds: float = 60.0,
+    picture_seconds: float = 180.0,
+    snapshot_steps: int = 250,
+) -> Run:
+    """Train, or go on from `out/checkpoint.safetensors`.
+
+    A killed run loses at most `checkpoint_seconds`; every step draws from a generator seeded by its number. Beside the
+    checkpoint lie `progress.png`, `losses.jsonl`, and in `snapshots/` the mean weights every `snapshot_steps`.
+
+    Raises:
+        ValueError: the checkpoint in `out` belongs to another configuration.
+    """
+    run = Run(config)
+    checkpoint = out / "checkpoint.safetensors"
+    step = run.load(checkpoint) if checkpoint.exists() else 0
+    (out / "snapshots").mkdir(parents=True, exist_ok=True)
+    first, started = step, time.monotonic()
+    saved = pictured = started
+    means = dict.fromkeys(TEXTS, math.nan)
+    while step < config.steps:
+        run.set_rates(step)
+        found = run.step(*draw(config, data, step))
+        step += 1
+        run.follow(step)
+        for name, value in zip(TEXTS, found, strict=True):
+            means[name] = value.item() if math.isnan(means[name]) else 0.97 * means[name] + 0.03 * value.item()
+        clock, last = time.monotonic(), step == config.steps
+        if step % 25 == 0 or last:
+            left = (clock - started) / (step - first) * (config.steps - step)
+            text = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
+            progress(step / config.steps, f"step {step}/{config.steps}  {text}  {left / 60:.0f} min left")
+            with (out / "losses.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step} | {k: round(v, 4) for k, v in means.items()}) + "\n")
+        if clock - saved > checkpoint_seconds or last:
+            run.save(checkpoint, step)
+            saved = time.monotonic()
+        if step % snapshot_steps == 0 or last:
+            write_atomically(out / "snapshots" / f"step{step:06d}.safetensors", save(run.mean.state_dict()))
+        if clock - pictured > picture_seconds or last:
+            contact_sheet(run, data).save(out / "progress.png")
+            pictured = time.monotonic()
+    return run
+
+
+def draw(config: VONTraining, data: Data, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+    """Return one step's images in -1..1, sketches of other shapes and views, codes, noise, and the images' own
+    sketches if `paired` wants them."""
+    random = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+    chosen = torch.randint(len(data.images), (config.batch,), generator=random)
+    other = torch.randint(len(data.images), (config.batch,), generator=random)
+    images = data.images[chosen] / 127.5 - 1
+    side = images.shape[-1]
+    sketch = sketches(data.voxels[data.shapes[other]], data.views[other], side)
+    own = sketches(data.voxels[data.shapes[chosen]], data.views[chosen], side) if config.paired else None
+    z, noise = torch.randn(2, config.batch, config.z_dim, generator=random)
+    return images, sketch, z, noise, own
+
+
+@torch.no_grad()
+def contact_sheet(run: Run, data: Data, rows: int = 6, scale: int = 2) -> Picture.Image:
+    """Return a picture. Each row, from the left: a sketch (depth), it painted with four codes, each the same in every
+    row; a real picture, its own sketch by F, and the sketch painted with the real picture's texture."""
+    random = torch.Generator().manual_seed(1)
+    codes = torch.randn(4, run.config.z_dim, generator=random)
+    chosen = torch.linspace(0, len(data.images) - 1, rows).long()
+    other = (chosen + 7 * len(data.images) // rows) % len(data.images)
+    sketch = sketches(data.voxels[data.shapes[other]], data.views[other], data.images.shape[-1])
+    real = data.images[chosen] / 127.5 - 1
+
+    def paint(z: Tensor) -> Tensor:
+        return over_white(run.mean(sketch[:, :1], z), (sketch[:, 1:] + 1) / 2)
+
+    columns = [sketch[:, :1].expand(-1, 3, -1, -1), *(paint(z.expand(rows, -1)) for z in codes)]
+    columns += [real, run.sketch_of(real)[:, :1].expand(-1, 3, -1, -1), paint(run.encoder(real)[0])]
+    page = torch.cat([torch.cat(list(column), -2) for column in columns], -1)
+    pixels = ((page * 0.5 + 0.5).clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).numpy()
+    made = Picture.fromarray(pixels)
+    return made.resize((made.width * scale, made.height * scale), Picture.Resampling.LANCZOS)
+
+
+def main(arguments: list[str]) -> None:
+    """The command line: train on the pictures that `python -m backend.training.chair_views` made."""
+    parser = argparse.ArgumentParser(
+        prog="python -m backend.training.von",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data", type=Path, help="the folder that backend/training/chair_views.py filled")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint, picture and snapshots")
+    parser.add_argument("--published", action="store_true", help="the widths of the paper, for an accelerator")
+    parser.add_argument("--paired", type=float, help="weight of the conditional VAE-GAN's term; 0 as published")
+    parser.add_argument("--steps", type=int, help="training steps; the recipe's own if left out")
+    options = parser.parse_args(arguments)
+    config = published() if options.published else small()
+    if options.steps is not None:
+        config = replace(config, steps=options.steps)
+    if options.paired is not None:
+        config = replace(config, paired=options.paired)
+
+    def progress(fraction: float, text: str) -> None:
+        sys.stderr.write(text + "\n")
+
+    train(config, options.out, chair_data(options.data), progress=progress)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
