@@ -36,7 +36,7 @@ import studio  # noqa: E402
 EXTENSION = "bl_ext.user_default.latent_lathe"
 HEROES = (5, 11, 8)  # seeds of the three shapes in the middle
 BETWEEN = 4  # ring places from one hero to the next: 12 in all
-FRAMES = 30
+FRAMES = 20
 TURNTABLE_SIZE = 224  # pixels
 FIT_PICTURES, FIT_SIZE, FIT_STEPS = 32, 128, 300  # of one shape, pixels, of fitting
 BESIDE = 0.85  # metres from the shape to the mesh of its field
