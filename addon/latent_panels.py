@@ -96,7 +96,7 @@ class LATHE_PT_style_mix(LatentPanel, bpy.types.Panel):
         info, latent = chosen.info, chosen.settings.latent
         count = gather.num_layers(info)
         split = gather.layer_of_row(info.num_geometry_ws, info) if gather.is_separate(info) else count
-        layout.label(text=f"Layers taken from {seed_labels(info)[1]}")
+        layout.label(text="These layers come from seed B")
         names = ("Geometry", "Appearance") if split < count else ("All",)
         for name, layers in zip(names, (range(split), range(split, count))):
             column = layout.column(align=True)
@@ -198,7 +198,7 @@ class LATHE_PT_history(LatentPanel, bpy.types.Panel):
         layout = self.layout
         lathe = context.scene.lathe
         if not lathe.history:
-            layout.label(text="Pictures and meshes that you make are listed here", icon="INFO")
+            layout.label(text="What you render is listed here", icon="INFO")
             return
         row = layout.row()
         row.template_list("LATHE_UL_history", "", lathe, "history", lathe, "history_index", rows=4)
@@ -228,6 +228,7 @@ class LATHE_PT_walk(LatentPanel, bpy.types.Panel):
         row = layout.row(align=True)
         row.operator("lathe.keyframe_walk", icon="KEY_HLT")
         row.operator("lathe.clear_walk", text="", icon="KEY_DEHLT")
+        layout.row().prop(context.scene.lathe.path, "source", expand=True)
         layout.operator("lathe.render_path", icon="RENDER_ANIMATION")
 
 

@@ -145,9 +145,9 @@ class LATHE_PT_model(LathePanel, bpy.types.Panel):
             row.label(text=name, icon="MESH_CUBE", translate=False)
         else:
             row.menu("LATHE_MT_model", text=name, icon="NETWORK_DRIVE")
-        row.operator("lathe.import_checkpoint", text="", icon="IMPORT")
         row.operator("lathe.refresh_models", text="", icon="FILE_REFRESH")
         row.operator("lathe.show_card", text="", icon="INFO")
+        layout.operator("lathe.import_checkpoint", icon="IMPORT")
         width = context.region.width if context.region else 260
         if info:
             column = text_lines(layout, f"Licence: {info.licence}", width)
@@ -196,10 +196,7 @@ class LATHE_PT_preview(LathePanel, bpy.types.Panel):
         image = bpy.data.images.get("Lathe Preview")
         if image is not None and image.preview is not None:
             layout.template_icon(icon_value=image.preview.icon_id, scale=8)
-        column = layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
-        column.row().prop(settings, "source", expand=True)
+        layout.row().prop(settings, "source", expand=True)
         if settings.source == "SLIDERS":
             latent_panels.draw_view(layout, context)
         column = layout.column()

@@ -97,7 +97,7 @@ class Window:
     def __init__(self) -> None:
         self.results: dict[str, object] = {}
         self.recorder = HoldRecorder()
-        self._seen: dict[str, tuple[int, int]] = {}  # "bpy.ops.x.y(" -> where it was last
+        self._seen: dict[str, tuple[int, int]] = {}  # "bpy.ops.x.y(", or a property -> where it was last
 
     @property
     def window(self):
@@ -178,14 +178,29 @@ class Window:
                 return ""
         return manager.clipboard
 
-    def find(self, command: str) -> Generator[float, None, tuple[int, int]]:
-        """Return a point on the button whose command starts with "bpy.ops.<command>(", scrolling if need be.
+    def property_under_pointer(self) -> str:
+        """Return the path of the property under the pointer: "lathe.latent.seed_a", or an empty string."""
+        manager = bpy.context.window_manager
+        manager.clipboard = ""
+        with bpy.context.temp_override(window=self.window, area=self.area, region=self.sidebar):
+            try:
+                bpy.ops.ui.copy_data_path_button()
+            except RuntimeError:
+                return ""
+        return manager.clipboard
 
-        What was seen on the way is remembered, and looked at again before it is believed.
-        """
-        wanted = f"bpy.ops.{command}("
+    def find(self, command: str) -> Generator[float, None, tuple[int, int]]:
+        """Return a point on the button whose command starts with "bpy.ops.<command>(", scrolling if need be."""
+        return (yield from self._search(f"bpy.ops.{command}(", lambda: self.under_pointer().partition("(")[0] + "("))
+
+    def find_property(self, path: str) -> Generator[float, None, tuple[int, int]]:
+        """Return a point on the slider of a property, scrolling if need be."""
+        return (yield from self._search(path, self.property_under_pointer))
+
+    def _search(self, wanted: str, look: Callable[[], str]) -> Generator[float, None, tuple[int, int]]:
+        """What was seen on the way is remembered, and looked at again before it is believed."""
         for turn in range(8):
-            if wanted in self._seen and (yield from self._is_at(*self._seen[wanted], wanted)):
+            if wanted in self._seen and (yield from self._is_at(*self._seen[wanted], wanted, look)):
                 return self._seen[wanted]
             region = self.sidebar
             for part in (0.25, 0.9, 0.65):
@@ -193,17 +208,29 @@ class Window:
                 for y in range(region.y + region.height - 30, region.y + 4, -STEP):
                     self.move(x, y)
                     yield 0.03
-                    found = self.under_pointer()
-                    if not found:
+                    found = look()
+                    if found in ("", "("):
                         continue
-                    self._seen[found.partition("(")[0] + "("] = (x, y)
-                    if found.startswith(wanted):
+                    self._seen[found] = (x, y)
+                    if found == wanted:
                         for place in (y, y + STEP, y - STEP):  # the answer may still be that of the last place
-                            if (yield from self._is_at(x, place, wanted)):
+                            if (yield from self._is_at(x, place, wanted, look)):
                                 self._seen[wanted] = (x, place)
                                 return x, place
             yield from self.scroll(5 if turn < 4 else -5)
-        raise LookupError(f"no button of {command} in the sidebar")
+        raise LookupError(f"there is no {wanted} in the sidebar")
+
+    def drag(self, path: str, distance: int, during: Callable[[], None] = lambda: None) -> Steps:
+        """Drag the slider of a property to the right by so many pixels, for a second, calling `during` on the way."""
+        x, y = yield from self.find_property(path)
+        self.window.event_simulate(type="LEFTMOUSE", value="PRESS", x=x, y=y)
+        yield 0.05
+        for step in range(1, 21):
+            self.move(x + distance * step // 20, y)
+            during()
+            yield 0.05
+        self.window.event_simulate(type="LEFTMOUSE", value="RELEASE", x=x + distance, y=y)
+        yield 0.05
 
     def scroll(self, steps: int) -> Steps:
         """Scroll the sidebar down by so many steps of the wheel, up if below zero. What was seen is elsewhere then."""
@@ -212,13 +239,13 @@ class Window:
                 (bpy.ops.view2d.scroll_down if steps > 0 else bpy.ops.view2d.scroll_up)()
         yield 0.4
 
-    def _is_at(self, x: int, y: int, wanted: str) -> Generator[float, None, bool]:
+    def _is_at(self, x: int, y: int, wanted: str, look: Callable[[], str]) -> Generator[float, None, bool]:
         """Come from outside and look: a button that moved away stays active until the pointer does too."""
         self.move(self.area.x + 60, self.area.y + 60)
         yield 0.1
         self.move(x, y)
         yield 0.15
-        return self.under_pointer().startswith(wanted)
+        return look() == wanted
 
     def press(self, command: str) -> Steps:
         """Find a button and press it; once more if the layout moved under the pointer meanwhile."""

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 import build
+from tests.shared import CHECKPOINTS
 
 pytestmark = [pytest.mark.window, pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -28,11 +29,16 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "late
 HOLD_LIMIT_SECONDS = 0.050
 
 
-def start(scenario: str, limit: int) -> tuple[subprocess.Popen[bytes], Path]:
-    """Start Blender with a scenario. Returns the process and the folder of its results and screenshots."""
+def start(scenario: str, limit: int, files: dict[str, bytes] | None = None) -> tuple[subprocess.Popen[bytes], Path]:
+    """Start Blender with a scenario. Returns the process and the folder of its results and screenshots.
+
+    files: name in that folder -> what lies there from the start.
+    """
     out = build.ROOT / ".cache" / "window" / scenario
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
+    for name, content in (files or {}).items():
+        (out / name).write_bytes(content)
     for name in ("driver.py", f"{scenario}.py"):
         shutil.copy(HERE / name, out / name)
     with open(out / "window.log", "wb") as log:
@@ -141,6 +147,51 @@ def test_the_mesh_of_the_field_is_as_large_as_what_was_captured(fields: dict[str
 def test_fields_never_hold_the_main_thread_for_more_than_50_ms(fields: dict[str, Any]) -> None:
     assert fields["holds"], "the add-on was never called"
     assert [hold for hold in fields["holds"] if hold[0] > HOLD_LIMIT_SECONDS] == []
+
+
+@pytest.fixture(scope="module")
+def sliders() -> dict[str, Any]:
+    """What the scenario sliders noted."""
+    checkpoint = CHECKPOINTS / "eg3d_network-snapshot-000000.pkl"
+    files = {"faces.pkl": checkpoint.read_bytes(), "bad.pkl": checkpoint.read_bytes()[:50_000]}
+    child, out = start("sliders", limit=900, files=files)
+    status = child.wait()
+    noted = results(out)
+    assert status == 0, f"{noted.get('error', '')}\n{(out / 'window.log').read_text()[-4000:]}"
+    return noted
+
+
+def test_a_checkpoint_is_imported_and_a_half_one_refused(sliders: dict[str, Any]) -> None:
+    assert "bad.pkl" in sliders["refused"]
+    assert sliders["imported"] == {"model": "faces", "through": "SLIDERS"}
+
+
+@pytest.mark.parametrize("slider", ["mix_geometry", "truncation", "yaw"])
+def test_dragging_a_slider_shows_drafts_on_the_way_and_then_the_full_picture(
+    sliders: dict[str, Any], slider: str
+) -> None:
+    noted = sliders[f"dragged {slider}"]
+    assert noted["to"] != noted["from"]
+    before, *seen = noted["seen"]
+    drafts = [picture for picture in seen if picture[1] == 64]
+    assert len({picture[2] for picture in drafts}) >= 2, "the picture changes while the slider moves"
+    assert drafts[0][0] < noted["released"]
+    assert seen[-1][1] == 128 and seen[-1][2] != before[2], "the full picture comes last, and is another"
+
+
+def test_a_variant_is_chosen_by_a_click_and_seen_in_the_history(sliders: dict[str, Any]) -> None:
+    assert len(sliders["variants"]) == 8 and sliders["variant_chosen"] in sliders["variants"]
+    assert sliders["history"][0] == [sliders["variant_chosen"], True]
+    assert sliders["favourites"] == 1
+
+
+def test_a_walk_is_keyframed_and_rendered_by_buttons(sliders: dict[str, Any]) -> None:
+    assert len(sliders["walk"]) == 7 == len(set(sliders["walk"]))
+
+
+def test_sliders_never_hold_the_main_thread_for_more_than_50_ms(sliders: dict[str, Any]) -> None:
+    assert sliders["holds"], "the add-on was never called"
+    assert [hold for hold in sliders["holds"] if hold[0] > HOLD_LIMIT_SECONDS] == []
 
 
 def test_the_backend_ends_when_blender_is_killed() -> None:
