@@ -78,6 +78,7 @@ class ConvertedModel:
     metres_per_unit: float = 1.0
     pose_prior: dict[str, Any] = field(default_factory=dict)  # fields of messages.PosePrior that differ from the kind's
     card: str = ""  # Markdown
+    sources: tuple[Path, ...] = ()  # the files that were read, where they are others than the one that was named
 
 
 class CheckpointFolder(Mapping[str, object]):
@@ -267,7 +268,7 @@ def import_model(path: Path, out_dir: Path, kind: str | None = None, *, label: s
         non_commercial=model.non_commercial,
         constructor=json.loads(json.dumps(model.constructor)),  # tuples become lists, as when the card is read
         source="imported",
-        source_sha256=source_sha256(path),
+        source_sha256=sha256_of_all(model.sources) if model.sources else source_sha256(path),
         metres_per_unit=model.metres_per_unit,
         pose_prior=json.loads(json.dumps(model.pose_prior)),
         card=model.card,
@@ -394,10 +395,15 @@ def source_sha256(path: Path) -> str:
     root = path if path.is_dir() else path.parent
     if path.is_dir() or prefix is not None:
         found = root.rglob("*") if prefix is None else root.glob(f"{glob.escape(prefix.name)}.*")
-        entries = sorted(p for p in found if p.is_file() and not p.is_symlink())
-        lines = [f"{p.relative_to(root).as_posix()} {source_sha256_of_file(p)}\n" for p in entries]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return sha256_of_all([p for p in found if p.is_file() and not p.is_symlink()], root)
     return source_sha256_of_file(path)
+
+
+def sha256_of_all(files: Iterable[Path], root: Path | None = None) -> str:
+    """Return the sha256 of several files: of their names, relative to root or bare, and their sha256s, sorted."""
+    named = sorted((p.relative_to(root).as_posix() if root else p.name, p) for p in files)
+    lines = [f"{name} {source_sha256_of_file(p)}\n" for name, p in named]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def source_sha256_of_file(path: Path) -> str:

@@ -136,6 +136,7 @@ def convert(tree: object, path: Path) -> ConvertedModel:
         UnknownCheckpoint: not such networks, or half of a pair that does not fit together.
     """
     folder, steps, what = path.parent, _digits(path.stem), "a nerf-pytorch checkpoint"
+    sources: tuple[Path, ...] = ()
     if isinstance(tree, CheckpointFolder):
         coarse_name, fine_name = _newest_pair(tree)
         folder, steps = (tree.root / coarse_name).parent, _digits(coarse_name)
@@ -145,6 +146,7 @@ def convert(tree: object, path: Path) -> ConvertedModel:
         steps = str(tree.get("global_step", steps))
     else:
         coarse, fine = _pair_of(path)
+        sources = () if coarse == fine else (coarse, fine)
         networks = tuple(network_from_keras(_arrays(_tree_of(one, path, tree), one.name)) for one in (coarse, fine))
     if not isinstance(tree, Mapping) or isinstance(tree, CheckpointFolder):
         what = "original NeRF weights"
@@ -176,6 +178,7 @@ def convert(tree: object, path: Path) -> ConvertedModel:
             samples=f"{render.coarse_samples} + {render.fine_samples}",
             background="white" if render.white_background else "black",
         ),
+        sources=sources,
     )
 
 

@@ -324,7 +324,7 @@ class PublishedScene:
         config = self.nerf.config
         if samples_per_ray is not None:
             total = config.coarse_samples + config.fine_samples
-            coarse = max(2, round(samples_per_ray * config.coarse_samples / total))
+            coarse = max(3, round(samples_per_ray * config.coarse_samples / total))
             config = replace(config, coarse_samples=coarse, fine_samples=max(1, samples_per_ray - coarse))
         if config.ndc:
             return config

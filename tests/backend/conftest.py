@@ -1,11 +1,15 @@
 """Fixtures of the backend's tests: a data folder of their own, with the shapes model in it."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from backend import __main__ as command_line
+from backend import cli
 from tests.backend.fixtures import shapes
 
 # Tests run side by side: threads that wait for each other by spinning make small work a hundred times slower.
@@ -26,3 +30,23 @@ def shapes_model(data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The name of the shapes model, stored among the user's models."""
     monkeypatch.setitem(shapes.generators.GENERATORS, shapes.KIND, shapes.load)
     yield shapes.write(data / "models" / "shapes").name
+
+
+@pytest.fixture
+def backend_command(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs the command line in this process and returns (exit status, stdout, stderr)."""
+
+    def call(*arguments: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["backend", *map(str, arguments)])
+        monkeypatch.setattr(cli, "stdout", cli.Console(width=200))
+        monkeypatch.setattr(cli, "stderr", cli.Console(stderr=True, width=200))
+        try:
+            status = command_line.main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call

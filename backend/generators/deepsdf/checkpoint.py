@@ -18,7 +18,7 @@ from torch import Tensor
 
 from addon.wire.errors import UnknownCheckpoint
 
-from ...checkpoints.convert import ConvertedModel, bijection
+from ...checkpoints.convert import CheckpointFolder, ConvertedModel, bijection
 from .model import DecoderSpec, DeepSDF, constructor_of
 
 MAX_LATENT_DIRECTIONS = 256
@@ -49,31 +49,39 @@ SPEC_NAMES = {
 
 
 def recognise(tree: object) -> bool:
-    """Whether the tree is an experiment folder, or one file of its ModelParameters."""
+    """Whether the tree is an experiment folder, or one of its files: specs, parameters or codes."""
     if not isinstance(tree, Mapping):
         return False
     if "specs.json" in tree:
         return any(str(name).startswith("ModelParameters/") for name in tree)
+    if tree.get("NetworkArch") == "deep_sdf_decoder" or {"epoch", "latent_codes"} == tree.keys():
+        return True
     state = tree.get("model_state_dict")
     return isinstance(state, Mapping) and any(str(name).endswith("lin0.bias") for name in state)
 
 
 def convert(tree: object, path: Path) -> ConvertedModel:
-    """The newest snapshot of an experiment folder as our model.
+    """The newest snapshot of an experiment folder as our model; of a file in such a folder, its own snapshot.
 
     Raises:
         UnknownCheckpoint: a part of the folder is missing, or the parts do not belong together.
     """
+    snapshot, root = "latest", path
     if not isinstance(tree, Mapping) or "specs.json" not in tree:
-        raise UnknownCheckpoint(
-            f"{path.name} is one file of a DeepSDF experiment. Choose the experiment's folder, the one with specs.json."
-        )
+        root = path.parent if path.name == "specs.json" else path.parent.parent
+        if not (root / "specs.json").is_file() or path.is_symlink():
+            raise UnknownCheckpoint(
+                f"{path.name} is one file of a DeepSDF experiment. Choose the experiment's folder, the one with "
+                "specs.json."
+            )
+        tree, snapshot = CheckpointFolder(root), path.stem
     specs = tree["specs.json"]
     if not isinstance(specs, Mapping) or specs.get("NetworkArch") != "deep_sdf_decoder":
         raise UnknownCheckpoint(f"The specs.json of {path.name} is not one of DeepSDF's decoder.")
     spec = decoder_spec(specs["NetworkSpecs"], int(specs["CodeLength"]))
-    parameters = _newest(tree, "ModelParameters")
-    codes = latent_codes(_newest(tree, "LatentCodes"), spec.latent_size)
+    names = [_snapshot(tree, folder, snapshot) for folder in ("ModelParameters", "LatentCodes")]
+    parameters, coded = (_dictionary(tree, name) for name in names)
+    codes = latent_codes(coded, spec.latent_size)
     rank = min(max(len(codes) - 1, 0), spec.latent_size, MAX_LATENT_DIRECTIONS)
     model = DeepSDF(spec, num_codes=len(codes), rank=rank, clamp=float(specs.get("ClampingDistance", 0.1)))
     model.decoder.load_state_dict(decoder_tensors(parameters["model_state_dict"], model))
@@ -88,7 +96,7 @@ def convert(tree: object, path: Path) -> ConvertedModel:
         tensors=model.state_dict(),
         licence=LICENCE,
         non_commercial=False,
-        label=f"DeepSDF {path.name}",
+        label=f"DeepSDF {root.name}",
         description=description.strip(),
         card=CARD.format(
             description=description.strip(),
@@ -97,6 +105,7 @@ def convert(tree: object, path: Path) -> ConvertedModel:
             latent_size=spec.latent_size,
             clamp=model.clamp,
         ),
+        sources=() if root == path else tuple(root / name for name in ("specs.json", *names)),
     )
 
 
@@ -143,16 +152,21 @@ def latent_codes(tree: Mapping[str, Any], latent_size: int) -> Tensor:
     return codes.reshape(-1, latent_size).float()  # old files: [num_codes, 1, latent_size]
 
 
-def _newest(tree: Mapping[str, Any], folder: str) -> Mapping[str, Any]:
+def _snapshot(tree: Mapping[str, Any], folder: str, wanted: str) -> str:
+    """The name of the file of this stem in the folder, or else of the newest one."""
     names = [name for name in tree if name.startswith(f"{folder}/")]
 
-    def age(name: str) -> tuple[bool, int, str]:
+    def age(name: str) -> tuple[bool, bool, int, str]:
         stem = Path(name).stem
-        return (stem != "latest", -int(stem) if stem.isdigit() else 0, stem)
+        return (stem != wanted, stem != "latest", -int(stem) if stem.isdigit() else 0, stem)
 
     if not names:
         raise UnknownCheckpoint(f"The experiment folder holds no {folder}.")
-    found = tree[min(names, key=age)]
+    return min(names, key=age)
+
+
+def _dictionary(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = tree[name]
     if not isinstance(found, Mapping):
-        raise UnknownCheckpoint(f"{folder} holds a {type(found).__name__}, expected a dictionary.")
+        raise UnknownCheckpoint(f"{name} holds a {type(found).__name__}, expected a dictionary.")
     return found

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from addon.wire.errors import UnknownCheckpoint
 
-from ...checkpoints.convert import CheckpointFolder, ConvertedModel, bijection, replaced, state_dict
+from ...checkpoints.convert import CheckpointFolder, ConvertedModel, bijection, read_tree, replaced, state_dict
 from ...checkpoints.unpickle import Opaque
 from .model import PiGAN, PiGANConfig
 
@@ -96,10 +96,14 @@ def _is_field(node: object) -> bool:
 
 
 def recognise(tree: object) -> bool:
-    """Say whether a tree is an official π-GAN: a generator, or a folder with one."""
+    """Say whether a tree is an official π-GAN: a generator, the averages of one, or a folder with one."""
     if isinstance(tree, CheckpointFolder):
         return any(_is_field(tree[name]) for name in _generators(tree))
-    return _is_field(tree)
+    return _is_field(tree) or _is_averaged(tree)
+
+
+def _is_averaged(node: object) -> bool:
+    return isinstance(node, Opaque) and node.name == "ExponentialMovingAverage"
 
 
 def _generators(folder: CheckpointFolder) -> list[str]:
@@ -107,17 +111,25 @@ def _generators(folder: CheckpointFolder) -> list[str]:
 
 
 def convert(tree: object, path: Path) -> ConvertedModel:
-    """Convert a generator, with the averaged parameters beside it where there are some.
+    """Convert a generator, with the averaged parameters beside it where there are some, as its authors load it.
 
     Raises:
-        UnknownCheckpoint: the tensors, or the averaged ones, do not fit a π-GAN.
+        UnknownCheckpoint: the tensors, or the averaged ones, do not fit a π-GAN; or there are averaged ones alone.
     """
     averaged: object = None
+    sources: tuple[Path, ...] = ()
     if isinstance(tree, CheckpointFolder):
         name = next(name for name in _generators(tree) if _is_field(tree[name]))
-        ema = name.removesuffix("generator.pth") + "ema.pth"
-        averaged = tree.get(ema)
+        averaged = tree.get(name.removesuffix("generator.pth") + "ema.pth")
         tree = tree[name]
+    elif path.name.endswith(("generator.pth", "ema.pth")):
+        stem = path.name.removesuffix("generator.pth").removesuffix("ema.pth")
+        pair = path.with_name(f"{stem}generator.pth"), path.with_name(f"{stem}ema.pth")
+        if all(part.is_file() and not part.is_symlink() for part in pair):
+            tree, averaged = (tree if part == path else read_tree(part) for part in pair)
+            sources = pair
+    if _is_averaged(tree):
+        raise UnknownCheckpoint(f"{path.name} holds the averaged parameters alone: put generator.pth beside it.")
     weights = state_dict(tree)
     if averaged is not None:
         weights = with_averaged(weights, averaged)
@@ -133,6 +145,7 @@ def convert(tree: object, path: Path) -> ConvertedModel:
         description="π-GAN: one object class as a radiance field of modulated sine layers",
         pose_prior=_pose_prior(config),
         card=_card(config, averaged is not None, siren is not None),
+        sources=sources,
     )
 
 

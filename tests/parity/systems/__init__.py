@@ -1,7 +1,8 @@
 """Which of our modules stands for which official system.
 
 Each module offers `outputs(set: OracleSet) -> dict[str, Tensor]` (output name → our value) and may offer
-`NOT_REPRODUCED: dict[str, str]` (output name → why not).
+`NOT_REPRODUCED: dict[str, str]` (output name → why not), and `network(set) -> Module`, which `outputs(set, network)`
+then takes in place of that of the set's weights.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.parity.oracle import OracleSet
 
@@ -36,8 +37,9 @@ MODULES: dict[str, str] = {
 class System:
     """Our side of one official system."""
 
-    outputs: Callable[[OracleSet], dict[str, Tensor]]
+    outputs: Callable[..., dict[str, Tensor]]
     not_reproduced: Mapping[str, str] = field(default_factory=dict)
+    network: Callable[[OracleSet], nn.Module] | None = None
 
 
 def is_implemented(official: str) -> bool:
@@ -56,4 +58,4 @@ def load_system(official: str) -> System:
         known = ", ".join(sorted(name for name in MODULES if is_implemented(name))) or "none"
         raise LookupError(f"No implementation of {official!r}; there is one of: {known}.")
     module = importlib.import_module(f"{__name__}.{MODULES[official]}")
-    return System(module.outputs, getattr(module, "NOT_REPRODUCED", {}))
+    return System(module.outputs, getattr(module, "NOT_REPRODUCED", {}), getattr(module, "network", None))
