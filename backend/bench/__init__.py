@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from addon.wire.errors import InvalidRequest
 
@@ -27,3 +29,18 @@ def run(name: str) -> list[Row]:
         raise InvalidRequest(f"There is no bench {name!r}. Benches: {', '.join(BENCHES)}.")
     rows: list[Row] = importlib.import_module(f".{name}", __name__).rows()
     return rows
+
+
+def run_generators(only: tuple[str, ...], weights: Path | None) -> list[Row]:
+    """Run the bench of the generators, or some of its cases; rows go to stderr as they come."""
+    from . import generators
+
+    def on_row(row: Row) -> None:
+        verdict = "" if row.bar is None else f" (bar {row.bar:g}: {'reached' if row.ok else 'MISSED'})"
+        report(f"{row.measure}: {row.value:.4g} {row.unit}{verdict}")
+
+    def report(text: str) -> None:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    return generators.rows(only=only, weights=weights, on_row=on_row, report=report)
