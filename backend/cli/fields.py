@@ -23,7 +23,7 @@ from . import Device, Json, answer, complain, expected_errors, model_name, progr
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..nerf.datasets import View
+    from ..nerf.datasets import Dataset, View
 
 PAUSED = 130  # exit status after Ctrl-C, as shells expect
 
@@ -119,6 +119,10 @@ def fit(
     flip_axes: Annotated[bool, typer.Option(help="Negate y and z of all cameras.")] = False,
     depth_weight: Annotated[float, typer.Option(help="Weight of the data set's depth images.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the start and of the rays.")] = 0,
+    poses_out: Annotated[
+        Path | None,
+        typer.Option(help="Write the cameras as they are after the fit: a transforms file, to lie beside the images."),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the autosave beside --out.")] = False,
     device: Device = None,
     as_json: Json = False,
@@ -131,6 +135,8 @@ def fit(
 
     if out.suffix.lower() != ".safetensors":
         raise InvalidRequest(f"--out must end in .safetensors, got {out.name!r}.")
+    if poses_out is not None and poses_out.suffix.lower() != ".json":
+        raise InvalidRequest(f"--poses-out must end in .json, got {poses_out.name!r}.")
     options = FitOptions(
         method=method.value, preset=preset.value, seconds=seconds, steps=steps, background=background.value,
         color_space=color_space.value, unbounded=unbounded.value, exposure=exposure,
@@ -162,6 +168,9 @@ def fit(
         answer(as_json, {**fields, **paused})
         complain("Paused. Go on with --resume." if saved else "Cancelled before anything was fitted.")
         raise typer.Exit(PAUSED)
+    if poses_out is not None:
+        write_poses(poses_out, found, result)
+        fields["poses"] = str(poses_out)
     answer(
         as_json,
         {
@@ -178,6 +187,9 @@ def evaluate(
     split: Annotated[Split, typer.Option(help="Which views; the data set says, or every 8th.")] = Split.test,
     background: Annotated[Behind, typer.Option(help="What images with alpha and renders lie over.")] = Behind.white,
     out: Annotated[Path | None, typer.Option(help="Folder for pictures: truth and render side by side.")] = None,
+    refine_poses: Annotated[
+        bool, typer.Option(help="Align each camera with its image first: of scenes whose cameras were fitted too.")
+    ] = False,
     flip_axes: Annotated[bool, typer.Option(help="Negate y and z of all cameras.")] = False,
     device: Device = None,
     as_json: Json = False,
@@ -203,10 +215,12 @@ def evaluate(
         show = None if out is None else picture_writer(out)
         result = compare(
             shared.scene(SceneRef(name)), found, views, shared.device,
-            background=background.value, behind_opaque=shared.card(name).background, progress=report, show=show,
+            background=background.value, behind_opaque=shared.card(name).background,
+            refine_poses=refine_poses, progress=report, show=show,
         )  # fmt: skip
     fields: dict[str, Any] = {
         "scene": scene, "dataset": str(dataset), "split": split.value, "background": background.value,
+        "refined_poses": refine_poses,
         "psnr": result.psnr, "ssim": result.ssim, "views": [dataclasses.asdict(view) for view in result.views],
         "seconds": round(time.perf_counter() - started, 3),
     }  # fmt: skip
@@ -236,6 +250,30 @@ def sfm(
 
 
 # ------------------------------------------------------------------------------------------------------------- helpers
+
+
+def write_poses(path: Path, dataset: Dataset, result: FitResult) -> None:
+    """Write the cameras of a data set as they are after a fit; those held back are moved with the others. Raises
+    CannotWrite, InvalidRequest."""
+    import torch
+
+    from ..nerf.alignment import at_pose, moved
+    from ..nerf.datasets import write_transforms
+    from ..nerf.poses import motion_of_all
+
+    found = torch.from_numpy(result.world_from_camera)
+    train = dataset.split("train")
+    given = torch.stack([view.camera.world_from_camera for view in train])
+    after = {view.name: at_pose(view, pose) for view, pose in zip(train, found, strict=True)}
+    held_back = moved(dataset.views, motion_of_all(given, found))
+    views = [after.get(view.name, other) for view, other in zip(dataset.views, held_back, strict=True)]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_transforms(dataset.folder, views, bounds=dataset.bounds, path=path)
+    except OSError as error:
+        raise CannotWrite(f"{path} cannot be written: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise InvalidRequest(f"The cameras cannot be written as a transforms file: {error}.") from error
 
 
 @contextlib.contextmanager

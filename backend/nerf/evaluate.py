@@ -19,49 +19,17 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from skimage.metrics import structural_similarity
-from torch import Tensor
 
-from ..cameras import Camera, Rays
+from ..cameras import Camera
 from ..progress import Progress, part, silent
 from ..scene import Image, Scene
+from .alignment import aligned
 from .datasets import Dataset, Pixels, View
-from .lens import Lens, camera_directions
+from .lens import LensCamera
 
 BACKGROUNDS = {"white": 1.0, "black": 0.0}
 MAX_PSNR = 100.0  # dB, of equal pictures
 SSIM_WINDOW = 11
-PINHOLE = Lens()
-
-
-@dataclass(frozen=True)
-class LensCamera(Camera):
-    """A camera whose lens bends the rays."""
-
-    lens: Lens = PINHOLE
-
-    def rays(self, pixels: Tensor | None = None) -> Rays:
-        """See Camera.rays."""
-        k = self.intrinsics
-        if pixels is None:
-            ys = torch.arange(self.height, dtype=k.dtype, device=k.device) + 0.5
-            xs = torch.arange(self.width, dtype=k.dtype, device=k.device) + 0.5
-            pixels = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)
-        local = torch.nn.functional.normalize(camera_directions(k, self.lens, pixels), dim=-1)
-        directions = torch.nn.functional.normalize(local @ self.world_from_camera[:3, :3].T, dim=-1)
-        return Rays(self.world_from_camera[:3, 3].expand_as(directions), directions, local[..., 2])
-
-    def resized(self, width: int, height: int) -> Camera:
-        """See Camera.resized."""
-        small = super().resized(width, height)
-        return replace(self, intrinsics=small.intrinsics, width=width, height=height)
-
-    def transformed(self, target_from_world: Tensor) -> Camera:
-        """See Camera.transformed."""
-        return replace(self, world_from_camera=target_from_world @ self.world_from_camera)
-
-    def to(self, device: torch.device | str) -> Camera:
-        """See Camera.to."""
-        return replace(self, world_from_camera=self.world_from_camera.to(device), intrinsics=self.intrinsics.to(device))
 
 
 @dataclass(frozen=True)
@@ -82,14 +50,18 @@ class Evaluation:
     views: tuple[ViewScore, ...]
 
 
-def camera_of(view: View, stride: int = 1) -> Camera:
-    """Return a view's camera with its lens. An odd stride > 1 takes every stride-th pixel, through the same centres as
-    `strided` takes them of the picture."""
+def strided_view(view: View, stride: int) -> View:
+    """Return a view that takes every stride-th pixel (odd), through the same centres as `strided` takes them of the
+    picture."""
     camera = view.camera
-    if stride > 1:
-        scale = torch.tensor([[1 / stride], [1 / stride], [1.0]], dtype=camera.intrinsics.dtype)
-        width, height = (len(range(stride // 2, size, stride)) for size in (camera.width, camera.height))
-        camera = replace(camera, intrinsics=camera.intrinsics * scale, width=width, height=height)
+    scale = torch.tensor([[1 / stride], [1 / stride], [1.0]], dtype=camera.intrinsics.dtype)
+    width, height = (len(range(stride // 2, size, stride)) for size in (camera.width, camera.height))
+    return replace(view, camera=replace(camera, intrinsics=camera.intrinsics * scale, width=width, height=height))
+
+
+def camera_of(view: View, stride: int = 1) -> Camera:
+    """Return a view's camera with its lens. An odd stride > 1: as `strided_view`."""
+    camera = strided_view(view, stride).camera if stride > 1 else view.camera
     if view.lens.straight:
         return camera
     return LensCamera(
@@ -178,12 +150,15 @@ def evaluate(
     *,
     background: Literal["white", "black"] = "white",
     behind_opaque: Literal["", "white", "black"] = "",
+    refine_poses: bool = False,
     progress: Progress = silent,
     show: Callable[[View, np.ndarray, np.ndarray], None] | None = None,
 ) -> Evaluation:
     """Render and compare views at their full size.
 
-    behind_opaque: of the fit, see `backdrop`. show: is given each view's render and truth, [H, W, 3] in 0..1.
+    behind_opaque: of the fit, see `backdrop`. refine_poses: each camera is aligned with its picture first, as is the
+    custom with scenes whose cameras were fitted too (see `alignment`). show: is given each view's render and truth,
+    [H, W, 3] in 0..1.
 
     Raises:
         UnreadableFile, UnusableDataset: a picture cannot be read.
@@ -193,6 +168,8 @@ def evaluate(
         step = part(progress, number / len(views), (number + 1) / len(views))
         pixels = dataset.load(view)
         behind = backdrop(pixels, background, behind_opaque)
+        if refine_poses:
+            view = aligned(scene, view, pixels, device, behind=behind)
         rendered = composited(render_view(scene, view, device, step), behind)
         truth = photograph(pixels, behind)
         scores.append(score(view.name, rendered, truth, pixels.mask))

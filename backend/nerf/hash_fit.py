@@ -34,8 +34,8 @@ from .fitting import StepReport, elapsed, optimizer_tensors, restore_optimizer
 from .hash_field import HashField, HashFieldConfig, HashScene, linear_from_srgb
 from .occupancy import Occupancy, Silhouette, carve
 from .poses import UNCERTAINTY, PoseRefinement
-from .published_fit import region_of
 from .rays import RayBatch, TrainingRays
+from .region import region_of
 
 HULL_RESOLUTION = 64
 """Of the first carving, which finds the object's bounds."""
@@ -94,9 +94,11 @@ class HashFit:
         self.step, self.seconds = 0, 0.0
         self.options, self.device = options, device
         self.training = PRESETS[options.preset] if training is None else training
+        if not options.use_masks:
+            dataset = dataset.without_masks()
         self.views = dataset.split("train")
         pictures = dataset.load_all(self.views, part(progress, 0.0, 0.3))
-        self.rays = TrainingRays(self.views, pictures, device, masks=options.use_masks)
+        self.rays = TrainingRays(self.views, pictures, device)
         self._generator = torch.Generator().manual_seed(options.seed)
         silhouettes = self._silhouettes()
         pinholes = all(view.lens.model == "pinhole" for view in self.views)

@@ -13,15 +13,16 @@ back at some radius cannot be inverted beyond it: pixels there have no ray, and 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from backend.cameras import Camera
+from backend.cameras import Camera, Rays
 
 ITERATIONS = 60  # bisection alone would reach 1e-16 of the bracket; Newton's steps take 4 to 8
 FARTHEST = 1e3  # tan θ that still counts as in front of a lens of model "opencv"
@@ -201,3 +202,34 @@ def _valid(intrinsics: tuple[float, ...], width: int, height: int, lens: Lens) -
     if bool(lands(x, y[[0, -1]]).all()) and bool(lands(x[[0, -1]], y).all()):
         return None
     return lands(x, y)
+
+
+@dataclass(frozen=True)
+class LensCamera(Camera):
+    """A camera whose lens bends the rays."""
+
+    lens: Lens = PINHOLE
+
+    def rays(self, pixels: Tensor | None = None) -> Rays:
+        """See Camera.rays."""
+        k = self.intrinsics
+        if pixels is None:
+            ys = torch.arange(self.height, dtype=k.dtype, device=k.device) + 0.5
+            xs = torch.arange(self.width, dtype=k.dtype, device=k.device) + 0.5
+            pixels = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)
+        local = normalize(camera_directions(k, self.lens, pixels), dim=-1)
+        directions = normalize(local @ self.world_from_camera[:3, :3].T, dim=-1)
+        return Rays(self.world_from_camera[:3, 3].expand_as(directions), directions, local[..., 2])
+
+    def resized(self, width: int, height: int) -> Camera:
+        """See Camera.resized."""
+        small = super().resized(width, height)
+        return replace(self, intrinsics=small.intrinsics, width=width, height=height)
+
+    def transformed(self, target_from_world: Tensor) -> Camera:
+        """See Camera.transformed."""
+        return replace(self, world_from_camera=target_from_world @ self.world_from_camera)
+
+    def to(self, device: torch.device | str) -> Camera:
+        """See Camera.to."""
+        return replace(self, world_from_camera=self.world_from_camera.to(device), intrinsics=self.intrinsics.to(device))

@@ -21,6 +21,9 @@ from torch import Tensor, nn
 
 TERMS = 10  # of the series, enough for float64 below an angle of 1
 
+TRIES = 3  # of one step of a camera that is refined alone, each shorter than the last
+WORTH_IT = 2e-3  # part of the error that a step must remove for another to be taken
+
 
 def twist_exponential(twist: Tensor) -> Tensor:
     """Return the rigid motion exp(twist) [..., 4, 4] of twists [..., 6] (ω, ν).
@@ -77,14 +80,24 @@ def level_weights(num_levels: int, progress: float, *, first: int = 0, start: fl
     return (1 - torch.cos(math.pi * open_by)) / 2
 
 
-class PoseCorrections(nn.Module):
-    """A twist for each training view, 0 at first.
+def motion_about(twists: Tensor, length: float) -> Tensor:
+    """Return the motion [..., 4, 4] of a camera, in its frame, that twists [..., 6] make.
 
-    The motion turns the camera about the point `length` metres ahead of it, the distance to the scene, which is also
-    the unit of ν. About its own centre, turning and moving sideways change a picture almost alike, and a gradient
-    cannot tell which it was; about the scene, ω is parallax and ν is what shifts and scales the picture. (The idea of
+    It turns the camera about the point `length` metres ahead of it, the distance to the scene, which is also the unit
+    of ν. About its own centre, turning and moving sideways change a picture almost alike, and a gradient cannot tell
+    which it was; about the scene, ω is parallax and ν is what shifts and scales the picture. (The idea of
     arxiv.org/abs/2308.10902, by choice of the frame alone.)
     """
+    motion = twist_exponential(twists)
+    rotation = motion[..., :3, :3]
+    ahead = twists.new_tensor([0.0, 0.0, 1.0])
+    # p ↦ R (p − q) + q + ν about q = length · ahead
+    translation = length * (motion[..., :3, 3] + ahead - rotation @ ahead)
+    return torch.cat((torch.cat((rotation, translation[..., None]), -1), motion[..., 3:, :]), -2)
+
+
+class PoseCorrections(nn.Module):
+    """A twist for each training view, 0 at first, whose motion is about the scene (`motion_about`)."""
 
     def __init__(self, world_from_camera: Tensor, length: float) -> None:
         super().__init__()
@@ -94,13 +107,7 @@ class PoseCorrections(nn.Module):
         self.twists = nn.Parameter(torch.zeros(len(world_from_camera), 6, device=world_from_camera.device))
 
     def _motions(self, index: Tensor | None = None) -> Tensor:
-        twists = self.twists if index is None else self.twists[index]
-        motion = twist_exponential(twists)
-        rotation = motion[..., :3, :3]
-        ahead = twists.new_tensor([0.0, 0.0, 1.0])
-        # p ↦ R (p − q) + q + ν about q = length · ahead
-        translation = self.length * (motion[..., :3, 3] + ahead - rotation @ ahead)
-        return torch.cat((torch.cat((rotation, translation[..., None]), -1), motion[..., 3:, :]), -2)
+        return motion_about(self.twists if index is None else self.twists[index], self.length)
 
     def poses(self) -> Tensor:
         """Return the corrected world_from_camera [views, 4, 4]."""
@@ -183,6 +190,13 @@ class PoseRefinement:
         state = {k.removeprefix("twists."): v.clone() for k, v in tensors.items() if k.startswith("twists.")}
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": {0: state} if state else {}, "param_groups": groups})
+
+
+def motion_of_all(before: Tensor, after: Tensor) -> Similarity:
+    """Return the similarity of the world that takes cameras [N, 4, 4] from `before` nearest to `after`."""
+    centres = before[:, :3, 3]
+    length = float((centres - centres.mean(0)).norm(dim=-1).mean()) or 1.0
+    return similarity_between(_marks(before, length), _marks(after, length))
 
 
 def _marks(world_from_camera: Tensor, length: float) -> Tensor:
@@ -278,36 +292,48 @@ def perturbed(world_from_camera: Tensor, angle: float, distance: float, seed: in
 
 def refined_pose(
     world_from_camera: Tensor,
-    colors_of: Callable[[Tensor, Tensor], Tensor],
-    origins: Tensor,
-    directions: Tensor,
-    rgb: Tensor,
+    seen: Callable[[Tensor], Tensor],
+    wanted: Tensor,
     *,
     length: float,
-    steps: int = 100,
-    rays_per_step: int = 1024,
-    rate: float = 1e-3,
-    seed: int = 0,
+    shift: float,
+    steps: int = 10,
 ) -> Tensor:
-    """Return one camera's pose [4, 4] refined against its own picture, the scene held still.
+    """Return one camera's pose [4, 4] refined against its own picture, the scene held still, in float64.
 
-    Test views take no part in the fit, so what is left of the misalignment is removed like this before they are
-    compared (Sec. 4.1 of BARF). colors_of(origins, directions) [N, 3], [N, 3] → rgb [N, 3], differentiable; origins,
-    directions and rgb [pixels, 3] are the picture's rays from the given pose, and its colours.
+    Views held back take no part in the fit, so what is left of the misalignment is removed like this before they are
+    compared (Sec. 4.1 of BARF). Levenberg and Marquardt's method: six unknowns need no gradient of the scene, only what
+    it looks like from beside. A step that does not come nearer to the picture is not taken.
+
+    Args:
+        seen: pose [4, 4] → values [...] of the picture.
+        wanted: [...] the values that it should have.
+        length: metres from the camera to what it sees.
+        shift: how far to either side the camera looks, as the shift of its picture over the focal length: half a pixel.
     """
-    corrections = PoseCorrections(world_from_camera[None], length)
-    optimizer = torch.optim.Adam(corrections.parameters(), rate)
-    random = torch.Generator().manual_seed(seed)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = rate * 0.1 ** (step / steps)
-        chosen = torch.randint(len(rgb), (min(rays_per_step, len(rgb)),), generator=random).to(rgb.device)
-        moved = corrections.moved(torch.zeros_like(chosen), origins[chosen], directions[chosen])
-        loss = (colors_of(*moved) - rgb[chosen]).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return corrections.poses()[0].detach()
+    pose = world_from_camera.detach().double()
+    beside = shift * torch.eye(6, dtype=torch.float64, device=pose.device)
+    missed = (seen(pose) - wanted).double().reshape(-1)
+    damping = 1e-3
+    for _ in range(steps):
+        either = [[seen(pose @ motion_about(sign * twist, length)) for sign in (1, -1)] for twist in beside]
+        slope = torch.stack([(a - b).double().reshape(-1) / (2 * shift) for a, b in either], -1)
+        curvature, downhill = slope.T @ slope, -slope.T @ missed
+        scale = curvature.diagonal() + 1e-9 * curvature.diagonal().amax() + 1e-12
+        for _ in range(TRIES):
+            twist = torch.linalg.solve(curvature + damping * torch.diag(scale), downhill)
+            there = pose @ motion_about(twist, length)
+            error = (seen(there) - wanted).double().reshape(-1)
+            if error.square().sum() < missed.square().sum():
+                break
+            damping = max(30 * damping, 0.03)
+        else:
+            break
+        gained = 1 - float(error.square().sum() / missed.square().sum())
+        pose, missed, damping = there, error, max(damping / 8, 1e-6)
+        if gained < WORTH_IT or float(twist.abs().max()) < 0.1 * shift:
+            break
+    return pose
 
 
 COLORS = {"truth": (120, 120, 120), "before": (214, 69, 42), "after": (24, 110, 200)}

@@ -44,7 +44,7 @@ class RayBatch:
 class TrainingRays:
     """All pixels of some views, in bytes, and the cameras that they were seen through."""
 
-    def __init__(self, views: Sequence[View], pictures: Sequence[Pixels], device: torch.device, *, masks: bool = True):
+    def __init__(self, views: Sequence[View], pictures: Sequence[Pixels], device: torch.device) -> None:
         self.device = device
         self.poses = torch.stack([view.camera.world_from_camera.float() for view in views]).to(device)
         self.sizes = torch.tensor([[view.camera.width, view.camera.height] for view in views])
@@ -59,7 +59,7 @@ class TrainingRays:
             rgba[part, :3] = pixels.rgb.reshape(-1, 3)
             if pixels.alpha is not None:
                 rgba[part, 3] = pixels.alpha.reshape(-1)
-            if masks and pixels.mask is not None:
+            if pixels.mask is not None:
                 usable[part] = pixels.mask.reshape(-1)
             if depth is not None and pixels.depth is not None:
                 depth[part] = pixels.depth.reshape(-1)

@@ -41,7 +41,8 @@ from ..checkpoints import store
 from ..checkpoints.store import ModelCard
 from ..folders import user_models
 from ..nerf import fit_state
-from ..nerf.datasets import Dataset, View, open_dataset
+from ..nerf.alignment import aligned, moved
+from ..nerf.datasets import Dataset, Pixels, View, open_dataset
 from ..nerf.evaluate import (
     Evaluation,
     backdrop,
@@ -52,8 +53,10 @@ from ..nerf.evaluate import (
     psnr,
     stride_for,
     strided,
+    strided_view,
 )
 from ..nerf.fit_state import FitState
+from ..nerf.poses import motion_of_all
 from ..progress import Progress, part, silent
 from ..scene import Image, Scene
 from .render import image8, render_scene, rgba
@@ -150,6 +153,8 @@ def fit_scene(
     from ..nerf.fitting import FITS
 
     options = with_length(options)
+    if not options.use_masks:
+        dataset = dataset.without_masks()
     state = FitState(options, fit_state.fingerprint(dataset))
     saved = fit_state.read_state(place.state) if place.state.exists() else None
     if saved is not None and saved.views != state.views:
@@ -168,7 +173,7 @@ def fit_scene(
             ) from error
         state = replace(saved, options=options, finished=False)
     session = Session(made, state, dataset, place)
-    watch = Watch(dataset, preview, behind_opaque(options), workspace.device)
+    watch = Watch(dataset, preview, behind_opaque(options), workspace.device, align=options.refine_poses)
     with workspace.live(place.name, made.scene):
         session.advance(part(progress, 0.05, 0.95), watch)
         found = session.judge(part(progress, 0.95, 1.0), workspace.device)
@@ -253,12 +258,17 @@ class Session:
         """Compare with views held back at full size, and store the scene with what was found."""
         progress(0.0, "Comparing with the views held back")
         views = spread(self.dataset.split("test"), JUDGED_VIEWS)
+        refined = self.state.options.refine_poses
+        if refined:
+            given = torch.stack([view.camera.world_from_camera for view in self.dataset.split("train")])
+            views = moved(views, motion_of_all(given, self.made.poses().detach().cpu()))
         found = evaluate(
             self.made.scene(),
             self.dataset,
             views,
             device,
             behind_opaque=behind_opaque(self.state.options),
+            refine_poses=refined,
             progress=progress,
         )
         self._keep(found)
@@ -301,12 +311,17 @@ class Session:
 class Watch:
     """Looks at the scene now and then, at a small part of the fit's time: from `preview`, and at views held back."""
 
-    def __init__(self, dataset: Dataset, preview: Camera | None, behind: str, device: torch.device) -> None:
-        """behind: the colour behind pictures without alpha, see `backdrop`."""
+    def __init__(
+        self, dataset: Dataset, preview: Camera | None, behind: str, device: torch.device, *, align: bool = False
+    ) -> None:
+        """behind: the colour behind pictures without alpha, see `backdrop`. align: the fit moves its cameras, so those
+        of the views held back go after it."""
         self._dataset, self._behind, self._device = dataset, behind, device
         self._views = spread(dataset.split("test"), WATCHED_VIEWS)
         self._camera = None if preview is None else from_wire(resized(preview, PICTURE_SIZE), device)
-        self._truths: dict[str, tuple[np.ndarray, np.ndarray | None, float]] = {}
+        self._truths: dict[str, tuple[Pixels, np.ndarray, float]] = {}
+        self._align = align
+        self._aligned: dict[str, View] = {}
         self._scores: dict[str, float] = {}
         self._count, self._spent, self._last_cost = 0, 0.0, 0.0
         self._last: float | None = None  # when, in seconds of the fit
@@ -342,10 +357,13 @@ class Watch:
         if view.name not in self._truths:
             pixels = strided(self._dataset.load(view), stride)
             behind = backdrop(pixels, "white", self._behind)
-            self._truths[view.name] = photograph(pixels, behind), pixels.mask, behind
-        truth, mask, behind = self._truths[view.name]
-        image = render_scene(scene, camera_of(view, stride).to(self._device), progress)
-        self._scores[view.name] = psnr(composited(image, behind), truth, mask)
+            self._truths[view.name] = pixels, photograph(pixels, behind), behind
+        pixels, truth, behind = self._truths[view.name]
+        small = self._aligned.get(view.name) or strided_view(view, stride)
+        if self._align:
+            small = self._aligned[view.name] = aligned(scene, small, pixels, self._device, behind=behind)
+        image = render_scene(scene, camera_of(small).to(self._device), progress)
+        self._scores[view.name] = psnr(composited(image, behind), truth, pixels.mask)
         return image
 
 

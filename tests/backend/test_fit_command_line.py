@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,6 +82,27 @@ def test_a_data_set_becomes_a_scene_file_that_is_evaluated_rendered_and_meshed(
     assert meshed["faces"] > 0 and (tmp_path / "a.ply").is_file()
 
 
+def test_cameras_after_a_fit_are_written_and_are_a_data_set_with_the_same_images(
+    call: Any, pictures: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(pictures, folder)
+    file = folder / "transforms_refined.json"
+    made = call("fit", folder, "--out", tmp_path / "a.safetensors", *SMALL, "--steps", 2, "--poses-out", file)
+    assert made["poses"] == str(file)
+    before, after = open_dataset(pictures), open_dataset(file)
+    assert len(after.split("train")) == 8 and len(after.split("test")) == 2
+    cameras = {view.image.relative_to(folder): view.camera for view in after.views}
+    for view in before.views:  # this method leaves cameras as they are
+        camera = cameras[view.image.relative_to(pictures)]
+        np.testing.assert_allclose(camera.world_from_camera, view.camera.world_from_camera, atol=1e-5)
+        np.testing.assert_allclose(camera.intrinsics, view.camera.intrinsics, rtol=1e-6)
+    plain = call("eval", tmp_path / "a.safetensors", pictures)
+    found = call("eval", tmp_path / "a.safetensors", pictures, "--refine-poses")
+    assert found["refined_poses"] and not plain["refined_poses"]
+    assert found["psnr"] > plain["psnr"] - 0.05
+
+
 def test_a_finished_fit_goes_on_with_more_steps_and_without_resume_starts_again(
     call: Any, pictures: Path, tmp_path: Path
 ) -> None:
@@ -98,6 +120,7 @@ def test_a_finished_fit_goes_on_with_more_steps_and_without_resume_starts_again(
         (("fit", "{empty}", "--out", "{tmp}/a.safetensors"), "empty"),
         (("fit", "{tmp}/nowhere", "--out", "{tmp}/a.safetensors"), "no folder"),
         (("fit", "{pictures}", "--out", "{tmp}/a.glb"), "must end in .safetensors"),
+        (("fit", "{pictures}", "--out", "{tmp}/a.safetensors", "--poses-out", "{tmp}/a.txt"), "must end in .json"),
         (("fit", "{pictures}", "--out", "{tmp}/a.safetensors", "--seconds", "-1"), "seconds must be between"),
         (("eval", "{tmp}/a.safetensors", "{pictures}"), "no model named"),
         (("eval", "shapes", "{pictures}"), "no radiance field"),

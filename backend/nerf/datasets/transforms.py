@@ -326,11 +326,13 @@ def write_transforms(
     colors: np.ndarray | None = None,
     bounds: Bounds | None = None,
     extra: dict[str, Any] | None = None,
+    path: Path | None = None,
 ) -> Path:
     """Write `folder`/transforms.json as nerfstudio reads it, and sparse_points.ply if there are points [N, 3].
 
     Every frame carries its own exact intrinsics; the splits are lists; `bounds` goes to instant-ngp's `aabb`. Images,
-    masks and depth must lie in `folder` already. `extra` is added at the top of the file.
+    masks and depth must lie in `folder` already. `extra` is added at the top of the file. `path`: write there instead;
+    names in it go on from `folder`.
 
     Raises:
         ValueError: a file lies outside the folder, or a mask keeps black in a file that is not named as instant-ngp's.
@@ -352,7 +354,7 @@ def write_transforms(
         top[f"{split}_filenames"] = [
             f["file_path"] for f, view in zip(frames, views, strict=True) if view.split == split
         ]
-    path = folder / "transforms.json"
+    path = folder / "transforms.json" if path is None else path
     part = path.with_suffix(".json.part")
     part.write_text(json.dumps(top, indent=1), encoding="utf-8")
     part.replace(path)

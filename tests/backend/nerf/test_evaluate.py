@@ -13,8 +13,6 @@ from backend.cameras import Camera
 from backend.nerf.datasets import Lens, Pixels, View
 from backend.nerf.evaluate import (
     MAX_PSNR,
-    PINHOLE,
-    LensCamera,
     camera_of,
     composited,
     mean,
@@ -25,7 +23,7 @@ from backend.nerf.evaluate import (
     stride_for,
     strided,
 )
-from backend.nerf.lens import pixels_of
+from backend.nerf.lens import PINHOLE, LensCamera, pixels_of
 from backend.scene import Image
 
 RANDOM = np.random.default_rng(0)

@@ -91,9 +91,10 @@ def test_cameras_stay_as_given_where_refinement_is_not_asked_for(patches):
 
 def test_the_demonstration_writes_its_figures_and_pictures(patches, tmp_path):
     options = FitOptions(steps=3, preset="draft")
-    figures = demonstrate(patches, options, Perturbation(2.0, 4.0), tmp_path)
+    figures = demonstrate(patches, options, Perturbation(2.0, 4.0), tmp_path, num_views=1)
     assert figures["degrees_wrong_mean"] == pytest.approx(2.0, rel=0.3)
     assert figures["percent_true_mean"] == pytest.approx(0.0, abs=1e-3)
+    assert figures["psnr_refined_aligned"] >= figures["psnr_refined"] - 0.1
     assert set(json.loads((tmp_path / "figures.json").read_text())) == {*figures, "steps"}
     for name in ("poses.png", "views.png"):
         with Picture.open(tmp_path / name) as page:

@@ -149,22 +149,21 @@ def _blob_colors(origins: torch.Tensor, directions: torch.Tensor) -> torch.Tenso
 def test_a_camera_finds_its_pose_from_its_picture():
     truth = _ring(3)[1]
     k = torch.tensor(intrinsics_from_fov(0.9, 24, 24))
-    rays = Camera(truth, k, 24, 24).rays()
-    rgb = _blob_colors(rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3))
+
+    def seen(pose):
+        rays = Camera(pose.float(), k, 24, 24).rays()
+        return _blob_colors(rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3))
+
     start = perturbed(truth[None], math.radians(3), 0.1, seed=2)[0]
-    given = Camera(start, k, 24, 24).rays()
-    found = refined_pose(
-        start,
-        _blob_colors,
-        given.origins.reshape(-1, 3),
-        given.directions.reshape(-1, 3),
-        rgb,
-        length=2.0,
-        steps=250,
-        rate=5e-3,
-    )
-    assert rotation_angle(found[:3, :3].T @ truth[:3, :3]) < math.radians(0.1)
-    assert (found[:3, 3] - truth[:3, 3]).norm() < 0.005 * 2
+    found = refined_pose(start, seen, seen(truth), length=2.0, shift=0.02).float()
+    assert rotation_angle(found[:3, :3].T @ truth[:3, :3]) < math.radians(0.01)
+    assert (found[:3, 3] - truth[:3, 3]).norm() < 0.0005 * 2
+
+
+def test_a_picture_that_says_nothing_leaves_its_camera_where_it_is():
+    pose = _ring(3)[1]
+    found = refined_pose(pose, lambda _: torch.full((9, 3), 0.5), torch.zeros(9, 3), length=2.0, shift=0.02)
+    assert torch.equal(found.float(), pose)
 
 
 def test_the_picture_shows_both_kinds_in_four_panels():

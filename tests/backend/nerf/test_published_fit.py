@@ -15,7 +15,8 @@ from backend.checkpoints.store import ModelCard, load_model, save_model
 from backend.nerf.datasets import open_dataset
 from backend.nerf.fitting import FITS
 from backend.nerf.published import NetworkConfig
-from backend.nerf.published_fit import PublishedFit, PublishedTraining, region_of
+from backend.nerf.published_fit import PublishedFit, PublishedTraining
+from backend.nerf.region import region_of
 from backend.nerf.smaller import smaller
 
 SIZE, RADIUS = 20, 0.05
