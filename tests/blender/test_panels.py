@@ -6,13 +6,14 @@ Background Blender draws nothing, so a layout that records stands in for Blender
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.addon.fake_backend import FIELD
+from tests.addon.fake_backend import CAR, FACE, FIELD
 
 bpy: Any = None
 lathe: Any = None
@@ -39,9 +40,9 @@ class Layout:
         assert 0 <= factor <= 1
         self.drawn.append(text)
 
-    def prop(self, data: Any, name: str, **_: Any) -> None:
+    def prop(self, data: Any, name: str, text: str = "", **_: Any) -> None:
         assert name in data.bl_rna.properties, f"{data} has no {name}"
-        self.drawn.append(name)
+        self.drawn += [name, text] if text else [name]
 
     def operator(self, name: str, text: str = "", **_: Any) -> Any:
         group, _, short = name.partition(".")
@@ -166,6 +167,68 @@ def test_a_field_shows_crop_and_level_but_no_seeds() -> None:
     shown = draw_all()
     assert "lathe.add_field" in shown["LATHE_PT_model"] and "LATHE_PT_crop" not in shown
     assert "live" not in shown["LATHE_PT_mesh"]
+
+
+def choose(info: Any) -> dict[str, list[str]]:
+    """Start the backend, choose a model and draw."""
+    if lathe.session.session.state != "ready":
+        bpy.ops.lathe.start_backend()
+        settle()
+    lathe.session.session.models[info.name] = info
+    bpy.ops.lathe.choose_model(model=info.name)
+    return draw_all()
+
+
+def test_panels_are_drawn_where_the_model_has_what_they_are_about() -> None:
+    shown = choose(FACE)
+    assert {"seed_a", "Seed A", "mix_appearance", "truncation", "on", "number"} <= set(shown["LATHE_PT_latent"])
+    assert "condition_yaw" in shown["LATHE_PT_condition"]
+    layers = [text for text in shown["LATHE_PT_style_mix"] if text.isdecimal()]
+    assert layers == ["1", "2", "3", "4", "5", "6"], "one switch for each layer of the model"
+    assert {"yaw", "pitch", "roll", "fov"} <= set(shown["LATHE_PT_preview"])
+    shown = choose(replace(FACE, name="one", num_ws=1, num_geometry_ws=1, pose_conditioned=False, has_truncation=False))
+    assert not {"LATHE_PT_style_mix", "LATHE_PT_condition"} & set(shown)
+    assert not {"mix_appearance", "truncation"} & set(shown["LATHE_PT_latent"]) and "Mix" in shown["LATHE_PT_latent"]
+    assert not {"LATHE_PT_latent", "LATHE_PT_walk", "LATHE_PT_history", "LATHE_PT_variants"} & set(choose(FIELD))
+
+
+def test_the_seeds_of_a_model_of_two_codes_are_called_by_them() -> None:
+    shown = choose(CAR)["LATHE_PT_latent"]
+    assert {"Shape Seed", "Texture Seed", "Mix Shape", "Mix Texture"} <= set(shown)
+
+
+def test_a_view_from_where_the_model_was_never_seen_is_remarked() -> None:
+    remark = "Beyond the views that the model was trained on"
+    assert remark not in choose(FACE)["LATHE_PT_preview"]
+    bpy.context.scene.lathe.view.yaw = 0.7
+    assert remark in draw_all()["LATHE_PT_preview"]
+    bpy.context.scene.lathe.view.yaw, bpy.context.scene.lathe.view.pitch = 0.0, -0.5
+    assert remark in draw_all()["LATHE_PT_preview"]
+
+
+def test_variants_and_history_are_drawn_with_their_buttons() -> None:
+    shown = choose(FACE)
+    assert "icon" not in shown["LATHE_PT_variants"]
+    scene = bpy.context.scene.lathe
+    scene.latent.seed_a, scene.preview.size = 30, 16
+    bpy.ops.lathe.variants(count=3)
+    settle()
+    bpy.ops.lathe.preview()
+    settle()
+    shown = draw_all()
+    assert shown["LATHE_PT_variants"].count("icon") == 3
+    assert [text for text in shown["LATHE_PT_variants"] if text.isdecimal()] == ["30", "31", "32"]
+    assert "lathe.star_latent" in shown["LATHE_PT_history"] and "30" in shown["LATHE_PT_history"]
+    scene.favourites_only = True
+    assert "30" not in draw_all()["LATHE_PT_history"]
+    bpy.ops.lathe.star_latent(where="history", index=0)
+    assert "30" in draw_all()["LATHE_PT_history"]
+
+
+def test_a_model_without_a_surface_offers_an_object_for_its_latent() -> None:
+    shown = choose(replace(FACE, name="flat_face", has_surface=False, no_surface_reason="Pictures only"))
+    assert {"Pictures only", "lathe.add_latent"} <= set(shown["LATHE_PT_mesh"])
+    assert "lathe.generate_mesh" not in shown["LATHE_PT_mesh"]
 
 
 def test_a_failure_shows_its_remedy() -> None:

@@ -86,23 +86,21 @@ def dragged(window: Window) -> Steps:
     scene.preview.live = True
     screen = Screen()
 
-    def until_still(seconds: float = 1.5) -> Steps:
-        still = time.monotonic()
-        while time.monotonic() - still < seconds or window.session.jobs.busy:
-            before = len(screen.seen)
+    def until_full() -> Steps:
+        def full() -> bool:
             screen.look()
-            if len(screen.seen) > before:
-                still = time.monotonic()
-            yield 0.02
+            return not window.session.jobs.busy and bool(screen.seen) and screen.seen[-1][1] == SIZE
 
-    yield from until_still()
+        yield from window.until(full, "the full picture came", 60)
+
+    yield from until_full()
     sliders = (("latent.mix_geometry", scene.latent), ("latent.truncation", scene.latent), ("view.yaw", scene.view))
     for path, owner in sliders:
         name = path.rpartition(".")[2]
         before, first = getattr(owner, name), len(screen.seen)
         yield from window.drag(f"lathe.{path}", 60, during=screen.look)
-        released = time.monotonic()
-        yield from until_still()
+        released = round(time.monotonic(), 3)
+        yield from until_full()
         window.note(
             f"dragged {name}",
             {"from": before, "to": getattr(owner, name), "released": released, "seen": screen.seen[first - 1 :]},
