@@ -91,6 +91,7 @@ def train(
     checkpoint_seconds: float = 60.0,
     picture_seconds: float = 180.0,
     snapshot_steps: int = 500,
+    report_steps: int = 50,
 ) -> Generator:
     """Train, or go on from `out/checkpoint.safetensors`. Returns the generator with the mean weights.
 
@@ -143,7 +144,7 @@ def train(
         for name, value in zip(TEXTS, found, strict=True):
             means[name] = value.item() if math.isnan(means[name]) else 0.98 * means[name] + 0.02 * value.item()
         clock, last = time.monotonic(), step == config.steps
-        if step % 50 == 0 or last:
+        if step % report_steps == 0 or last:
             left = (clock - started) / (step - first) * (config.steps - step)
             text = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
             progress(step / config.steps, f"step {step}/{config.steps}  {text}  {left / 60:.0f} min left")
