@@ -42,6 +42,7 @@ GENERATORS: dict[str, Loader] = {
         "shadegan",
         "stylenerf",
         "stylesdf",
+        "von",
     )
 } | {  # fitted scenes: one scene each, without latents
     "hash_field": _lazy("..nerf.hash_field"),

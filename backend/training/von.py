@@ -1,5 +1,5 @@
-"""Training the texture of Visual Object Networks, the loop of the lecture (arxiv.org/abs/1812.02725, Sec. 3.3): pictures
-on one side, 2.5D sketches of voxels on the other, and nothing that says which belong together.
+"""Training the texture of Visual Object Networks, the loop of the lecture (arxiv.org/abs/1812.02725, Sec. 3.3):
+pictures on one side, 2.5D sketches of voxels on the other, and nothing that says which belong together.
 
 G paints a sketch with a texture code, F sketches a picture, E reads a picture's texture code; D judges pictures, D_s
 sketches. For a sketch s of a random shape and view, a random code z, and a picture x:
@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..checkpoints.store import write_atomically
+from ..generators.von.model import voxel_frame
 from ..generators.von.networks import TextureEncoder, TextureNetwork, over_white
 from ..generators.von.projection import Optics, project
 from . import chair_views
@@ -99,11 +100,6 @@ class Data:
     views: Tensor
     shapes: Tensor
     voxels: Tensor
-
-
-def voxel_frame(values: Tensor) -> Tensor:
-    """Return voxels [..., z, y, x] of the world with the axes of `projection`: to the left, to the front, up."""
-    return values.movedim((-1, -2, -3), (-3, -2, -1)).flip(-3, -2)
 
 
 def chair_data(folder: Path, seeds: range = range(chair_views.NUM_TRAIN)) -> Data:

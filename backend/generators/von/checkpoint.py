@@ -1,5 +1,5 @@
-"""Official VON files → ours: three bare state dicts in one folder, `latest_net_G_3D.pth`, `latest_net_G_AB.pth` and, for
-taking the texture of a picture, `latest_net_E.pth`.
+"""Official VON files → ours: bare state dicts in one folder, `latest_net_G_3D.pth`, `latest_net_G_AB.pth` and, where
+the texture of a picture is to be taken, `latest_net_E.pth`.
 
     G_3D   block_0.0.weight …                    ShapeNetwork
     G_AB   enc_content.model.0.conv.weight …     TextureNetwork
@@ -8,13 +8,32 @@ taking the texture of a picture, `latest_net_E.pth`.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from torch import Tensor
 
-from ...checkpoints.convert import bijection, replaced
+from addon.wire.errors import UnknownCheckpoint
+
+from ...checkpoints.convert import CheckpointFolder, ConvertedModel, bijection, replaced, state_dict
+from .model import VON, VONConfig
 from .networks import ShapeNetwork, TextureEncoder, TextureNetwork
+
+SIDES = (32, 64, 128)
+"""Voxels of a side that the release has networks for."""
+LICENCE = "VON (research and evaluation only, no commercial use; junyanz/VON)"
+CARD = """Imported from official Visual Object Networks: a shape network of {side}³ voxels with a code of {shape_dim}
+numbers, a texture network with a code of {texture_dim}.
+
+- Paper: Zhu et al. 2018, arxiv.org/abs/1812.02725. The licence of the release allows research only.
+- The files do not say whether the shape network makes occupancies or distance fields; {quantity} are taken, {reason}.
+- {transfer}
+"""
+
+FILES = {"G_3D": "block_0.0.weight", "G_AB": "enc_content.model.0.conv.weight", "E": "enc_style.model.0.conv.weight"}
+"""Each network → a tensor by which it is known."""
 
 SHAPE = ((r"^block_(\d+)\.", r"layers.\1."), (r"^toRGB_\d+\.0\.", "output."))
 TEXTURE = (
@@ -40,7 +59,7 @@ def _named(patterns: tuple[tuple[str, str], ...]) -> Callable[[str], str]:
 
 def shape_network(official: Mapping[str, Tensor]) -> ShapeNetwork:
     """Return the shape network of the official state dict of G_3D."""
-    depth = max(int(match[1]) for match in map(re.compile(r"^block_(\d+)\.").match, official) if match) + 1
+    depth = max(_blocks(official)) + 1
     widths = tuple(official[f"block_{i}.0.weight"].shape[1] for i in range(depth))
     network = ShapeNetwork(official["block_0.0.weight"].shape[0], widths).to(official["block_0.0.weight"].dtype)
     network.load_state_dict(bijection(official, network.state_dict(), rename=_named(SHAPE)))
@@ -65,3 +84,86 @@ def texture_encoder(official: Mapping[str, Tensor]) -> TextureEncoder:
     network = TextureEncoder(mean.shape[0], first.shape[0]).to(first.dtype)
     network.load_state_dict(bijection(official, network.state_dict(), rename=_named(ENCODER)))
     return network.eval().requires_grad_(False)
+
+
+def _network(tree: object, name: str) -> dict[str, Tensor]:
+    """Return the state dict of G_3D, G_AB or E in a tree; empty if there is none."""
+    if isinstance(tree, CheckpointFolder):
+        for file in tree.matching(f"*net_{name}*.pth"):
+            found = _network(tree[file], name)
+            if found:
+                return found
+        return {}
+    weights = {key.removeprefix("module."): value for key, value in state_dict(tree).items()}
+    return weights if FILES[name] in weights else {}
+
+
+def recognise(tree: object) -> bool:
+    """Say whether a tree is a folder of VON's networks, or one of them."""
+    return any(_network(tree, name) for name in FILES)
+
+
+def convert(tree: object, path: Path) -> ConvertedModel:
+    """Return the networks as our model.
+
+    Raises:
+        UnknownCheckpoint: a network is missing, or the voxels are of no resolution that the release has.
+    """
+    shape_weights, texture_weights, encoder_weights = (_network(tree, name) for name in FILES)
+    if not shape_weights or not texture_weights:
+        there = [name for name in FILES if _network(tree, name)]
+        raise UnknownCheckpoint(
+            f"{path.name} holds {' and '.join(there) or 'none'} of VON's networks. Choose the folder that has "
+            "latest_net_G_3D.pth (shape) and latest_net_G_AB.pth (texture)."
+        )
+    side = 4 << (1 + max(_blocks(shape_weights)))
+    stated = next((int(m[1]) for m in map(re.compile(r"^toRGB_(\d+)\.").match, shape_weights) if m), side)
+    if side not in SIDES or stated != side:
+        raise UnknownCheckpoint(
+            f"{path.name} has a shape network of {1 + max(_blocks(shape_weights))} blocks for {stated}³ voxels; VON's "
+            f"make {', '.join(f'{n}³ of {n.bit_length() - 3}' for n in SIDES)}."
+        )
+    if texture_weights[FILES["G_AB"]].shape[1] != 1:
+        raise UnknownCheckpoint(
+            f"The texture network of {path.name} takes {texture_weights[FILES['G_AB']].shape[1]} channels; VON's takes "
+            "one, the depth."
+        )
+    shape, texture = shape_network(shape_weights), texture_network(texture_weights)
+    encoder = texture_encoder(encoder_weights) if encoder_weights else None
+    distances = re.search(r"(^|[^a-z])df([^a-z]|$)", path.name.lower()) is not None
+    config = VONConfig(
+        shape_dim=shape_weights["block_0.0.weight"].shape[0],
+        shape_widths=tuple(shape_weights[f"block_{i}.0.weight"].shape[1] for i in _blocks(shape_weights)),
+        distances=distances,
+        texture_dim=texture.z_dim,
+        texture_width=texture_weights[FILES["G_AB"]].shape[0],
+        blocks=len(texture.decoder_blocks),
+        encoder_width=encoder_weights[FILES["E"]].shape[0] if encoder_weights else 0,
+    )
+    model = VON(config)
+    model.shape, model.texture, model.encoder = shape, texture, encoder
+    return ConvertedModel(
+        kind="von",
+        constructor=dataclasses.asdict(config),
+        tensors=model.state_dict(),
+        licence=LICENCE,
+        non_commercial=True,
+        label=f"VON {path.name}",
+        description=f"Visual Object Networks: voxels of {side}³, painted from any side of the front",
+        card=CARD.format(
+            side=side,
+            shape_dim=config.shape_dim,
+            texture_dim=config.texture_dim,
+            quantity="distance fields" if distances else "occupancies",
+            reason=f"because the folder's name {'has' if distances else 'has no'} “df” in it",
+            transfer=(
+                "The texture of a picture can be taken."
+                if encoder_weights
+                else "There is no latest_net_E.pth: the texture of a picture cannot be taken."
+            ),
+        ),
+    )
+
+
+def _blocks(official: Mapping[str, Tensor]) -> list[int]:
+    return sorted({int(match[1]) for match in map(re.compile(r"^block_(\d+)\.").match, official) if match})

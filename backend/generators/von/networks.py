@@ -1,7 +1,7 @@
-"""The networks of Visual Object Networks (arxiv.org/abs/1812.02725): shape, texture, and the code of a picture's texture.
+"""The networks of Visual Object Networks (arxiv.org/abs/1812.02725): shape, texture, and a picture's texture code.
 
-Vocabulary: `voxels` [N, side, side, side] 0..1; `depth` [N, 1, H, W] in -1..1, 1 nearest; images [N, 3, H, W] in -1..1;
-`z_shape`, `z_texture` standard normal.
+Vocabulary: `voxels` [N, side, side, side] 0..1; `depth` [N, 1, H, W] in -1..1, 1 nearest; images [N, 3, H, W] in
+-1..1; `z_shape`, `z_texture` standard normal.
 """
 
 from __future__ import annotations

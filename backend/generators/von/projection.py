@@ -44,7 +44,7 @@ class Optics:
 
 @dataclass(frozen=True)
 class Sketch:
-    """silhouette [N, side, side]: the probability of meeting the object, 0..1; depth [N, side, side]: the expected t."""
+    """silhouette [N, side, side]: probability of meeting the object, 0..1; depth [N, side, side]: the expected t."""
 
     silhouette: Tensor
     depth: Tensor
