@@ -413,8 +413,16 @@ def take_latent(context: Any) -> None:
 def copy_settings(source: Any, target: Any) -> None:
     """Copy model, latent, view and mesh settings between a LatheScene and a LatheObject."""
     target.model = source.model
-    for name in ("latent", "view", "mesh"):
-        fill(getattr(target, name), plain(getattr(source, name)))
+    for name, values in _groups(source).items():
+        fill(getattr(target, name), values)
+
+
+def _groups(settings: Any) -> dict[str, dict[str, Any]]:
+    """Return latent, view and mesh settings as plain data."""
+    groups = {name: plain(getattr(settings, name)) for name in ("latent", "view", "mesh")}
+    if not settings.view.is_property_set("fov"):
+        del groups["view"]["fov"]  # of a file older than the sliders: the model's own stays
+    return groups
 
 
 def draw_card(layout: Any, context: Any) -> None:
@@ -592,8 +600,7 @@ def _noted(settings: Any) -> dict[str, Any]:
     crop = {}
     if hasattr(settings, "use_crop"):
         crop = {"use_crop": settings.use_crop, "crop_min": settings.crop_min[:], "crop_max": settings.crop_max[:]}
-    groups = {name: plain(getattr(settings, name)) for name in ("latent", "view", "mesh")}
-    return {"model": settings.model, "crop": crop, **groups}
+    return {"model": settings.model, "crop": crop, **_groups(settings)}
 
 
 def _restore(noted: dict[str, Any], settings: Any) -> None:
