@@ -460,22 +460,24 @@ def preview(context: Any, *, draft: bool = False, quiet: bool = False) -> Job:
     show = settings.show
     ref, camera = gather.seen_by_preview(context, chosen, max(16, settings.size // 2) if draft else settings.size)
     request = RenderRequest(ref, camera, "draft" if draft else "full", with_normal=show == "NORMAL")
-    code = _code_of(chosen)
+    code = code_of(chosen)
     remember = None if draft else latents.rememberer(context, chosen)
 
-    def work(job: Job) -> tuple[apply.PreparedImage, str]:
+    def work(job: Job) -> tuple[apply.PreparedImage, str, str]:
         result = _ask(job, request, code, supersede=VIEWPORT)
-        return apply.prepare_image(result, show), thumbnails.pack(result.rgba) if remember else ""
+        return apply.prepare_image(result, show), thumbnails.pack(result.rgba) if remember else "", result.note
 
-    def then(made: tuple[apply.PreparedImage, str]) -> str:
+    def then(made: tuple[apply.PreparedImage, str, str]) -> str:
+        image, thumbnail, session.preview_note = made
         if remember:
-            remember(made[1])
-        return apply.put_image(apply.PREVIEW_IMAGE, made[0])
+            remember(thumbnail)
+        return apply.put_image(apply.PREVIEW_IMAGE, image)
 
     return session.jobs.start("Preview", work, then, kind="preview", quiet=quiet)
 
 
-def _code_of(chosen: Subject) -> str:
+def code_of(chosen: Subject) -> str:
+    """Return the subject's stored code, packed, in base64; empty where seed A counts."""
     return chosen.settings.latent.code_data if chosen.settings.latent.code else ""
 
 
@@ -506,7 +508,7 @@ def variants(context: Any, count: int = 0, size: int = 128, *, more: bool = Fals
     controls = gather.controls(chosen.settings, info)
     request = GenerateRequest(info.name, sheet.latents, size, camera, controls, "draft")
     scene_handle = Handle.of("scenes", scene)
-    code = _code_of(chosen) if request.latents[0].code else ""
+    code = code_of(chosen) if request.latents[0].code else ""
 
     def work(job: Job) -> tuple[apply.PreparedImage, list[str]]:
         result = _ask(job, request, code)
@@ -531,7 +533,7 @@ def generate_mesh(context: Any, *, draft: bool = False, quiet: bool = False) -> 
     if draft:
         request = dataclasses.replace(request, target_faces=0, fill_holes=False, color="none")
     info = gather.known_model(chosen.settings.model)
-    code = _code_of(chosen)
+    code = code_of(chosen)
     scene = context.scene
     target, name = chosen.object, f"{info.label} {request.scene.latent.seed_a}"
     if target is not None and target.lathe.is_field:
@@ -541,7 +543,7 @@ def generate_mesh(context: Any, *, draft: bool = False, quiet: bool = False) -> 
     if target is None and chosen.object is None and chosen.settings.mesh.placement == "LAST":
         last = scene.lathe.last_object
         target = last if last is not None and last.name in scene.objects and last.type == "MESH" else None
-    finish = _finisher(chosen, scene, target, name, undo=not draft)
+    finish = finisher(chosen, scene, target, name, undo=not draft)
 
     def work(job: Job) -> apply.PreparedMesh:
         result = _ask(job, request, code, end=0.95)
@@ -558,7 +560,7 @@ def mesh_of_field(field: Any) -> Any:
     return made if linked and made.lathe.partner == field else None
 
 
-def _finisher(
+def finisher(
     chosen: Subject, scene: Any, target: Any, name: str, found: dict[str, Any] | None = None, undo: bool = True
 ) -> Any:
     """Return the `then` that puts a mesh in and notes on the object what it came from, as it was when asked.
@@ -728,7 +730,7 @@ def render_path(context: Any) -> Job:
         requests,
         settings.source == "SLIDERS",
     )
-    code = _code_of(chosen)
+    code = code_of(chosen)
 
     def work(job: Job) -> str:
         done = len(frames) - len(wanted)
@@ -832,7 +834,7 @@ def complete(context: Any) -> Job:
     world = np.array(scan_object.matrix_world)
     mesh = gather.mesh_request(Subject(chosen.settings, None, world))
     found: dict[str, Any] = {}
-    finish = _finisher(Subject(chosen.settings, None, world), scene, None, f"{scan_object.name} completed", found)
+    finish = finisher(Subject(chosen.settings, None, world), scene, None, f"{scan_object.name} completed", found)
 
     def run(job: Job, client: Client) -> apply.PreparedMesh:
         job.report(0.0, "Sending the scan")

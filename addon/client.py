@@ -96,9 +96,9 @@ class Client:
         check_protocol(_json(body))
         return payload.from_json(ServerInfo, bytes(body))
 
-    def models(self) -> ModelList:
+    def models(self, timeout: float | None = None) -> ModelList:
         """Return every model the backend has, and the folders that should be one and cannot be read."""
-        return payload.from_json(ModelList, bytes(self._call("GET", routes.MODELS)))
+        return payload.from_json(ModelList, bytes(self._call("GET", routes.MODELS, timeout=timeout)))
 
     def submit(self, request: Any, *, supersede: str = "") -> str:
         """Queue a request and return its job id. With `supersede`, the unfinished job of the same key ends."""

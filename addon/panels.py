@@ -2,7 +2,7 @@
 
 import bpy
 
-from . import actions, fitting, latent_panels
+from . import actions, fitting, latent_panels, pictures
 from .gather import field_object, generated_object, is_field, subject
 from .session import session
 
@@ -196,6 +196,8 @@ class LATHE_PT_preview(LathePanel, bpy.types.Panel):
         image = bpy.data.images.get("Lathe Preview")
         if image is not None and image.preview is not None:
             layout.template_icon(icon_value=image.preview.icon_id, scale=8)
+            if session.preview_note:
+                text_lines(layout, session.preview_note, context.region.width if context.region else 260, "INFO")
         layout.row().prop(settings, "source", expand=True)
         if settings.source == "SLIDERS":
             latent_panels.draw_view(layout, context)
@@ -204,6 +206,7 @@ class LATHE_PT_preview(LathePanel, bpy.types.Panel):
         column.use_property_decorate = False
         column.prop(settings, "size")
         column.prop(settings, "show")
+        column.prop(settings, "sketch")
         layout.operator("lathe.add_camera", icon="CAMERA_DATA")
 
 
@@ -216,6 +219,10 @@ class LATHE_PT_mesh(LathePanel, bpy.types.Panel):
         info, settings = chosen.info, chosen.settings.mesh
         if info is not None and not info.has_surface:
             text_lines(layout, info.no_surface_reason, context.region.width if context.region else 260, "INFO")
+            if not is_field(info):
+                column = layout.column(align=True)
+                column.operator("lathe.fit_views", icon="MOD_FLUIDSIM")
+                column.prop(context.scene.lathe.field, "views")
             layout.operator("lathe.add_latent", icon="EMPTY_AXIS")
             return
         made = chosen.object
@@ -363,6 +370,26 @@ class LATHE_PT_fit_options(LathePanel, bpy.types.Panel):
             column.prop(settings, "data_sets")
 
 
+class LATHE_PT_picture(LathePanel, bpy.types.Panel):
+    """Shapes of pictures"""
+
+    bl_label = "From a Picture"
+
+    @classmethod
+    def poll(cls, context):
+        info = subject(context).info
+        return info is not None and "image_to_shape" in info.capabilities
+
+    def draw(self, context):
+        layout = self.layout
+        layout.operator("lathe.image_to_shape", icon="IMAGE_DATA")
+        image = bpy.data.images.get(pictures.PICTURE_IMAGE)
+        if image is not None and image.preview is not None:
+            layout.template_icon(icon_value=image.preview.icon_id, scale=4)
+        for note in session.notes:
+            text_lines(layout, note, context.region.width if context.region else 260, "INFO")
+
+
 class LATHE_PT_scan(LathePanel, bpy.types.Panel):
     bl_label = "From a Mesh"
     bl_options = {"DEFAULT_CLOSED"}
@@ -373,6 +400,7 @@ class LATHE_PT_scan(LathePanel, bpy.types.Panel):
         info = subject(context).info
         if info is not None and "complete" in info.capabilities:
             layout.operator("lathe.complete", icon="MOD_MESHDEFORM")
+            layout.operator("lathe.complete_depth", icon="IMAGE_ZDEPTH")
             column = layout.column()
             column.use_property_split = True
             column.use_property_decorate = False
@@ -474,6 +502,7 @@ CLASSES = (
     LATHE_PT_fit,
     LATHE_PT_capture,
     LATHE_PT_fit_options,
+    LATHE_PT_picture,
     LATHE_PT_scan,
     LATHE_PT_path,
     LATHE_PT_export,

@@ -68,6 +68,9 @@ class Session:
         self.fits: tuple[StoredFit, ...] = ()  # radiance fields whose fit can go on
         self.fitting = ""  # the radiance field that is being fitted, or was last
         self.warnings: tuple[str, ...] = ()  # about the pictures of the last fit
+        self.preview_note = ""  # about the last preview, where it is not quite what was asked for
+        self.notes: tuple[str, ...] = ()  # what was done to the last picture that became a shape
+        self.view_note = ""  # where the last preview shows not quite what was asked for
         self.kinds: tuple[str, ...] = ()  # of official checkpoints that can be imported
         self.importing = ""  # the checkpoint that is being imported, or was last
         self.server: ServerInfo | None = None
@@ -140,7 +143,7 @@ class Session:
         try:
             client = backend.start(job.check)
             self.server = client.hello(START_SECONDS)  # it may be importing PyTorch still
-            self.refresh_models(client)
+            self.refresh_models(client, START_SECONDS)  # and models may be new to it
             job.check()
         except BaseException as error:
             unwanted = job.cancelling or backend is self._stopped  # then the connection broke because it was to
@@ -177,9 +180,9 @@ class Session:
                 time.sleep(0.05)
             raise
 
-    def refresh_models(self, client: Client) -> None:
+    def refresh_models(self, client: Client, timeout: float | None = None) -> None:
         """Read the list of models again."""
-        found = client.models()
+        found = client.models(timeout)
         self.models = {model.name: model for model in found.models}
         self.broken_models = found.broken
         self.fits = found.fits

@@ -205,6 +205,18 @@ def known_kinds() -> tuple[str, ...]:
     return tuple(kind for kind in CHECKPOINTS if _find_module(kind) is not None)
 
 
+def kinds_here() -> tuple[str, ...]:
+    """Return the kinds whose official files can be imported, without importing their modules, which takes a while."""
+    return tuple(kind for kind in CHECKPOINTS if _has_module(kind))
+
+
+def _has_module(kind: str) -> bool:
+    try:
+        return importlib.util.find_spec(importlib.util.resolve_name(CHECKPOINTS[kind], __package__)) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def _find_module(kind: str) -> ModuleType | None:
     """Return the module of a kind; None for a model whose official files cannot be imported."""
     name = importlib.util.resolve_name(CHECKPOINTS[kind], __package__)

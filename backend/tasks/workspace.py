@@ -46,7 +46,7 @@ from meshing.remember import RememberedField
 from .. import VERSION
 from ..blobs import BlobStore
 from ..checkpoints import store
-from ..checkpoints.convert import known_kinds
+from ..checkpoints.convert import kinds_here
 from ..folders import data_folder
 from ..generator import Generator, ws_from_latent
 from ..nerf import fit_state
@@ -147,7 +147,7 @@ class Workspace:
                 found.append(self._info(folder))
             except LatheError as error:
                 broken.append(BrokenModel(name, payload.from_plain(ErrorInfo, error_to_dict(error))))
-        return ModelList(tuple(found), tuple(broken), fit_state.stored_fits(), known_kinds())
+        return ModelList(tuple(found), tuple(broken), fit_state.stored_fits(), kinds_here())
 
     def _info(self, folder: Path) -> ModelInfo:
         key = self._key(folder)

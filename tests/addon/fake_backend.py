@@ -36,7 +36,7 @@ SPHERE = messages.ModelInfo(
     pose_prior=messages.PosePrior(radius=2.0, fov=0.7), image_size=64,
     controls=(messages.Control("yaw", "Yaw", "Turns it", 0.1, -1.0, 1.0, "radians"),
               messages.Control("puff", "Puff", "Blows it up", 0.5, 0.0, 2.0)),
-    capabilities=("complete",), source="starter",
+    capabilities=("complete", "image_to_shape"), source="starter",
 )  # fmt: skip
 FLAT = replace(
     SPHERE, name="flat", label="Flat", non_commercial=True, licence="Research only", has_surface=False, controls=(),
@@ -106,7 +106,8 @@ def image(request: messages.RenderRequest) -> messages.ImageResult:
     depth = np.full((height, width), np.inf, np.float32)
     depth[height // 2 :] = 2.0
     normal = np.zeros((height, width, 3), np.float32) if request.with_normal else None
-    return messages.ImageResult(rgba, depth, normal, 0.01)
+    note = "Turned into the model's range" if request.camera.width == 48 else ""
+    return messages.ImageResult(rgba, depth, normal, 0.01, note)
 
 
 class State:
@@ -264,6 +265,17 @@ class State:
             ws = np.ones((2, 1), np.float32)
             code = hashlib.sha256(payload.pack(messages.CodeBlob(ws))).hexdigest()
             return messages.LatentResult(ws, code, 0.01)
+        if isinstance(request, messages.ImageToShapeRequest):
+            if not self.blobs[request.picture].startswith(b"\x89PNG"):
+                raise errors.UnreadableFile("The picture cannot be read")
+            ws = np.ones((2, 1), np.float32)
+            code = hashlib.sha256(payload.pack(messages.CodeBlob(ws))).hexdigest()
+            seen = np.full((8, 8, 3), 200, np.uint8)
+            return messages.ImageToShapeResult(ws, code, seen, ("Its alpha was taken as the mask",))
+        if isinstance(request, messages.ViewsRequest):
+            names = [f"images/{number:04d}.png" for number in range(request.count)]
+            files = {name: self.keep(name.encode()) for name in (*names, "transforms.json")}
+            return messages.ViewsResult(files, POSES, "black")
         if isinstance(request, messages.ImportRequest):
             self.models.append(replace(FACE, name=request.name, label=request.label or request.name))
             return messages.ModelResult(request.name)

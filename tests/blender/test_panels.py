@@ -225,6 +225,15 @@ def test_variants_and_history_are_drawn_with_their_buttons() -> None:
     assert "30" in draw_all()["LATHE_PT_history"]
 
 
+def test_what_the_backend_says_of_a_picture_stands_below_it() -> None:
+    choose(FACE)
+    for size, remarked in ((48, True), (16, False)):
+        bpy.context.scene.lathe.preview.size = size
+        bpy.ops.lathe.preview()
+        settle()
+        assert ("Turned into the model's range" in draw_all()["LATHE_PT_preview"]) == remarked
+
+
 def test_a_model_without_a_surface_offers_an_object_for_its_latent() -> None:
     shown = choose(replace(FACE, name="flat_face", has_surface=False, no_surface_reason="Pictures only"))
     assert {"Pictures only", "lathe.add_latent"} <= set(shown["LATHE_PT_mesh"])

@@ -13,6 +13,7 @@ from addon.wire.errors import BlobMissing, InvalidRequest, LatheError, UnknownCh
 from addon.wire.messages import ImportRequest, Latent, RenderRequest, SceneRef
 from backend.cameras import orbit
 from backend.checkpoints import store
+from backend.checkpoints.convert import known_kinds
 from backend.progress import silent
 from backend.tasks.import_checkpoint import import_checkpoint
 from backend.tasks.render import render
@@ -56,6 +57,7 @@ def test_an_uploaded_checkpoint_becomes_a_model_that_renders(
 
 def test_the_list_of_models_names_the_kinds_that_can_be_imported(workspace: Workspace) -> None:
     assert {"eg3d", "stylenerf", "pigan", "graf", "shadegan", "stylesdf", "deepsdf"} <= set(workspace.models().kinds)
+    assert workspace.models().kinds == known_kinds()
 
 
 class Attack:
