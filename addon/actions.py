@@ -463,15 +463,20 @@ def preview(context: Any, *, draft: bool = False, quiet: bool = False) -> Job:
     code = code_of(chosen)
     remember = None if draft else latents.rememberer(context, chosen)
 
-    def work(job: Job) -> tuple[apply.PreparedImage, str, str]:
-        result = _ask(job, request, code, supersede=VIEWPORT)
-        return apply.prepare_image(result, show), thumbnails.pack(result.rgba) if remember else "", result.note
+    sketch = (apply.DEPTH_IMAGE, "DEPTH"), (apply.SILHOUETTE_IMAGE, "SILHOUETTE")
+    shown = ((apply.PREVIEW_IMAGE, show), *(sketch if settings.sketch else ()))
 
-    def then(made: tuple[apply.PreparedImage, str, str]) -> str:
-        image, thumbnail, session.preview_note = made
+    def work(job: Job) -> tuple[dict[str, apply.PreparedImage], str, str]:
+        result = _ask(job, request, code, supersede=VIEWPORT)
+        images = {name: apply.prepare_image(result, what) for name, what in shown}
+        return images, thumbnails.pack(result.rgba) if remember else "", result.note
+
+    def then(made: tuple[dict[str, apply.PreparedImage], str, str]) -> str:
+        images, thumbnail, session.preview_note = made
         if remember:
             remember(thumbnail)
-        return apply.put_image(apply.PREVIEW_IMAGE, image)
+        names = [apply.put_image(name, image) for name, image in images.items()]
+        return names[0]
 
     return session.jobs.start("Preview", work, then, kind="preview", quiet=quiet)
 

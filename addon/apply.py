@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 PREVIEW_IMAGE = "Lathe Preview"
 VARIANTS_IMAGE = "Lathe Variants"
+DEPTH_IMAGE = "Lathe Depth"
+SILHOUETTE_IMAGE = "Lathe Silhouette"
 COLOR_ATTRIBUTE = "Color"
 UV_MAP = "UVMap"
 ICON_SIDE = 256
@@ -138,13 +140,16 @@ def _prepared(image: np.ndarray) -> PreparedImage:
 
 
 def prepare_image(result: ImageResult, show: str) -> PreparedImage:
-    """Return what the preview shows of a result: "COLOR", "DEPTH" (near is bright) or "NORMAL"."""
+    """Return what the preview shows of a result: "COLOR", "DEPTH" (near is bright), "NORMAL" or "SILHOUETTE"."""
     image = result.rgba
     if show == "DEPTH":
         seen = np.isfinite(result.depth)
         low, high = (result.depth[seen].min(), result.depth[seen].max()) if seen.any() else (0.0, 1.0)
         bright = np.where(seen, 1 - 0.9 * (result.depth - low) / max(high - low, 1e-9), 0)
         image = np.stack((bright, bright, bright, seen), -1)
+    elif show == "SILHOUETTE":
+        image = np.repeat(result.rgba[..., 3:], 4, -1)
+        image[..., 3] = 1
     elif show == "NORMAL" and result.normal is not None:
         image = np.concatenate((result.normal * 0.5 + 0.5, result.rgba[..., 3:]), -1)
     return _prepared(np.asarray(image))

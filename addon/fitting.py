@@ -242,7 +242,7 @@ def fit(context: Any) -> Job:
         return FitRequest(name, sent, options)
 
     given = data_sets.given_cameras(folder) if options.refine_poses and folder.is_dir() else None
-    return _run_fit(context, name, request, given)
+    return run_fit(context, name, request, given)
 
 
 def continue_fit(context: Any, name: str) -> Job:
@@ -258,19 +258,27 @@ def continue_fit(context: Any, name: str) -> Job:
         longer = stored.seconds + more if stored is not None and stored.finished else 0.0
         return FitRequest(name, options=FitOptions(seconds=longer), resume=True)
 
-    return _run_fit(context, name, request, None)
+    return run_fit(context, name, request, None)
 
 
-def _run_fit(
-    context: Any, name: str, make: Callable[[Job, Client], FitRequest], given: dict[str, data_sets.GivenCamera] | None
+def run_fit(
+    context: Any,
+    name: str,
+    make: Callable[[Job, Client], FitRequest],
+    given: dict[str, data_sets.GivenCamera] | None,
+    start: float = SENDING,
 ) -> Job:
-    """Start the job of a fit. given: the cameras as they were, where they are refined; None where they are not."""
+    """Start the job of a fit. Result: the name of the field's object.
+
+    make: returns the request; it runs on the job's thread and takes the first part of its bar, up to `start`. given:
+    the cameras as they were, where they are refined; None where they are not.
+    """
     scene = Handle.of("scenes", context.scene)
 
     def run(job: Job, client: Client) -> FitResult:
         request = make(job, client)
         try:
-            return job.ask(client, request, start=SENDING, seen=_watcher(client, name, scene))
+            return job.ask(client, request, start=start, seen=_watcher(client, name, scene))
         except errors.Cancelled:
             if name in _to_discard:
                 client.run(DiscardFitRequest(name))

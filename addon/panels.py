@@ -2,7 +2,7 @@
 
 import bpy
 
-from . import actions, fitting, latent_panels, pictures
+from . import actions, apply, fitting, latent_panels, pictures
 from .gather import field_object, generated_object, is_field, subject
 from .session import session
 
@@ -193,9 +193,13 @@ class LATHE_PT_preview(LathePanel, bpy.types.Panel):
         row = layout.row(align=True)
         row.operator("lathe.preview", icon="RENDER_STILL")
         row.prop(settings, "live", text="", icon="PLAY", toggle=True)
-        image = bpy.data.images.get("Lathe Preview")
-        if image is not None and image.preview is not None:
-            layout.template_icon(icon_value=image.preview.icon_id, scale=8)
+        sketch = (apply.DEPTH_IMAGE, apply.SILHOUETTE_IMAGE) if settings.sketch else ()
+        images = [bpy.data.images.get(name) for name in (apply.PREVIEW_IMAGE, *sketch)]
+        if images[0] is not None:
+            row = layout.row()
+            for image in images:
+                if image is not None and image.preview is not None:
+                    row.template_icon(icon_value=image.preview.icon_id, scale=4 if sketch else 8)
             if session.preview_note:
                 text_lines(layout, session.preview_note, context.region.width if context.region else 260, "INFO")
         layout.row().prop(settings, "source", expand=True)

@@ -362,6 +362,12 @@ class LathePreview(bpy.types.PropertyGroup):
         default="COLOR",
         options=set(),
     )
+    sketch: BoolProperty(
+        name="Depth and Silhouette",
+        description="Show both beside the picture: the 2.5D sketch that Visual Object Networks paint on. They are the "
+        "images 'Lathe Depth' and 'Lathe Silhouette', too",
+        options=set(),
+    )
 
 
 class LathePath(bpy.types.PropertyGroup):
@@ -555,6 +561,14 @@ class LatheField(bpy.types.PropertyGroup):
         name="Photos",
         description="A folder of photographs, any photograph of it, or a video",
         subtype="FILE_PATH",
+        options=set(),
+    )
+    views: IntProperty(
+        name="Views",
+        description="How many pictures a model without a surface makes of its shape, for a radiance field",
+        default=60,
+        min=4,
+        max=1000,
         options=set(),
     )
     max_images: IntProperty(

@@ -17,6 +17,7 @@ from . import (
     live,
     operators,
     panels,
+    picture_operators,
     preferences,
     properties,
     thumbnails,
@@ -87,7 +88,7 @@ HANDLERS = (
     (bpy.app.handlers.undo_post, after_undo),
     (bpy.app.handlers.redo_post, after_undo),
 )
-MODULES = (preferences, properties, thumbnails, operators, latent_operators, panels, field_objects)
+MODULES = (preferences, properties, thumbnails, operators, latent_operators, picture_operators, panels, field_objects)
 
 
 def register() -> None:

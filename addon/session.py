@@ -70,7 +70,6 @@ class Session:
         self.warnings: tuple[str, ...] = ()  # about the pictures of the last fit
         self.preview_note = ""  # about the last preview, where it is not quite what was asked for
         self.notes: tuple[str, ...] = ()  # what was done to the last picture that became a shape
-        self.view_note = ""  # where the last preview shows not quite what was asked for
         self.kinds: tuple[str, ...] = ()  # of official checkpoints that can be imported
         self.importing = ""  # the checkpoint that is being imported, or was last
         self.server: ServerInfo | None = None

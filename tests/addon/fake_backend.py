@@ -178,6 +178,8 @@ class State:
                 del self.fits[request.name]
             if isinstance(request, messages.ImportRequest):
                 self.check_import(request)
+            if isinstance(request, messages.ImageToShapeRequest) and self.blobs[request.picture][:4] != b"\x89PNG":
+                raise errors.UnreadableFile("The picture cannot be read")
         except errors.LatheError as error:
             self.tell(job, "failed", error=error)
             return
@@ -266,8 +268,6 @@ class State:
             code = hashlib.sha256(payload.pack(messages.CodeBlob(ws))).hexdigest()
             return messages.LatentResult(ws, code, 0.01)
         if isinstance(request, messages.ImageToShapeRequest):
-            if not self.blobs[request.picture].startswith(b"\x89PNG"):
-                raise errors.UnreadableFile("The picture cannot be read")
             ws = np.ones((2, 1), np.float32)
             code = hashlib.sha256(payload.pack(messages.CodeBlob(ws))).hexdigest()
             seen = np.full((8, 8, 3), 200, np.uint8)

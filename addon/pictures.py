@@ -1,0 +1,254 @@
+"""Pictures to shapes, and shapes to pictures: what the buttons of both do, as plain functions.
+
+- `image_to_shape`: a picture's shape, by models with that capability, as a mesh that carries the latent.
+- `fit_views`: a radiance field of the pictures that a model makes; how a model without a surface gets one.
+- `complete_depth`: the shape that fits what the active camera sees of a depth image.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from . import actions, apply, exr, fitting, gather
+from .client import Client
+from .gather import Subject, subject
+from .jobs import Job
+from .session import session
+from .wire import errors, payload
+from .wire.messages import (
+    Camera,
+    CodeBlob,
+    CompleteRequest,
+    FitRequest,
+    ImageToShapeRequest,
+    Latent,
+    LatentResult,
+    ScanBlob,
+    SceneRef,
+    SheetResult,
+    ViewsRequest,
+)
+
+PICTURE_IMAGE = "Lathe Picture"
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+FILTER = ";".join(f"*{suffix}" for suffix in SUFFIXES)
+DEPTH_FILTER = "*.exr;*.npy"
+MAX_BYTES = 64 << 20  # of a picture's file
+MAX_POINTS = 20_000  # of a depth image: more say nothing new of the shape
+VIEWS_SHARE = 0.4  # of a fit's bar that rendering the views takes
+
+
+# ------------------------------------------------------------------------------------------------------- image to shape
+
+
+def problem_image_to_shape(context: Any) -> str:
+    """Why no picture can become a shape."""
+    problem = actions.problem_model(context)
+    if problem:
+        return problem
+    info = subject(context).info
+    assert info is not None
+    if "image_to_shape" not in info.capabilities:
+        return f"{info.label} makes no shapes of pictures: choose a model that can"
+    if session.jobs.find("image_to_shape"):
+        return "A picture is being read: wait for it or cancel it in Jobs"
+    return actions.problem_object_mode(context)
+
+
+def image_to_shape(context: Any, filepath: str) -> Job:
+    """Find the shape that a picture shows and mesh it at the 3D cursor. Result: the object's name.
+
+    What was done to the picture is in `session.notes`, and the picture as the model saw it is 'Lathe Picture'.
+
+    Raises:
+        InvalidRequest: no such model. UnreadableFile, TooLarge: no such picture.
+    """
+    problem = problem_image_to_shape(context)
+    if problem:
+        raise errors.InvalidRequest(problem)
+    actions.configure(context)
+    path = Path(bpy.path.abspath(filepath))
+    if not path.is_file():
+        raise errors.UnreadableFile(f"There is no picture {path}: choose it again")
+    if path.stat().st_size > MAX_BYTES:
+        raise errors.TooLarge(f"{path.name} is larger than {MAX_BYTES >> 20} MB: make it smaller first")
+    scene, chosen = context.scene, subject(context)
+    info = gather.known_model(chosen.settings.model)
+    place = Subject(chosen.settings, None, gather.placed_at_cursor(scene))
+    mesh = gather.mesh_request(place)
+    found: dict[str, Any] = {}
+    finish = actions.finisher(place, scene, None, f"{info.label} {path.stem}", found)
+    session.notes = ()
+
+    def run(job: Job, client: Client) -> tuple[apply.PreparedMesh, apply.PreparedImage]:
+        job.report(0.0, f"Sending {path.name}")
+        picture = client.upload_file(path, job.check)
+        answer = job.ask(client, ImageToShapeRequest(info.name, picture), start=0.05, end=0.4)
+        session.notes = answer.notes
+        ref = _with_code(client, answer.ws, mesh.scene, found)
+        result = job.ask(client, dataclasses.replace(mesh, scene=ref), start=0.4, end=0.97)
+        opaque = np.concatenate((answer.seen, np.full((*answer.seen.shape[:2], 1), 255, np.uint8)), -1)
+        return apply.prepare_mesh(result), apply.prepare_sheet(SheetResult(opaque[None]))
+
+    def then(made: tuple[apply.PreparedMesh, apply.PreparedImage]) -> Any:
+        apply.put_image(PICTURE_IMAGE, made[1])
+        return finish(made[0])
+
+    return session.jobs.start(
+        f"Shape of {path.name}",
+        lambda job: session.using(job, lambda client: run(job, client)),
+        then,
+        kind="image_to_shape",
+    )
+
+
+def _with_code(client: Client, ws: np.ndarray, ref: SceneRef, found: dict[str, Any]) -> SceneRef:
+    """Return what to mesh: the latent found, which alone is the shape. `found` gets what the object will carry."""
+    stored = CodeBlob(np.ascontiguousarray(ws))
+    found.update(code=client.upload(stored), code_data=base64.b64encode(payload.pack(stored)).decode())
+    found.update(mix_geometry=0.0, mix_appearance=0.0)
+    return dataclasses.replace(ref, latent=Latent(code=found["code"]))
+
+
+# ------------------------------------------------------------------------------------------------- a field of its views
+
+
+def views_name(chosen: Subject) -> str:
+    """Return the name of the field that is fitted to the subject's views."""
+    seed = chosen.settings.latent.seed_a
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{chosen.settings.model}_{seed}_views")[:100]
+
+
+def problem_fit_views(context: Any) -> str:
+    """Why no field can be fitted to the subject's views."""
+    problem = actions.problem_latent(context)
+    if not problem and session.jobs.find("field"):
+        return "A fit is running: pause it first"
+    return problem
+
+
+def fit_views(context: Any) -> Job:
+    """Have the model make pictures from all sides and fit a radiance field to them, with the options of the panel Fit.
+    Result: the name of the field's object, which can be meshed."""
+    problem = problem_fit_views(context)
+    if problem:
+        raise errors.InvalidRequest(problem)
+    actions.configure(context)
+    chosen, name = subject(context), views_name(subject(context))
+    ref, code = gather.scene_ref(chosen), actions.code_of(chosen)
+    count, options = context.scene.lathe.field.views, fitting.fit_options(context)
+
+    def request(job: Job, client: Client) -> FitRequest:
+        if code:
+            client.upload(payload.unpack(base64.b64decode(code)))
+        made = job.ask(client, ViewsRequest(ref, count), end=VIEWS_SHARE)
+        background = made.background if options.background == "auto" else options.background
+        return FitRequest(name, made.files, dataclasses.replace(options, background=background))
+
+    return fitting.run_fit(context, name, request, None, start=VIEWS_SHARE)
+
+
+# ---------------------------------------------------------------------------------------------------------- depth image
+
+
+def problem_complete_depth(context: Any) -> str:
+    """Why no depth image can be completed."""
+    problem = actions.problem_model(context)
+    if problem:
+        return problem
+    info = subject(context).info
+    assert info is not None
+    if "complete" not in info.capabilities:
+        return f"{info.label} cannot complete scans: choose a model that can"
+    if context.scene.camera is None:
+        return "The scene has no active camera: it must stand where the depth image was seen from"
+    return actions.problem_object_mode(context)
+
+
+def read_depth(path: Path) -> np.ndarray:
+    """Return a depth image [H, W], metres along the camera's z, inf where nothing was seen; top row first.
+
+    Raises:
+        UnreadableFile: no such file, or no depth image.
+    """
+    try:
+        if path.suffix.lower() == ".npy":
+            depth = np.load(path, allow_pickle=False)
+        else:
+            channels = exr.read(path)
+            name = next((name for name in channels if name.rpartition(".")[2] in ("Z", "V", "Y", "R")), "")
+            if not name:
+                raise ValueError(f"of its channels {', '.join(channels)} none is a depth")
+            depth = channels[name]
+    except (OSError, ValueError, errors.LatheError) as error:
+        raise errors.UnreadableFile(f"The depth image {path} cannot be read: {error}") from error
+    if depth.ndim != 2 or not depth.size:
+        raise errors.UnreadableFile(f"The depth image {path.name} must be [height, width], got {list(depth.shape)}")
+    return np.asarray(depth, np.float32)
+
+
+def scan_of_depth(depth: np.ndarray, camera: Camera, scene_from_world: np.ndarray) -> ScanBlob:
+    """Return what a depth image shows, [H, W], as points in a scene's own frame, with where they were seen from.
+
+    Raises:
+        UnreadableFile: nothing in it is near enough to be a point.
+    """
+    seen = np.isfinite(depth) & (depth > 0) & (depth < 1e9)  # Blender writes 1e10 for the sky
+    rows, columns = np.nonzero(seen)
+    if not len(rows):
+        raise errors.UnreadableFile("The depth image is empty: every pixel is sky, or not a distance")
+    step = -(-len(rows) // MAX_POINTS)
+    rows, columns = rows[::step], columns[::step]
+    z = depth[rows, columns].astype(np.float64)
+    pixels = np.stack((columns + 0.5, rows + 0.5, np.ones(len(rows))), -1)
+    matrix = scene_from_world @ np.array(camera.world_from_camera)
+    rays = pixels @ np.linalg.inv(np.array(camera.intrinsics)).T
+    local, origin = rays * z[:, None], np.zeros((len(z), 3))
+    if camera.projection == "orthographic":
+        local = np.concatenate((rays[:, :2], z[:, None]), -1)
+        origin[:, :2] = rays[:, :2]
+    points, origins = (x @ matrix[:3, :3].T + matrix[:3, 3] for x in (local, origin))
+    return ScanBlob(points.astype(np.float32), None, origins.astype(np.float32))
+
+
+def complete_depth(context: Any, filepath: str) -> Job:
+    """Find the shape that fits a depth image, seen from the active camera, and mesh it where the shape of the sliders
+    stands. Result: the object's name.
+
+    Raises:
+        InvalidRequest: no such model, no camera. UnreadableFile: no depth image.
+    """
+    problem = problem_complete_depth(context)
+    if problem:
+        raise errors.InvalidRequest(problem)
+    actions.configure(context)
+    path = Path(bpy.path.abspath(filepath))
+    depth = read_depth(path)
+    scene, chosen = context.scene, subject(context)
+    info = gather.known_model(chosen.settings.model)
+    camera = gather.scene_camera(scene, context.evaluated_depsgraph_get(), depth.shape[1], depth.shape[0])
+    place = Subject(chosen.settings, None, chosen.world_from_scene)
+    scan = scan_of_depth(depth, camera, np.linalg.inv(place.world_from_scene))
+    mesh = gather.mesh_request(place)
+    settings = scene.lathe.complete
+    request = CompleteRequest(info.name, "0" * 64, settings.iterations, settings.seed)
+    found: dict[str, Any] = {}
+    finish = actions.finisher(place, scene, None, f"{path.stem} completed", found)
+
+    def run(job: Job, client: Client) -> apply.PreparedMesh:
+        job.report(0.0, "Sending the depth image")
+        sent = dataclasses.replace(request, blob=client.upload(scan))
+        answer: LatentResult = job.ask(client, sent, start=0.02, end=0.7)
+        ref = _with_code(client, answer.ws, mesh.scene, found)
+        return apply.prepare_mesh(job.ask(client, dataclasses.replace(mesh, scene=ref), start=0.7, end=0.97))
+
+    return session.jobs.start(
+        f"Complete {path.name}", lambda job: session.using(job, lambda c: run(job, c)), finish, kind="complete"
+    )

@@ -1,0 +1,189 @@
+"""Pictures to shapes and shapes to pictures, by buttons, with the fake backend."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.blender.test_panels import draw_all
+
+bpy: Any = None
+lathe: Any = None
+
+
+def settle() -> None:
+    jobs = lathe.session.session.jobs
+    deadline = time.monotonic() + 30
+    while jobs.busy:
+        jobs.pump()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def press(operator: str, **arguments: Any) -> Any:
+    """Press a button and wait for its job; return the job."""
+    assert getattr(bpy.ops.lathe, operator)(**arguments) == {"FINISHED"}
+    settle()
+    return lathe.session.session.jobs.all[-1]
+
+
+def refusal(operator: str, **arguments: Any) -> str:
+    try:
+        getattr(bpy.ops.lathe, operator)(**arguments)
+    except RuntimeError as error:
+        return str(error)
+    raise AssertionError(f"{operator} could be pressed")
+
+
+def started(model: str = "sphere") -> Any:
+    press("start_backend")
+    press("choose_model", model=model)
+    scene = bpy.context.scene.lathe
+    scene.mesh.resolution = 8
+    return scene
+
+
+def drawn() -> dict[str, list[str]]:
+    from tests.blender import test_panels
+
+    test_panels.bpy, test_panels.lathe = bpy, lathe
+    return draw_all()
+
+
+def written(path: Path) -> Path:
+    lathe.png.write(path, np.ones((5, 7, 4), np.float32))
+    return path
+
+
+def test_a_picture_becomes_a_mesh_that_carries_its_latent(tmp_path: str) -> None:
+    scene = started()
+    scene.latent.mix_geometry = scene.latent.mix_appearance = 0.5
+    bpy.context.scene.cursor.location = (1, 2, 3)
+    job = press("image_to_shape", filepath=str(written(Path(tmp_path) / "chair.png")))
+    item = bpy.data.objects[job.result]
+    assert item.name == "Sphere chair" and tuple(item.location) == (1, 2, 3)
+    assert len(item.lathe.latent.code) == 64 and item.lathe.latent.code_data
+    assert item.lathe.latent.mix_geometry == item.lathe.latent.mix_appearance == 0, "seed B has no part in it"
+    assert tuple(bpy.data.images["Lathe Picture"].size) == (8, 8)
+    assert "Its alpha was taken as the mask" in drawn()["LATHE_PT_picture"]
+    scene.target = "OBJECT"
+    press("restart_backend")  # a backend that knows nothing of the code
+    assert press("generate_mesh").state == "done"
+
+
+def test_what_is_no_picture_is_named(tmp_path: str) -> None:
+    started()
+    assert "There is no picture" in refusal("image_to_shape", filepath=str(Path(tmp_path) / "gone.png"))
+    path = Path(tmp_path) / "text.png"
+    path.write_text("hello")
+    job = press("image_to_shape", filepath=str(path))
+    assert job.state == "failed" and "cannot be read" in job.error.message
+    assert not [item for item in bpy.data.objects if item.lathe.is_generated]
+
+
+def test_models_that_read_no_pictures_say_so() -> None:
+    started("flat")
+    assert "LATHE_PT_picture" not in drawn()
+    assert "makes no shapes of pictures" in refusal("image_to_shape", filepath="a.png")
+
+
+def test_a_model_without_a_surface_gets_a_field_of_its_views_that_can_be_meshed() -> None:
+    scene = started("flat")
+    texts = drawn()["LATHE_PT_mesh"]
+    assert "This model has pictures only" in texts and "lathe.fit_views" in texts
+    scene.latent.seed_a, scene.field.views = 7, 12
+    job = press("fit_views")
+    assert job.state == "done", job.error
+    field = bpy.data.objects[job.result]
+    assert field.lathe.is_field and field.lathe.model == "flat_7_views"
+    assert bpy.context.view_layer.objects.active == field
+    made = bpy.data.objects[press("generate_mesh").result]
+    assert made.type == "MESH" and made.lathe.is_generated
+
+
+def test_the_options_of_a_fit_to_views_are_those_of_the_panel_and_the_models_background() -> None:
+    scene = started("flat")
+    scene.field.steps, scene.field.preset = 33, "DRAFT"
+    asked = []
+    jobs = lathe.jobs.Job
+    before = jobs.ask
+    jobs.ask = lambda self, client, request, **options: (
+        asked.append(request) or before(self, client, request, **options)
+    )
+    try:
+        press("fit_views")
+        scene.field.background = "WHITE"
+        bpy.context.view_layer.objects.active = None
+        press("fit_views")
+    finally:
+        jobs.ask = before
+    views, fit, _, again = asked
+    assert (views.scene.model, views.count) == ("flat", 60)
+    assert len(fit.files) == 61 and (fit.options.steps, fit.options.preset) == (33, "draft")
+    assert (fit.options.background, again.options.background) == ("black", "white")
+
+
+def test_depth_and_silhouette_are_shown_beside_the_picture() -> None:
+    scene = started()
+    scene.preview.source = "SLIDERS"
+    scene.preview.size = 32
+    press("preview")
+    assert "Lathe Depth" not in bpy.data.images
+    scene.preview.sketch = True
+    assert press("preview").result == "Lathe Preview"
+    silhouette = pixels("Lathe Silhouette")
+    assert (silhouette[:, 0, :3] == 0).all() and (silhouette[:, 1:, :3] == 1).all()
+    depth = pixels("Lathe Depth")
+    assert (depth[:16, :, 3] == 0).all() and (depth[16:, :, 0] > 0.9).all()
+    assert drawn()["LATHE_PT_preview"].count("icon") == 3
+
+
+def pixels(name: str) -> np.ndarray:
+    image = bpy.data.images[name]
+    flat = np.empty(len(image.pixels), np.float32)
+    image.pixels.foreach_get(flat)
+    return lathe.frames.image_from_pixels(flat, *image.size)
+
+
+def seen_sphere(camera: Any, size: int) -> np.ndarray:
+    """The depth image of a sphere of 0.5 m about the origin."""
+    y, x = np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5, indexing="ij")
+    rays = np.stack((x, y, np.ones_like(x)), -1) @ np.linalg.inv(np.array(camera.intrinsics)).T
+    matrix = np.array(camera.world_from_camera)
+    rays, origin = rays @ matrix[:3, :3].T, matrix[:3, 3]
+    a, b, c = (rays**2).sum(-1), rays @ origin, origin @ origin - 0.25
+    inside = b**2 - a * c
+    return np.where(inside > 0, (-b - np.sqrt(np.maximum(inside, 0))) / a, np.inf).astype(np.float32)
+
+
+def test_the_points_of_a_depth_image_lie_where_the_surface_is(tmp_path: str) -> None:
+    started()
+    lathe.actions.add_camera(bpy.context)
+    bpy.context.view_layer.update()
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    camera = lathe.gather.scene_camera(bpy.context.scene, depsgraph, 40, 40)
+    depth = seen_sphere(camera, 40)
+    assert np.isfinite(depth).sum() > 100
+    scan = lathe.pictures.scan_of_depth(depth, camera, np.eye(4))
+    assert np.abs(np.linalg.norm(scan.points, axis=1) - 0.5).max() < 1e-4
+    assert np.abs(scan.origins - np.array(camera.world_from_camera)[:3, 3]).max() < 1e-4
+
+
+def test_a_depth_image_is_completed(tmp_path: str) -> None:
+    started()
+    path = Path(tmp_path) / "seen.npy"
+    assert "no active camera" in refusal("complete_depth", filepath=str(path))
+    lathe.actions.add_camera(bpy.context)
+    bpy.context.view_layer.update()
+    assert "cannot be read" in refusal("complete_depth", filepath=str(path))
+    np.save(path, np.full((8, 8), np.inf, np.float32))
+    assert "empty" in refusal("complete_depth", filepath=str(path))
+    np.save(path, np.full((8, 8, 2), 1.0, np.float32))
+    assert "[height, width]" in refusal("complete_depth", filepath=str(path))
+    camera = lathe.gather.scene_camera(bpy.context.scene, bpy.context.evaluated_depsgraph_get(), 40, 40)
+    np.save(path, seen_sphere(camera, 40))
+    item = bpy.data.objects[press("complete_depth", filepath=str(path)).result]
+    assert item.name == "seen completed" and len(item.lathe.latent.code) == 64
