@@ -29,7 +29,7 @@ SOLID = 0.5
 """Alpha above which a pixel has a place."""
 
 SAME_PLACE = 0.02
-"""Of the camera's distance: by so much a point may lie behind what the neighbour sees there and still be visible."""
+"""Of the depth: by so much a point may lie behind what the neighbour sees there and still be visible."""
 
 Render = Callable[[Camera], Image]
 
@@ -106,8 +106,7 @@ def reproject(colors: Tensor, seen: Image, camera: Camera, seen_second: Image, s
     solid = (seen.alpha > SOLID) & seen.depth.isfinite()
     known = torch.stack((seen.depth.where(solid, 0.0), solid.to(colors)))
     depths, inside = F.grid_sample(known[None], grid, mode="nearest", align_corners=False)[0]
-    tolerance = SAME_PLACE * camera.world_from_camera[:3, 3].norm()
-    visible = (inside > SOLID) & (local[..., 2] < depths + tolerance) & depth.isfinite()
+    visible = (inside > SOLID) & (local[..., 2] < (1 + SAME_PLACE) * depths) & depth.isfinite()
     return warped.permute(1, 2, 0).where(visible[..., None], 1.0), visible
 
 

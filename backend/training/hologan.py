@@ -73,7 +73,7 @@ def small() -> HoloGANTraining:
         ),
         discriminator_channels=16,
         azimuth=math.radians(60.0),
-        steps=3_500,
+        steps=2_500,
         batch=16,
         generator_rate=8e-4,
         discriminator_rate=4e-4,
