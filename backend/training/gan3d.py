@@ -64,7 +64,7 @@ def published() -> GanTraining:
 def small() -> GanTraining:
     """32³ and an eighth of the weights, for a processor and hundreds of shapes."""
     return GanTraining(
-        z_dim=64, channels=32, discriminator_channels=16, side=32, prior="normal", mirror=True, loss="hinge",
+        z_dim=32, channels=32, discriminator_channels=16, side=32, prior="normal", mirror=True, loss="hinge",
         normalise="spectral", steps=3000, batch=16, generator_rate=1e-3, discriminator_rate=1e-3, accuracy_gate=1.0,
         shift=2, average=0.99,
     )  # fmt: skip

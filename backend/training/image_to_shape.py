@@ -7,8 +7,12 @@ turns one of them into voxels. Three losses are added (Eqs. 2-5):
     the cloud is like those that G knows   KL(N(mean, variance) || N(0, 1))
     what was seen comes back               - log p(x | G(E(y)))               (cross-entropy; the paper: squares)
 
-G learns from all three, E from the last two. The reconstruction teaches G the family much faster than D does, so D
-joins after `adversarial_from` steps, to make whole what the reconstruction leaves soft.
+G learns from all three, E from the last two.
+
+With hundreds of shapes and one core of a processor this does not get going: E says nothing as long as G does not
+listen. So for `warmup` of the steps every shape is given a code, its principal components, scaled to variance 1, which
+is the prior's. G learns to make the shape of the code, in every other latent of a batch, and of what E says, in the
+others; E learns the code of the picture. Then the three losses take over.
 """
 
 from __future__ import annotations
@@ -52,9 +56,9 @@ class ImageToShapeTraining:
     rate: float = 2e-3  # Adam, of the generator
     encoder_rate: float = 7e-4
     kl_weight: float = 0.5  # α₁, against a reconstruction that is summed over the voxels
-    kl_warmup: int = 1000  # steps until it counts in full: a code must first say something
     adversarial_weight: float = 20.0
-    adversarial_from: int = 1200  # step
+    warmup: float = 0.6  # of the steps
+    code_noise: float = 0.2  # on the codes in the warm-up, so that what lies around one is the shape too
     picture_shift: int = 3  # pixels that pictures are moved by, at most
     seed: int = 0
 
@@ -68,8 +72,8 @@ def starter() -> ImageToShapeTraining:
 class Report:
     """What a step found. Sums over voxels and latents, averaged over the batch."""
 
-    reconstruction: float
-    kl: float
+    reconstruction: float  # above what soft voxels cost at the best
+    divergence: float  # in the warm-up - log N(code | mean, variance), then the Kullback-Leibler divergence
     discriminator_loss: float
     generator_loss: float
 
@@ -102,6 +106,7 @@ def train(
     ]
     adam = torch.optim.Adam(groups, betas=(0.9, 0.999))
     discriminator_adam = torch.optim.Adam(discriminator.parameters(), gan.discriminator_rate, (gan.beta, 0.999))
+    codes = principal_codes(voxels, gan.z_dim)
     state = State(
         config,
         {"generator": generator, "discriminator": discriminator, "encoder": encoder}
@@ -114,21 +119,27 @@ def train(
     discriminator.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     while step < config.steps:
         random = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        adversarial = step >= config.adversarial_from
+        adversarial = step >= config.warmup * config.steps
         shapes = torch.randint(len(images), (config.batch,), generator=random)
         views = torch.randint(images.shape[1], (config.batch,), generator=random)
         real = voxels[shapes]
 
         mean, log_variance = encoder(varied(images[shapes, views], config.picture_shift, random))
-        z = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=random)
+        noise = torch.randn(mean.shape, generator=random)
+        z = mean + (log_variance / 2).exp() * noise
         if adversarial:
-            z = torch.cat([z, draw_latents("normal", z.shape, random)])
+            z = torch.cat([z, draw_latents("normal", mean.shape, random)])
+            divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1).mean()
+        else:
+            given = torch.arange(config.batch) % 2 == 0
+            z = torch.where(given[:, None], codes[shapes] + config.code_noise * noise, z.detach())
+            wrong = (codes[shapes] - mean).square() * (-log_variance).exp()
+            divergence = 0.5 * (wrong + log_variance).sum(-1).mean()  # - log N(code | mean, variance)
         logits = generator.logits(z)
         logits = mirrored(logits) if gan.mirror else logits
         seen, drawn = logits[: config.batch], torch.sigmoid(logits[config.batch :])
         reconstruction = functional.binary_cross_entropy_with_logits(seen, real, reduction="sum") / config.batch
-        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1).mean()
-        loss = reconstruction + config.kl_weight * min(1.0, (step + 1) / config.kl_warmup) * kl
+        loss = reconstruction + config.kl_weight * divergence
 
         generator_loss, discriminator_loss = torch.zeros(()), torch.zeros(())
         if adversarial:
@@ -147,9 +158,12 @@ def train(
         follow(averaged_encoder, encoder, share)
         step += 1
 
-        report = Report(reconstruction.item(), kl.item(), discriminator_loss.item(), generator_loss.item())
+        least = float(entropy(real).mean())
+        report = Report(
+            reconstruction.item() - least, divergence.item(), discriminator_loss.item(), generator_loss.item()
+        )
         text = (
-            f"seen {report.reconstruction:.0f}  KL {report.kl:.1f}  "
+            f"seen {report.reconstruction:.0f}  code {report.divergence:.1f}  "
             f"D {report.discriminator_loss:.3f}  G {report.generator_loss:.3f}"
         )
         clock.tick(
@@ -159,6 +173,22 @@ def train(
             None if picture is None else lambda path: picture(averaged, averaged_encoder, path),
         )
     return averaged, averaged_encoder
+
+
+def principal_codes(voxels: Tensor, z_dim: int) -> Tensor:
+    """Codes [num_shapes, z_dim] of voxels [num_shapes, …]: their first principal components, of variance 1 each. Beyond
+    the number of shapes they are 0."""
+    values = voxels.flatten(1)
+    left, _, _ = torch.linalg.svd(values - values.mean(0), full_matrices=False)
+    codes = left[:, :z_dim] * (len(values) - 1) ** 0.5
+    sign = torch.where(codes.gather(0, codes.abs().argmax(0, keepdim=True)) < 0, -1.0, 1.0)  # arbitrary, so fixed
+    return functional.pad(codes * sign, (0, z_dim - codes.shape[1]))
+
+
+def entropy(voxels: Tensor) -> Tensor:
+    """The cross-entropy of voxels [N, …] with themselves, summed over each: no reconstruction costs less. [N]"""
+    soft = voxels.flatten(1).clamp(1e-6, 1 - 1e-6)
+    return -(soft * soft.log() + (1 - soft) * (1 - soft).log()).sum(-1)
 
 
 def varied(pictures: Tensor, most: int, random: torch.Generator) -> Tensor:

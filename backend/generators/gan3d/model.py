@@ -39,6 +39,8 @@ class Generator(nn.Module):
             for i, (before, after) in enumerate(zip([z_dim, *widths], widths))
         )
         self.output = nn.ConvTranspose3d(widths[-1], 1, 4, stride=2, padding=1, bias=False)
+        with torch.no_grad():  # without a bias, this is how the cube starts out nearly empty, as shapes leave it
+            self.output.weight -= 1.2 / widths[-1]
 
     def features(self, z: Tensor) -> list[Tensor]:
         """Return what each hidden layer makes of z [N, z_dim]: [N, width, side, side, side] from 4³ on."""
@@ -255,7 +257,7 @@ def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> GAN3D:
 def model_info(name: str, card: ModelCard, model: GAN3D) -> ModelInfo:
     """What the panel shows of a model with this card."""
     prior = PosePrior(
-        radius=3.6 * model.half_edge, fov=0.6, elevation=(-0.3, 1.2), default_azimuth=0.6, default_elevation=0.35
+        radius=3.3 * model.half_edge, fov=0.6, elevation=(-0.3, 1.2), default_azimuth=0.6, default_elevation=0.35
     )
     return ModelInfo(
         name=name,

@@ -1,0 +1,154 @@
+"""The recipes of 3D-GAN and 3D-VAE-GAN, on boxes of two proportions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from backend.checkpoints.store import load_model
+from backend.generators.gan3d.model import GAN3D
+from backend.training import chair_views, gan3d, image_to_shape
+from backend.training.gan3d_export import built, export, write_progress_picture
+
+SMALL = replace(gan3d.small(), z_dim=4, channels=4, discriminator_channels=4, side=16, steps=50, batch=8, average=0.9)
+PUBLISHED = replace(
+    gan3d.published(),
+    side=16,
+    z_dim=4,
+    channels=4,
+    discriminator_channels=4,
+    steps=50,
+    batch=8,
+    discriminator_rate=1e-3,
+)
+
+
+def boxes(count: int = 12, side: int = 16) -> Tensor:
+    """Upright and lying boxes of several sizes. [count, side, side, side]"""
+    voxels = torch.zeros(count, side, side, side)
+    for i in range(count):
+        tall, wide = (6, 3 + i % 3) if i % 2 else (3, 5 + i % 3)
+        middle = side // 2
+        voxels[i, middle - tall : middle + tall, middle - 2 : middle + 2, middle - wide : middle + wide] = 1
+    return voxels
+
+
+def pictures(voxels: Tensor, size: int = 64) -> Tensor:
+    """Two pictures of each shape from the front, in two colours. [count, 2, size, size, 3] uint8"""
+    front = voxels.amax(2).flip(1)  # seen along y, z up
+    front = torch.nn.functional.interpolate(front[:, None], size)[:, 0, ..., None]
+    colors = torch.tensor([[200, 60, 40], [40, 90, 180]])
+    return torch.stack([(255 - front * (255 - color)).to(torch.uint8) for color in colors], 1)
+
+
+@pytest.mark.parametrize("config", [SMALL, PUBLISHED])
+def test_in_50_steps_a_gan_learns_how_much_of_the_cube_is_solid(config: gan3d.GanTraining, tmp_path: Path) -> None:
+    voxels, reports = boxes(), []
+    generator = gan3d.train(config, tmp_path, voxels, progress=lambda fraction, text, report: reports.append(report))
+    assert len(reports) == 50
+    # the discriminator learns to tell them apart …
+    assert np.mean([r.discriminator_loss for r in reports[5:15]]) < np.mean([r.discriminator_loss for r in reports[:3]])
+    # … and the generator's shapes come to be like them: solid in the middle, empty in the corners
+    with torch.no_grad():
+        made = gan3d.generate(generator, gan3d.draw_latents(config.prior, (16, 4), torch.Generator()), config.mirror)
+    mean = made.mean(0)
+    assert mean[7:9, 7:9, 7:9].mean() > mean[:2, :2, :2].mean() + 0.1
+
+
+def test_in_50_steps_a_picture_says_which_shape_it_shows(tmp_path: Path) -> None:
+    voxels, reports = boxes(), []
+    seen = pictures(voxels)
+    config = replace(image_to_shape.starter(), gan=SMALL, encoder_channels=4, steps=50, batch=8, rate=1e-2,
+                     encoder_rate=5e-3, adversarial_weight=2.0)  # fmt: skip
+    generator, encoder = image_to_shape.train(
+        config, tmp_path, seen, voxels, progress=lambda fraction, text, report: reports.append(report)
+    )
+    reconstruction = [r.reconstruction for r in reports]
+    assert np.mean(reconstruction[25:30]) < 0.5 * np.mean(reconstruction[:3])
+    assert np.mean([r.divergence for r in reports[20:30]]) < np.mean([r.divergence for r in reports[:3]])
+    assert all(r.discriminator_loss == 0 for r in reports[:30]) and reports[-1].discriminator_loss > 0
+    model = built(SMALL, generator, encoder)
+    with torch.no_grad():
+        made = model.voxels(model.encode(seen[:, 0].permute(0, 3, 1, 2).float() / 255))
+    error = (made[:, None] - voxels[None]).abs().flatten(2).mean(-1)  # [made, truth]
+    kind = torch.arange(12) % 2
+    assert (kind[error.argmin(1)] == kind).float().mean() > 0.8  # upright or lying
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    class KilledError(Exception):
+        pass
+
+    def die(fraction: float, text: str, report: gan3d.Report) -> None:
+        if fraction >= 0.5:
+            raise KilledError
+
+    config, voxels = replace(SMALL, steps=12), boxes()
+    whole = gan3d.train(config, tmp_path / "whole", voxels)
+    with pytest.raises(KilledError):
+        gan3d.train(config, tmp_path / "killed", voxels, progress=die, checkpoint_seconds=0.0)
+    again = gan3d.train(config, tmp_path / "killed", voxels)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
+    gan3d.train(replace(SMALL, steps=1), tmp_path, boxes())
+    with pytest.raises(ValueError, match="z_dim"):
+        gan3d.train(replace(SMALL, steps=2, z_dim=5), tmp_path, boxes())
+    with pytest.raises(ValueError, match="voxels must be"):
+        gan3d.train(SMALL, tmp_path, boxes(side=32))
+
+
+def test_soft_occupancy_is_one_half_a_third_of_a_voxel_outside_the_surface() -> None:
+    voxel = 2 / 32
+    distance = torch.tensor([-3.0, gan3d.GROWTH, 3.0]) * voxel
+    values = gan3d.soft_occupancy(distance.expand(32, 32, 3)[..., :1].expand(32, 32, 32), 1.0)
+    assert (values == 1).all()
+    cube = torch.full((32, 32, 32), float(distance[1]))
+    assert gan3d.soft_occupancy(cube, 1.0)[0, 0, 0] == pytest.approx(0.5, abs=1e-6)
+    assert (gan3d.soft_occupancy(torch.full((32, 32, 32), float(distance[2])), 1.0) == 0).all()
+
+
+def test_shapes_are_moved_whole() -> None:
+    voxels = boxes(4)
+    moved = gan3d.shifted(voxels, 1, torch.Generator().manual_seed(0))
+    assert moved.shape == voxels.shape
+    assert torch.equal(moved.sum((1, 2, 3)), voxels.sum((1, 2, 3)))
+    assert not torch.equal(moved, voxels)
+
+
+def test_principal_codes_have_the_prior_s_variance_and_tell_shapes_apart() -> None:
+    codes = image_to_shape.principal_codes(boxes(), 4)
+    assert codes.shape == (12, 4)
+    torch.testing.assert_close(codes.mean(0), torch.zeros(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(codes.std(0), torch.ones(4), atol=1e-3, rtol=0)
+    assert image_to_shape.principal_codes(boxes(3), 8)[:, 3:].abs().max() == 0
+
+
+def test_a_varied_picture_keeps_its_white() -> None:
+    seen = pictures(boxes())[:, 0]
+    varied = image_to_shape.varied(seen, 3, torch.Generator().manual_seed(1))
+    assert varied.shape == (12, 3, 64, 64) and varied.min() >= 0 and varied.max() <= 1
+    assert (varied[:, :, 0, 0] == 1).all()
+
+
+def test_a_trained_model_is_exported_and_looked_at(tmp_path: Path) -> None:
+    voxels = torch.nn.functional.interpolate(boxes()[:, None], 32)[:, 0]
+    config = replace(image_to_shape.starter(), gan=replace(SMALL, side=32), encoder_channels=4, steps=40, batch=8)
+    seen = pictures(voxels)
+    generator, encoder = image_to_shape.train(config, tmp_path / "run", seen, voxels)
+    model = built(config.gan, generator, encoder)
+    write_progress_picture(model, tmp_path / "progress.png", (seen[:8, 0], voxels[:8]), size=16)
+    export(model, tmp_path / "model", label="Boxes", description="", card="")
+    loaded = load_model(tmp_path / "model")
+    assert isinstance(loaded, GAN3D)
+    half = chair_views.CUBE_HALF * 0.6111
+    assert loaded.info.bounds[1] == pytest.approx((half,) * 3)
+    ws = loaded.mapping(loaded.sample_z(0))
+    torch.testing.assert_close(loaded.voxels(ws), model.voxels(ws), atol=0.02, rtol=0)
