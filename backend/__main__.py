@@ -45,6 +45,7 @@ from .cli import (
     model_name,
     progress_bar,
     show,
+    textures,
     views,
     workspace,
     write_json,
@@ -65,6 +66,7 @@ cli = typer.Typer(
 
 fields.add_to(cli)
 views.add_to(cli)
+textures.add_to(cli)
 
 RECIPES = (
     "deepsdf",

@@ -153,7 +153,7 @@ class ModelInfo:
     image_size: int  # native image side, pixels
     pose_conditioned: bool = False  # the mapping is told a camera (EG3D): Latent.condition
     controls: tuple[Control, ...] = ()
-    capabilities: tuple[str, ...] = ()  # "complete", "image_to_shape": tasks beyond render and mesh that it answers
+    capabilities: tuple[str, ...] = ()  # "complete", "image_to_shape", "transfer_texture": tasks beyond render
     source: Literal["starter", "imported", "trained"] = "trained"
     code_names: tuple[str, ...] = ()  # of a model of two codes, ("Shape", "Texture") say: seed_a picks the first with
     # mix_geometry 0, seed_b the second with mix_appearance 1, each alone
@@ -347,6 +347,20 @@ class ImageToShapeRequest:
 
 
 @dataclass(frozen=True)
+class TransferTextureRequest:
+    """Task `transfer_texture` -> ImageToShapeResult: the shape of a latent with the texture that a picture shows
+    (Visual Object Networks), by models with that capability."""
+
+    model: str
+    latent: Latent  # the shape that is dressed
+    picture: str  # as in ImageToShapeRequest
+
+    def __post_init__(self) -> None:
+        _check_name("model", self.model)
+        _check_sha256("picture", self.picture)
+
+
+@dataclass(frozen=True)
 class FitOptions:
     """How a radiance field is fitted to images."""
 
@@ -471,6 +485,7 @@ Request = (
     | CompleteRequest
     | FitShapeRequest
     | ImageToShapeRequest
+    | TransferTextureRequest
     | FitRequest
     | DiscardFitRequest
     | SfmRequest
@@ -485,6 +500,7 @@ REQUESTS: dict[str, type] = {
     "complete": CompleteRequest,
     "fit_shape": FitShapeRequest,
     "image_to_shape": ImageToShapeRequest,
+    "transfer_texture": TransferTextureRequest,
     "fit": FitRequest,
     "discard_fit": DiscardFitRequest,
     "sfm": SfmRequest,

@@ -23,6 +23,7 @@ TASKS: dict[str, str] = {
     **{name: name for name in ("render", "generate", "mesh", "complete", "fit_shape", "fit", "sfm", "views")},
     "discard_fit": "fit",
     "image_to_shape": "image_to_shape",
+    "transfer_texture": "transfer_texture",
     "import_checkpoint": "import_checkpoint",
 }
 """Name of a task -> the module in backend/tasks with a function of the task's name. Imported when first wanted, because

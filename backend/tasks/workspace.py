@@ -209,7 +209,7 @@ class Workspace:
             while len(self._scenes) >= MAX_SCENES:
                 self._scenes.popitem(last=False)
             with torch.no_grad():
-                code = self._code(generator, ref.latent.code) if ref.latent.code else None
+                code = self.code(generator, ref.latent.code) if ref.latent.code else None
                 self._scenes[key] = generator.synthesize(ws_from_latent(generator, ref.latent, code), controls)
         self._scenes.move_to_end(key)
         return self._scenes[key]
@@ -225,7 +225,8 @@ class Workspace:
             self._remembered = key, make()
         return self._remembered[1]
 
-    def _code(self, generator: Generator, sha256: str) -> torch.Tensor:
+    def code(self, generator: Generator, sha256: str) -> torch.Tensor:
+        """Return the stored ws [num_ws, w_dim]. Raises BlobMissing, InvalidRequest, MalformedPayload."""
         try:
             ws = self.blobs.read_message(sha256, CodeBlob).ws
         except BlobMissing as error:

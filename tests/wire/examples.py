@@ -29,6 +29,7 @@ JSON: tuple[Any, ...] = (
     m.CompleteRequest("chairs", SHA, 100, 3),
     m.FitShapeRequest("mine", SHA, 10, "official", 4),
     m.ImageToShapeRequest("chairs", SHA),
+    m.TransferTextureRequest("chairs", LATENT, SHA),
     m.FitRequest(
         "chair",
         {"transforms.json": SHA, "images/a b.png": SHA},

@@ -13,6 +13,7 @@ sees that painting on the surface.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from addon.wire.messages import ModelInfo, PosePrior
+from addon.wire.messages import Bounds, ModelInfo, PosePrior
 
 from ...cameras import Camera, from_wire, orbit
 from ...progress import Progress, part, silent
@@ -129,6 +130,13 @@ class VONScene:
     def info(self) -> FieldInfo:
         """See Scene.info."""
         return dataclasses.replace(self.shape.info, has_color=True)
+
+    def within(self, box: Bounds) -> VONScene:
+        """Return the scene with nothing of its surface left outside a world box; it is painted as the whole is."""
+        cut = copy.copy(self)
+        cut.shape = self.shape.within(box)
+        cut.__dict__.pop("views_around", None)
+        return cut
 
     def value(self, points: Tensor) -> Tensor:
         """Occupancy [...] at world points [..., 3]."""
