@@ -76,6 +76,7 @@ RECIPES = (
     "image-to-shape",
     "pose-refinement",
     "positional-encoding",
+    "representations",
     "solid-object",
 )
 
