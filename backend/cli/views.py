@@ -85,7 +85,7 @@ def consistency(
         Depth.auto
     ),
     fit_views: Annotated[int, typer.Option(help="Pictures that a radiance field is fitted to.")] = 60,
-    fit_seconds: Annotated[float, typer.Option(help="Seconds of fitting it, of a latent.")] = 60.0,
+    fit_steps: Annotated[int, typer.Option(help="Steps of fitting it, for each latent.")] = 1000,
     picture: Annotated[Path | None, typer.Option(help="A .png file: pairs, reprojection, difference.")] = None,
     device: Device = None,
     as_json: Json = False,
@@ -123,7 +123,7 @@ def consistency(
             geometry = scene
             if not own:
                 request = ViewsRequest(ref, fit_views, size)
-                geometry, psnr = _fitted(request, fit_seconds, part(mine, 0.0, 0.9), shared)
+                geometry, psnr = _fitted(request, fit_steps, part(mine, 0.0, 0.9), shared)
                 held_back.append(psnr)
             cameras = neighbours(info, pairs, size, math.radians(step))
             found += measure(cameras, scene.render, geometry.render, shared.device, part(mine, 0.9, 1.0))
@@ -140,7 +140,7 @@ def consistency(
     answer(as_json, fields)
 
 
-def _fitted(request: ViewsRequest, seconds: float, progress: Progress, shared: Workspace) -> tuple[Scene, float]:
+def _fitted(request: ViewsRequest, steps: int, progress: Progress, shared: Workspace) -> tuple[Scene, float]:
     """Return a radiance field fitted to a latent's views, and its PSNR on those held back."""
     import torch
 
@@ -151,7 +151,7 @@ def _fitted(request: ViewsRequest, seconds: float, progress: Progress, shared: W
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as made:
         folder = Path(made)
         background = render_views(request, folder / "views", part(progress, 0.0, 0.2), shared).background
-        options = FitOptions(preset="draft", seconds=seconds, background=background, unbounded="no")
+        options = FitOptions(preset="draft", steps=steps, background=background, unbounded="no")
         kept: list[Any] = []
         place = Place("views", folder / "state", lambda card, tensors: kept.append((card, tensors)))
         with torch.enable_grad():

@@ -73,7 +73,7 @@ def small() -> HoloGANTraining:
         ),
         discriminator_channels=16,
         azimuth=math.radians(60.0),
-        steps=2_500,
+        steps=1_800,
         batch=16,
         generator_rate=8e-4,
         discriminator_rate=4e-4,
@@ -90,7 +90,7 @@ def train(
     progress: Callable[[float, str], None] = lambda fraction, text: None,
     checkpoint_seconds: float = 60.0,
     picture_seconds: float = 180.0,
-    snapshot_steps: int = 500,
+    snapshot_steps: int = 200,
     report_steps: int = 50,
 ) -> Generator:
     """Train, or go on from `out/checkpoint.safetensors`. Returns the generator with the mean weights.

@@ -330,7 +330,7 @@ def export(run: Path, views: Path, out: Path, config: HoloGANTraining, weak: str
     with torch.no_grad():
         thumbnail = model.synthesize(model.mapping(model.sample_z(0))[0]).render(from_wire(orbit(model.info, 256)))
     picture(thumbnail, None).save(folder / "thumbnail.png", optimize=True)
-    contact_sheet(generator, config, rows=6, columns=9, scale=2).save(out / "sweep.png", optimize=True)
+    contact_sheet(generator, config, rows=6, columns=9, scale=1).save(out / "sweep.png", optimize=True)
     return folder
 
 
