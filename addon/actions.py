@@ -360,7 +360,9 @@ def choose_model(context: Any, name: str) -> None:
 
 def suit_view(scene: Any, info: ModelInfo) -> None:
     """Have the preview look through the sliders for a model that was trained from one side, a face say: a viewport
-    seldom looks from there."""
+    seldom looks from there. Of a model that paints a shape, the shape's sketch is shown beside the picture."""
+    if info.code_names:
+        scene.lathe.preview.sketch = True
     low, high = info.pose_prior.azimuth
     if high - low < np.pi and scene.lathe.preview.source == "VIEWPORT":
         scene.lathe.preview.source = "SLIDERS"

@@ -375,18 +375,22 @@ class LATHE_PT_fit_options(LathePanel, bpy.types.Panel):
 
 
 class LATHE_PT_picture(LathePanel, bpy.types.Panel):
-    """Shapes of pictures"""
+    """Shapes and textures of pictures"""
 
     bl_label = "From a Picture"
 
     @classmethod
     def poll(cls, context):
         info = subject(context).info
-        return info is not None and "image_to_shape" in info.capabilities
+        return info is not None and not {"image_to_shape", "transfer_texture"}.isdisjoint(info.capabilities)
 
     def draw(self, context):
         layout = self.layout
-        layout.operator("lathe.image_to_shape", icon="IMAGE_DATA")
+        known = subject(context).info.capabilities
+        if "image_to_shape" in known:
+            layout.operator("lathe.image_to_shape", icon="IMAGE_DATA")
+        if "transfer_texture" in known:
+            layout.operator("lathe.take_texture", icon="TEXTURE")
         image = bpy.data.images.get(pictures.PICTURE_IMAGE)
         if image is not None and image.preview is not None:
             layout.template_icon(icon_value=image.preview.icon_id, scale=4)

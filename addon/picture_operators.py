@@ -33,6 +33,24 @@ class LATHE_OT_image_to_shape(Chosen, bpy.types.Operator):
         pictures.image_to_shape(context, self.filepath)
 
 
+class LATHE_OT_take_texture(Chosen, bpy.types.Operator):
+    """Give this shape the texture that a picture shows. Any size will do; alpha, where the picture has it, says what
+    belongs to the object"""
+
+    bl_idname = "lathe.take_texture"
+    bl_label = "Take Texture from Image"
+
+    filepath: StringProperty(name="Picture", description="An image file", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: StringProperty(default=pictures.FILTER, options={"HIDDEN"})
+
+    @classmethod
+    def problem(cls, context):
+        return pictures.problem_take_texture(context)
+
+    def run(self, context):
+        pictures.take_texture(context, self.filepath)
+
+
 class LATHE_OT_fit_views(Pressed, bpy.types.Operator):
     """Make pictures of this shape from all the sides that the model knows, and fit a radiance field to them with the
     options of the panel Fit. The field has a surface, as good as the pictures agree"""
@@ -69,5 +87,5 @@ class LATHE_OT_complete_depth(Chosen, bpy.types.Operator):
         pictures.complete_depth(context, self.filepath)
 
 
-CLASSES = (LATHE_OT_image_to_shape, LATHE_OT_fit_views, LATHE_OT_complete_depth)
+CLASSES = (LATHE_OT_image_to_shape, LATHE_OT_take_texture, LATHE_OT_fit_views, LATHE_OT_complete_depth)
 register, unregister = bpy.utils.register_classes_factory(CLASSES)

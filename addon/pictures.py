@@ -1,6 +1,7 @@
 """Pictures to shapes, and shapes to pictures: what the buttons of both do, as plain functions.
 
 - `image_to_shape`: a picture's shape, by models with that capability, as a mesh that carries the latent.
+- `take_texture`: the texture of a picture on the shape that is there, likewise.
 - `fit_views`: a radiance field of the pictures that a model makes; how a model without a surface gets one.
 - `complete_depth`: the shape that fits what the active camera sees of a depth image.
 """
@@ -17,6 +18,7 @@ import bpy
 import numpy as np
 
 from . import actions, apply, exr, fitting, gather
+from .apply import Handle
 from .client import Client
 from .gather import Subject, subject
 from .jobs import Job
@@ -28,11 +30,13 @@ from .wire.messages import (
     CompleteRequest,
     FitRequest,
     ImageToShapeRequest,
+    ImageToShapeResult,
     Latent,
     LatentResult,
     ScanBlob,
     SceneRef,
     SheetResult,
+    TransferTextureRequest,
     ViewsRequest,
 )
 
@@ -50,16 +54,37 @@ VIEWS_SHARE = 0.4  # of a fit's bar that rendering the views takes
 
 def problem_image_to_shape(context: Any) -> str:
     """Why no picture can become a shape."""
+    return _problem_picture(context, "image_to_shape", "makes no shapes of pictures") or actions.problem_object_mode(
+        context
+    )
+
+
+def problem_take_texture(context: Any) -> str:
+    """Why no texture can be taken from a picture."""
+    return _problem_picture(context, "transfer_texture", "takes no textures of pictures")
+
+
+def _problem_picture(context: Any, capability: str, otherwise: str) -> str:
     problem = actions.problem_model(context)
     if problem:
         return problem
     info = subject(context).info
     assert info is not None
-    if "image_to_shape" not in info.capabilities:
-        return f"{info.label} makes no shapes of pictures: choose a model that can"
-    if session.jobs.find("image_to_shape"):
+    if capability not in info.capabilities:
+        return f"{info.label} {otherwise}: choose a model that can"
+    if session.jobs.find("picture"):
         return "A picture is being read: wait for it or cancel it in Jobs"
-    return actions.problem_object_mode(context)
+    return ""
+
+
+def picture_file(filepath: str) -> Path:
+    """Return the file of a picture that is there and not too large. Raises UnreadableFile, TooLarge."""
+    path = Path(bpy.path.abspath(filepath))
+    if not path.is_file():
+        raise errors.UnreadableFile(f"There is no picture {path}: choose it again")
+    if path.stat().st_size > MAX_BYTES:
+        raise errors.TooLarge(f"{path.name} is larger than {MAX_BYTES >> 20} MB: make it smaller first")
+    return path
 
 
 def image_to_shape(context: Any, filepath: str) -> Job:
@@ -74,11 +99,7 @@ def image_to_shape(context: Any, filepath: str) -> Job:
     if problem:
         raise errors.InvalidRequest(problem)
     actions.configure(context)
-    path = Path(bpy.path.abspath(filepath))
-    if not path.is_file():
-        raise errors.UnreadableFile(f"There is no picture {path}: choose it again")
-    if path.stat().st_size > MAX_BYTES:
-        raise errors.TooLarge(f"{path.name} is larger than {MAX_BYTES >> 20} MB: make it smaller first")
+    path = picture_file(filepath)
     scene, chosen = context.scene, subject(context)
     info = gather.known_model(chosen.settings.model)
     place = Subject(chosen.settings, None, gather.placed_at_cursor(scene))
@@ -94,8 +115,7 @@ def image_to_shape(context: Any, filepath: str) -> Job:
         session.notes = answer.notes
         ref = _with_code(client, answer.ws, mesh.scene, found)
         result = job.ask(client, dataclasses.replace(mesh, scene=ref), start=0.4, end=0.97)
-        opaque = np.concatenate((answer.seen, np.full((*answer.seen.shape[:2], 1), 255, np.uint8)), -1)
-        return apply.prepare_mesh(result), apply.prepare_sheet(SheetResult(opaque[None]))
+        return apply.prepare_mesh(result), _prepare_seen(answer)
 
     def then(made: tuple[apply.PreparedMesh, apply.PreparedImage]) -> Any:
         apply.put_image(PICTURE_IMAGE, made[1])
@@ -105,15 +125,72 @@ def image_to_shape(context: Any, filepath: str) -> Job:
         f"Shape of {path.name}",
         lambda job: session.using(job, lambda client: run(job, client)),
         then,
-        kind="image_to_shape",
+        kind="picture",
     )
 
 
-def _with_code(client: Client, ws: np.ndarray, ref: SceneRef, found: dict[str, Any]) -> SceneRef:
-    """Return what to mesh: the latent found, which alone is the shape. `found` gets what the object will carry."""
+def take_texture(context: Any, filepath: str) -> Job:
+    """Give the subject's shape the texture that a picture shows, and render the preview. Result: the code, which is the
+    subject's latent from then on.
+
+    Raises:
+        InvalidRequest: no such model. UnreadableFile, TooLarge: no such picture.
+    """
+    problem = problem_take_texture(context)
+    if problem:
+        raise errors.InvalidRequest(problem)
+    actions.configure(context)
+    path, chosen = picture_file(filepath), subject(context)
+    info = gather.known_model(chosen.settings.model)
+    latent, code = gather.latent(chosen.settings, info), actions.code_of(chosen)
+    holder = Handle.of("objects", chosen.object) if chosen.object is not None else Handle.of("scenes", context.scene)
+    session.notes = ()
+
+    def run(job: Job, client: Client) -> tuple[dict[str, Any], apply.PreparedImage]:
+        job.report(0.0, f"Sending {path.name}")
+        if code:
+            client.upload(payload.unpack(base64.b64decode(code)))
+        picture = client.upload_file(path, job.check)
+        answer = job.ask(client, TransferTextureRequest(info.name, latent, picture), start=0.05)
+        session.notes = answer.notes
+        return _carried(client, answer.ws), _prepare_seen(answer)
+
+    def then(made: tuple[dict[str, Any], apply.PreparedImage]) -> str:
+        settings = holder.get().lathe
+        if settings.model != info.name:
+            raise errors.LatheError("Another model was chosen while the texture was on its way")
+        for name, value in made[0].items():
+            setattr(settings.latent, name, value)
+        apply.put_image(PICTURE_IMAGE, made[1])
+        apply.undo_push(f"Lathe: texture of {path.name}")
+        if not actions.problem_preview(bpy.context):
+            actions.preview(bpy.context)
+        return str(made[0]["code"])
+
+    return session.jobs.start(
+        f"Texture of {path.name}",
+        lambda job: session.using(job, lambda client: run(job, client)),
+        then,
+        kind="picture",
+    )
+
+
+def _prepare_seen(answer: ImageToShapeResult) -> apply.PreparedImage:
+    """Return the picture as the model was shown it."""
+    opaque = np.full((*answer.seen.shape[:2], 1), 255, np.uint8)
+    return apply.prepare_sheet(SheetResult(np.concatenate((answer.seen, opaque), -1)[None]))
+
+
+def _carried(client: Client, ws: np.ndarray) -> dict[str, Any]:
+    """Return a latent that was found as properties of a LatheLatent: it alone counts, seed B has no part in it."""
     stored = CodeBlob(np.ascontiguousarray(ws))
-    found.update(code=client.upload(stored), code_data=base64.b64encode(payload.pack(stored)).decode())
-    found.update(mix_geometry=0.0, mix_appearance=0.0)
+    data = base64.b64encode(payload.pack(stored)).decode()
+    return {"code": client.upload(stored), "code_data": data, "mix_geometry": 0.0, "mix_appearance": 0.0}
+
+
+def _with_code(client: Client, ws: np.ndarray, ref: SceneRef, found: dict[str, Any]) -> SceneRef:
+    """Return what to mesh: the latent found. `found` gets what the object will carry."""
+    found.update(_carried(client, ws))
     return dataclasses.replace(ref, latent=Latent(code=found["code"]))
 
 

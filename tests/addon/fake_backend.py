@@ -55,7 +55,10 @@ FACE = replace(
     controls=(messages.Control("lock_view", "Lock View", "Colours as from in front", 0.0, 0.0, 1.0, "switch"),
               messages.Control("background", "Background", "Which one", 2.0, 0.0, 9.0, "integer")),
 )  # fmt: skip
-CAR = replace(FACE, name="car", label="Car", pose_conditioned=False, controls=(), code_names=("Shape", "Texture"))
+CAR = replace(
+    FACE, name="car", label="Car", pose_conditioned=False, controls=(), code_names=("Shape", "Texture"),
+    capabilities=("transfer_texture",),
+)  # fmt: skip
 POSES = np.stack([np.eye(4, dtype=np.float32)] * 2)
 POSES[:, :3, 3] = (0, 0, -3), (0, 1, -3)
 
@@ -178,7 +181,8 @@ class State:
                 del self.fits[request.name]
             if isinstance(request, messages.ImportRequest):
                 self.check_import(request)
-            if isinstance(request, messages.ImageToShapeRequest) and self.blobs[request.picture][:4] != b"\x89PNG":
+            picture = getattr(request, "picture", "")
+            if picture and self.blobs[picture][:4] != b"\x89PNG":
                 raise errors.UnreadableFile("The picture cannot be read")
         except errors.LatheError as error:
             self.tell(job, "failed", error=error)
@@ -267,7 +271,7 @@ class State:
             ws = np.ones((2, 1), np.float32)
             code = hashlib.sha256(payload.pack(messages.CodeBlob(ws))).hexdigest()
             return messages.LatentResult(ws, code, 0.01)
-        if isinstance(request, messages.ImageToShapeRequest):
+        if isinstance(request, messages.ImageToShapeRequest | messages.TransferTextureRequest):
             ws = np.ones((2, 1), np.float32)
             code = hashlib.sha256(payload.pack(messages.CodeBlob(ws))).hexdigest()
             seen = np.full((8, 8, 3), 200, np.uint8)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.addon.fake_backend import CAR
 from tests.blender.test_panels import draw_all
 
 bpy: Any = None
@@ -88,6 +89,30 @@ def test_models_that_read_no_pictures_say_so() -> None:
     started("flat")
     assert "LATHE_PT_picture" not in drawn()
     assert "makes no shapes of pictures" in refusal("image_to_shape", filepath="a.png")
+
+
+def test_the_texture_of_a_picture_is_put_on_the_shape_and_shown(tmp_path: str) -> None:
+    started()
+    info = lathe.session.session.models["car"] = CAR
+    scene = bpy.context.scene.lathe
+    lathe.actions.set_model(scene, info)
+    scene.preview.source, scene.preview.size = "SLIDERS", 16
+    assert scene.latent.mix_appearance == 1
+    panel = drawn()["LATHE_PT_picture"]
+    assert "lathe.take_texture" in panel and "lathe.image_to_shape" not in panel
+    press("preview")
+    before = pixels("Lathe Preview")
+    picture = str(written(Path(tmp_path) / "wood.png"))
+    assert press("take_texture", filepath=picture).label == "Preview", "what it looks like is shown at once"
+    assert len(scene.latent.code) == 64 and scene.latent.code_data
+    assert scene.latent.mix_geometry == scene.latent.mix_appearance == 0, "seed B has no part in it"
+    assert (pixels("Lathe Preview") != before).any()
+    assert "Its alpha was taken as the mask" in drawn()["LATHE_PT_picture"]
+    press("restart_backend")  # a backend that knows nothing of the code, and of this model
+    lathe.session.session.models["car"] = CAR
+    assert press("take_texture", filepath=picture).state == "done"
+    press("choose_model", model="flat")
+    assert "takes no textures" in refusal("take_texture", filepath=picture)
 
 
 def test_a_model_without_a_surface_gets_a_field_of_its_views_that_can_be_meshed() -> None:
