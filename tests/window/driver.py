@@ -191,19 +191,28 @@ class Window:
 
     def find(self, command: str) -> Generator[float, None, tuple[int, int]]:
         """Return a point on the button whose command starts with "bpy.ops.<command>(", scrolling if need be."""
-        return (yield from self._search(f"bpy.ops.{command}(", lambda: self.under_pointer().partition("(")[0] + "("))
+
+        def look() -> str:
+            return self.under_pointer().partition("(")[0] + "("
+
+        return (yield from self._search(f"bpy.ops.{command}(", (0.25, 0.9, 0.65), look))
 
     def find_property(self, path: str) -> Generator[float, None, tuple[int, int]]:
         """Return a point on the slider of a property, scrolling if need be."""
-        return (yield from self._search(path, self.property_under_pointer))
+        return (yield from self._search(path, (0.65,), self.property_under_pointer))
 
-    def _search(self, wanted: str, look: Callable[[], str]) -> Generator[float, None, tuple[int, int]]:
-        """What was seen on the way is remembered, and looked at again before it is believed."""
+    def _search(
+        self, wanted: str, parts: tuple[float, ...], look: Callable[[], str]
+    ) -> Generator[float, None, tuple[int, int]]:
+        """Look down the sidebar at these parts of its width.
+
+        What was seen on the way is remembered, and looked at again before it is believed.
+        """
         for turn in range(8):
             if wanted in self._seen and (yield from self._is_at(*self._seen[wanted], wanted, look)):
                 return self._seen[wanted]
             region = self.sidebar
-            for part in (0.25, 0.9, 0.65):
+            for part in parts:
                 x = region.x + int(part * (region.width - 24))
                 for y in range(region.y + region.height - 30, region.y + 4, -STEP):
                     self.move(x, y)
@@ -225,10 +234,10 @@ class Window:
         x, y = yield from self.find_property(path)
         self.window.event_simulate(type="LEFTMOUSE", value="PRESS", x=x, y=y)
         yield 0.05
-        for step in range(1, 21):
-            self.move(x + distance * step // 20, y)
+        for step in range(1, 11):
+            self.move(x + distance * step // 10, y)
             during()
-            yield 0.05
+            yield 0.1
         self.window.event_simulate(type="LEFTMOUSE", value="RELEASE", x=x + distance, y=y)
         yield 0.05
 

@@ -62,6 +62,9 @@ def prepare(window: Window) -> None:
         panel.bl_options = set()
         bpy.utils.register_class(panel)
     bpy.context.scene.lathe.preview.size = SIZE
+    # A sidebar that lies beside the viewport and not over it is drawn without it, which software GL is slow at.
+    bpy.context.preferences.system.use_region_overlap = False
+    window.area.spaces.active.overlay.show_overlays = False
 
 
 def imported(window: Window) -> Steps:
@@ -94,7 +97,7 @@ def dragged(window: Window) -> Steps:
         yield from window.until(full, "the full picture came", 60)
 
     yield from until_full()
-    sliders = (("latent.mix_geometry", scene.latent), ("latent.truncation", scene.latent), ("view.yaw", scene.view))
+    sliders = (("latent.mix_geometry", scene.latent), ("view.yaw", scene.view))
     for path, owner in sliders:
         name = path.rpartition(".")[2]
         before, first = getattr(owner, name), len(screen.seen)

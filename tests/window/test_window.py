@@ -166,7 +166,7 @@ def test_a_checkpoint_is_imported_and_a_half_one_refused(sliders: dict[str, Any]
     assert sliders["imported"] == {"model": "faces", "through": "SLIDERS"}
 
 
-@pytest.mark.parametrize("slider", ["mix_geometry", "truncation", "yaw"])
+@pytest.mark.parametrize("slider", ["mix_geometry", "yaw"])
 def test_dragging_a_slider_shows_drafts_on_the_way_and_then_the_full_picture(
     sliders: dict[str, Any], slider: str
 ) -> None:
