@@ -242,7 +242,7 @@ def draw_view(layout, context):
         column.prop(view, name)
     layout.operator("lathe.reset_view", icon="LOOP_BACK")
     if info is not None and is_beyond(info, view):
-        layout.label(text="Beyond the views that the model was trained on", icon="INFO")
+        layout.label(text="Not trained on this view", icon="INFO")
 
 
 def is_beyond(info, view):

@@ -99,7 +99,7 @@ GERMAN = {
     (_ANY, "Return to the First"): "Zurück zum ersten",
     (_ANY, "Rest at Seeds"): "Bei Startwerten ruhen",
     (_ANY, "Favourites Only"): "Nur Favoriten",
-    (_ANY, "Beyond the views that the model was trained on"): "Außerhalb dessen, woran das Modell gelernt hat",
+    (_ANY, "Not trained on this view"): "Von hier hat das Modell nicht gelernt",
     (_ANY, "What you render is listed here"): "Hier steht, was gerendert wurde",
     (_ANY, "Choose a file, or go into a folder"): "Eine Datei wählen oder in einen Ordner gehen",
     (_ANY, "Architecture"): "Architektur",

@@ -198,7 +198,7 @@ def test_the_seeds_of_a_model_of_two_codes_are_called_by_them() -> None:
 
 
 def test_a_view_from_where_the_model_was_never_seen_is_remarked() -> None:
-    remark = "Beyond the views that the model was trained on"
+    remark = "Not trained on this view"
     assert remark not in choose(FACE)["LATHE_PT_preview"]
     bpy.context.scene.lathe.view.yaw = 0.7
     assert remark in draw_all()["LATHE_PT_preview"]
