@@ -80,8 +80,9 @@ def neighbours(info: ModelInfo, count: int, size: int, step: float) -> list[tupl
 
 def compare(first: Camera, second: Camera, picture: Render, geometry: Render) -> ViewPair:
     """Render two neighbouring views and reproject the first into the second."""
-    shown = [over_white(picture(camera)) for camera in (first, second)]
-    places = [geometry(camera) for camera in (first, second)]
+    pictures = [picture(camera) for camera in (first, second)]
+    places = pictures if geometry == picture else [geometry(camera) for camera in (first, second)]
+    shown = [over_white(image) for image in pictures]
     warped, visible = reproject(shown[0], places[0], first, places[1], second)
     return ViewPair(shown[0], shown[1], warped, visible, agreement(shown[0], shown[1], warped, visible))
 

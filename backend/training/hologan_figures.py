@@ -172,8 +172,9 @@ def turning(generator: Generator, config: HoloGANTraining, network: PictureFeatu
 
 
 def facing_of(found: Turning, half_size: float) -> Facing:
-    """Return how world azimuths become the network's: the front is where azimuth 0 was seen."""
-    return Facing(-found.direction * math.radians(found.offset), found.direction, half_size)
+    """Return how world azimuths become the network's. The ranges of both are the same to either side of the front, so
+    the middle of one is that of the other, and only the direction is open."""
+    return Facing(0.0, found.direction, half_size)
 
 
 @torch.no_grad()
@@ -269,8 +270,8 @@ Other real pictures of the same chairs: {frechet_of_other_real_pictures:.1f}; th
 trained on: {frechet_of_held_out_chairs:.1f} (104 pictures); noise: {frechet_of_noise:.0f}.
 
 **Does it turn?** Asked for an azimuth, the picture seems taken from it times {slope:.2f}, with {error:.0f}° of root
-mean square error, where the measuring network itself errs by {own:.0f}° on real pictures of chairs it never saw.
-Correlation {correlation:.2f}.
+mean square error around {offset:.0f}°, where the measuring network itself errs by {own:.0f}° on real pictures of
+chairs it never saw. Correlation {correlation:.2f}.
 
 **Does it stay itself?** Mean distance of what the network takes for a chair's identity, unit vectors: between views
 of one code {same:.2f}, of different codes {other:.2f}; real chairs {real_same:.2f} and {real_other:.2f}.
@@ -297,7 +298,8 @@ def export(run: Path, views: Path, out: Path, config: HoloGANTraining, weak: str
     text = CARD.format(
         side=config.generator.side, pictures=len(real), half=(len(real) + 1) // 2, steps=steps, batch=config.batch,
         azimuth=math.degrees(config.azimuth), parameters=sum(p.numel() for p in generator.parameters()),
-        series=series, slope=turned.slope, error=turned.error, correlation=abs(turned.correlation),
+        series=series, slope=turned.slope, offset=turned.offset, error=turned.error,
+        correlation=abs(turned.correlation),
         own=found["azimuth_error_of_the_network_on_held_out_chairs"], same=same, other=other, real_same=real_same,
         real_other=real_other, weak=weak, **{key: found[key] for key in found if key.startswith("frechet_of_")},
     )  # fmt: skip
