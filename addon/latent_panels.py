@@ -172,10 +172,12 @@ class LATHE_UL_history(bpy.types.UIList):
         text = latents.title(item, info)
         if item.model != subject(context).settings.model:
             text = f"{info.label if info else item.model} {text}"
+        left = row.row(align=True)
+        left.alignment = "LEFT"
         if picture:
-            button = row.operator("lathe.use_latent", text=text, icon_value=picture, emboss=False, translate=False)
+            button = left.operator("lathe.use_latent", text=text, icon_value=picture, emboss=False, translate=False)
         else:
-            button = row.operator("lathe.use_latent", text=text, icon="DOT", emboss=False, translate=False)
+            button = left.operator("lathe.use_latent", text=text, icon="DOT", emboss=False, translate=False)
         button.where, button.index = "history", index
         star = "SOLO_ON" if item.starred else "SOLO_OFF"
         button = row.operator("lathe.star_latent", text="", icon=star, emboss=False)

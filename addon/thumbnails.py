@@ -71,6 +71,8 @@ def icon(text: str) -> int:
         made = _icons.new(name)
         made.image_size = (SIDE, SIDE)
         made.image_pixels_float.foreach_set(square.ravel())
+        made.icon_size = (SIDE // 2, SIDE // 2)  # what lists and buttons show
+        made.icon_pixels_float.foreach_set(square.reshape(SIDE // 2, 2, SIDE // 2, 2, 4).mean((1, 3)).ravel())
     return int(_icons[name].icon_id)
 
 

@@ -119,13 +119,15 @@ def chosen(window: Window) -> Steps:
     yield from window.press("lathe.variants")
     yield from settled(window)
     yield from window.screenshot("3_variants")
+    scene.latent.seed_a = 50
     yield from window.press("lathe.use_latent")
     window.note("variants", [item.latent.seed_a for item in scene.variants])
     window.note("variant_chosen", scene.latent.seed_a)
     yield from window.press("lathe.preview")
     yield from settled(window)
     window.note("history", [(item.latent.seed_a, bool(item.thumbnail)) for item in scene.history])
-    yield from window.press("lathe.star_latent")
+    with bpy.context.temp_override(window=window.window, area=window.area):
+        bpy.ops.lathe.star_latent(where="history", index=0)
     yield from window.screenshot("4_history")
     window.note("favourites", sum(item.starred for item in scene.history))
 
