@@ -78,6 +78,8 @@ RECIPES = (
     "positional-encoding",
     "representations",
     "solid-object",
+    "von",
+    "von-shapes",
 )
 
 Model = Annotated[str, typer.Argument(help="Name of a model, its folder, or a scene file.", metavar="MODEL")]
@@ -508,19 +510,23 @@ def render_frames(
     from .tasks.render import render as render_task
 
     started = time.perf_counter()
+    notes: dict[str, None] = {}
     with progress_bar() as report, expected_errors():
         for number, (camera, file) in enumerate(zip(cameras, files, strict=True)):
             step = part(report, number / len(files), (number + 1) / len(files))
             result = render_task(RenderRequest(ref, camera, samples_per_ray=samples), step, shared)
+            notes.update(dict.fromkeys((result.note,) if result.note else ()))
             try:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(image8(result.rgba)).save(file, format="PNG")
             except OSError as error:
                 raise CannotWrite(f"{file} cannot be written: {error.strerror or error}.") from error
+    for note in notes:
+        complain(note)
     answer(
         as_json,
         {
-            "files": [str(file) for file in files], "width": cameras[0].width, "height": cameras[0].height,
+            "files": [str(file) for file in files], "notes": list(notes), "width": cameras[0].width, "height": cameras[0].height,
             "model": ref.model, "seconds": round(time.perf_counter() - started, 3),
         },
     )  # fmt: skip

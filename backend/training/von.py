@@ -355,7 +355,7 @@ def contact_sheet(run: Run, data: Data, rows: int = 6, scale: int = 2) -> Pictur
 def main(arguments: list[str]) -> None:
     """The command line: train on the pictures that `python -m backend.training.chair_views` made."""
     parser = argparse.ArgumentParser(
-        prog="python -m backend.training.von",
+        prog="python -m backend train von",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
