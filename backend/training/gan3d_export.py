@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image as Picture
+from scipy.ndimage import label
 from torch import Tensor
 
 from ..cameras import from_wire, orbit
@@ -22,16 +25,23 @@ METRES_PER_UNIT = 0.6111
 LICENCE = "GPL-3.0-or-later; trained on procedural chairs made with infinigen (BSD-3-Clause)"
 
 
-def built(config: GanTraining, generator: Generator, encoder: ImageEncoder | None = None) -> GAN3D:
-    """The model of trained networks, in the world as the chairs of chair_views.py are."""
+def built(
+    config: GanTraining, generator: Generator, encoder: ImageEncoder | None = None, codes: Tensor | None = None
+) -> GAN3D:
+    """The model of trained networks, in the world as the chairs of chair_views.py are. codes [num_codes, z_dim]: new
+    shapes are drawn near them."""
     arguments = constructor_of(
-        generator, config.side, encoder, prior=config.prior, mirror=config.mirror, axes="zyx", half_edge=CUBE_HALF
-    )
+        generator, config.side, encoder, prior=config.prior, mirror=config.mirror, axes="zyx", half_edge=CUBE_HALF,
+        num_codes=0 if codes is None else len(codes),
+    )  # fmt: skip
     card = ModelCard("gan3d", "Chairs", "", "", False, arguments, metres_per_unit=METRES_PER_UNIT)
     model = GAN3D(**arguments, metres_per_unit=METRES_PER_UNIT)
     model.generator.load_state_dict(generator.state_dict())
     if encoder is not None and model.encoder is not None:
         model.encoder.load_state_dict(encoder.state_dict())
+    if codes is not None:
+        model.codes.copy_(codes)
+        choose_partners(model)
     model._info = model_info("training", card, model)
     return model
 
@@ -40,7 +50,7 @@ def export(model: GAN3D, folder: Path, *, label: str, description: str, card: st
     """Write the model folder, its weights in half precision, and its thumbnail, a picture of the shape of seed 0."""
     arguments = constructor_of(
         model.generator, model.side, model.encoder, prior=model.prior, mirror=model.mirror, axes="zyx",
-        half_edge=CUBE_HALF,
+        half_edge=CUBE_HALF, num_codes=len(model.codes),
     )  # fmt: skip
     half = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
     about = ModelCard(
@@ -51,6 +61,36 @@ def export(model: GAN3D, folder: Path, *, label: str, description: str, card: st
     loaded = load_model(folder)
     scene = loaded.synthesize(loaded.mapping(loaded.sample_z(0))[0])
     picture(scene.render(from_wire(orbit(loaded.info, 256))), None).save(folder / "thumbnail.png", optimize=True)
+
+
+def choose_partners(model: GAN3D, candidates: int = 6) -> None:
+    """Set `model.partners`: for each code whose shape is of one piece the nearest of its neighbours so that their
+    middle is too. Codes that fall apart are not drawn (-1); those without such a neighbour are their own partner."""
+
+    def whole(codes: Tensor) -> list[bool]:
+        return [is_whole(v) for part in codes.split(32) for v in model.voxels(part[:, None]).cpu().numpy()]
+
+    with torch.no_grad():
+        near = torch.cdist(model.codes, model.codes).fill_diagonal_(torch.inf)
+        neighbours = near.topk(min(candidates, len(near) - 1), largest=False).indices
+        good = whole(model.codes)
+        for index, others in enumerate(neighbours):
+            model.partners[index] = index if good[index] else -1
+            others = others[torch.tensor([good[other] for other in others.tolist()], dtype=torch.bool)]
+            if good[index] and len(others):
+                middles = whole((model.codes[index] + model.codes[others]) / 2)
+                if any(middles):
+                    model.partners[index] = others[middles.index(True)]
+
+
+CRUMB = 0.01
+
+
+def is_whole(voxels: NDArray[np.float32]) -> bool:
+    """Whether the solid voxels hang together at faces, edges or corners, but for crumbs below 1 % of them."""
+    parts, count = label(voxels > 0.5, np.ones((3, 3, 3)))
+    sizes = np.bincount(parts.ravel())[1:]
+    return count > 0 and float(sizes.max() / sizes.sum()) > 1 - CRUMB
 
 
 def samples(model: GAN3D, count: int, size: int, *, first: int = 0, truncation_psi: float = 1.0) -> list[Picture.Image]:

@@ -10,9 +10,10 @@ turns one of them into voxels. Three losses are added (Eqs. 2-5):
 G learns from all three, E from the last two.
 
 With hundreds of shapes and one core of a processor this does not get going: E says nothing as long as G does not
-listen. So for `warmup` of the steps every shape is given a code, its principal components, scaled to variance 1, which
-is the prior's. G learns to make the shape of the code, in every other latent of a batch, and of what E says, in the
-others; E learns the code of the picture. Then the three losses take over.
+listen. So for `warmup` of the steps each learns apart what the other will want. Every shape is given a code, its
+principal components, scaled to variance 1, which is the prior's. G learns to make the shape of the code, E the code of
+the picture. Then the three losses take over, with the code still in place of every other picture's latent, so that G
+does not forget what no picture shows.
 """
 
 from __future__ import annotations
@@ -54,11 +55,14 @@ class ImageToShapeTraining:
     steps: int = 3000
     batch: int = 16  # pictures; as many latents are drawn for the adversarial loss
     rate: float = 2e-3  # Adam, of the generator
-    encoder_rate: float = 7e-4
+    encoder_rate: float = 1e-3
     kl_weight: float = 0.5  # α₁, against a reconstruction that is summed over the voxels
     adversarial_weight: float = 20.0
+    adversarial_from: float = 0.3  # of the steps
     warmup: float = 0.6  # of the steps
+    encoder_updates: int = 4  # in a step of the warm-up: it learns much slower than the generator does
     code_noise: float = 0.2  # on the codes in the warm-up, so that what lies around one is the shape too
+    fade: float = 0.25  # over this last part of the steps both rates fall to a twentieth
     picture_shift: int = 3  # pixels that pictures are moved by, at most
     seed: int = 0
 
@@ -100,18 +104,16 @@ def train(
     encoder = ImageEncoder(gan.z_dim, config.encoder_channels, config.image_size)
     averaged = copy.deepcopy(generator).eval().requires_grad_(False)
     averaged_encoder = copy.deepcopy(encoder).eval().requires_grad_(False)
-    groups = [
-        {"params": list(generator.parameters()), "lr": config.rate},
-        {"params": list(encoder.parameters()), "lr": config.encoder_rate},
-    ]
-    adam = torch.optim.Adam(groups, betas=(0.9, 0.999))
+    betas = (0.9, 0.999)
+    generator_adam = torch.optim.Adam(generator.parameters(), config.rate, betas)
+    encoder_adam = torch.optim.Adam(encoder.parameters(), config.encoder_rate, betas)
     discriminator_adam = torch.optim.Adam(discriminator.parameters(), gan.discriminator_rate, (gan.beta, 0.999))
     codes = principal_codes(voxels, gan.z_dim)
     state = State(
         config,
         {"generator": generator, "discriminator": discriminator, "encoder": encoder}
         | {"averaged": averaged, "averaged_encoder": averaged_encoder},
-        {"generator": adam, "discriminator": discriminator_adam},
+        {"generator": generator_adam, "encoder": encoder_adam, "discriminator": discriminator_adam},
     )
     step = state.load(out)
     clock = Clock(out, state, config.steps, step, checkpoint_seconds, picture_seconds)
@@ -119,35 +121,54 @@ def train(
     discriminator.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     while step < config.steps:
         random = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        adversarial = step >= config.warmup * config.steps
-        shapes = torch.randint(len(images), (config.batch,), generator=random)
-        views = torch.randint(images.shape[1], (config.batch,), generator=random)
-        real = voxels[shapes]
+        warming, adversarial = step < config.warmup * config.steps, step >= config.adversarial_from * config.steps
+        if not warming and step - 1 < config.warmup * config.steps:
+            encoder_adam.state.clear()  # its gradients are of another size from here on
+        fading = min(1.0, max(0.05, (config.steps - step) / (config.fade * config.steps)))
+        generator_adam.param_groups[0]["lr"] = fading * config.rate
+        encoder_adam.param_groups[0]["lr"] = fading * config.encoder_rate
 
-        mean, log_variance = encoder(varied(images[shapes, views], config.picture_shift, random))
-        noise = torch.randn(mean.shape, generator=random)
-        z = mean + (log_variance / 2).exp() * noise
-        if adversarial:
-            z = torch.cat([z, draw_latents("normal", mean.shape, random)])
-            divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1).mean()
+        def batch(random: torch.Generator = random) -> tuple[Tensor, Tensor]:
+            """Numbers of shapes, and a picture of each."""
+            shapes = torch.randint(len(images), (config.batch,), generator=random)
+            views = torch.randint(images.shape[1], (config.batch,), generator=random)
+            return shapes, varied(images[shapes, views], config.picture_shift, random)
+
+        shapes, pictures = batch()
+        divergence = torch.zeros(())
+        noise = torch.randn(config.batch, gan.z_dim, generator=random)
+        if warming:
+            for _ in range(config.encoder_updates):
+                shapes, pictures = batch()
+                mean, log_variance = encoder(pictures)
+                wrong = (codes[shapes] - mean).square() * (-log_variance).exp()
+                divergence = 0.5 * (wrong + log_variance).sum(-1).mean()  # - log N(code | mean, variance)
+                update(encoder_adam, divergence)
         else:
-            given = torch.arange(config.batch) % 2 == 0
-            z = torch.where(given[:, None], codes[shapes] + config.code_noise * noise, z.detach())
-            wrong = (codes[shapes] - mean).square() * (-log_variance).exp()
-            divergence = 0.5 * (wrong + log_variance).sum(-1).mean()  # - log N(code | mean, variance)
+            mean, log_variance = encoder(pictures)
+            given = (torch.arange(config.batch) % 2 == 0)[:, None]
+            divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1).mean()
+
+        z, real = codes[shapes] + config.code_noise * noise, voxels[shapes]
+        if not warming:
+            z = torch.where(given, z, mean + (log_variance / 2).exp() * noise)
+        if adversarial:
+            z = torch.cat([z, draw_latents("normal", z.shape, random)])
         logits = generator.logits(z)
         logits = mirrored(logits) if gan.mirror else logits
         seen, drawn = logits[: config.batch], torch.sigmoid(logits[config.batch :])
         reconstruction = functional.binary_cross_entropy_with_logits(seen, real, reduction="sum") / config.batch
-        loss = reconstruction + config.kl_weight * divergence
-
+        loss = reconstruction if warming else reconstruction + config.kl_weight * divergence
         generator_loss, discriminator_loss = torch.zeros(()), torch.zeros(())
         if adversarial:
             discriminator.requires_grad_(False)  # it only judges
             generator_loss = loss_of_generator(gan.loss, discriminator.score(shifted(drawn, gan.shift, random)))
             loss = loss + config.adversarial_weight * generator_loss
             discriminator.requires_grad_(True)
-        update(adam, loss)
+        encoder_adam.zero_grad()
+        update(generator_adam, loss)
+        if not warming:
+            encoder_adam.step()
         if adversarial:
             both = torch.cat([shifted(real, gan.shift, random), shifted(drawn.detach(), gan.shift, random)])
             real_score, fake_score = discriminator.score(both).chunk(2)
@@ -235,8 +256,9 @@ def main(arguments: list[str]) -> None:
         write_progress_picture(built(config.gan, generator, encoder), path, seen)
 
     generator, encoder = train(config, options.out, images, voxels, progress=progress, picture=picture)
+    codes = principal_codes(voxels, config.gan.z_dim)
     export(
-        built(config.gan, generator, encoder), options.out / "model", label="Chairs (3D-GAN)",
+        built(config.gan, generator, encoder, codes), options.out / "model", label="Chairs (3D-GAN)",
         description="Chairs as voxels, 32³; makes one of a picture, too",
         card="Trained by `backend/training/image_to_shape.py`.",
     )  # fmt: skip

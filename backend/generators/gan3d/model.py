@@ -155,12 +155,23 @@ WORLD_FROM_GRID = {
 nothing."""
 
 
+DRAW_SHARE = 0.1
+"""How much of a new latent is the draw itself, where training codes are kept; the rest is codes."""
+
+
 class GAN3D(nn.Module):
     """The generator, and with it where pictures are understood the encoder of the 3D-VAE-GAN. A `Generator`.
 
     ws is z itself, one row. truncation_psi scales its distance from the middle of the prior, which is this project's
     choice.
+
+    A generator that few shapes or little time taught knows what lies near its training codes better than the rest of
+    the prior. A model that keeps those codes draws near them, as DeepSDF here does: z is pulled most of the way to the
+    middle between the code nearest to it and that code's partner.
     """
+
+    codes: Tensor  # [num_codes, z_dim] of the training shapes
+    partners: Tensor  # [num_codes] which code each is mixed with when it is drawn; -1: it is not drawn
 
     def __init__(
         self,
@@ -174,6 +185,7 @@ class GAN3D(nn.Module):
         half_edge: float = 0.5,
         encoder_channels: int = 0,
         image_size: int = 64,
+        num_codes: int = 0,
         metres_per_unit: float = 1.0,
         info: ModelInfo | None = None,
     ) -> None:
@@ -183,6 +195,7 @@ class GAN3D(nn.Module):
         axes: how the voxels are indexed; z is up, the front is along -y.
         half_edge: of the cube, canonical units.
         encoder_channels: of the image encoder; 0 is none.
+        num_codes: training codes that are kept, to draw near them; 0 draws from the prior.
         metres_per_unit: world metres in one canonical unit.
         """
         super().__init__()
@@ -193,6 +206,8 @@ class GAN3D(nn.Module):
         rotation = torch.tensor(WORLD_FROM_GRID[axes])
         self._world_from_grid = torch.eye(4)
         self._world_from_grid[:3, :3] = self.half_edge * rotation
+        self.register_buffer("codes", torch.zeros(num_codes, z_dim))
+        self.register_buffer("partners", torch.zeros(num_codes, dtype=torch.long))
         self._info = info
         self.eval().requires_grad_(False)
 
@@ -213,7 +228,13 @@ class GAN3D(nn.Module):
         return draw_latents(self.prior, (1, self.z_dim), torch.Generator().manual_seed(seed)).to(self.device)
 
     def mapping(self, z: Tensor, condition: object = None, *, truncation_psi: float = 1.0) -> Tensor:
-        """z [..., z_dim] pulled towards the middle of the prior. [..., 1, z_dim]"""
+        """z [..., z_dim], near training codes where there are any, pulled towards the middle of the prior.
+        [..., 1, z_dim]"""
+        drawn = torch.nonzero(self.partners >= 0)[:, 0]
+        if len(drawn):
+            chosen = drawn[torch.cdist(z.reshape(-1, self.z_dim), self.codes[drawn]).argmin(-1)]
+            between = (self.codes[chosen] + self.codes[self.partners[chosen]]) / 2
+            z = torch.lerp(between.reshape(z.shape), z, DRAW_SHARE)
         middle = 0.5 if self.prior == "uniform" else 0.0
         return (middle + truncation_psi * (z - middle))[..., None, :]
 

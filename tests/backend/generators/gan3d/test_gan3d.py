@@ -182,3 +182,15 @@ def test_the_generator_is_found_beside_its_discriminator() -> None:
 def test_the_card_s_constructor_is_plain_json(tmp_path: Path) -> None:
     card = import_model(CHECKPOINTS / "gan3d_G.pth", tmp_path)
     assert json.loads(json.dumps(dataclasses.asdict(card)))["constructor"]["axes"] == "xyz"
+
+
+def test_kept_codes_draw_new_latents_near_them(tmp_path: Path) -> None:
+    model = GAN3D(**TINY, num_codes=3)  # type: ignore[arg-type]
+    model.codes.copy_(4 * torch.eye(3, 6))
+    model.partners.copy_(torch.tensor([2, -1, 0]))  # the second is never drawn
+    between = (model.codes[0] + model.codes[2]) / 2
+    for seed in range(8):
+        z = model.sample_z(seed)
+        torch.testing.assert_close(model.mapping(z)[0, 0], between + 0.1 * (z[0] - between))
+    batch = torch.randn(2, 5, 6)
+    assert model.mapping(batch).shape == (2, 5, 1, 6)

@@ -1,0 +1,169 @@
+"""How good the 3D-GAN starter model is: its new chairs, and the chairs it makes of pictures.
+
+`python -m backend.training.gan3d_figures VIEWS` (the folder of chair_views.py, with all chairs: `--end 400`) prints the
+figures of the card as JSON and draws the pictures of docs/pictures.
+
+New chairs. 200 of them against the chairs that were not trained on, all as surfaces of voxels (level ½, marching
+cubes), 2048 points each. The Chamfer distance of two chairs is the mean distance of a point of one to the nearest of
+the other, both ways, averaged. *Minimum matching distance*: that of a held-out chair to the nearest of the 200,
+averaged. *Coverage*: the part of the held-out chairs that are the nearest one of at least one of the 200 (both:
+Achlioptas et al., arxiv.org/abs/1707.02392). Beside them, what 200 chairs of the training set in their place reach.
+*Whole*: the part that is of one piece, but for crumbs below 1 % of it.
+
+Pictures. Intersection over union of the voxels above ½, over all views of the held-out chairs; beside it, what is
+reached by giving the mean training chair, by giving the training chair whose picture is most like (mean squared
+difference, of all views of all training chairs), and by the training chair that fits best, which no method knows
+without the answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image as Picture
+from scipy.spatial import cKDTree
+from skimage.measure import marching_cubes
+from torch import Tensor
+
+from ..checkpoints.store import load_model, model_folder
+from ..generators.gan3d.model import GAN3D
+from . import chair_views, chairs
+from .deepsdf_export import sheet
+from .gan3d import load_voxels
+from .gan3d_export import METRES_PER_UNIT, is_whole, samples, seen_and_made
+
+Array = NDArray[np.float32]
+NUM_SAMPLES = 200
+NUM_POINTS = 2048
+PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
+
+
+def surface_points(voxels: Array, random: np.random.Generator) -> Array:
+    """Points of the surface of voxels [side, side, side], uniform by area, in voxels. [NUM_POINTS, 3]
+
+    Raises:
+        ValueError: nothing is solid.
+    """
+    padded = np.pad(voxels, 1)
+    if padded.max() <= 0.5:
+        raise ValueError("no voxel is solid")
+    vertices, faces, _, _ = marching_cubes(padded, 0.5)
+    corners = vertices[faces]
+    u, v = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    area = np.linalg.norm(np.cross(u, v), axis=1)
+    face = random.choice(len(area), NUM_POINTS, p=area / area.sum())
+    a, b = random.random((2, NUM_POINTS, 1))
+    fold = a + b > 1
+    a, b = np.where(fold, 1 - a, a), np.where(fold, 1 - b, b)
+    points: Array = (corners[face, 0] + a * u[face] + b * v[face]).astype(np.float32)
+    return points
+
+
+def chamfer_table(first: Sequence[Array], second: Sequence[Array]) -> NDArray[np.float64]:
+    """Chamfer distance of each of `first` to each of `second`, in their unit. [F, S]"""
+    trees = [[cKDTree(points) for points in shapes] for shapes in (first, second)]
+    table = np.empty((len(first), len(second)))
+    for i, (a, tree_a) in enumerate(zip(first, trees[0], strict=True)):
+        for j, (b, tree_b) in enumerate(zip(second, trees[1], strict=True)):
+            table[i, j] = (tree_b.query(a)[0].mean() + tree_a.query(b)[0].mean()) / 2
+    return table
+
+
+def matching(table: NDArray[np.float64]) -> tuple[float, float]:
+    """Minimum matching distance and coverage of the distances [made, reference]."""
+    return float(table.min(0).mean()), len(np.unique(table.argmin(1))) / table.shape[1]
+
+
+def overlap(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union of what is above ½, over the last three dimensions; 1 where both are empty."""
+    a, b = first > 0.5, second > 0.5
+    union = (a | b).sum((-3, -2, -1))
+    return torch.where(union > 0, (a & b).sum((-3, -2, -1)) / union.clamp(min=1), 1.0)
+
+
+def new_chairs(model: GAN3D, train: Tensor, held_out: Tensor, seed: int = 0) -> dict[str, float]:
+    """The figures of new chairs; see the module. Distances in millimetres."""
+    random = np.random.default_rng(seed)
+    made = torch.cat([model.voxels(model.mapping(model.sample_z(i))) for i in range(NUM_SAMPLES)])
+    copies = train[torch.from_numpy(random.permutation(len(train))[:NUM_SAMPLES])]
+    reference = [surface_points(voxels.numpy(), random) for voxels in held_out]
+    millimetres = 2 * chair_views.CUBE_HALF / train.shape[-1] * METRES_PER_UNIT * 1000
+    found: dict[str, float] = {"held_out": len(held_out)}
+    for name, shapes in (("made", made), ("copied", copies)):
+        solid = [voxels.numpy() for voxels in shapes if voxels.max() > 0.5]
+        distance, covered = matching(chamfer_table([surface_points(v, random) for v in solid], reference))
+        found |= {
+            f"{name}_matching_mm": distance * millimetres,
+            f"{name}_coverage": covered,
+            f"{name}_whole": sum(map(is_whole, solid)) / len(shapes),
+        }
+    nearest = torch.stack([overlap(voxels, train).max() for voxels in made])
+    return found | {
+        "made_iou_with_nearest_training_chair": nearest.mean().item(),
+        "made_copies": (nearest > 0.9).float().mean().item(),
+    }
+
+
+def from_pictures(
+    model: GAN3D, train: Tensor, train_images: Tensor, voxels: Tensor, images: Tensor
+) -> dict[str, float]:
+    """The figures of pictures; see the module. images [N, views, s, s, 3] uint8 of voxels [N, …]."""
+    made, retrieved = [], []
+    known = train_images.flatten(0, 1).flatten(1).float()  # [shapes * views, pixels]
+    views = train_images.shape[1]
+    for truth, of_one in zip(voxels, images, strict=True):
+        made.append(overlap(model.voxels(model.encode(of_one.permute(0, 3, 1, 2).float() / 255)), truth))
+        nearest = torch.cdist(of_one.flatten(1).float(), known).argmin(1) // views
+        retrieved.append(overlap(train[nearest], truth))
+    best = torch.stack([overlap(train, truth).max() for truth in voxels])
+    return {
+        "views": float(images.shape[0] * images.shape[1]),
+        "iou": torch.stack(made).mean().item(),
+        "iou_worst_chair": torch.stack(made).mean(1).min().item(),
+        "mean_chair_iou": overlap(train.mean(0), voxels).mean().item(),
+        "retrieved_iou": torch.stack(retrieved).mean().item(),
+        "best_training_chair_iou": best.mean().item(),
+    }
+
+
+def main(arguments: list[str]) -> None:
+    """Measure, and draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("views", type=Path, help="the folder that backend/training/chair_views.py filled")
+    parser.add_argument("--model", default="gan3d_chairs", help="name or folder")
+    parser.add_argument("--pictures", type=Path, default=PICTURES, help="where the contact sheets go")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    folder = Path(options.model)
+    model = load_model(folder if (folder / "card.json").is_file() else model_folder(options.model))
+    if not isinstance(model, GAN3D):
+        raise TypeError(f"{options.model} is not a 3D-GAN")
+    seen, unseen = range(chair_views.NUM_TRAIN), range(chair_views.NUM_TRAIN, chairs.NUM_SHAPES)
+    train, held_out = load_voxels(options.views, seen), load_voxels(options.views, unseen)
+    page(samples(model, 32, 144), 8).save(options.pictures / "gan3d_contact_sheet.png", optimize=True)
+    figures = {"new_chairs": new_chairs(model, train, held_out)}
+    if model.encoder is not None:
+        images = torch.from_numpy(chair_views.load_views(options.views, unseen)["images"])
+        train_images = torch.from_numpy(chair_views.load_views(options.views, seen)["images"])
+        figures["pictures"] = from_pictures(model, train, train_images, held_out, images)
+        shown = images[torch.arange(8), torch.arange(8) * 3 % images.shape[1]]
+        pictures = seen_and_made(model, shown, held_out[:8], 144)
+        page(pictures, 8).save(options.pictures / "gan3d_image_to_shape.png", optimize=True)
+    sys.stdout.write(json.dumps(figures, indent=1) + "\n")
+
+
+def page(pictures: list[Picture.Image], columns: int) -> Picture.Image:
+    """A contact sheet in few colours: a small file."""
+    return sheet(pictures, columns).quantize(128)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
