@@ -526,8 +526,8 @@ def render_frames(
     answer(
         as_json,
         {
-            "files": [str(file) for file in files], "notes": list(notes), "width": cameras[0].width, "height": cameras[0].height,
-            "model": ref.model, "seconds": round(time.perf_counter() - started, 3),
+            "files": [str(file) for file in files], "width": cameras[0].width, "height": cameras[0].height,
+            "model": ref.model, "notes": list(notes), "seconds": round(time.perf_counter() - started, 3),
         },
     )  # fmt: skip
 

@@ -147,7 +147,7 @@ def test_all_round_no_azimuth_is_outside() -> None:
         assert nearest_in_range(azimuth, 0.3, prior) == (azimuth, 0.3)
 
 
-def test_the_note_reaches_the_user(data: Path) -> None:
+def test_the_note_reaches_the_user(data: Path, backend_command: Any, tmp_path: Path) -> None:
     model = _model()
     card = ModelCard(
         "hologan", "Tiny", "", "GPL", False,
@@ -158,6 +158,9 @@ def test_the_note_reaches_the_user(data: Path) -> None:
     behind = render(RenderRequest(SceneRef("tiny"), orbit(model.info, 16, azimuth=3.0)), silent, workspace)
     front = render(RenderRequest(SceneRef("tiny"), orbit(model.info, 16)), silent, workspace)
     assert "Tiny was never trained on this viewpoint" in behind.note and front.note == ""
+    _, _, said = backend_command("generate", "tiny", "--yaw", 170, "--size", 16, "--out", tmp_path / "behind.png")
+    assert "Tiny was never trained on this viewpoint (azimuth 170°, elevation 17°)" in said.replace("\n", " ")
+    assert "never" not in backend_command("generate", "tiny", "--size", 16, "--out", tmp_path / "front.png")[2]
 
 
 def test_there_is_no_field_and_no_mesh_and_the_remedy_says_what_to_do(data: Path) -> None:
