@@ -146,6 +146,12 @@ class Conv3x3:
         mapped: list[Tensor] = []
         step = max(TILES_AT_ONCE // columns, 1)
         along, across, channel = x.stride()
+        # Bands share their memory: fresh pages would cost a sixth of the time.
+        most = min(step, rows) * columns
+        gathered, transformed = (x.new_empty(most, 36, inside) for _ in range(2))
+        products = x.new_empty(36, most, s * s * out)
+        outputs = x.new_empty(most, 16, s * s * out)
+        band = x.new_empty(0 if keep else 4 * s * min(step, rows), s * width, out)
         for first in range(0, rows, step):
             count = min(step, rows - first)
             number = count * columns
@@ -154,16 +160,18 @@ class Conv3x3:
                 (count, columns, 6, 6, inside),
                 (4 * along, 4 * across, along, across, channel),
                 x.storage_offset() + 4 * first * along,
-            ).reshape(number, 36, inside)
-            data = torch.bmm(self.data.expand(number, -1, -1), tiles)
-            product = torch.bmm(data.transpose(0, 1), self.weights)
-            pixels = torch.bmm(self.output.expand(number, -1, -1), product.transpose(0, 1))
+            )
+            gathered[:number].view(tiles.shape).copy_(tiles)
+            data, product, pixels = transformed[:number], products[:, :number], outputs[:number]
+            torch.bmm(self.data.expand(number, -1, -1), gathered[:number], out=data)
+            torch.bmm(data.transpose(0, 1), self.weights, out=product)
+            torch.bmm(self.output.expand(number, -1, -1), product.transpose(0, 1), out=pixels)
             pixels = pixels.view(count, columns, 4, 4, s, s, out).permute(0, 2, 4, 1, 3, 5, 6)
             start, end = 4 * s * first, 4 * s * (first + count)
             if keep:
                 lines = result[1 + start : 1 + end, 1:-1]
             else:
-                lines = x.new_empty(end - start, s * width, out)
+                lines = band[: end - start]
             torch.add(pixels, self.bias, out=lines.view(pixels.shape))
             if noise is not None:
                 lines += noise[start:end, :, None] * self.gain
