@@ -17,7 +17,8 @@ from backend import __main__ as command_line
 from backend.camera_path import read_camera_path, world_from_camera
 
 COMMANDS = (
-    "serve", "models", "generate", "render", "mesh", "complete", "fit-shape", "fit", "eval", "sfm", "views",
+    "serve", "models", "generate", "render", "mesh", "complete", "fit-shape", "image-to-shape", "fit", "eval",
+    "sfm", "views",
     "consistency", "bench", "import",
     "train",
 )  # fmt: skip
