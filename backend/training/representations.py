@@ -78,16 +78,17 @@ class Recipe:
     arithmetic: tuple[int, ...] = (1024,)  # of those that are only computed
     hash_sizes: tuple[int, ...] = (10, 12, 14, 16, 18)  # log2 of the entries of a level
     planes: tuple[tuple[int, int], ...] = ((32, 8), (64, 8), (128, 8), (256, 8), (512, 8))  # pixels a side, features
-    widths: tuple[int, ...] = (64, 128, 256)  # of the eight layers
+    widths: tuple[int, ...] = (64, 128)  # of the eight layers
     levels: int = 12  # of the hash grid, from 16 to `finest` cells
     finest: int = 512
     frequencies: int = 8  # of the position, that the distance network is given
     steps: int = 800
-    network_steps: int = 600  # of the distance network, which learns more slowly
+    network_steps: int = 2000  # of the distance network, which learns more slowly
     points_per_step: int = 16384
     network_points: int = 4096
     samples: int = 600_000  # distances that training draws from
     mesh_resolution: int = 256  # at which what was trained is meshed for its error
+    tile: int = 300  # pixels of each picture
     seed: int = 0
 
 
@@ -133,7 +134,7 @@ class TriPlane(nn.Module):
 
     def __init__(self, size: int, num_features: int, hidden: int = 64) -> None:
         super().__init__()
-        self.planes = nn.Parameter(0.1 * torch.randn(3, num_features, size, size))
+        self.planes = nn.Parameter(0.01 * torch.randn(3, num_features, size, size))
         self.head = _head(num_features, hidden)
 
     def forward(self, points: Tensor) -> Tensor:
@@ -282,7 +283,7 @@ def train(
         optimizer.step()
         step += 1
         seconds += time.process_time() - started
-        if step % 100 == 0:
+        if step % max(1, candidate.steps // 8) == 0:
             report(f"{candidate.name}: step {step}/{candidate.steps}, loss {loss.item():.4f}, {seconds:.0f} s")
         if time.monotonic() - saved > AUTOSAVE_SECONDS or step == candidate.steps:
             spent.fill_(seconds)
@@ -364,9 +365,12 @@ def demonstrate(
         write_atomically(record, (json.dumps({"recipe": wanted, "rows": rows}, indent=1) + "\n").encode())
         report(f"{name}: {json.dumps(row)}")
 
-    started = time.process_time()
-    samples = distance_samples(distance, recipe.samples, recipe.seed)
-    report(f"{len(samples)} distances in {time.process_time() - started:.0f} s")
+    everything = {*(f"grid {n}³" for n in recipe.resolutions), *(one.name for one in candidates(recipe))}
+    samples = torch.zeros(0, 4)
+    if everything - rows.keys():
+        started = time.process_time()
+        samples = distance_samples(distance, recipe.samples, recipe.seed)
+        report(f"{len(samples)} distances in {time.process_time() - started:.0f} s")
     for resolution in recipe.resolutions:
         name = f"grid {resolution}³"
         if name not in rows:
@@ -387,7 +391,7 @@ def demonstrate(
             keep(candidate.name, {"family": candidate.family, "fit_seconds": round(seconds, 2), **row})
     (out / "table.md").write_text(table(rows, recipe))
     chart(rows).save(out / "representations_memory.png", optimize=True)
-    gallery(distance, rows, out).save(out / "representations.png", optimize=True)
+    gallery(distance, rows, out, recipe.tile).save(out / "representations.png", optimize=True)
     return rows
 
 
@@ -481,9 +485,15 @@ def chart(rows: Mapping[str, dict[str, Any]], width: int = 900, height: int = 52
         draw.line(list(ours.values()), color, 2)
         for name, (x, y) in ours.items():
             draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=color)
-            draw.text((x + 6, y - 4), name.split(" ", 1)[1] if family != "SDF network" else name, color, font, "lb")
+            short = name if family == "SDF network" else name.split(" ", 1)[1]
+            draw.text((x + 6, y - 4), plain(short), color, font, "lb")
         draw.text((right - 10, top + 10 + 18 * number), family, color, font, anchor="rt")
     return page
+
+
+def plain(name: str) -> str:
+    """Return a name in letters that the pictures' font has."""
+    return name.replace("³", "^3").replace("²", "^2").replace("×", "x")
 
 
 def save_mesh(out: Path, name: str, made: Meshed) -> None:
@@ -493,18 +503,38 @@ def save_mesh(out: Path, name: str, made: Meshed) -> None:
     np.savez_compressed(folder / f"{name.replace(' ', '_')}.npz", vertices=made.vertices, faces=made.faces)
 
 
-def shaded(distance: MeshDistance, size: int, scale: int = 2) -> Tensor:
-    """A normalised mesh (Z up) seen from its front, a little from the left and above. [size, size, 3] in 0..1"""
-    forward = np.array([0.45, 0.8, -0.4])
-    forward /= np.linalg.norm(forward)
-    across = np.cross(forward, [0, 0, 1])
-    across /= np.linalg.norm(across)
-    upward = np.cross(across, forward)
-    side = (np.arange(size * scale) + 0.5) / (size * scale) * 1.24 - 0.62
-    origins = side[None, :, None] * across - side[:, None, None] * upward - 3 * forward
-    directions = np.broadcast_to(forward, origins.shape).astype(np.float32)
+@dataclass(frozen=True)
+class Frame:
+    """A view without perspective that shows a mesh whole."""
+
+    across: NDArray[np.float64]  # unit vectors of the picture
+    upward: NDArray[np.float64]
+    forward: NDArray[np.float64]
+    middle: tuple[float, float]  # along across and upward
+    half: float
+
+    @classmethod
+    def around(cls, vertices: Array) -> Frame:
+        """Return the view from the front (-y), a little from the left and above, that holds these points, Z up."""
+        forward = np.array([0.45, 0.8, -0.4])
+        forward /= np.linalg.norm(forward)
+        across = np.cross(forward, [0, 0, 1])
+        across /= np.linalg.norm(across)
+        upward = np.cross(across, forward)
+        places = vertices @ np.stack((across, upward), 1)
+        low, high = places.min(0), places.max(0)
+        middle = (low + high) / 2
+        return cls(across, upward, forward, (middle[0], middle[1]), 0.52 * float((high - low).max()))
+
+
+def shaded(distance: MeshDistance, frame: Frame, size: int, scale: int = 2) -> Tensor:
+    """A mesh in a view, lit from above. [size, size, 3] in 0..1"""
+    side = ((np.arange(size * scale) + 0.5) / (size * scale) * 2 - 1) * frame.half
+    x, y = side[None, :, None] + frame.middle[0], frame.middle[1] - side[:, None, None]
+    origins = x * frame.across + y * frame.upward - 3 * frame.forward
+    directions = np.broadcast_to(frame.forward, origins.shape).astype(np.float32)
     reached, normals = distance.first_hit(origins.astype(np.float32), directions)
-    light = upward + 0.6 * across - 0.9 * forward
+    light = frame.upward + 0.6 * frame.across - 0.9 * frame.forward
     light /= np.linalg.norm(light)
     brightness = 0.25 + 0.7 * (normals @ light).clip(0, None)
     image = np.where(np.isfinite(reached), brightness, 1.0).astype(np.float32)
@@ -512,7 +542,7 @@ def shaded(distance: MeshDistance, size: int, scale: int = 2) -> Tensor:
     return torch.from_numpy(small)[..., None].expand(-1, -1, 3)
 
 
-def gallery(distance: MeshDistance, rows: Mapping[str, dict[str, Any]], out: Path, size: int = 300) -> Picture.Image:
+def gallery(distance: MeshDistance, rows: Mapping[str, dict[str, Any]], out: Path, size: int) -> Picture.Image:
     """The mesh and the grids in the first row; below, of each family, the nearest to the memory of the second grid."""
     grids = [name for name, row in rows.items() if row["family"] == "dense grid"]
     middle = math.log(rows[grids[min(1, len(grids) - 1)]]["bytes"] / 4)
@@ -522,15 +552,16 @@ def gallery(distance: MeshDistance, rows: Mapping[str, dict[str, Any]], out: Pat
         for f in families
     ]
     best = [min((n for n in rows if rows[n]["family"] == f), key=lambda n: rows[n]["error"] or 100) for f in families]
-    lines = [{"the mesh": shaded(distance, size)}, {}]
+    frame = Frame.around(distance.vertices)
+    lines = [{"the mesh": shaded(distance, frame, size)}, {}]
     for line, names in zip(lines, (grids, [*dict.fromkeys([*nearest, *best])]), strict=True):
         for name in names:
             with np.load(out / "meshes" / f"{name.replace(' ', '_')}.npz") as archive:
                 kept = archive["vertices"], archive["faces"]
-            caption = f"{name}, {readable_bytes(rows[name]['bytes'])}"
+            caption = f"{plain(name)}, {readable_bytes(rows[name]['bytes'])}"
             blank = torch.ones(size, size, 3)
-            line[caption] = shaded(MeshDistance(*kept), size) if len(kept[1]) else blank
-    strips = [labelled_row(line, size) for line in lines]
+            line[caption] = shaded(MeshDistance(*kept), frame, size) if len(kept[1]) else blank
+    strips = [labelled_row(line, size) for line in lines if line]
     page = Picture.new("RGB", (max(s.width for s in strips), sum(s.height for s in strips)), "white")
     for number, strip in enumerate(strips):
         page.paste(strip, (0, number * strips[0].height))

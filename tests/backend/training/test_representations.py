@@ -1,5 +1,6 @@
 """The comparison of what a shape costs in each representation."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -20,12 +21,13 @@ TINY = r.Recipe(
     levels=5,
     finest=32,
     frequencies=3,
-    steps=150,
-    network_steps=150,
+    steps=120,
+    network_steps=120,
     points_per_step=2048,
     network_points=2048,
     samples=40_000,
     mesh_resolution=32,
+    tile=100,
 )
 
 
@@ -78,7 +80,7 @@ def test_figures_table_and_pictures_are_written(done):
     text = (out / "table.md").read_text()
     assert "4.29 GB" in text and all(f"| {name} |" in text for name in rows)
     with Picture.open(out / "representations.png") as page:
-        assert page.height > 600
+        assert page.height > 200
     with Picture.open(out / "representations_memory.png") as page:
         assert len(page.getcolors(1 << 20)) > 5
 
@@ -101,7 +103,7 @@ def test_a_training_that_goes_on_ends_where_an_uninterrupted_one_does(tmp_path, 
 
     monkeypatch.setattr(r, "AUTOSAVE_SECONDS", 0.0)
     samples = r.distance_samples(MeshDistance(*torus()), 4000, 0)
-    network = r.candidates(TINY)[-1]
+    network = dataclasses.replace(r.candidates(TINY)[-1], steps=16)
     whole, _ = r.train(network, samples, TINY, tmp_path / "whole", lambda text: None)
     with pytest.raises(Killed):
         r.train(network, samples, TINY, tmp_path / "cut", kill)
