@@ -58,7 +58,7 @@ class LATHE_PT_latent(LatentPanel, bpy.types.Panel):
         first, second = seed_labels(info)
         column = layout.column(align=True)
         if latent.code:
-            column.label(text="Shape found from a scan", icon="LIGHTPROBE_VOLUME")
+            column.label(text="Found from a scan or picture", icon="LIGHTPROBE_VOLUME")
             column.prop(latent, "code", text="Code")
         else:
             column.prop(latent, "seed_a", text=first)
