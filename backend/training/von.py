@@ -86,7 +86,7 @@ def published() -> VONTraining:
 def small() -> VONTraining:
     """The starter model: under an hour on one shared CPU core."""
     return VONTraining(
-        width=8, encoder_width=8, sketch_width=8, discriminator_width=16, blocks=2, steps=2500, batch=4, rate=8e-4,
+        width=8, encoder_width=8, sketch_width=8, discriminator_width=16, blocks=2, steps=1160, batch=4, rate=8e-4,
         mean_decay=0.99,
     )  # fmt: skip
 
