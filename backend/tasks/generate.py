@@ -10,7 +10,8 @@ from addon.wire.messages import GenerateRequest, SceneRef, SheetResult
 
 from ..cameras import from_wire, orbit
 from ..progress import Progress, part
-from .render import check_image_memory, image8, render_scene, rgba
+from .memory import check_picture_memory
+from .render import image8, render_scene, rgba
 from .workspace import Workspace
 
 
@@ -19,7 +20,10 @@ def generate(request: GenerateRequest, progress: Progress, workspace: Workspace)
     started = time.perf_counter()
     info = workspace.generator(request.model, progress).info
     camera = request.camera or orbit(info, request.size)
-    check_image_memory(workspace, camera.width, camera.height * len(request.latents))
+    check_picture_memory(
+        workspace, info.kind, camera.width, camera.height,
+        draft=request.quality == "draft", images=len(request.latents),
+    )  # fmt: skip
     view = from_wire(camera, workspace.device)
     images: list[np.ndarray] = []
     for number, latent in enumerate(request.latents, 1):

@@ -12,15 +12,17 @@ from addon.wire.messages import ImageResult, RenderRequest
 from ..cameras import Camera, from_wire
 from ..progress import Progress, part
 from ..scene import Image, Scene
+from .memory import check_picture_memory
 from .workspace import Workspace
-
-RENDER_BYTES_PER_PIXEL = 128  # rgb, alpha, depth, normal and rays in float32, and the packed copy
 
 
 def render(request: RenderRequest, progress: Progress, workspace: Workspace) -> ImageResult:
     """Render the scene through the camera. A scene rendered before is not synthesised again."""
     started = time.perf_counter()
-    check_image_memory(workspace, request.camera.width, request.camera.height)
+    check_picture_memory(
+        workspace, workspace.kind(request.scene.model), request.camera.width, request.camera.height,
+        samples_per_ray=request.samples_per_ray, draft=request.quality == "draft",
+    )  # fmt: skip
     scene = workspace.scene(request.scene, progress)
     camera = from_wire(request.camera, workspace.device)
     image = render_scene(
@@ -53,12 +55,3 @@ def rgba(image: Image) -> np.ndarray:
 def image8(rgba: np.ndarray) -> np.ndarray:
     """Return 0..1 floats as uint8, rounded."""
     return (rgba.clip(0, 1) * 255 + 0.5).astype(np.uint8)
-
-
-def check_image_memory(workspace: Workspace, width: int, height: int) -> None:
-    """Raises OutOfMemory where an image of this size could not even be held."""
-    side, sizes = max(width, height), []
-    for halvings in range(6):
-        smaller = max(side >> halvings, 1)
-        sizes.append((smaller, int(width * height * (smaller / side) ** 2) * RENDER_BYTES_PER_PIXEL))
-    workspace.check_memory("An image side of", side, sizes)

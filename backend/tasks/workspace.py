@@ -123,6 +123,10 @@ class Workspace:
         """Return the card of a model. Raises UnknownModel, UnreadableModel."""
         return _read_card(self.folder(name))
 
+    def kind(self, name: str) -> str:
+        """Return the kind of a model; "" for a fit on its way. Raises UnknownModel, UnreadableModel."""
+        return "" if name in self._live else self.card(name).kind
+
     def folder(self, name: str) -> Path:
         """Return the folder of a model. Raises UnknownModel."""
         return self._folders.get(name) or store.model_folder(name, self.roots)

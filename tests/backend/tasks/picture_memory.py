@@ -1,0 +1,44 @@
+"""`python -m tests.backend.tasks.picture_memory FOLDER SIZE [away]`: bytes that one picture takes at its peak.
+
+Prints the peak of the process over what it held before the picture. away: the camera looks the other way, so that what
+a pixel takes shows without the time that a full network takes for it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import psutil
+import torch
+
+from addon.wire.messages import Latent
+from backend.cameras import from_wire, orbit
+from backend.checkpoints.store import load_model
+from backend.generator import ws_from_latent
+
+
+def measured(folder: Path, size: int, *, away: bool) -> int:
+    """Return the bytes over those held before."""
+    torch.set_num_threads(1)
+    generator = load_model(folder)
+    with torch.no_grad():
+        scene = generator.synthesize(ws_from_latent(generator, Latent(seed_a=1)))
+        view = from_wire(orbit(generator.info, size))
+        if away:
+            matrix = view.world_from_camera.clone()
+            matrix[:3, 3] *= -1  # behind the subject, looking outwards
+            view = type(view)(matrix, view.intrinsics, view.width, view.height, view.projection)
+        before = psutil.Process().memory_info().rss
+        scene.render(view)
+    return peak() - before
+
+
+def peak() -> int:
+    """Return the peak of this process's resident bytes; the other way to ask counts what its parent had at the fork."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{measured(Path(sys.argv[1]), int(sys.argv[2]), away='away' in sys.argv)}\n")
