@@ -31,7 +31,7 @@ from ..progress import Progress, part, silent
 from .datasets import Dataset
 from .encodings import spherical_harmonics
 from .fitting import StepReport, elapsed, optimizer_tensors, restore_optimizer
-from .hash_field import HashField, HashFieldConfig, HashScene, linear_from_srgb
+from .hash_field import HashField, HashFieldConfig, HashScene, linear_from_srgb, srgb_from_linear
 from .occupancy import Occupancy, Silhouette, carve
 from .poses import UNCERTAINTY, PoseRefinement
 from .rays import RayBatch, TrainingRays
@@ -201,17 +201,22 @@ class HashFit:
             sizes.append(float(distance / view.camera.intrinsics[0, 0]))
         return float(torch.tensor(sizes).median())
 
-    def _cells(self, low: tuple[float, float, float], side: float) -> Tensor:
-        """Middles of the grid's cells in world, [n³, 3]; of a bounded field."""
+    def _cells(self, low: tuple[float, float, float], side: float, unbounded: bool) -> Tensor:
+        """Middles of the grid's cells in world, [n³, 3]."""
         n = self.training.grid
         line = (torch.arange(n, device=self.device) + 0.5) / n
-        return torch.cartesian_prod(line, line, line) * side + torch.tensor(low, device=self.device)
+        cells = torch.cartesian_prod(line, line, line)
+        if unbounded:  # the inverse of `contract`
+            centred = 4 * cells - 2
+            size = centred.abs().amax(-1, keepdim=True)
+            cells = torch.where(size > 1, centred / (size * (2 - size)), centred) / 2 + 0.5
+        return cells * side + torch.tensor(low, device=self.device)
 
     def _keep_clear(self, low: tuple[float, float, float], side: float, unbounded: bool) -> None:
         """Nothing is nearer to a training camera than `options.near`."""
-        if not self.options.near or unbounded:
+        if not self.options.near:
             return
-        cells = self._cells(low, side)
+        cells = self._cells(low, side, unbounded)
         clear = torch.zeros(len(cells), dtype=torch.bool, device=self.device)
         for pose in self.rays.poses:
             clear |= (cells - pose[:3, 3]).square().sum(-1) < self.options.near**2
@@ -337,9 +342,8 @@ class HashFit:
     def _loss(self, batch: RayBatch, pixels: Pixels, length: Tensor) -> tuple[Tensor, float]:
         """What is lowered, and the squared error of the colours. length: of the rays' local directions."""
         options = self.options
+        linear = options.color_space == "linear"
         target, alpha = batch.rgb, batch.alpha[:, None]
-        if options.color_space == "linear":
-            target = linear_from_srgb(target)
         if self.background == "random":
             behind = torch.rand(len(target), 3, generator=self._generator).to(self.device)
         else:
@@ -348,18 +352,25 @@ class HashFit:
         if options.exposure:
             gain = torch.exp(self._exposure - self._exposure.mean(0))
             rgb = rgb * gain[batch.views]
+        if linear:
+            target, behind = linear_from_srgb(target), linear_from_srgb(behind)
         rgb = rgb + (1 - pixels.alpha[:, None]) * behind
         target = target * alpha + behind * (1 - alpha)
+        if linear:  # light is composited, but compared as it is seen: an error in the dark counts as one in the bright
+            rgb, target = srgb_from_linear(rgb), srgb_from_linear(target)
         loss = smooth_l1_loss(rgb, target, beta=0.1)
         error = float((rgb.detach() - target).square().mean())
+        if self.rays.has_alpha and self.background != "random":  # else what is behind would stand in for what is there
+            loss = loss + smooth_l1_loss(pixels.alpha, batch.alpha, beta=0.1)
         if options.opacity_weight:
-            loss = loss + options.opacity_weight * 1e-3 * (pixels.alpha * (1 - pixels.alpha)).mean()
+            loss = loss + options.opacity_weight * (pixels.alpha * (1 - pixels.alpha)).mean()
         if options.distortion_weight:
             loss = loss + options.distortion_weight * pixels.distortion.mean()
         if options.depth_weight and batch.depth is not None:
             distance = batch.depth * length / self.field.config.side
             known = batch.depth.isfinite()
-            missed = (pixels.t - distance.nan_to_num() * pixels.alpha)[known]
+            # of the picture's own alpha: with the field's, nothing at all would be at every depth
+            missed = (pixels.t - distance.nan_to_num() * batch.alpha)[known]
             loss = loss + options.depth_weight * smooth_l1_loss(missed, torch.zeros_like(missed), beta=0.01)
         return loss, error
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from addon.wire.errors import Diverged
+from addon.wire.errors import Diverged, InvalidRequest, Remedy
 from addon.wire.messages import FitOptions
 
 from ..progress import Progress, silent
@@ -55,6 +55,23 @@ def training_of(options: FitOptions) -> PublishedTraining:
     return small() if options.preset == "draft" else PublishedTraining()
 
 
+def check_options(options: FitOptions) -> None:
+    """Refuse what the published method has no place for. Raises InvalidRequest with what to do."""
+    asked = {
+        "the refinement of cameras": options.refine_poses,
+        "linear light": options.color_space == "linear",
+        "exposures": options.exposure,
+        "depth images": options.depth_weight > 0,
+        "the distortion weight": options.distortion_weight > 0,
+        "the opacity weight": options.opacity_weight > 0,
+    }
+    if missing := [name for name, wanted in asked.items() if wanted]:
+        raise InvalidRequest(
+            f"NeRF as published knows nothing of {', '.join(missing)}: use the fast engine, or do without.",
+            remedy=Remedy("set_value", "Use the fast engine", "hash"),
+        )
+
+
 class PublishedFit:
     """NeRF as published, one step at a time. A `Fit`."""
 
@@ -70,7 +87,9 @@ class PublishedFit:
 
         Raises:
             UnreadableFile, UnusableDataset: see `Dataset.load`.
+            InvalidRequest: an option that only the fast engine has.
         """
+        check_options(options)
         self.step, self.seconds = 0, 0.0
         self.options, self.device = options, device
         self.training = training_of(options) if training is None else training
@@ -89,7 +108,7 @@ class PublishedFit:
         bounds = dataset.bounds if dataset.bounds is not None else region.bounds
         self._info = FieldInfo("density", ISO_LEVEL / unit, bounds)
         render = RenderConfig(
-            region.near / unit,
+            min(max(region.near, options.near), 0.9 * region.far) / unit,
             region.far / unit,
             self.training.coarse_samples,
             self.training.fine_samples,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -99,14 +100,16 @@ def test_any_background_leaves_space_empty_where_pictures_are(dataset: Dataset, 
     truth = dataset.load(view).alpha
     assert truth is not None
     alpha = made.scene().render(view.camera).alpha
-    assert alpha[torch.from_numpy(truth == 0)].mean() < 0.05
-    assert alpha[torch.from_numpy(truth == 255)].mean() > 0.7
+    assert alpha[torch.from_numpy(truth == 0)].mean() < 0.03
+    assert alpha[torch.from_numpy(truth == 255)].mean() > 0.93
 
 
-def test_linear_light_is_composited_and_shown_as_srgb(dataset: Dataset) -> None:
-    made = fit(dataset, 400, color_space="linear")
+@pytest.mark.parametrize("background", ["auto", "white"])
+def test_linear_light_is_composited_and_shown_as_srgb(dataset: Dataset, background: str) -> None:
+    training = dataclasses.replace(TINY, network_rate=4e-3)  # colours close to black are 0 to a network that jumps
+    made = fit(dataset, 300, training, color_space="linear", background=background)
     assert made.field.config.linear
-    assert psnr(made, dataset) > 21.0
+    assert psnr(made, dataset) > 23.0 and psnr(made, dataset, 1.0) > 23.0
     assert float(linear_from_srgb(torch.tensor(0.5))) == pytest.approx(0.2140, abs=1e-4)
 
 
@@ -146,9 +149,9 @@ def test_regularisers_do_what_they_say(dataset: Dataset) -> None:
         return float((pixels[0] * (1 - pixels[0])).mean()), float(pixels[1].mean())
 
     plain = measured(fit(dataset, 150))
-    opacity = measured(fit(dataset, 150, opacity_weight=100.0))
+    opacity = measured(fit(dataset, 150, opacity_weight=0.3))
     distortion = measured(fit(dataset, 150, distortion_weight=1.0))
-    assert opacity[0] < 0.95 * plain[0]
+    assert opacity[0] < 0.7 * plain[0]
     assert distortion[1] < 0.9 * plain[1]
 
 
@@ -172,13 +175,86 @@ def rays_of(made: HashFit, view: int) -> tuple[Tensor, Tensor]:
     return pixels.alpha, pixels.distortion
 
 
-def test_nothing_is_left_near_the_cameras(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbounded", ["no", "yes"])
+def test_nothing_is_left_near_the_cameras(folder: Path, tmp_path: Path, unbounded: str) -> None:
     bare = open_dataset(over(folder, tmp_path, 0.5))
-    made = HashFit(bare, FitOptions(unbounded="no", near=2.0, steps=1), CPU, training=TINY)
-    cells = made._cells(made.field.config.low, made.field.config.side).reshape(32, 32, 32, 3)
-    distance = torch.stack([(cells - pose[:3, 3]).norm(dim=-1) for pose in made.rays.poses]).amin(0)
+    made = HashFit(bare, FitOptions(unbounded=unbounded, near=2.0, steps=1), CPU, training=TINY)  # type: ignore[arg-type]
+    config = made.field.config
+    cells = made._cells(config.low, config.side, config.unbounded)
+    n = TINY.grid
+    unit = made.field.unit(made.field.from_world(cells)).reshape(n, n, n, 3)
+    torch.testing.assert_close(unit[3, 20, 9] * n, torch.tensor([3.5, 20.5, 9.5]), rtol=0, atol=1e-3)
+    distance = torch.stack([(cells - pose[:3, 3]).norm(dim=-1) for pose in made.rays.poses]).amin(0).reshape(n, n, n)
     assert not made.occupancy.possible[distance < 2.0].any() and (distance < 2.0).any()
     assert made.occupancy.possible[distance > 2.0].all()
+
+
+@dataclasses.dataclass(frozen=True)
+class Photographed(Dataset):
+    """A data set whose pictures are changed when they are read, by change(view, pixels)."""
+
+    change: Callable[[View, Pixels], Pixels] = dataclasses.field(default=lambda view, pixels: pixels)
+
+    def load(self, view: View) -> Pixels:
+        return self.change(view, super().load(view))
+
+
+def changed(dataset: Dataset, change: Callable[[View, Pixels], Pixels]) -> Photographed:
+    values = {item.name: getattr(dataset, item.name) for item in dataclasses.fields(Dataset)}
+    return Photographed(**values, change=change)
+
+
+def test_masks_keep_what_stands_before_the_object_out_of_the_field(dataset: Dataset) -> None:
+    """A green card hides a quarter of each training picture, at another place in each."""
+
+    def hidden(view: View, pixels: Pixels) -> Pixels:
+        if view.split != "train":
+            return pixels
+        assert pixels.alpha is not None
+        random = np.random.default_rng(int("".join(filter(str.isdigit, view.name))))
+        y, x = random.integers(0, 21, 2)
+        rgb, alpha, mask = pixels.rgb.copy(), pixels.alpha.copy(), np.ones(pixels.rgb.shape[:2], bool)
+        rgb[y : y + 20, x : x + 20], alpha[y : y + 20, x : x + 20], mask[y : y + 20, x : x + 20] = (
+            (0, 255, 0),
+            255,
+            False,
+        )
+        return Pixels(rgb, alpha, mask)
+
+    masked = changed(dataset, hidden)
+    bare = changed(dataset, lambda view, pixels: dataclasses.replace(hidden(view, pixels), mask=None))
+    assert psnr(fit(masked, 150), dataset) > psnr(fit(bare, 150), dataset) + 4
+
+
+def test_depth_pictures_put_the_surface_where_it_is(dataset: Dataset) -> None:
+    """The ball alone, as a camera's z: seen from few sides, without alpha, its place is not known from colours."""
+
+    def ball(view: View, pixels: Pixels) -> Pixels:
+        rays = view.camera.rays()
+        b = (rays.origins * rays.directions).sum(-1)
+        root = b * b - (rays.origins.square().sum(-1) - photographed.SPHERE**2)
+        clear = (pixels.rgb.astype(int)[..., 0] > 90) & (
+            pixels.rgb.astype(int)[..., 2] < 90
+        )  # the box is not before it
+        depth = torch.where((root > 0.02) & torch.from_numpy(clear), (-b - root.clamp(min=0).sqrt()), torch.nan)
+        return dataclasses.replace(pixels, depth=(depth * rays.depth_from_distance).numpy())
+
+    few = dataclasses.replace(
+        dataset, views=tuple(v for n, v in enumerate(dataset.views) if v.split != "train" or n < 4)
+    )
+    known = changed(few, ball)
+
+    def missed(made: HashFit) -> float:
+        """Mean distance from the true depth, metres, in the views held back."""
+        found = []
+        for view in dataset.split("test"):
+            truth = torch.from_numpy(ball(view, dataset.load(view)).depth)
+            seen = made.scene().render(view.camera).depth
+            at = truth.isfinite() & seen.isfinite()
+            found.append((seen - truth)[at].abs())
+        return float(torch.cat(found).mean())
+
+    assert missed(fit(known, 200, depth_weight=0.3)) < 0.85 * missed(fit(known, 200))
 
 
 def test_pictures_without_alpha_are_taken_to_go_on_and_are_learnt(folder: Path, tmp_path: Path) -> None:
