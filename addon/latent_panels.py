@@ -172,15 +172,15 @@ class LATHE_UL_history(bpy.types.UIList):
         text = latents.title(item, info)
         if item.model != subject(context).settings.model:
             text = f"{info.label if info else item.model} {text}"
+        star = "SOLO_ON" if item.starred else "SOLO_OFF"
+        button = row.operator("lathe.star_latent", text="", icon=star, emboss=False)
+        button.where, button.index = "history", index
         left = row.row(align=True)
         left.alignment = "LEFT"
         if picture:
             button = left.operator("lathe.use_latent", text=text, icon_value=picture, emboss=False, translate=False)
         else:
             button = left.operator("lathe.use_latent", text=text, icon="DOT", emboss=False, translate=False)
-        button.where, button.index = "history", index
-        star = "SOLO_ON" if item.starred else "SOLO_OFF"
-        button = row.operator("lathe.star_latent", text="", icon=star, emboss=False)
         button.where, button.index = "history", index
 
     def filter_items(self, context, data, name):
