@@ -10,6 +10,7 @@ import contextlib
 import gc
 import hashlib
 import logging
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -109,6 +110,7 @@ class Workspace:
 
     def add_folder(self, folder: Path) -> str:
         """Make a model folder, or a scene file, outside the usual places known under its own name, which is returned.
+        Characters that no request may name a model by become "_".
 
         Raises:
             UnreadableModel: it is neither.
@@ -116,6 +118,8 @@ class Workspace:
         folder = folder.resolve()
         _read_card(folder)
         name = scene_name(folder) if folder.is_file() else folder.name
+        name = re.sub(r"^[^A-Za-z0-9]|[^A-Za-z0-9_.-]", "_", name)
+        name = (name if name[:1].isalnum() else f"model{name}")[:100]
         self._folders[name] = folder
         return name
 

@@ -265,3 +265,80 @@ def test_a_generator_is_imported_with_the_averages_beside_it(tmp_path: Path, nam
     ours, whole = (network_of(load_model(tmp_path / folder)).state_dict() for folder in ("model", "whole"))
     assert all(torch.equal(ours[key], value) for key, value in whole.items())
     assert "averaged parameters (ema.pth) are used" in read_card(tmp_path / "model").card
+
+
+# ---- what cannot be done, through the command line
+
+
+@pytest.fixture(scope="module")
+def graf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "graf"
+    import_model(CHECKPOINTS / "graf_model.pt", folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--seed", -1), "seed A must be between 0 and 2.14748e+09, got -1"),
+        (("--seed", 2**31), "seed A must be between 0 and 2.14748e+09"),
+        (("--seed2", -5), "seed B must be between"),
+        (("--seed2", 1, "--mix-geometry", 1.5), "mix_geometry must be between 0 and 1, got 1.5"),
+        (("--seed2", 1, "--mix-appearance", -0.1), "mix_appearance must be between 0 and 1, got -0.1"),
+        (("--seed2", 1, "--mix-appearance", "nan"), "mix_appearance must be between 0 and 1, got nan"),
+        (("--mix-appearance", 0.5), "need --seed2"),
+        (("--truncation", -1), "truncation_psi must be between 0 and 2, got -1"),
+        (("--truncation", "inf"), "truncation_psi must be between 0 and 2, got inf"),
+        (("--fov", 0), "--fov must be between 0.1 and 175 degrees"),
+        (("--size", 0), "--size must be between 1 and 8192"),
+        (("--samples", -1), "samples_per_ray must be between"),
+        (("--control", "nothing=1"), "has no control 'nothing'"),
+        (("--seed", "one"), "--seed"),
+        (("--yaw", "nan"), "finite"),
+        (("--camera-path", "missing.json"), "missing.json"),
+    ],
+)
+def test_values_outside_the_range_are_a_sentence(
+    backend_command: Command, graf: Path, tmp_path: Path, options: tuple[Any, ...], words: str
+) -> None:
+    image = tmp_path / "image.png"
+    status, out, err = backend_command("generate", graf, *options, "--out", image)
+    assert status in (1, 2) and out == "" and not image.exists()
+    assert words in err and "Traceback" not in err
+
+
+def test_a_value_outside_the_range_has_a_remedy_as_data(backend_command: Command, graf: Path, tmp_path: Path) -> None:
+    _, out, _ = backend_command("generate", graf, "--truncation", 3, "--out", tmp_path / "image.png", "--json")
+    error = json.loads(out)["error"]
+    assert error["code"] == "invalid_request"
+    assert error["remedy"] == {"action": "set_value", "label": "Set truncation_psi to 2", "value": "truncation_psi"}
+
+
+def test_an_unknown_architecture_is_described_beside_those_that_exist(backend_command: Command, tmp_path: Path) -> None:
+    torch.save({"encoder": {"conv.weight": torch.zeros(7, 5)}, "step": 3}, tmp_path / "other.pth")
+    status, out, err = backend_command("import", tmp_path / "other.pth", "--out", tmp_path / "model")
+    assert status == 1 and out == "" and not (tmp_path / "model").exists()
+    for words in ("other.pth is of no architecture known here", "encoder, step", "encoder.conv.weight [7, 5]"):
+        assert words in err
+    assert all(kind in err for kind in known_kinds())
+
+
+@pytest.mark.parametrize("name", [name for name in RECOGNISABLE if (CHECKPOINTS / name).is_file()])
+def test_half_a_download_is_said_to_be_so(backend_command: Command, tmp_path: Path, name: str) -> None:
+    source = CHECKPOINTS / name
+    if source.suffix in (".json", ".index") or source.name == "checkpoint":
+        pytest.skip("a text, and the list of a file beside it")
+    half = tmp_path / source.name
+    half.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    status, out, err = backend_command("import", half, "--out", tmp_path / "model")
+    assert status == 1 and out == "" and not (tmp_path / "model").exists()
+    assert "Download it again" in err and "Traceback" not in err
+
+
+def test_a_folder_may_have_any_name(backend_command: Command, tmp_path: Path) -> None:
+    for number, name in enumerate(("my model", "Gesichter (1) äöü", "_", "顔")):
+        folder, image = tmp_path / name, tmp_path / f"{number}.png"
+        assert backend_command("import", CHECKPOINTS / "stylesdf_full_model.pt", "--out", folder)[0] == 0
+        status, _, err = backend_command("generate", folder, "--size", 8, "--out", image)
+        assert status == 0, err
+        assert image.is_file()
