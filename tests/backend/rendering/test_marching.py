@@ -102,6 +102,8 @@ class Noise(Ball):
 def test_strides_are_those_that_the_field_allows() -> None:
     origins, directions, t = _rays(8)
     assert strides_for(Waves(), origins, directions, t, num_fine=48) == STRIDES[0]
+    ball = Ball()
+    assert strides_for(ball, origins, directions, t, num_fine=48, occupied=Occupancy(ball, 1.0, 16, like=t)).coarse == 1
     assert strides_for(Noise(), origins, directions, t, num_fine=48) == EVERY_SAMPLE
     field = Waves()
     assert march(field, origins, directions, t, num_fine=8).evaluated == field.asked == t.shape[0] * 56
