@@ -24,11 +24,13 @@ from addon.wire.errors import (
     OutOfMemory,
     UnknownModel,
     UnreadableFile,
+    UnusableDataset,
 )
 from addon.wire.messages import DiscardFitRequest, FitRequest, MeshRequest, RenderRequest, SceneRef
 from backend.camera_path import resized
 from backend.cameras import Camera, orbit
 from backend.nerf import fit_state, fitting, scene_file
+from backend.nerf.datasets import open_dataset
 from backend.nerf.published_fit import PublishedFit
 from backend.progress import silent
 from backend.tasks import fit as task
@@ -37,6 +39,7 @@ from backend.tasks.mesh import mesh
 from backend.tasks.render import render
 from backend.tasks.workspace import Workspace
 from tests.backend.fixtures import fits, photographed
+from tests.backend.nerf.datasets import captures
 
 
 @pytest.fixture(scope="module")
@@ -364,6 +367,23 @@ def test_uploads_that_go_do_not_take_the_data_set_of_a_fit_along(workspace: Work
         fit(request_of(), Stop(3), workspace)
     shutil.rmtree(workspace.blobs.folder)
     assert fit(FitRequest("chair", resume=True), silent, workspace).steps == 12
+
+
+def test_masks_that_are_not_used_are_not_read_but_what_a_lens_does_not_see_stays_out(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    lens = {"w": 12, "h": 8, "fl_x": 10.0, "fl_y": 11.0, "camera_model": "OPENCV", "k1": -1.0}
+    captures.transforms(tmp_path / "a", top=lens, frame=lambda i, entry: entry.update(mask_path="mask.png"))
+    captures.picture(tmp_path / "a" / "mask.png", (5, 5), mode="L")
+    files = fits.upload(tmp_path / "a", workspace.blobs)
+    with pytest.raises(UnusableDataset, match="The mask") as caught:
+        fit(FitRequest("a", files, fits.options(steps=2)), silent, workspace)
+    assert caught.value.remedy is not None and caught.value.remedy.action == "ignore_masks"
+    options = fits.options(steps=2, use_masks=False)
+    result = fit(FitRequest("a", files, options), silent, workspace)
+    assert result.steps == 2 and result.psnr is not None
+    made = fits.small(open_dataset(tmp_path / "a"), options, torch.device("cpu"))
+    assert 0 < made._rays.usable.float().mean() < 0.9
 
 
 def test_no_view_held_back_gives_no_figure(workspace: Workspace, tmp_path: Path) -> None:
