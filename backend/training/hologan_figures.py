@@ -258,7 +258,7 @@ random materials and rendered by `backend/training/chair_views.py`: the {picture
 
 **Recipe.** `python -m backend train hologan`: seed 0, {steps:,} steps of {batch} pictures, one CPU core, about an
 hour on a busy machine; {parameters:,} parameters. What is kept is the running mean of the weights. Viewpoints are
-limited to the front third because so few steps reach sharper pictures there.
+limited to the front third to keep the task small for so few steps.
 
 **Figures** by a small network trained on the same chairs (`backend/training/hologan_figures.py`; no network for
 photographs was used, so they compare with nothing published). Fréchet distance of its features between 1,024
@@ -290,7 +290,7 @@ def export(run: Path, views: Path, out: Path, config: HoloGANTraining, weak: str
     generator.load_state_dict(load_file(run / "snapshots" / f"step{steps:06d}.safetensors"))
     real = in_range(chair_views.load_views(views, range(chair_views.NUM_TRAIN), ("images", "azimuths")), config.azimuth)
     turned = Turning(**found["turning"])
-    shown = [step for index, step in enumerate(found["frechet"]) if index % 2 or int(step) == steps]
+    shown = list(found["frechet"])
     series = "| steps |" + "".join(f" {int(step):,} |" for step in shown) + "\n|---|" + "---|" * len(shown)
     series += "\n| distance |" + "".join(f" {found['frechet'][step]:.1f} |" for step in shown)
     same, other = found["identity_views_and_others"]
