@@ -34,11 +34,12 @@ from ..kernels.radiance_mlp import RadianceMlpSpec, density_mlp, radiance_mlp
 from ..kernels.ray_marching import march_rays
 from ..kernels.visible_samples import visible_samples
 from ..nerf.encodings import spherical_harmonics
+from ..nerf.evaluate import psnr
 from ..nerf.hash_field import FAINT, OPAQUE
 from ..nerf.hash_fit import HashFit, Training
 from ..nerf.published_fit import PublishedFit
 from . import Row
-from .ray_traced import psnr, ray_traced
+from .ray_traced import ray_traced
 
 SIZE = 256
 RAYS = 4096

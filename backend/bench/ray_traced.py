@@ -6,7 +6,6 @@ World: metres, Z up, the object about the origin and within ±0.5.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -99,8 +98,3 @@ def views_around(count: int, size: int, held_back: int = 8) -> tuple[View, ...]:
 def ray_traced(size: int) -> Dataset:
     """Return the scene seen from all sides."""
     return RayTraced(Path(), "ray-traced", views_around(VIEWS, size), bounds=BOX)
-
-
-def psnr(a: Sequence[float] | torch.Tensor, b: Sequence[float] | torch.Tensor) -> float:
-    """Of colours 0..1, dB."""
-    return -10 * math.log10(max(float((torch.as_tensor(a) - torch.as_tensor(b)).square().mean()), 1e-10))

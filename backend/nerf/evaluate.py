@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from skimage.metrics import structural_similarity
+from torch import Tensor
 
 from ..cameras import Camera
 from ..progress import Progress, part, silent
@@ -108,9 +109,9 @@ def composited(image: Image, background: float) -> np.ndarray:
     return rgb
 
 
-def psnr(first: np.ndarray, second: np.ndarray, mask: np.ndarray | None = None) -> float:
+def psnr(first: np.ndarray | Tensor, second: np.ndarray | Tensor, mask: np.ndarray | None = None) -> float:
     """Return dB of two pictures [H, W, 3] in 0..1, over the pixels of mask [H, W]; at most MAX_PSNR."""
-    error = (first.astype(np.float64) - second) ** 2
+    error = (np.asarray(first, np.float64) - np.asarray(second, np.float64)) ** 2
     mean = float(error.mean() if mask is None else error[mask].mean()) if mask is None or mask.any() else 0.0
     return -10 * math.log10(max(mean, 10 ** (-MAX_PSNR / 10)))
 

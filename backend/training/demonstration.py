@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,6 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..checkpoints.store import write_atomically
-
-
-def psnr(found: Tensor, truth: Tensor) -> float:
-    """Return the peak signal-to-noise ratio of two images in 0..1, dB."""
-    error = (found.double() - truth.double()).square().mean().item()
-    return -10 * math.log10(max(error, 1e-12))
 
 
 def labelled_row(panels: Mapping[str, Tensor], side: int, caption: int = 22) -> Picture.Image:

@@ -26,7 +26,8 @@ from PIL import Image as Picture
 from torch import Tensor, nn
 
 from ..nerf.encodings import positional_encoding
-from .demonstration import labelled_row, psnr, resumed, store
+from ..nerf.evaluate import psnr
+from .demonstration import labelled_row, resumed, store
 
 AUTOSAVE_SECONDS = 30.0
 

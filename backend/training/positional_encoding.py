@@ -26,10 +26,10 @@ from addon.wire.messages import FitOptions
 
 from ..checkpoints.store import write_atomically
 from ..nerf.datasets import Dataset, open_dataset
-from ..nerf.evaluate import camera_of, composited, photograph
+from ..nerf.evaluate import camera_of, composited, photograph, psnr
 from ..nerf.published_fit import PublishedFit, PublishedTraining, small
 from ..nerf.smaller import smaller
-from .demonstration import labelled_row, psnr
+from .demonstration import labelled_row
 
 AUTOSAVE_SECONDS = 30.0
 
