@@ -278,7 +278,7 @@ def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> GAN3D:
 def model_info(name: str, card: ModelCard, model: GAN3D) -> ModelInfo:
     """What the panel shows of a model with this card."""
     prior = PosePrior(
-        radius=3.3 * model.half_edge, fov=0.6, elevation=(-0.3, 1.2), default_azimuth=0.6, default_elevation=0.35
+        radius=3.5 * model.half_edge, fov=0.6, elevation=(-0.3, 1.2), default_azimuth=0.6, default_elevation=0.35
     )
     return ModelInfo(
         name=name,

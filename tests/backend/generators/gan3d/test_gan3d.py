@@ -12,9 +12,10 @@ from torch import Tensor
 
 from addon.wire.errors import UnknownCheckpoint
 from backend.checkpoints.convert import import_model
-from backend.checkpoints.store import ModelCard, load_model, save_model
+from backend.checkpoints.store import ModelCard, load_model, model_folder, save_model
 from backend.generators.gan3d import checkpoint
 from backend.generators.gan3d.model import GAN3D, Discriminator, Generator, ImageEncoder, draw_latents
+from backend.training.gan3d_export import is_whole
 from tests.parity.oracle import read_set
 from tests.shared import CHECKPOINTS, ORACLES
 
@@ -194,3 +195,21 @@ def test_kept_codes_draw_new_latents_near_them(tmp_path: Path) -> None:
         torch.testing.assert_close(model.mapping(z)[0, 0], between + 0.1 * (z[0] - between))
     batch = torch.randn(2, 5, 6)
     assert model.mapping(batch).shape == (2, 5, 1, 6)
+
+
+# ---------------------------------------------------------------------------------------------------- the starter model
+
+
+def test_the_starter_model_makes_whole_upright_chairs() -> None:
+    folder = model_folder("gan3d_chairs")
+    assert (folder / "model.safetensors").stat().st_size < 12 << 20
+    model = load_model(folder)
+    assert isinstance(model, GAN3D) and "image_to_shape" in model.info.capabilities
+    voxels = model.voxels(torch.cat([model.mapping(model.sample_z(seed)) for seed in range(12)]))
+    assert sum(is_whole(v.numpy()) for v in voxels) >= 9
+    solid = (voxels > 0.5).float().mean(0)  # z, y, x
+    assert solid[:8].sum() < 0.5 * solid[8:16].sum()  # legs below, a seat above them
+    front, back = solid[18:, :16].sum(), solid[18:, 16:].sum()
+    assert back > 2 * front  # its back behind, on +y: it faces −y
+    assert (voxels - voxels.flip(-1)).abs().max() < 1e-5
+    assert not torch.allclose(voxels[0], voxels[1], atol=0.1)
