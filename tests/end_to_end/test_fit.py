@@ -41,7 +41,7 @@ def test_a_fit_that_was_killed_becomes_a_good_mesh_in_the_right_place(
         assert result.steps == STEPS
         assert result.psnr is not None and result.psnr > 24
         assert result.ssim is not None and result.ssim > 0.85
-        made = client.run(MeshRequest(SceneRef("things"), resolution=64, iso_level=10.0))
+        made = client.run(MeshRequest(SceneRef("things"), resolution=64))
         low, high = made.vertices.min(0), made.vertices.max(0)
         np.testing.assert_allclose(low[:2], photographed.BOX[0][:2], atol=0.08)
         assert low[2] < photographed.BOX[0][2] + 0.08, "nobody looked at it from below"
