@@ -52,9 +52,6 @@ CHAIR_OPTICS = Optics(
 )
 """The camera of the pictures."""
 
-ENCODER = "encoder.safetensors"
-"""Beside the checkpoint: E after `refine_encoder`."""
-
 TEXTS = ("loss_d", "loss_g", "sketch", "image", "code", "kl")
 
 
@@ -333,45 +330,6 @@ def draw(config: VONTraining, data: Data, step: int) -> tuple[Tensor, Tensor, Te
     return images, sketch, z, noise, own
 
 
-def refine_encoder(
-    run: Run, data: Data, steps: int, *, progress: Callable[[float, str], None] = lambda fraction, text: None
-) -> list[float]:
-    """Teach E alone, with G as it is, to read codes that repaint a picture's own sketch in its colours; return the loss
-    of every step.
-
-    So few steps of the loop teach G more textures than E can read. This is the term of a conditional VAE-GAN, but G
-    learns nothing from it: what is painted stays what unpaired training made of it.
-    """
-    config = run.config
-    adam = torch.optim.Adam(run.encoder.parameters(), 2e-3)
-    run.mean.requires_grad_(False)
-    run.encoder.requires_grad_(True)
-    losses = []
-    for step in range(steps):
-        adam.param_groups[0]["lr"] = 2e-3 * min(1.0, 2.05 - 2 * step / steps)
-        random = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        chosen = torch.randint(len(data.images), (2 * config.batch,), generator=random)
-        images = data.images[chosen] / 127.5 - 1
-        sketch = sketches(data.voxels[data.shapes[chosen]], data.views[chosen], images.shape[-1])
-        solid = (sketch[:, 1:] > 0.5) * (images.amin(1, keepdim=True) < 0.98)
-        mean, log_variance = run.encoder(images)
-        painted = run.mean(sketch[:, :1], mean)
-        # the code colours the whole object: it is compared as a whole, and more softly place by place
-        weights = solid / solid.sum((2, 3), keepdim=True).clamp(min=1)
-        whole = ((painted - images) * weights).sum((2, 3)).abs().mean()
-        places = ((painted - images).abs() * weights).sum((2, 3)).mean()
-        kl = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(-1).mean()
-        loss = whole + 0.3 * places + config.prior * kl
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        losses.append(float(whole.detach()))
-        if (step + 1) % 25 == 0:
-            recent = sum(losses[-25:]) / 25
-            progress(step / steps, f"encoder: step {step + 1}/{steps}  colour {recent:.3f}  kl {kl.item():.2f}")
-    return losses
-
-
 @torch.no_grad()
 def contact_sheet(run: Run, data: Data, rows: int = 6, scale: int = 2) -> Picture.Image:
     """Return a picture. Each row, from the left: a sketch (depth), it painted with four codes, each the same in every
@@ -406,9 +364,6 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--published", action="store_true", help="the widths of the paper, for an accelerator")
     parser.add_argument("--paired", type=float, help="weight of the conditional VAE-GAN's term; 0 as published")
     parser.add_argument("--steps", type=int, help="training steps; the recipe's own if left out")
-    parser.add_argument(
-        "--encoder-steps", type=int, default=250, help="steps of E alone, at the end; 0 leaves them out"
-    )
     options = parser.parse_args(arguments)
     config = published() if options.published else small()
     if options.steps is not None:
@@ -419,11 +374,7 @@ def main(arguments: list[str]) -> None:
     def progress(fraction: float, text: str) -> None:
         sys.stderr.write(text + "\n")
 
-    data = chair_data(options.data)
-    run = train(config, options.out, data, progress=progress)
-    if options.encoder_steps:
-        refine_encoder(run, data, options.encoder_steps, progress=progress)
-        write_atomically(options.out / ENCODER, save(run.encoder.state_dict()))
+    train(config, options.out, chair_data(options.data), progress=progress)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from ..generators.von.networks import ShapeNetwork, TextureNetwork, over_white
 from . import chair_views
 from .deepsdf_export import picture
 from .hologan_figures import METRES_PER_UNIT, PictureFeatures, features_of, frechet_distance, identity_ratio
-from .von import CHAIR_OPTICS, ENCODER, VOXEL, Data, Run, VONTraining, chair_data, sketches
+from .von import CHAIR_OPTICS, VOXEL, Data, Run, VONTraining, chair_data, sketches
 from .von_shapes import ShapeTraining
 
 PICTURES = 384
@@ -45,8 +45,6 @@ def read_run(folder: Path) -> Run:
         config = VONTraining(**json.loads(file.metadata()["config"]))
     run = Run(config)
     run.load(folder / "checkpoint.safetensors")
-    if (folder / ENCODER).exists():
-        run.encoder.load_state_dict(load_file(folder / ENCODER))
     for module in run.modules.values():
         module.eval().requires_grad_(False)
     return run
