@@ -77,7 +77,7 @@ class Recipe:
     resolutions: tuple[int, ...] = (64, 128, 256, 512)  # of dense grids that are filled and meshed
     arithmetic: tuple[int, ...] = (1024,)  # of those that are only computed
     hash_sizes: tuple[int, ...] = (10, 12, 14, 16, 18)  # log2 of the entries of a level
-    planes: tuple[tuple[int, int], ...] = ((32, 8), (64, 8), (128, 8), (256, 8), (512, 8))  # pixels a side, features
+    planes: tuple[tuple[int, int], ...] = ((32, 8), (64, 8), (128, 8))  # pixels a side, features
     widths: tuple[int, ...] = (64, 128)  # of the eight layers
     levels: int = 12  # of the hash grid, from 16 to `finest` cells
     finest: int = 512
