@@ -18,7 +18,7 @@ from addon.wire.errors import NotSupported, UnknownCheckpoint, UnreadableFile
 from addon.wire.messages import Latent, MeshRequest, RenderRequest, SceneRef, TransferTextureRequest
 from backend.cameras import from_wire, orbit
 from backend.checkpoints.convert import detect, import_model
-from backend.checkpoints.store import ModelCard, load_model, save_model
+from backend.checkpoints.store import ModelCard, load_model, model_folder, save_model
 from backend.generator import ws_from_latent
 from backend.generators.von import checkpoint
 from backend.generators.von.model import VON, VONConfig, VONScene, load
@@ -314,3 +314,24 @@ def test_the_field_of_view_of_the_prior_is_that_of_the_sketches(model: VON) -> N
     assert math.tan(prior.fov / 2) == pytest.approx(0.612 * 32 / 31)
     assert prior.radius == pytest.approx(2.0 * model.half_edge)
     assert model.info.code_names == ("Shape", "Texture") and model.info.num_geometry_ws == 1
+
+
+# ----------------------------------------------------------------------------------------------------- starter model
+
+
+def test_the_starter_model_makes_chairs_whose_seeds_act_alone() -> None:
+    folder = model_folder("von_chairs")
+    assert (folder / "model.safetensors").stat().st_size < 12 << 20
+    model = load_model(folder, "cpu")
+    assert isinstance(model, VON) and model.info.licence.startswith("GPL")
+    plain, dressed, other = (
+        _view(model, latent, 0.6, 0.3, 48)
+        for latent in (Latent(0, 1), Latent(0, 1, mix_appearance=1.0), Latent(0, 1, mix_geometry=1.0))
+    )
+    assert torch.equal(plain.alpha, dressed.alpha) and torch.equal(plain.depth, dressed.depth)
+    assert (plain.rgb - dressed.rgb)[plain.alpha > 0].abs().mean() > 0.03
+    assert not torch.equal(plain.alpha, other.alpha)
+    for image in (plain, other):  # a chair: it fills a part of the picture, and stands in its middle
+        assert 0.08 < float((image.alpha > 0.5).float().mean()) < 0.5
+        rows, columns = torch.nonzero(image.alpha > 0.5).float().mean(0).tolist()
+        assert abs(columns - 23.5) < 5 and abs(rows - 23.5) < 7
