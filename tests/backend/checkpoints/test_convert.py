@@ -108,7 +108,6 @@ def test_a_file_stands_for_what_lies_beside_it(tmp_path: Path) -> None:
         return import_model(CHECKPOINTS / name, tmp_path / name).source_sha256
 
     assert of("pigan/generator.pth") == of("pigan/ema.pth")
-    assert of("nerf_tf1/model_200000.npy") == of("nerf_tf1/model_fine_200000.npy")
     assert of("deepsdf_sofas/specs.json") == of("deepsdf_sofas/LatentCodes/latest.pth")
     assert of("deepsdf_sofas/LatentCodes/2000.pth") != of("deepsdf_sofas/LatentCodes/latest.pth")
 
