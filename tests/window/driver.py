@@ -208,7 +208,7 @@ class Window:
 
         What was seen on the way is remembered, and looked at again before it is believed.
         """
-        for turn in range(8):
+        for turn in range(13):  # down, then up beyond where it began
             if wanted in self._seen and (yield from self._is_at(*self._seen[wanted], wanted, look)):
                 return self._seen[wanted]
             region = self.sidebar

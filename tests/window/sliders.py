@@ -97,8 +97,9 @@ def dragged(window: Window) -> Steps:
         yield from window.until(full, "the full picture came", 60)
 
     yield from until_full()
-    sliders = (("latent.mix_geometry", scene.latent), ("view.yaw", scene.view))
-    for path, owner in sliders:
+    sliders = (("latent.mix_geometry", scene.latent, 0), ("view.yaw", scene.view, 16))
+    for path, owner, down in sliders:
+        yield from window.scroll(down)  # nearer to it, which saves looking
         name = path.rpartition(".")[2]
         before, first = getattr(owner, name), len(screen.seen)
         yield from window.drag(f"lathe.{path}", 60, during=screen.look)
@@ -110,6 +111,7 @@ def dragged(window: Window) -> Steps:
         )
     scene.preview.live = False
     yield from window.screenshot("2_dragged")
+    yield from window.scroll(-10)
 
 
 def chosen(window: Window) -> Steps:
