@@ -53,6 +53,32 @@ def in_slices(work: Callable[[int, int, int], None], count: int, smallest: int =
             future.result()
 
 
+def slices_on(device: torch.device) -> int:
+    """Return how many slices `in_torch_slices` makes at most."""
+    return num_slices() if device.type == "cpu" else 1
+
+
+def in_torch_slices(work: Callable[[int, int, int], None], count: int, device: torch.device) -> None:
+    """Call work(slice, start, end) for consecutive parts of range(count); on a processor at once on several threads,
+    each of which has PyTorch's operations to itself: many small ones would lose their time waking each other.
+
+    Autograd's mode is a thread's own, so nothing here is differentiated."""
+    if slices_on(device) == 1:
+        work(0, 0, count)
+        return
+
+    def alone(number: int, start: int, end: int) -> None:
+        threads = torch.get_num_threads()  # of this thread, which alone it is set for
+        torch.set_num_threads(1)
+        try:
+            with torch.no_grad():
+                work(number, start, end)
+        finally:
+            torch.set_num_threads(threads)
+
+    in_slices(alone, count)
+
+
 def launch(kernel: Any, count: int, inputs: list[Any], device: torch.device, smallest: int = 1) -> None:
     """Run a kernel of (first, *inputs) for indices 0..count: whole on CUDA, in slices on the CPU.
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...kernels.warp_runtime import in_torch_slices
 from ...progress import Progress, part
 from ...rendering.sampling import merged
 from ..layers.stylegan2 import ToImage, modulated_weight
@@ -211,26 +212,29 @@ class Prepared:
         near, far = near.expand(1, num_rays, 1), far.expand(1, num_rays, 1)
         limits = (near.min(), far.max())
         report = part(progress, 0.0, 0.5)
-        features, distances, alphas = [], [], []
-        for first in range(0, num_rays, RAYS_AT_ONCE):
-            some = slice(first, first + RAYS_AT_ONCE)
-            result = self._chunk(
-                origins[:, some],
-                directions[:, some],
-                near[:, some],
-                far[:, some],
-                None if jitter is None else jitter[:, some],
-                None if u is None else u[:, some],
-                samples,
-                limits,
-            )
-            features.append(result.features)
-            distances.append(result.distance)
-            alphas.append(result.alpha)
-            report(min(first + RAYS_AT_ONCE, num_rays) / num_rays)
+        chunks: list[Composite | None] = [None] * -(-num_rays // RAYS_AT_ONCE)
+
+        def some(slice_number: int, begin: int, end: int) -> None:
+            for number in range(begin, end):
+                rays = slice(number * RAYS_AT_ONCE, (number + 1) * RAYS_AT_ONCE)
+                chunks[number] = self._chunk(
+                    origins[:, rays],
+                    directions[:, rays],
+                    near[:, rays],
+                    far[:, rays],
+                    None if jitter is None else jitter[:, rays],
+                    None if u is None else u[:, rays],
+                    samples,
+                    limits,
+                )
+                if slice_number == 0:  # the thread that may be told to stop
+                    report((number + 1 - begin) / (end - begin))
+
+        in_torch_slices(some, len(chunks), origins.device)
+        features, distances, alphas = zip(*((c.features, c.distance, c.alpha) for c in chunks if c is not None))
         side = math.isqrt(num_rays)
 
-        def image(parts: list[Tensor]) -> Tensor:
+        def image(parts: tuple[Tensor, ...]) -> Tensor:
             return torch.cat(parts, dim=1).mT.reshape(1, -1, side, side)
 
         return Rendering(image(features), image(distances), image(alphas))

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...kernels.warp_runtime import in_torch_slices, slices_on
+
 TILES_AT_ONCE = 128
 
 # Transforms for the interpolation points 0, ±1, ±2, ∞ (section 4.3 of the paper).
@@ -143,45 +145,46 @@ class Conv3x3:
         height, width, inside = x.shape[0] - 2, x.shape[1] - 2, x.shape[2]
         rows, columns, s, out = height // 4, width // 4, self.scale, self.out_channels
         result = empty_frame(s * height, s * width, out, x) if keep else x.new_empty(0)
-        mapped: list[Tensor] = []
         step = max(TILES_AT_ONCE // columns, 1)
         along, across, channel = x.stride()
-        # Bands share their memory: fresh pages would cost a sixth of the time.
-        most = min(step, rows) * columns
-        gathered, transformed = (x.new_empty(most, 36, inside) for _ in range(2))
-        products = x.new_empty(36, most, s * s * out)
-        outputs = x.new_empty(most, 16, s * s * out)
-        band = x.new_empty(0 if keep else 4 * s * min(step, rows), s * width, out)
-        for first in range(0, rows, step):
-            count = min(step, rows - first)
-            number = count * columns
-            # Runs of six pixels are contiguous, so gathering overlapping tiles is cheap.
-            tiles = x.as_strided(
-                (count, columns, 6, 6, inside),
-                (4 * along, 4 * across, along, across, channel),
-                x.storage_offset() + 4 * first * along,
-            )
-            gathered[:number].view(tiles.shape).copy_(tiles)
-            data, product, pixels = transformed[:number], products[:, :number], outputs[:number]
-            torch.bmm(self.data.expand(number, -1, -1), gathered[:number], out=data)
-            torch.bmm(data.transpose(0, 1), self.weights, out=product)
-            torch.bmm(self.output.expand(number, -1, -1), product.transpose(0, 1), out=pixels)
-            pixels = pixels.view(count, columns, 4, 4, s, s, out).permute(0, 2, 4, 1, 3, 5, 6)
-            start, end = 4 * s * first, 4 * s * (first + count)
-            if keep:
-                lines = result[1 + start : 1 + end, 1:-1]
-            else:
-                lines = band[: end - start]
-            torch.add(pixels, self.bias, out=lines.view(pixels.shape))
-            if noise is not None:
-                lines += noise[start:end, :, None] * self.gain
-            if self.slope != 1:
-                F.leaky_relu_(lines, self.slope)
-            if self.clamp is not None:
-                lines.clamp_(-self.clamp, self.clamp)
-            if then is not None:
-                mapped.append(then(lines.reshape(-1, out)).view(*lines.shape[:2], -1))
-        return result, torch.cat(mapped) if then is not None else None
+        mapped: list[list[Tensor]] = [[] for _ in range(slices_on(x.device))]
+
+        def bands(slice_number: int, begin: int, stop: int) -> None:
+            # Bands share their memory: fresh pages would cost a sixth of the time.
+            most = min(step, stop - begin) * columns
+            gathered, transformed = (x.new_empty(most, 36, inside) for _ in range(2))
+            products = x.new_empty(36, most, s * s * out)
+            outputs = x.new_empty(most, 16, s * s * out)
+            band = x.new_empty(0 if keep else 4 * s * min(step, stop - begin), s * width, out)
+            for first in range(begin, stop, step):
+                count = min(step, stop - first)
+                number = count * columns
+                # Runs of six pixels are contiguous, so gathering overlapping tiles is cheap.
+                tiles = x.as_strided(
+                    (count, columns, 6, 6, inside),
+                    (4 * along, 4 * across, along, across, channel),
+                    x.storage_offset() + 4 * first * along,
+                )
+                gathered[:number].view(tiles.shape).copy_(tiles)
+                data, product, pixels = transformed[:number], products[:, :number], outputs[:number]
+                torch.bmm(self.data.expand(number, -1, -1), gathered[:number], out=data)
+                torch.bmm(data.transpose(0, 1), self.weights, out=product)
+                torch.bmm(self.output.expand(number, -1, -1), product.transpose(0, 1), out=pixels)
+                pixels = pixels.view(count, columns, 4, 4, s, s, out).permute(0, 2, 4, 1, 3, 5, 6)
+                start, end = 4 * s * first, 4 * s * (first + count)
+                lines = result[1 + start : 1 + end, 1:-1] if keep else band[: end - start]
+                torch.add(pixels, self.bias, out=lines.view(pixels.shape))
+                if noise is not None:
+                    lines += noise[start:end, :, None] * self.gain
+                if self.slope != 1:
+                    F.leaky_relu_(lines, self.slope)
+                if self.clamp is not None:
+                    lines.clamp_(-self.clamp, self.clamp)
+                if then is not None:
+                    mapped[slice_number].append(then(lines.reshape(-1, out)).view(*lines.shape[:2], -1))
+
+        in_torch_slices(bands, rows, x.device)
+        return result, torch.cat([lines for part in mapped for lines in part]) if then is not None else None
 
 
 def empty_frame(height: int, width: int, channels: int, like: Tensor) -> Tensor:
