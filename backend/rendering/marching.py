@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..kernels.warp_runtime import in_torch_slices, slices_on
 from . import compositing, sampling
 
 OPAQUE = 1e-3
@@ -71,12 +72,17 @@ class Occupancy:
         without density."""
         self.half, self.resolution = half, resolution
         side = torch.linspace(-half, half, resolution + 1).to(like)
-        scratch = like.new_empty(POINTS_AT_ONCE, field.num_features)
-        raw = [
-            field.density(points, scratch[: len(points)])
-            for points in torch.cartesian_prod(side, side, side).split(POINTS_AT_ONCE)
-        ]
-        dense = field.positive(torch.cat(raw)) > NEGLIGIBLE / (2 * half)
+        corners = torch.cartesian_prod(side, side, side)
+        raw = like.new_empty(len(corners))
+
+        def some(_: int, start: int, end: int) -> None:
+            scratch = like.new_empty(POINTS_AT_ONCE, field.num_features)
+            for first in range(start, end, POINTS_AT_ONCE):
+                points = corners[first : min(first + POINTS_AT_ONCE, end)]
+                raw[first : first + len(points)] = field.density(points, scratch[: len(points)])
+
+        in_torch_slices(some, len(corners), like.device)
+        dense = field.positive(raw) > NEGLIGIBLE / (2 * half)
         cells = F.max_pool3d(dense.to(like).reshape(1, 1, *[resolution + 1] * 3), 2, 1)
         self.cells = F.max_pool3d(cells, 3, 1, 1).reshape(-1) > 0
 
@@ -142,7 +148,26 @@ def march(
         occupied: points [..., 3] → [...]; where it is False density is taken to be 0.
         strides: which samples are evaluated first; see `strides_for`.
     """
-    samples = _Samples(field, origins, directions, t, occupied, (t.shape[-1] + num_fine) * len(t))
+    parts: list[March | None] = [None] * slices_on(t.device)
+
+    def some(number: int, start: int, end: int) -> None:
+        rays = slice(start, end)
+        drawn = None if u is None else u[rays]
+        samples = _Samples(field, origins[rays], directions[rays], t[rays], occupied, t.shape[-1] + num_fine)
+        parts[number] = _marched(samples, num_fine, drawn, last_back, strides)
+
+    in_torch_slices(some, len(t), t.device)
+    made = [part for part in parts if part is not None]
+    return March(
+        torch.cat([part.rgb for part in made]),
+        torch.cat([part.alpha for part in made]),
+        torch.cat([part.t for part in made]),
+        sum(part.evaluated for part in made),
+    )
+
+
+def _marched(samples: _Samples, num_fine: int, u: Tensor | None, last_back: bool, strides: Strides) -> March:
+    t = samples.t
     samples.march_in(strides.coarse)
     samples.halve(strides.coarse // 2)
     if num_fine:
@@ -213,14 +238,14 @@ class _Samples:
         directions: Tensor,
         t: Tensor,
         occupied: Callable[[Tensor], Tensor] | None,
-        capacity: int,
+        most: int,
     ):
         self.field, self.origins, self.directions, self.t, self.occupied = field, origins, directions, t, occupied
         self.raw = torch.zeros_like(t)
         self.slot = torch.full(t.shape, -1, dtype=torch.long, device=t.device)
         self.empty = self._empty(t)
         # memory that is never written is never taken
-        self.features = t.new_empty(capacity, field.num_features)
+        self.features = t.new_empty(most * len(t), field.num_features)
         self.count = 0
 
     def _empty(self, t: Tensor) -> Tensor:
