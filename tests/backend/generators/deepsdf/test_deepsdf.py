@@ -315,9 +315,13 @@ def test_specs_that_do_not_fit_the_weights_are_refused(tmp_path: Path, changes: 
         import_model(folder, tmp_path / "out")
 
 
-def test_one_file_of_an_experiment_asks_for_the_folder(tmp_path: Path) -> None:
+def test_one_file_of_an_experiment_means_the_experiment_and_alone_asks_for_it(tmp_path: Path) -> None:
+    whole = import_model(SOFAS / "ModelParameters" / "latest.pth", tmp_path / "out")
+    assert whole.kind == "deepsdf"
+    alone = tmp_path / "latest.pth"
+    alone.write_bytes((SOFAS / "ModelParameters" / "latest.pth").read_bytes())
     with pytest.raises(UnknownCheckpoint, match="Choose the experiment's folder"):
-        import_model(SOFAS / "ModelParameters" / "latest.pth", tmp_path / "out")
+        import_model(alone, tmp_path / "other")
 
 
 def test_a_model_folder_goes_round(tmp_path: Path) -> None:
