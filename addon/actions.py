@@ -370,6 +370,7 @@ def suit_view(scene: Any, info: ModelInfo) -> None:
 
 def set_model(settings: Any, info: ModelInfo) -> None:
     """Write a model into a LatheScene or LatheObject."""
+    previous = session.models.get(settings.model)
     settings.model = info.name
     latent = settings.latent
     latent.code = latent.code_data = ""
@@ -386,6 +387,8 @@ def set_model(settings: Any, info: ModelInfo) -> None:
     latent.style_layers = [False] * gather.MAX_LAYERS
     if info.code_names:  # each seed is one code alone
         latent.mix_geometry, latent.mix_appearance = 0.0, 1.0
+    elif previous is not None and previous.code_names:
+        latent.mix_geometry = latent.mix_appearance = 0.0
     settings.view.fov = info.pose_prior.fov
     settings.mesh.use_level = False
     settings.mesh.level = info.iso_level

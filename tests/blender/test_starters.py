@@ -92,7 +92,9 @@ def test_every_starter_does_what_its_panel_offers(tmp_path: str) -> None:
     chosen("gan3d_chairs", 48)
     assert_a_chair(meshed("image_to_shape", filepath=str(path)))
 
+    chosen("von_chairs", 32)
     scene = chosen("hologan_chairs", 64)
+    assert scene.latent.mix_appearance == 0, "seed B was the texture of the model before"
     one = picture()
     scene.view.yaw = 0.5
     assert (picture() != one).any()
