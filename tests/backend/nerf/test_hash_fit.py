@@ -302,3 +302,18 @@ def test_exposures_of_pictures_are_found() -> None:
     found = made.tensors()["exposure"].mean(1).numpy()
     assert np.corrcoef(true, found)[0, 1] > 0.95
     assert 0.7 < found.std() / true.std() < 1.3
+
+
+def test_alpha_that_is_opaque_everywhere_is_no_alpha(dataset: Dataset) -> None:
+    """Pictures of a room saved with alpha: the scene goes on beyond the cameras, and nothing is carved."""
+
+    def opaque(view: View, pixels: Pixels) -> Pixels:
+        assert pixels.alpha is not None
+        return dataclasses.replace(pixels, alpha=np.full_like(pixels.alpha, 255))
+
+    room = dataclasses.replace(changed(dataset, opaque), bounds=None)
+    made = HashFit(room, FitOptions(steps=1), CPU, training=TINY)
+    assert not made.rays.has_alpha
+    assert made.background == "black" and made.field.config.unbounded and made.occupancy.possible.all()
+    made = HashFit(dataclasses.replace(dataset, bounds=None), FitOptions(steps=1), CPU, training=TINY)
+    assert made.background == "random" and not made.field.config.unbounded, "with alpha it is otherwise"
