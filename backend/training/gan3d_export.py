@@ -93,10 +93,10 @@ def is_whole(voxels: NDArray[np.float32]) -> bool:
     return count > 0 and float(sizes.max() / sizes.sum()) > 1 - CRUMB
 
 
-def samples(model: GAN3D, count: int, size: int, *, first: int = 0, truncation_psi: float = 1.0) -> list[Picture.Image]:
+def samples(model: GAN3D, count: int, size: int, *, first: int = 0) -> list[Picture.Image]:
     """Pictures of the shapes of `count` seeds."""
     camera = from_wire(orbit(model.info, size))
-    codes = [model.mapping(model.sample_z(first + i), truncation_psi=truncation_psi)[0] for i in range(count)]
+    codes = [model.mapping(model.sample_z(first + i))[0] for i in range(count)]
     return [picture(model.synthesize(code).render(camera)) for code in codes]
 
 

@@ -162,8 +162,8 @@ DRAW_SHARE = 0.1
 class GAN3D(nn.Module):
     """The generator, and with it where pictures are understood the encoder of the 3D-VAE-GAN. A `Generator`.
 
-    ws is z itself, one row. truncation_psi scales its distance from the middle of the prior, which is this project's
-    choice.
+    ws is z itself, one row. There is no truncation: the middle of the prior is no mean shape, and near it chairs fall
+    apart.
 
     A generator that few shapes or little time taught knows what lies near its training codes better than the rest of
     the prior. A model that keeps those codes draws near them, as DeepSDF here does: z is pulled most of the way to the
@@ -228,15 +228,13 @@ class GAN3D(nn.Module):
         return draw_latents(self.prior, (1, self.z_dim), torch.Generator().manual_seed(seed)).to(self.device)
 
     def mapping(self, z: Tensor, condition: object = None, *, truncation_psi: float = 1.0) -> Tensor:
-        """z [..., z_dim], near training codes where there are any, pulled towards the middle of the prior.
-        [..., 1, z_dim]"""
+        """z [..., z_dim], near training codes where there are any. truncation_psi has no part in it. [..., 1, z_dim]"""
         drawn = torch.nonzero(self.partners >= 0)[:, 0]
         if len(drawn):
             chosen = drawn[torch.cdist(z.reshape(-1, self.z_dim), self.codes[drawn]).argmin(-1)]
             between = (self.codes[chosen] + self.codes[self.partners[chosen]]) / 2
             z = torch.lerp(between.reshape(z.shape), z, DRAW_SHARE)
-        middle = 0.5 if self.prior == "uniform" else 0.0
-        return (middle + truncation_psi * (z - middle))[..., None, :]
+        return z[..., None, :]
 
     def voxels(self, ws: Tensor) -> Tensor:
         """Occupancy [N, side, side, side] of ws [N, 1, z_dim]."""
@@ -293,7 +291,7 @@ def model_info(name: str, card: ModelCard, model: GAN3D) -> ModelInfo:
         w_dim=model.z_dim,
         num_geometry_ws=1,
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
-        has_truncation=True,
+        has_truncation=False,
         has_surface=True,
         no_surface_reason="",
         has_color=False,

@@ -290,8 +290,8 @@ class VON(nn.Module):
         return torch.randn(1, self.config.shape_dim + self.config.texture_dim, generator=random).to(self.device)
 
     def mapping(self, z: Tensor, condition: Camera | None = None, *, truncation_psi: float = 1.0) -> Tensor:
-        """Return ws [..., 2, w_dim] of z: its two codes, scaled towards their mean, which is zero."""
-        return self.rows(*(truncation_psi * z).split((self.config.shape_dim, self.config.texture_dim), -1))
+        """Return ws [..., 2, w_dim] of z: its two codes. truncation_psi has no part in it: zero is no mean shape."""
+        return self.rows(*z.split((self.config.shape_dim, self.config.texture_dim), -1))
 
     def rows(self, z_shape: Tensor, z_texture: Tensor) -> Tensor:
         """Return ws [..., 2, w_dim] of z_shape [..., shape_dim] and z_texture [..., texture_dim]."""
@@ -367,7 +367,7 @@ def model_info(name: str, card: ModelCard, model: VON) -> ModelInfo:
         w_dim=config.w_dim,
         num_geometry_ws=1,
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
-        has_truncation=True,
+        has_truncation=False,
         has_surface=True,
         no_surface_reason="",
         has_color=True,
