@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from addon.wire.errors import Cancelled, CannotWrite, InvalidRequest, NotSupported, Remedy
+from addon.wire.errors import Cancelled, CannotWrite, InvalidRequest, NotSupported, Remedy, UnreadableFile
 from addon.wire.messages import FitOptions, FitResult, SceneRef
 
 from ..progress import Progress
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..nerf.datasets import Dataset, View
+    from ..nerf.fit_state import FitState
 
 PAUSED = 130  # exit status after Ctrl-C, as shells expect
 
@@ -99,6 +102,7 @@ def add_to(cli: typer.Typer) -> None:
 
 
 def fit(
+    context: typer.Context,
     dataset: DataSet,
     out: Annotated[Path, typer.Option(help="The scene: a file that ends in .safetensors.")],
     method: Annotated[Method, typer.Option(help="hash: the fast engine; nerf: the network as published.")] = (
@@ -143,15 +147,24 @@ def fit(
         distortion_weight=distortion_weight, opacity_weight=opacity_weight, near=near, use_masks=masks,
         flip_axes=flip_axes, depth_weight=depth_weight, refine_poses=refine_poses, seed=seed,
     )  # fmt: skip
+    for file in (out, *([] if poses_out is None else [poses_out])):
+        check_writable(file)
     state = out.with_name(out.name + ".state")
-    if not resume:
-        state.unlink(missing_ok=True)
-    elif state.exists():
+    if resume:
+        if not state.exists():
+            raise InvalidRequest(f"There is nothing to go on with: {state} is not there. Leave out --resume to start.")
         stored = read_state(state).options
+        if kept := differing(given(context), options, stored):
+            complain(f"The saved fit goes on as it was started, with {kept}: only --seconds and --steps can change.")
         options = dataclasses.replace(stored, seconds=seconds, steps=steps) if seconds or steps else stored
+    elif found_there := unfinished(state):
+        raise InvalidRequest(
+            f"{state} holds a fit of {found_there.seconds:.0f} s that has not come to its end: go on with --resume, or "
+            "remove that file or choose another --out to start again."
+        )
     shared = workspace(device)
     started = time.perf_counter()
-    place = Place(out.stem, state, lambda card, tensors: save_scene(out, card, tensors))
+    place = Place(out.stem, state, lambda card, tensors: save_scene(out, card, tensors), resume)
     with progress_bar() as report, interruptible(report) as progress, expected_errors():
         found = open_dataset(dataset, flip_axes=options.flip_axes)
         for warning in found.warnings:
@@ -163,7 +176,7 @@ def fit(
             result = None
     fields = {"scene": str(out), "state": str(state), "method": options.method}
     if result is None:
-        saved = read_state(state) if state.exists() else None
+        saved = unfinished(state)
         paused = {"paused": True, "steps": saved.step if saved else 0, "fit_seconds": saved.seconds if saved else 0.0}
         answer(as_json, {**fields, **paused})
         complain("Paused. Go on with --resume." if saved else "Cancelled before anything was fitted.")
@@ -250,6 +263,42 @@ def sfm(
 
 
 # ------------------------------------------------------------------------------------------------------------- helpers
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file that could not be written at the end; leaves nothing behind. Raises CannotWrite."""
+    try:
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, f"{path.name} is a folder")
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise CannotWrite(f"{path} cannot be written ({error.strerror}): choose another place for it.") from error
+
+
+def unfinished(state: Path) -> FitState | None:
+    """Return the saved fit that has not come to its end; None where there is none that can be read."""
+    from ..nerf.fit_state import read_state
+
+    try:
+        found = read_state(state)
+    except UnreadableFile:
+        return None
+    return None if found.finished else found
+
+
+def given(context: typer.Context) -> list[str]:
+    """Return the parameters that stand on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+
+
+def differing(names: list[str], asked: FitOptions, stored: FitOptions) -> str:
+    """Return where the stored options differ from those asked for with these parameters, their length left out."""
+    fields = {"use_masks" if name == "masks" else name for name in names} - {"seconds", "steps"}
+    kept = {field: getattr(stored, field) for field in sorted(fields) if hasattr(stored, field)}
+    return ", ".join(f"{field} = {value}" for field, value in kept.items() if value != getattr(asked, field))
 
 
 def write_poses(path: Path, dataset: Dataset, result: FitResult) -> None:

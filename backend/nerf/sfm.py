@@ -38,12 +38,14 @@ from backend.progress import Progress, part, silent
 
 from . import datasets, sfm_solver
 from .datasets import VIDEOS, Dataset, View, checks, colmap
-from .datasets.images import ORIENTATION, reading, to_8_bit
+from .datasets.images import EXTENSIONS, ORIENTATION, reading, to_8_bit
 
 log = logging.getLogger(__name__)
 
 FEWEST = 3  # photographs that can give a shape at all
 SMALL = 800  # pixels of the longer side, below which features finer than a pixel are looked for, too
+HEIC = (".heic", ".heif")
+WANTED = "Give a folder of JPEG or PNG files, 30 or more taken round the object, or a video."
 NEIGHBOURS = 20  # pairs for each frame, about, where neighbours in time are matched
 EXHAUSTIVE = 100  # frames of a video up to which every pair is matched; beyond, neighbours in time
 DISTANCE = 2.0  # metres from the middle to the camera of median distance: photographs do not know their scale
@@ -118,7 +120,7 @@ def reconstruct(
 
     Raises:
         UnusableDataset: too few photographs, or none that belong together.
-        UnreadableFile: a photograph or the video is damaged.
+        UnreadableFile: a photograph or the video is damaged, or not there.
         CannotWrite: `out` is there already and not empty, or cannot be written.
         NotSupported: pycolmap is not installed.
         Cancelled: as `progress` says; nothing is left behind.
@@ -129,6 +131,12 @@ def reconstruct(
             remedy=Remedy("set_up", "Set Up"),
         )
     started = time.perf_counter()
+    if not source.exists():
+        raise UnreadableFile(f"There is no folder or video {source}: give a folder of photographs, or a video.")
+    if source.is_file() and source.suffix.lower() in (*EXTENSIONS, *HEIC):
+        raise UnusableDataset(
+            f"{source.name} is one picture: give the folder that holds it with the others, or a video."
+        )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CannotWrite(f"{out} is there already and not empty: choose a new folder.")
     try:
@@ -179,8 +187,8 @@ def _photographs(source: Path, images: Path, options: SfmOptions, progress: Prog
     """
     paths = datasets.photographs(source)
     if not paths:
-        heic = source.is_dir() and any(path.suffix.lower() in (".heic", ".heif") for path in source.iterdir())
-        why = "holds HEIC files, which are not read: save them as JPEG." if heic else "holds no photographs."
+        heic = source.is_dir() and any(path.suffix.lower() in HEIC for path in source.iterdir())
+        why = "holds HEIC files, which are not read: save them as JPEG." if heic else f"holds no photographs. {WANTED}"
         raise UnusableDataset(f"The folder {source.name} {why}")
     if len(paths) > options.max_images:
         paths = [paths[round(i)] for i in np.linspace(0, len(paths) - 1, options.max_images)]

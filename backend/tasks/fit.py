@@ -138,6 +138,7 @@ class Place:
     name: str
     state: Path
     keep: Callable[[ModelCard, dict[str, Tensor]], None]  # stores the scene
+    resume: bool = True  # go on from the state if there is one; else it stays until the first save takes its place
 
 
 def fit_scene(
@@ -149,14 +150,14 @@ def fit_scene(
     *,
     preview: Camera | None = None,
 ) -> FitResult:
-    """Fit, from the state saved at the place if there is one; see `fit`."""
+    """Fit, from the state saved at the place if there is one and it is to be resumed; see `fit`."""
     from ..nerf.fitting import FITS
 
     options = with_length(options)
     if not options.use_masks:
         dataset = dataset.without_masks()
     state = FitState(options, fit_state.fingerprint(dataset))
-    saved = fit_state.read_state(place.state) if place.state.exists() else None
+    saved = fit_state.read_state(place.state) if place.resume and place.state.exists() else None
     if saved is not None and saved.views != state.views:
         raise InvalidRequest(
             f"The pictures of {place.name} are not those that it was fitted to before. Start the fit again.",

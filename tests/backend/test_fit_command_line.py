@@ -16,10 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from addon.wire.errors import Cancelled
 from backend import cli
 from backend.__main__ import main
+from backend.cli import fields
 from backend.nerf import fit_state, sfm
 from backend.nerf.datasets import open_dataset
+from backend.nerf.fitting import StepReport
+from backend.nerf.published_fit import PublishedFit
 from backend.progress import Progress
 from tests.backend.fixtures import fits, photographed
 from tests.backend.service.process import COMMAND, ROOT
@@ -114,6 +118,71 @@ def test_a_finished_fit_goes_on_with_more_steps_and_without_resume_starts_again(
     assert call("fit", pictures, "--out", scene, *SMALL, "--steps", 3)["steps"] == 3
 
 
+def test_a_fit_that_does_not_start_leaves_the_saved_one_whole(
+    call: Any, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, state = tmp_path / "a.safetensors", tmp_path / "a.safetensors.state"
+    call("fit", pictures, "--out", scene, *SMALL, "--steps", 4)
+    before = state.read_bytes(), scene.read_bytes()
+    (tmp_path / "wrong folder").mkdir()
+    call("fit", tmp_path / "wrong folder", "--out", scene, *SMALL, "--steps", 4, status=1)
+    call("fit", pictures, "--out", scene, *SMALL, "--steps", 4, "--exposure", status=1)  # not of this method
+    assert (state.read_bytes(), scene.read_bytes()) == before
+    with monkeypatch.context() as cancelled:
+        cancelled.setattr(PublishedFit, "advance", raise_cancelled)
+        paused = call("fit", pictures, "--out", scene, *SMALL, "--steps", 4, status=130)
+    assert paused["steps"] == 0 and (state.read_bytes(), scene.read_bytes()) == before
+
+
+def test_a_fit_that_was_paused_is_not_started_over_by_accident(
+    call: Any, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, state = tmp_path / "a.safetensors", tmp_path / "a.safetensors.state"
+    with monkeypatch.context() as cancelled:
+        first = PublishedFit.advance
+        cancelled.setattr(
+            PublishedFit, "advance", lambda made: raise_cancelled(made) if made.step == 3 else first(made)
+        )
+        assert call("fit", pictures, "--out", scene, *SMALL, "--steps", 9, status=130)["steps"] == 3
+    before = state.read_bytes()
+    assert "--resume" in call("fit", pictures, "--out", scene, *SMALL, status=1)["error"]["message"]
+    assert state.read_bytes() == before
+    assert call("fit", pictures, "--out", scene, "--resume")["steps"] == 9
+
+
+def test_resume_says_what_it_takes_from_the_saved_fit_and_where_there_is_none(
+    call: Any, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = tmp_path / "a.safetensors"
+    missing = call("fit", pictures, "--out", scene, *SMALL, "--resume", "--steps", 2, status=1)["error"]["message"]
+    assert "nothing to go on with" in missing and str(scene) in missing and not scene.exists()
+    call("fit", pictures, "--out", scene, *SMALL, "--steps", 2)
+    said: list[str] = []
+    monkeypatch.setattr(fields, "complain", said.append)
+    call("fit", pictures, "--out", scene, *SMALL, "--resume", "--steps", 3)
+    assert said == []
+    other = ("--refine-poses", "--no-masks", "--preset", "standard", "--seed", 0)
+    call("fit", pictures, "--out", scene, "--resume", "--steps", 4, *other)
+    assert len(said) == 1 and "preset = draft, refine_poses = False, use_masks = True:" in said[0]
+
+
+@pytest.mark.parametrize("where", ["a file as folder", "a folder as file", "poses"])
+def test_an_out_that_cannot_be_written_is_found_before_anything_is_read(
+    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    here = tmp_path / "here"
+    (here / "folder.safetensors").mkdir(parents=True)
+    (here / "file").touch()
+    inside = here / "file" / "deeper" / "a.safetensors"
+    out = {"a file as folder": inside, "a folder as file": here / "folder.safetensors"}.get(where)
+    poses = () if out else ("--poses-out", inside.with_suffix(".json"))
+    monkeypatch.setattr(fields, "workspace", lambda device: pytest.fail("it went on"))
+    arguments = ("fit", tmp_path / "nowhere", "--out", out or here / "a.safetensors", *poses)
+    error = call(*arguments, status=1)["error"]
+    assert error["code"] == "cannot_write" and "choose another place" in error["message"]
+    assert {path.name for path in here.iterdir()} == {"file", "folder.safetensors"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -162,6 +231,11 @@ def test_sfm_writes_what_fit_takes_and_reports_on_it(
 
 
 # --------------------------------------------------------------------------------------------------- ended from outside
+
+
+def raise_cancelled(made: PublishedFit) -> StepReport:
+    """As Ctrl-C does, but at a step that a test can name."""
+    raise Cancelled
 
 
 def start(pictures: Path, scene: Path, *options: Any) -> subprocess.Popen[str]:

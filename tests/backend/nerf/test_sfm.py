@@ -206,11 +206,13 @@ def test_the_solver_ends_with_its_parent(photos: tuple[Path, np.ndarray], tmp_pa
 def test_too_few_none_damaged_and_an_out_that_is_there(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    assert "holds no photographs" in refused(source, tmp_path / "out")
+    assert "holds no photographs. Give a folder of JPEG" in refused(source, tmp_path / "out")
+    assert "There is no folder or video" in refused(tmp_path / "nowhere", tmp_path / "out", UnreadableFile)
     (source / "IMG_1.HEIC").touch()
     assert "save them as JPEG" in refused(source, tmp_path / "out")
     photographs.take(source, photographs.orbit_poses(2))
     assert "2 photographs are too few" in refused(source, tmp_path / "out")
+    assert "IMG_000.jpg is one picture" in refused(source / "IMG_000.jpg", tmp_path / "out")
     (source / "x.jpg").write_bytes((source / "IMG_000.jpg").read_bytes()[:4000])
     assert "x.jpg cannot be read" in refused(source, tmp_path / "out", UnreadableFile)
     (source / "film.mp4").write_bytes(b"no film")
