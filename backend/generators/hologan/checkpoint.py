@@ -19,6 +19,9 @@ from addon.wire.errors import UnknownCheckpoint
 from ...checkpoints.convert import ConvertedModel, bijection
 from .model import Facing, Generator, HoloGANConfig
 
+SIDES = (64, 128)
+"""Pixels of a side of the published networks."""
+
 LICENCE = "none stated by the authors (thunguyenphuoc/HoloGAN): all rights reserved"
 
 OPTIMISER = ("/Adam", "/Adam_1")
@@ -97,12 +100,16 @@ def convert(tree: object, path: Path) -> ConvertedModel:
     """Convert the variables of a TensorFlow checkpoint.
 
     Raises:
-        UnknownCheckpoint: the tensors do not fit a HoloGAN.
+        UnknownCheckpoint: the tensors do not fit a HoloGAN, or one of another size than the published.
     """
     variables = _generator(tree)
     if not variables:
         raise UnknownCheckpoint(f"{path.name} holds no HoloGAN generator: no generator/g_w_constant.")
     config = config_from(variables)
+    if config.side not in SIDES:
+        raise UnknownCheckpoint(
+            f"{path.name} makes pictures of {config.side}²; HoloGANs of {SIDES[0]}² and {SIDES[1]}² can be imported."
+        )
     with torch.device("meta"):
         network = Generator(config)
     tensors = bijection(generator_parameters(variables), network.state_dict())

@@ -252,6 +252,17 @@ def test_a_checkpoint_that_lacks_a_layer_or_has_one_of_another_width_is_refused(
         checkpoint.convert(tree, Path("model"))
 
 
+@pytest.mark.parametrize("side", [32, 256])
+def test_a_checkpoint_of_another_resolution_is_refused_with_the_published_ones(side: int) -> None:
+    layers = side.bit_length() - 5  # 2D convolutions; the release has 2 at 64²
+    tree: dict[str, Any] = {"generator/g_w_constant/w": torch.zeros(4, 4, 4, 8)}
+    tree["generator/g_w_constant/g_z0/w"] = torch.zeros(6, 16)
+    for i in range(1, layers + 5):
+        tree[f"generator/g_h{i}/weights"] = torch.zeros(*[3] * (3 if i < 3 else 2), 8, 8)
+    with pytest.raises(UnknownCheckpoint, match=f"makes pictures of {side}².* 64² and 128²"):
+        checkpoint.convert(tree, Path("model"))
+
+
 def test_weights_of_another_resolution_are_refused(tmp_path: Path) -> None:
     larger = dataclasses.replace(TINY, image_channels=(8, 6, 4))
     card = ModelCard(
