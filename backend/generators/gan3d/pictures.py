@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from addon.wire.errors import UnreadableFile
@@ -55,7 +55,9 @@ def read_picture(data: bytes, name: str = "picture") -> NDArray[np.uint8]:
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:
         if isinstance(error, UnreadableFile):
             raise
-        raise UnreadableFile(f"The {name} cannot be read ({error}). Choose a PNG or JPEG picture.") from error
+        # Pillow's own words name the bytes, not the file
+        why = "it is no picture" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise UnreadableFile(f"The {name} cannot be read ({why}). Choose a PNG or JPEG picture.") from error
 
 
 def prepare(pixels: NDArray[np.uint8], size: int) -> Prepared:

@@ -102,5 +102,6 @@ def test_grey_of_16_bits_keeps_its_shades() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"no picture", encoded(scene(40, 80))[:60]])
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
-    with pytest.raises(UnreadableFile, match="picture"):
-        read_picture(data)
+    with pytest.raises(UnreadableFile, match=r"picture a\.png cannot be read.*PNG or JPEG") as refused:
+        read_picture(data, "picture a.png")
+    assert "0x" not in refused.value.message
