@@ -37,6 +37,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from addon.wire.errors import UnreadableFile
+
 from ..cameras import Camera, intrinsics_from_fov, look_at
 from ..generators.deepsdf.mesh_distance import MeshDistance
 from ..generators.deepsdf.model import WORLD_FROM_CANONICAL
@@ -201,13 +203,13 @@ def load_views(folder: Path, seeds: range, names: tuple[str, ...] = ("images",))
     """Return arrays of several chairs, stacked [chairs, …].
 
     Raises:
-        FileNotFoundError: a chair is missing.
+        UnreadableFile: a chair is missing.
     """
     found: dict[str, list[NDArray]] = {name: [] for name in names}
     for seed in seeds:
         path = folder / f"chair{seed:04d}.npz"
         if not path.exists():
-            raise FileNotFoundError(f"{path} is missing: run python -m backend.training.chair_views MESHES {folder}")
+            raise UnreadableFile(f"{path} is missing: run python -m backend.training.chair_views MESHES {folder}.")
         with np.load(path) as archive:
             for name in names:
                 found[name].append(archive[name])

@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from addon.wire.errors import UnreadableFile
+
 NUM_SHAPES = 400
 NUM_HELD_OUT = 24
 """Seeds from NUM_SHAPES - NUM_HELD_OUT upwards are never trained on."""
@@ -109,7 +111,7 @@ def load_samples(out: Path) -> tuple[np.ndarray, np.ndarray]:
     for seed in range(NUM_SHAPES):
         path = out / "samples" / f"chair{seed:04d}.npz"
         if not path.exists():
-            raise FileNotFoundError(f"{path} is missing: run both stages of backend/training/chairs.py first")
+            raise UnreadableFile(f"{path} is missing: run both stages of backend/training/chairs.py first.")
         with np.load(path) as archive:
             samples.append(archive["samples"])
             scales.append(archive["metres_per_unit"])

@@ -226,10 +226,10 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("data", type=Path, help="the folder that backend/training/chairs.py filled")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint, picture and model")
-    parser.add_argument("--official", action="store_true", help="the network of the paper, for an accelerator")
+    parser.add_argument("--published", action="store_true", help="the network of the paper, for an accelerator")
     parser.add_argument("--steps", type=int, help="training steps; the recipe's own if left out")
     options = parser.parse_args(arguments)
-    config = official() if options.official else small()
+    config = official() if options.published else small()
     if options.steps is not None:
         config = replace(config, steps=options.steps)
 

@@ -103,7 +103,7 @@ class Data:
 
 
 def chair_data(folder: Path, seeds: range = range(chair_views.NUM_TRAIN)) -> Data:
-    """Return what `chair_views.py` wrote. Raises FileNotFoundError where it did not."""
+    """Return what `chair_views.py` wrote. Raises UnreadableFile where it did not."""
     found = chair_views.load_views(folder, seeds, ("images", "azimuths", "elevations", "distances"))
     count, views = found["azimuths"].shape
     return Data(

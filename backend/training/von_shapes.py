@@ -77,11 +77,11 @@ def train_shapes(config: ShapeTraining, distances: Tensor, solid: Tensor, log: b
 def main(arguments: list[str]) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("views", type=Path, help="the folder that chair_views.py filled")
-    parser.add_argument("out", type=Path, help="a .safetensors file")
+    parser.add_argument("data", type=Path, help="the folder that chair_views.py filled")
+    parser.add_argument("--out", type=Path, required=True, help="a .safetensors file")
     options = parser.parse_args(arguments)
     started = time.perf_counter()
-    fields = chair_views.load_views(options.views, range(chair_views.NUM_TRAIN), ("distances",))["distances"]
+    fields = chair_views.load_views(options.data, range(chair_views.NUM_TRAIN), ("distances",))["distances"]
     solid = torch.from_numpy(chair_views.occupancy(fields))
     network = train_shapes(ShapeTraining(), torch.from_numpy(fields).float(), solid)
     write_atomically(options.out, save(network.state_dict()))

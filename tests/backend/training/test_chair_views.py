@@ -9,11 +9,18 @@ import numpy as np
 import pytest
 import trimesh
 
+from addon.wire.errors import UnreadableFile
 from backend.generators.deepsdf.mesh_distance import MeshDistance
 from backend.generators.deepsdf.model import WORLD_FROM_CANONICAL
 from backend.training import chair_views
 
 PLAIN = chair_views.Material(np.full(3, 0.5, np.float32), np.full(3, 0.5, np.float32), (0.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize("recipe", ["deepsdf", "gan3d", "hologan", "image-to-shape", "von", "von-shapes"])
+def test_a_recipe_without_its_data_says_what_to_run(recipe: str, backend_command: Any, tmp_path: Path) -> None:
+    status, _, said = backend_command("train", recipe, tmp_path / "nowhere", "--out", tmp_path / "run")
+    assert status == 1 and "nowhere" in said and "is missing: run" in said
 
 
 def _box(*size: float) -> tuple[Any, Any]:
@@ -81,5 +88,5 @@ def test_views_are_read_back_and_a_missing_chair_is_named(tmp_path: Path) -> Non
     for seed in (4, 5):
         np.savez(tmp_path / f"chair{seed:04d}.npz", images=np.full((2, 4, 4, 3), seed, np.uint8))
     assert chair_views.load_views(tmp_path, range(4, 6))["images"].shape == (2, 2, 4, 4, 3)
-    with pytest.raises(FileNotFoundError, match="chair0006"):
+    with pytest.raises(UnreadableFile, match="chair0006"):
         chair_views.load_views(tmp_path, range(4, 7))
