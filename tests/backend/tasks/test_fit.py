@@ -311,7 +311,7 @@ def test_what_is_not_finite_is_never_saved_even_if_the_loss_did_not_notice(
 def test_a_fit_that_cannot_fit_into_memory_is_refused_before_it_starts(
     workspace: Workspace, request_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workspace, "free_memory", lambda: task.PRESET_BYTES["draft"] + (1 << 20))
+    monkeypatch.setattr(workspace, "free_memory", lambda: task.PRESET_BYTES["nerf"]["draft"] + (1 << 20))
     with pytest.raises(OutOfMemory, match=r"needs about .* GB of memory") as caught:
         fit(request_of(preset="fine"), silent, workspace)
     assert caught.value.remedy is not None
@@ -321,6 +321,20 @@ def test_a_fit_that_cannot_fit_into_memory_is_refused_before_it_starts(
         fit(request_of(), silent, workspace)
     assert caught.value.remedy is not None and caught.value.remedy.action == "lower_resolution"
     assert not state_of().exists()
+
+
+@pytest.mark.parametrize(("preset", "low"), [("draft", 0.4), ("standard", 3.2)])
+def test_the_memory_that_is_counted_goes_by_the_method(
+    workspace: Workspace, pictures: Path, monkeypatch: pytest.MonkeyPatch, preset: str, low: float
+) -> None:
+    """low: GiB that the published network was seen to take; the fast engine needs less than a third of a whole one."""
+    dataset = open_dataset(pictures)
+    monkeypatch.setattr(workspace, "free_memory", lambda: int(low * 2**30))
+    task.check_memory(dataset, fits.options(method="hash", preset=preset), workspace)
+    with pytest.raises(OutOfMemory, match=f"by 'nerf', preset '{preset}'"):
+        task.check_memory(dataset, fits.options(method="nerf", preset=preset), workspace)
+    monkeypatch.setattr(workspace, "free_memory", lambda: int(1.25 * low * 2**30))
+    task.check_memory(dataset, fits.options(method="nerf", preset=preset), workspace)
 
 
 def test_a_file_that_was_not_uploaded_is_named(workspace: Workspace, request_of: Any) -> None:
