@@ -30,14 +30,17 @@ from addon.wire.messages import FitOptions
 
 from ..kernels.compositing import composite_packed
 from ..kernels.hash_encoding import hash_encode
+from ..kernels.hash_encoding.warp_engine import add_table_gradient
 from ..kernels.radiance_mlp import RadianceMlpSpec, density_mlp, radiance_mlp
 from ..kernels.ray_marching import march_rays
+from ..kernels.sparse_adam import AdamState, sparse_adam
 from ..kernels.visible_samples import visible_samples
 from ..nerf.encodings import spherical_harmonics
 from ..nerf.evaluate import psnr
 from ..nerf.hash_field import FAINT, OPAQUE
-from ..nerf.hash_fit import HashFit, Training
+from ..nerf.hash_fit import OCCLUDED, HashFit, Training
 from ..nerf.published_fit import PublishedFit
+from ..nerf.rays import RayBatch
 from . import Row
 from .ray_traced import ray_traced
 
@@ -134,7 +137,7 @@ def rendering(fit: HashFit, log2_size: int, peak: float) -> list[Row]:
 
 
 def step(fit: HashFit, log2_size: int) -> list[Row]:
-    """A training step of 4096 rays, with the optimiser's."""
+    """A training step of 4096 rays, with the optimiser's; and what its stages take, each alone."""
     table = fit.field.table.clone().requires_grad_()
     networks = fit.field.networks.clone().requires_grad_()
     optimizer = torch.optim.Adam([table, networks], lr=1e-9, betas=(0.9, 0.99), eps=1e-15, foreach=True)
@@ -163,14 +166,63 @@ def step(fit: HashFit, log2_size: int) -> list[Row]:
         Row(f"{name}: ratio", ratio, "x", STEP_BARS[log2_size], ratio >= STEP_BARS[log2_size]),
         Row(f"{name}: samples of the engine", counts["engine"], ""),
         Row(f"{name}: samples of the reference", counts["reference"], ""),
+        *(Row(f"{name}: alone, {stage}", median(work), "s") for stage, work in step_stages(fit, batch).items()),
     ]
 
 
-def learn_reference(fit: HashFit, batch: object, table: Tensor, networks: Tensor) -> int:
-    """Gradients of a step by the definitions and autograd; returns the number of samples."""
-    from ..nerf.rays import RayBatch
+def step_stages(fit: HashFit, batch: RayBatch) -> dict[str, Callable[[], object]]:
+    """What a training step does one after the other, each on what the stage before it made."""
+    field, mlp, spec = fit.field, fit.field.config.networks, fit.field.config.table
+    origins, directions = batch.in_world(fit.rays.poses)
+    origins, directions = field.from_world(origins), directions / directions.norm(dim=-1, keepdim=True)
+    jitter = torch.rand(len(origins), generator=torch.Generator().manual_seed(0))
+    marched = field.march(origins, directions, jitter)
+    samples, features = visible_samples(marched, field.table, field.networks, spec, mlp, OCCLUDED)
+    view, networks = spherical_harmonics(directions), field.networks.clone().requires_grad_()
+    features.requires_grad_()
+    raw = radiance_mlp(features, view, samples.rays, networks, mlp).detach().requires_grad_()
+    target = batch.rgb * batch.alpha[:, None]
 
-    assert isinstance(batch, RayBatch)
+    def networks_forward() -> Tensor:
+        return radiance_mlp(features, view, samples.rays, networks, mlp)
+
+    def composited() -> None:
+        pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets)
+        smooth_l1_loss(pixels.rgb, target, beta=0.1).backward()
+
+    composited()
+    assert raw.grad is not None
+    of_raw = raw.grad.clone()
+    networks_forward().backward(of_raw)
+    assert features.grad is not None
+    of_features = features.grad.clone()
+    table, adam = field.table.clone(), AdamState.zeros(field.table)
+
+    def table_gradient() -> None:
+        add_table_gradient(adam.gradient, of_features, samples.points, spec, adam.touched)
+
+    table_gradient()
+    touched = adam.touched.clone()
+
+    def table_moved() -> None:
+        adam.touched.copy_(touched)  # the step before cleared it
+        sparse_adam(table, adam, 1e-9, 1)
+
+    return {
+        "march": lambda: field.march(origins, directions, jitter),
+        "encode, density and what light reaches": lambda: visible_samples(
+            marched, field.table, field.networks, spec, mlp, OCCLUDED
+        ),
+        "networks forward": networks_forward,
+        "networks forward and backward": lambda: networks_forward().backward(of_raw),
+        "composite and loss, forward and backward": composited,
+        "gradient of the table": table_gradient,
+        "optimiser of the table": table_moved,
+    }
+
+
+def learn_reference(fit: HashFit, batch: RayBatch, table: Tensor, networks: Tensor) -> int:
+    """Gradients of a step by the definitions and autograd; returns the number of samples."""
     field, mlp, spec = fit.field, fit.field.config.networks, fit.field.config.table
     origins, directions = batch.in_world(fit.rays.poses)
     directions = directions / directions.norm(dim=-1, keepdim=True)

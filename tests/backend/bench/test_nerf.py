@@ -1,0 +1,62 @@
+"""The bench of the radiance-field engine runs on a tiny picture, and times each stage of a picture and of a step."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from backend.bench import nerf
+from backend.nerf.hash_fit import HashFit
+
+
+@pytest.fixture(scope="module")
+def fit() -> HashFit:
+    with pytest.MonkeyPatch.context() as tiny:
+        tiny.setattr(nerf, "SIZE", 24)
+        tiny.setattr(nerf, "STEPS", 10)
+        return nerf.instant_ngp(15)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SIZE": 24, "RAYS": 256, "REPEATS": 1, "CHUNKS": (576,)}.items():
+        monkeypatch.setattr(nerf, name, value)
+
+
+def figures(rows: list[nerf.Row], name: str) -> dict[str, float]:
+    """The values by what they measure; each row is one, is a number and has this name."""
+    found = {row.measure.removeprefix(f"{name}: "): row.value for row in rows}
+    assert len(found) == len(rows) and all(row.measure.startswith(name) for row in rows)
+    assert all(math.isfinite(value) for value in found.values())
+    json.dumps([vars(row) for row in rows], allow_nan=False)
+    return found
+
+
+def test_a_picture_agrees_with_its_definition_and_each_stage_has_a_time(fit: HashFit) -> None:
+    found = figures(nerf.rendering(fit, 15, peak=1e9), "render 24², table 2^15")
+    assert found["largest difference of a pixel"] <= 0.02
+    assert found["samples marched"] >= found["samples that light reaches"] >= found["samples coloured"] > 0
+    assert found["ratio"] == pytest.approx(found["reference, chunks of 576 rays"] / found["engine"])
+    stages = {name.removeprefix("alone, "): value for name, value in found.items() if name.startswith("alone")}
+    assert list(stages) == ["march", "encode", "density", "density and colour", "composite"]
+    assert all(value > 0 for value in stages.values())
+
+
+def test_a_training_step_has_a_time_for_each_stage_and_leaves_the_field_nearly_as_it_is(fit: HashFit) -> None:
+    before = fit.field.table.clone()
+    found = figures(nerf.step(fit, 15), "training step of 256 rays, table 2^15")
+    assert found["samples of the engine"] == pytest.approx(found["samples of the reference"], rel=0.2)
+    stages = {name.removeprefix("alone, "): value for name, value in found.items() if name.startswith("alone")}
+    assert list(stages) == [
+        "march",
+        "encode, density and what light reaches",
+        "networks forward",
+        "networks forward and backward",
+        "composite and loss, forward and backward",
+        "gradient of the table",
+        "optimiser of the table",
+    ]
+    assert all(value > 0 for value in stages.values())
+    assert float((fit.field.table - before).abs().max()) < 1e-6
