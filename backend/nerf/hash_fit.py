@@ -89,14 +89,14 @@ class HashFit:
         """training: None is what the preset of the options stands for.
 
         Raises:
-            UnreadableFile, UnusableDataset: see `Dataset.load`.
+            UnreadableFile, UnusableDataset: see `Dataset.to_fit`, `Dataset.load` and `region_of`.
         """
         self.step, self.seconds = 0, 0.0
         self.options, self.device = options, device
         self.training = PRESETS[options.preset] if training is None else training
         if not options.use_masks:
             dataset = dataset.without_masks()
-        self.views = dataset.split("train")
+        self.views = dataset.to_fit()
         pictures = dataset.load_all(self.views, part(progress, 0.0, 0.3))
         self.rays = TrainingRays(self.views, pictures, device)
         self._generator = torch.Generator().manual_seed(options.seed)

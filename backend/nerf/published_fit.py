@@ -86,7 +86,7 @@ class PublishedFit:
         """training: None is what the preset of the options stands for.
 
         Raises:
-            UnreadableFile, UnusableDataset: see `Dataset.load`.
+            UnreadableFile, UnusableDataset: see `Dataset.to_fit`, `Dataset.load` and `region_of`.
             InvalidRequest: an option that only the fast engine has.
         """
         check_options(options)
@@ -95,7 +95,7 @@ class PublishedFit:
         self.training = training_of(options) if training is None else training
         if not options.use_masks:
             dataset = dataset.without_masks()
-        self.views = dataset.split("train")
+        self.views = dataset.to_fit()
         self.view_names = tuple(view.name for view in self.views)
         pictures = dataset.load_all(self.views, progress)
         self._rays = TrainingRays(self.views, pictures, device)

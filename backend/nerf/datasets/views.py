@@ -71,6 +71,16 @@ class Dataset:
             return views
         return tuple(view for view in self.views if view.split != "train")
 
+    def to_fit(self) -> tuple[View, ...]:
+        """Return the views that a fit may see. Raises UnusableDataset where there are none."""
+        views = self.split("train")
+        if not views:
+            raise UnusableDataset(
+                f"The data set {self.folder.name} has no training views, only {len(self.views)} held back to judge by: "
+                "add transforms_train.json, or name pictures in train_filenames of transforms.json."
+            )
+        return views
+
     def without_masks(self) -> Dataset:
         """Return the data set without its mask files, for those who do not want them or cannot use them."""
         return replace(self, views=tuple(replace(view, mask=None) for view in self.views))
