@@ -491,6 +491,11 @@ def _run_sfm(context: Any, value: str) -> None:
     settings.source, settings.photos = "PHOTOS", settings.folder
 
 
+def _flip_axes(context: Any, value: str) -> None:
+    settings = context.scene.lathe.field
+    settings.flip_axes = not settings.flip_axes
+
+
 actions.AGAIN.update({"field": fit, "sfm": find_cameras, "capture": capture})
 actions.REMEDIES.update(
     {
@@ -498,7 +503,7 @@ actions.REMEDIES.update(
         "resume_fit": continue_fit,
         "use_preset": lambda context, value: setattr(context.scene.lathe.field, "preset", value.upper()),
         "ignore_masks": lambda context, value: setattr(context.scene.lathe.field, "use_masks", False),
-        "flip_axes": lambda context, value: setattr(context.scene.lathe.field, "flip_axes", True),
+        "flip_axes": _flip_axes,
         "run_sfm": _run_sfm,
     }
 )

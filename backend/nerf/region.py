@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import normalize
 
-from addon.wire.errors import UnusableDataset
+from addon.wire.errors import Remedy, UnusableDataset
 from addon.wire.messages import Bounds
 
 from .datasets import Dataset, View
@@ -32,7 +32,7 @@ class Region:
 
 
 def region_of(dataset: Dataset, views: Sequence[View]) -> Region:
-    """Find the middle that the cameras look at, and near and far.
+    """Find the middle that the cameras look at, and near and far. Raises UnusableDataset where there is none.
 
     Around an object the middle is the point nearest to all optical axes, and near and far leave room for the square
     that the nearest camera sees there (of the paper's synthetic scenes this gives its 2 and 6). With a sparse cloud
@@ -59,19 +59,36 @@ def region_of(dataset: Dataset, views: Sequence[View]) -> Region:
         cloud = torch.from_numpy(dataset.points).double()
         depths = torch.cat([(cloud - centre) @ axis for centre, axis in zip(centres, axes)])
         depths = depths[depths > 0]
+        if not len(depths):
+            raise _flipped()
         near, far = (torch.quantile(depths[:: max(1, len(depths) // 100_000)], q) for q in (0.005, 0.98))
         near, far = 0.8 * near, 1.2 * far
         middle = cloud.median(0).values
         radius = torch.quantile((cloud - middle).norm(dim=-1), 0.9)
     else:
+        spread = (centres - centres.mean(0)).norm(dim=-1).amax()
+        if spread <= 1e-5 * centres.norm(dim=-1).amax():
+            raise UnusableDataset(
+                "All cameras stand at one place, from where no shape can be seen: capture from several sides, or find "
+                "the cameras again."
+            )
         ahead = depth[depth > 0]
         if not len(ahead):
-            raise UnusableDataset(
-                "No camera looks at what the others look at: the axes of the cameras may be flipped. Open the data set "
-                "with its axes flipped, or find the cameras again."
-            )
+            raise _flipped()
         radius = (depth * half)[depth > 0].median()
+        if radius < 1e-3 * spread:
+            raise UnusableDataset(
+                "The cameras have nothing in common that they look at: their poses are wrong. Find the cameras again."
+            )
         near = torch.maximum((ahead - math.sqrt(2) * radius).amin(), 0.05 * ahead.amin())
         far = (ahead + math.sqrt(2) * radius).amax()
     x, y, z = middle.tolist()
     return Region((x, y, z), float(radius), float(near), float(far))
+
+
+def _flipped() -> UnusableDataset:
+    return UnusableDataset(
+        "No camera looks at what the others look at: the axes of the cameras are flipped. Open the data set with its "
+        "axes flipped (--flip-axes; without it where it was given).",
+        remedy=Remedy("flip_axes", "Flip Axes"),
+    )

@@ -136,23 +136,64 @@ def looks_away(world_from_camera: np.ndarray, points: np.ndarray | None = None) 
     OpenCV axes in a file meant for OpenGL axes (or the other way) look straight backwards; so does a camera that turns
     on the spot in a room, which is why this is a warning and no error.
     """
-    positions, forward = world_from_camera[:, :3, 3], world_from_camera[:, :3, 2]
-    if points is not None and len(points) >= 8:
+    if points is not None and len(points) >= FEW_POINTS:
         middle = np.median(points, axis=0)
     else:
         found = common_middle(world_from_camera)
         if found is None:
             return False
         middle = found
-    towards = middle - positions
-    cosine = (towards * forward).sum(-1) / np.linalg.norm(towards, axis=-1).clip(1e-12)
+    _, cosine = _towards(world_from_camera, middle)
     return bool((cosine < 0).mean() > 0.9 and np.median(cosine) < -0.5)
 
 
+def _towards(world_from_camera: np.ndarray, middle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each camera's distance [N] from a point, and the cosine [N] between its axis and the way there."""
+    towards = middle - world_from_camera[:, :3, 3]
+    distance = np.linalg.norm(towards, axis=-1)
+    return distance, (towards * world_from_camera[:, :3, 2]).sum(-1) / distance.clip(1e-12)
+
+
+def _surrounded(world_from_camera: np.ndarray, least: float) -> tuple[float, float]:
+    """Return the distance from cameras to the place that they surround, and how well they look at it, or away from it:
+    the cosine that 9 of 10 reach; 0, 0 where they surround none.
+
+    least: mean square sine between the axes and any line; 0.5 of a level ring.
+    """
+    middle, forward = common_middle(world_from_camera), world_from_camera[:, :3, 2]
+    spread = np.linalg.eigvalsh(np.eye(3) - forward.T @ forward / len(forward))[0]
+    if middle is None or spread < least:
+        return 0.0, 0.0
+    distance, cosine = _towards(world_from_camera, middle)
+    return float(np.median(distance)), float(np.quantile(cosine * np.sign(np.median(cosine)), 0.1))
+
+
+def not_inverted(poses: Sequence[np.ndarray], points: np.ndarray | None) -> None:
+    """Raise UnusableDataset where poses [4, 4] are world-to-camera: inverted, they surround what they look at.
+
+    Whether along z or against it does not matter here: axes can be flipped, too. A sparse cloud speaks for the poses,
+    and so do poses that look at one place themselves. Those of a room, inverted, all look much the same way.
+    """
+    if points is not None and len(points) >= FEW_POINTS:
+        return
+    given = np.stack(poses)
+    inverse_distance, inverse_cosine = _surrounded(np.linalg.inv(given), 0.1)
+    distance, cosine = _surrounded(given, 0.03)
+    if inverse_cosine < 0.9 or (cosine > 0.8 and distance > 0.01 * inverse_distance):
+        return
+    raise UnusableDataset(
+        "The camera poses are world-to-camera matrices: as they stand the cameras have nothing in common to look at, "
+        "inverted they surround one place. transform_matrix is camera-to-world: invert each (numpy.linalg.inv), and "
+        "write the file again."
+    )
+
+
+FEW_POINTS = 8  # fewer sparse points say nothing of where cameras look
+
 LOOKS_AWAY = (
     "The cameras look away from their common middle, as if their axes were flipped. If they should look at one thing, "
-    "the poses have other axes than their format says: open the data set with flipped axes (y and z of each camera "
-    "negated). If you turned on the spot to take in a room, all is well."
+    "the poses have other axes than their format says: open the data set with flipped axes (--flip-axes: y and z of "
+    "each camera negated). If you turned on the spot to take in a room, all is well."
 )
 
 

@@ -116,6 +116,7 @@ def read(folder: Path, files: Sequence[Path], *, flip_axes: bool = False) -> Dat
     if not splits and len(files) == 1:
         views = list(with_splits(views))
     points, colors, warnings = _points(folder, top)
+    checks.not_inverted(poses, points)
     warnings += checks.camera_warnings(poses, points, scaled, resized)
     kind = (
         "instant-ngp" if "aabb_scale" in top else "nerf-synthetic" if "fl_x" not in _keys(frames[0]) else "nerfstudio"
@@ -235,6 +236,12 @@ def _matrix_of_intrinsics(frame: _Frame, width: int, height: int) -> np.ndarray:
         fy = height / 2 / math.tan(angle_y / 2)
     fx, fy = fx if fx is not None else fy, fy if fy is not None else fx
     if fx is None or fy is None:
+        for key, angle in (("camera_angle_x", angle_x), ("camera_angle_y", angle_y)):
+            if angle is not None:
+                raise UnusableDataset(
+                    f"{key} of {frame.name} in {frame.source.name} is {angle:g}: an angle of view lies between 0 and "
+                    "π (3.14) radians. Correct it, or give fl_x (pixels)."
+                )
         raise UnusableDataset(
             f"{frame.source.name} gives no focal length of {frame.name}: add fl_x (pixels) or camera_angle_x (radians)."
         )

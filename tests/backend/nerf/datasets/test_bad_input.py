@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from addon.wire.errors import LatheError, TaskError, UnreadableFile, UnusableDataset
+from addon.wire.errors import LatheError, Remedy, TaskError, UnreadableFile, UnusableDataset
+from addon.wire.messages import FitOptions
+from backend.cameras import look_at
 from backend.nerf.datasets import open_dataset
+from backend.nerf.hash_fit import HashFit
+from backend.nerf.published_fit import PublishedFit
+from backend.nerf.region import region_of
 from tests.backend.nerf.datasets import captures
 from tests.backend.nerf.datasets.captures import SIZE
+
+NAMES = [f"images/{index:02d}.png" for index in range(9)]
 
 
 def refused(folder: Path, kind: type[LatheError] = UnusableDataset, load: bool = False) -> LatheError:
@@ -60,6 +69,17 @@ def test_no_frames_and_one_image(tmp_path: Path) -> None:
     assert "has no images" in refused(tmp_path).message
     captures.transforms(tmp_path, count=1)
     assert "one image only" in refused(tmp_path).message and "several sides" in refused(tmp_path).message
+
+
+def test_no_views_to_fit_to(tmp_path: Path) -> None:
+    captures.transforms(tmp_path / "empty", top={"fl_x": 10.0, "train_filenames": [], "test_filenames": NAMES})
+    captures.transforms(tmp_path / "judged")
+    (tmp_path / "judged/transforms.json").rename(tmp_path / "judged/transforms_test.json")
+    for name in ("empty", "judged"):
+        dataset = open_dataset(tmp_path / name)
+        for kind in (HashFit, PublishedFit):
+            with pytest.raises(UnusableDataset, match=f"{name} has no training views.*add transforms_train.json"):
+                kind(dataset, FitOptions(), torch.device("cpu"))
 
 
 def test_a_missing_image_is_named(tmp_path: Path) -> None:
@@ -152,6 +172,79 @@ def test_flipped_axes_are_detected_said_and_can_be_flipped_back(tmp_path: Path) 
     assert np.allclose([view.camera.world_from_camera.numpy() for view in dataset.views], poses, atol=1e-6)
 
 
+@pytest.mark.parametrize("target", [(0.0, 0.0, 0.0), (0.2, -0.3, 0.1), (40.0, -30.0, 5.0)])
+@pytest.mark.parametrize("count", [9, 40])
+@pytest.mark.parametrize("axes", [captures.GL_FROM_CV, np.eye(4)])
+@pytest.mark.parametrize("level", [False, True])
+def test_world_to_camera_poses_are_detected(
+    tmp_path: Path, target: tuple[float, float, float], count: int, axes: np.ndarray, level: bool
+) -> None:
+    poses = about(np.array(target), count, level)
+
+    def write(matrices: np.ndarray) -> None:
+        captures.transforms(tmp_path, count, frame=lambda i, e: e.update(transform_matrix=matrices[i].tolist()))
+
+    write(np.linalg.inv(poses @ axes))
+    message = refused(tmp_path).message
+    assert "world-to-camera" in message and "numpy.linalg.inv" in message
+    write(poses @ axes)
+    assert len(open_dataset(tmp_path).views) == count
+
+
+def about(target: np.ndarray, count: int, level: bool) -> np.ndarray:
+    """Return world_from_camera [count, 4, 4] about a point, 3 m away or so, looking at it or closely past it."""
+    random = np.random.default_rng(1)
+    found = []
+    for number in range(count):
+        azimuth = 2.4 * number
+        elevation = 0.3 if level else np.arcsin(random.uniform(0.0, 0.95))
+        out = [np.cos(elevation) * np.sin(azimuth), -np.cos(elevation) * np.cos(azimuth), np.sin(elevation)]
+        eye = target + random.uniform(2.8, 3.2) * np.array(out)
+        found.append(look_at(tuple(eye), tuple(target + random.normal(0, 0.05, 3))))
+    return np.array(found).reshape(-1, 4, 4)
+
+
+@pytest.mark.parametrize("walk", [0.3, 1.5])
+def test_poses_in_a_room_are_not_called_inverted(tmp_path: Path, walk: float) -> None:
+    """Somebody walks in a circle above the origin, and looks outward."""
+    random = np.random.default_rng(2)
+
+    def outward(index: int, entry: dict[str, Any]) -> None:
+        a = 2.4 * index
+        eye = np.array([walk * np.sin(a), -walk * np.cos(a), 1.6])
+        way = np.array([np.sin(a), -np.cos(a), random.uniform(-0.4, 0.4)])
+        pose = np.array(look_at(tuple(eye), tuple(eye + way))).reshape(4, 4)
+        entry["transform_matrix"] = (pose @ captures.GL_FROM_CV).tolist()
+
+    captures.transforms(tmp_path, 40, frame=outward)
+    assert len(open_dataset(tmp_path).views) == 40
+
+
+@pytest.mark.parametrize("cloud", [False, True])
+def test_a_fit_to_flipped_cameras_offers_to_flip_them(tmp_path: Path, cloud: bool) -> None:
+    captures.transforms(
+        tmp_path,
+        frame=lambda i, e: e.update(transform_matrix=(np.array(e["transform_matrix"]) @ captures.GL_FROM_CV).tolist()),
+    )
+    dataset = open_dataset(tmp_path)
+    assert "--flip-axes" in dataset.warnings[0]
+    if cloud:
+        dataset = replace(dataset, points=np.random.default_rng(0).normal((0.5, 0, 0.25), 0.05, (50, 3)))
+    with pytest.raises(UnusableDataset, match="--flip-axes") as caught:
+        region_of(dataset, dataset.views)
+    assert caught.value.remedy == Remedy("flip_axes", "Flip Axes")
+    flipped = open_dataset(tmp_path, flip_axes=True)
+    assert np.allclose(region_of(flipped, flipped.views).middle, (0.5, 0, 0.25), atol=1e-3)
+
+
+def test_cameras_at_one_place_make_no_box(tmp_path: Path) -> None:
+    pose = captures.orbit(1)[0] @ captures.GL_FROM_CV
+    captures.transforms(tmp_path, frame=lambda i, e: e.update(transform_matrix=pose.tolist()))
+    dataset = open_dataset(tmp_path)
+    with pytest.raises(UnusableDataset, match="stand at one place"):
+        region_of(dataset, dataset.views)
+
+
 def test_cameras_in_a_row_that_look_ahead_are_not_called_flipped(tmp_path: Path) -> None:
     def row(index: int, entry: dict[str, Any]) -> None:
         pose = np.eye(4)
@@ -229,7 +322,14 @@ def test_a_damaged_transforms_file(tmp_path: Path, text: str, said: str) -> None
         ({"fl_x": "wide"}, "no finite number"),
         ({"fl_x": -3.0}, "focal length of"),
         ({"fl_x": 0.0}, "focal length of"),
-        ({"camera_angle_x": 4.0}, "no focal length"),
+        (
+            {"camera_angle_x": 0.0},
+            "camera_angle_x of images/00.png in transforms.json is 0: an angle of view lies betw",
+        ),
+        (
+            {"camera_angle_y": 4.0},
+            "camera_angle_y of images/00.png in transforms.json is 4: an angle of view lies betw",
+        ),
         ({"fl_x": 10.0, "k1": float("nan")}, "no finite number"),
         ({"fl_x": 10.0, "camera_model": "EQUIRECTANGULAR"}, "not known"),
         ({"fl_x": 10.0, "aabb": [[1, 1, 1], [0, 0, 0]]}, "empty or not finite"),
