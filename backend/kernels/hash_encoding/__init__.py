@@ -5,7 +5,7 @@ tiny-cuda-nn keeps it:
 
 - `reference` (reference.py): the definition, in plain PyTorch. Any device.
 - `warp` (warp_engine.py): compiled kernels with hand-written adjoints, CPU and CUDA.
-- `tinycudann` (tinycudann_engine.py): where that package is installed, on CUDA.
+- `tinycudann` (tinycudann_engine.py): on CUDA where that package is installed, and only if asked for by this name.
 """
 
 from __future__ import annotations
