@@ -147,8 +147,6 @@ class HashFit:
         self.background = options.background
         if self.background == "auto":
             self.background = "random" if self.rays.has_alpha else "black"
-        if self.background == "transparent":
-            self.background = "random"
 
     # ------------------------------------------------------------------------------------------------ where it is
 
@@ -344,7 +342,7 @@ class HashFit:
         options = self.options
         linear = options.color_space == "linear"
         target, alpha = batch.rgb, batch.alpha[:, None]
-        if self.background == "random":
+        if self.background in ("random", "transparent"):
             behind = torch.rand(len(target), 3, generator=self._generator).to(self.device)
         else:
             behind = torch.full_like(target, 1.0 if self.background == "white" else 0.0)
