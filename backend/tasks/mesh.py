@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from addon.wire.errors import NotSupported, Remedy
+from addon.wire.errors import NoSurface, NotSupported, Remedy
 from addon.wire.messages import MeshRequest, MeshResult
 from meshing.bake import bake_texture
 from meshing.cleanup import CleanUp, clean
@@ -23,6 +23,8 @@ from meshing.normals import field_normals, smooth_normals
 from meshing.remember import RememberedField
 from meshing.uv import unwrap_uvs
 
+from ..generators.gan3d.voxel_scene import EMPTY, VoxelScene
+from ..generators.von.model import VONScene
 from ..progress import Progress, part
 from ..scene import Scene, value_of
 from .workspace import Workspace
@@ -37,7 +39,7 @@ def mesh(request: MeshRequest, progress: Progress, workspace: Workspace) -> Mesh
 
     Raises:
         NotSupported: the model has no surface.
-        NoSurface: the level is crossed nowhere; a level in range is the remedy.
+        NoSurface: the level is crossed nowhere; a level in range is the remedy. Or voxels are all empty.
         OutOfMemory: before the start, where the size could not fit.
     """
     started = time.perf_counter()
@@ -53,6 +55,9 @@ def mesh(request: MeshRequest, progress: Progress, workspace: Workspace) -> Mesh
         workspace.check_memory("A texture size of", request.texture_size, _halves(request.texture_size, 96))
 
     scene = workspace.scene(request.scene, progress, placed=False)
+    voxels = scene.shape if isinstance(scene, VONScene) else scene
+    if isinstance(voxels, VoxelScene) and voxels.is_empty and request.iso_level is None:
+        raise NoSurface(EMPTY)
     remembered = remember(request, scene, workspace, part(progress, 0.0, 0.5))
     level = request.iso_level
     if level is None:

@@ -30,6 +30,8 @@ BLOCK = 16
 BISECTIONS = 10
 RAYS_AT_ONCE = 1 << 15
 
+EMPTY = "This shape is empty: none of its voxels is solid. Choose another seed."
+
 UNIT: Bounds = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 
 
@@ -98,7 +100,13 @@ class VoxelScene:
             return self._image(view, pixels, samples_per_ray, report)
 
         with torch.no_grad():
-            return draw(shade, camera.to(self.values.device), quality=quality, jitter=jitter, progress=progress)
+            image = draw(shade, camera.to(self.values.device), quality=quality, jitter=jitter, progress=progress)
+        return replace(image, note=EMPTY) if self.is_empty else image
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no voxel is solid, at the level of the scene."""
+        return self._occupied is None
 
     @cached_property
     def _grid_from_world(self) -> Tensor:

@@ -224,7 +224,7 @@ class VONScene:
         rgb = image.rgb.clone()
         rgb[hit] = self.colors_at(points, self.painting(*shown))
         progress(1.0, "Rendering")
-        note = "" if shown == asked else out_of_range(asked, prior, self.model.info.label)
+        note = image.note if shown == asked else out_of_range(asked, prior, self.model.info.label)
         return dataclasses.replace(image, rgb=rgb, note=note)
 
     @cached_property
