@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from addon.wire import payload
-from addon.wire.errors import CannotWrite, InvalidRequest, LatheError, UnreadableFile, error_to_dict
+from addon.wire.errors import CannotWrite, InvalidRequest, LatheError, NotSupported, UnreadableFile, error_to_dict
 from addon.wire.messages import (
     Camera,
     CompleteRequest,
@@ -88,8 +88,9 @@ Seed2 = Annotated[int | None, typer.Option(help="Seed of a second latent to mix 
 MixGeometry = Annotated[float, typer.Option(help="0: geometry of the first latent, 1: of the second.")]
 MixAppearance = Annotated[float, typer.Option(help="0: appearance of the first latent, 1: of the second.")]
 Truncation = Annotated[float, typer.Option(help="Truncation ψ: 1 is the whole variety, 0 the average.")]
+Code = Annotated[str, typer.Option(metavar="ID", help="In place of the seed: the code that a command printed.")]
 ControlOption = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A control of the model.")]
-Yaw = Annotated[float, typer.Option(help="Degrees round the model, from its front.")]
+Yaw = Annotated[float, typer.Option(help="Degrees round the model, from its usual view.")]
 Pitch = Annotated[float, typer.Option(help="Degrees above the model's usual view.")]
 Roll = Annotated[float, typer.Option(help="Degrees about the line of sight.")]
 Fov = Annotated[float | None, typer.Option(help="Vertical field of view in degrees; the model's own if left out.")]
@@ -142,7 +143,7 @@ def models(as_json: Json = False) -> None:
     if as_json:
         write_json(json.loads(payload.to_json(found)))
         return
-    table = Table("name", "kind", "parameters", "field", "licence", "description")
+    table = Table(Column("name", no_wrap=True), "kind", "parameters", "field", "licence", "description")
     for info in found.models:
         table.add_row(
             info.name, info.kind, f"{info.num_parameters / 1e6:.2f} M",
@@ -163,6 +164,7 @@ def generate(
     mix_geometry: MixGeometry = 0.0,
     mix_appearance: MixAppearance = 0.0,
     truncation: Truncation = 1.0,
+    code: Code = "",
     control: ControlOption = None,
     yaw: Yaw = 0.0,
     pitch: Pitch = 0.0,
@@ -176,7 +178,7 @@ def generate(
 ) -> None:
     """Make an image of a latent, or one for each camera of a path."""
     shared = workspace(device)
-    ref = scene_ref(shared, model, seed, seed2, mix_geometry, mix_appearance, truncation, control)
+    ref = scene_ref(shared, model, seed, seed2, mix_geometry, mix_appearance, truncation, control, code)
     if camera_path is None:
         from .cameras import orbit
 
@@ -204,6 +206,7 @@ def render(
     mix_geometry: MixGeometry = 0.0,
     mix_appearance: MixAppearance = 0.0,
     truncation: Truncation = 1.0,
+    code: Code = "",
     control: ControlOption = None,
     size: Size = None,
     samples: Samples = 0,
@@ -212,7 +215,7 @@ def render(
 ) -> None:
     """Render the frames of a camera path to numbered images with alpha."""
     shared = workspace(device)
-    ref = scene_ref(shared, model, seed, seed2, mix_geometry, mix_appearance, truncation, control)
+    ref = scene_ref(shared, model, seed, seed2, mix_geometry, mix_appearance, truncation, control, code)
     render_path(shared, ref, camera_path, out, size, samples, as_json)
 
 
@@ -225,6 +228,7 @@ def mesh(
     mix_geometry: MixGeometry = 0.0,
     mix_appearance: MixAppearance = 0.0,
     truncation: Truncation = 1.0,
+    code: Code = "",
     control: ControlOption = None,
     resolution: Annotated[int, typer.Option(help="Cells along the longest side of the bounds.")] = 128,
     level: Annotated[float | None, typer.Option(help="Level of the surface; the model's own if left out.")] = None,
@@ -240,13 +244,19 @@ def mesh(
 
     check_mesh_name(out)
     shared = workspace(device)
-    ref = scene_ref(shared, model, seed, seed2, mix_geometry, mix_appearance, truncation, control)
+    ref = scene_ref(shared, model, seed, seed2, mix_geometry, mix_appearance, truncation, control, code)
     request = MeshRequest(
         ref, resolution=resolution, iso_level=level, target_faces=target_faces, minimum_component=minimum_component,
         color=color.value, texture_size=texture_size,
     )  # fmt: skip
     with progress_bar() as report, expected_errors():
-        result = make_mesh(request, part(report, 0.0, 0.95), shared)
+        try:
+            result = make_mesh(request, part(report, 0.0, 0.95), shared)
+        except NotSupported as error:
+            if error.remedy is None or error.remedy.action != "fit_views":
+                raise
+            commands = f"`views {model} --out VIEWS`, `fit VIEWS --out SCENE.safetensors`, `mesh SCENE.safetensors`"
+            raise NotSupported(f"{error.message} The commands: {commands}.", remedy=error.remedy) from error
         report(0.95, f"Writing {out.name}")
         files = write_mesh(result, out)
     answer(
@@ -407,12 +417,13 @@ def scene_ref(
     mix_appearance: float,
     truncation: float,
     controls: list[str] | None,
+    code: str = "",
 ) -> SceneRef:
     """Return what to render from the options that all commands share."""
     if seed2 is None and (mix_geometry or mix_appearance):
         raise InvalidRequest("--mix-geometry and --mix-appearance need --seed2, the latent to mix with.")
     name = model_name(shared, model)
-    latent = Latent(seed, seed2 or 0, mix_geometry, mix_appearance, truncation)
+    latent = Latent(seed, seed2 or 0, mix_geometry, mix_appearance, truncation, code)
     values = {}
     for entry in controls or []:
         key, _, value = entry.partition("=")

@@ -126,10 +126,12 @@ def orbit(
     fov: float | None = None,
 ) -> messages.Camera:
     """Return a square wire camera at the model's pose prior. Azimuth (about +Z; 0 sees the front, which faces −Y) and
-    elevation in radians; None takes the prior's default."""
+    elevation, no further than the poles, in radians; None takes the prior's default."""
     prior = info.pose_prior
     azimuth = prior.default_azimuth if azimuth is None else azimuth
     elevation = prior.default_elevation if elevation is None else elevation
+    # beyond the pole the camera would stand on its head, and on the other side; a hair before it, up is still known
+    elevation = min(max(elevation, 1e-4 - math.pi / 2), math.pi / 2 - 1e-4)
     centre = tuple((a + b) / 2 for a, b in zip(*info.bounds, strict=True))
     eye = (
         centre[0] + prior.radius * math.cos(elevation) * math.sin(azimuth),

@@ -102,11 +102,13 @@ def expected_errors() -> Iterator[None]:
 
 
 def answer(as_json: bool, fields: dict[str, Any]) -> None:
-    """Write a command's outcome: JSON, or a line each."""
+    """Write a command's outcome: JSON, or a line each. Notes only as JSON: people were told by `complain`."""
     if as_json:
         write_json(fields)
         return
     for name, value in fields.items():
+        if name == "notes":
+            continue
         if isinstance(value, list) and len(value) > 3:
             value = f"{value[0]} … {value[-1]} ({len(value)})"
         stdout.print(f"{name}: {escape(str(value))}", highlight=False, soft_wrap=True)

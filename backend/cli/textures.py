@@ -26,7 +26,7 @@ def transfer_texture(
     out: Annotated[Path, typer.Option(help="The dressed shape: a .png file.")],
     seed: Annotated[int, typer.Option(help="Seed of the shape.")] = 0,
     yaw: Annotated[float, typer.Option(help="Degrees round the model, from its usual view.")] = 0.0,
-    size: Annotated[int, typer.Option(help="Pixels of the image's side; 0 is the model's own.")] = 0,
+    size: Annotated[int, typer.Option(min=0, max=8192, help="Pixels of the image's side; 0 is the model's own.")] = 0,
     device: Device = None,
     as_json: Json = False,
 ) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from addon.wire.errors import UnreadableFile
 from backend import __main__ as command_line
+from backend import cli
 from backend.camera_path import read_camera_path, world_from_camera
 
 COMMANDS = (
@@ -59,6 +60,24 @@ def test_models_for_people_and_for_programs(run: Any) -> None:
     assert "Between a sphere and a torus" in run("models")[1]
     found = json.loads(run("models", "--json")[1])
     assert "shapes" in [info["name"] for info in found["models"]]
+
+
+def test_a_narrow_terminal_cuts_no_model_s_name(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Narrow(cli.Console):
+        def print(self, *args: Any, **kwargs: Any) -> None:
+            super().print(*args, **kwargs, width=60)
+
+    monkeypatch.setattr(cli, "Console", Narrow)
+    assert "deepsdf_chairs" in run("models")[1]
+
+
+def test_the_camera_stops_at_the_pole(run: Any, tmp_path: Path) -> None:
+    def pixels(pitch: int) -> bytes:
+        file = tmp_path / f"{pitch}.png"
+        assert run("generate", "shapes", "--size", 32, "--yaw", 30, "--pitch", pitch, "--out", file)[0] == 0
+        return file.read_bytes()
+
+    assert pixels(100) == pixels(150) != pixels(20)
 
 
 def test_generate_writes_an_image_with_alpha(run: Any, tmp_path: Path) -> None:

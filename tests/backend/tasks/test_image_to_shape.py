@@ -34,7 +34,7 @@ def ball_maker() -> tuple[ModelCard, dict[str, torch.Tensor]]:
     line = torch.linspace(-1, 1, 16).square()
     target = ((line[:, None, None] + line[:, None] + line) < 0.4).float().expand(8, -1, -1, -1)
     model.generator.train()
-    for _ in range(30):
+    for _ in range(90):
         loss = torch.nn.functional.binary_cross_entropy_with_logits(model.generator.logits(torch.randn(8, 4)), target)
         optimizer.zero_grad()
         loss.backward()
@@ -68,6 +68,31 @@ def test_a_picture_becomes_a_kept_latent_that_renders_and_meshes(blobs_model: st
     assert again.code == found.code
     made = tasks.run("mesh", MeshRequest(SceneRef(blobs_model, Latent(code=found.code)), 32), silent, shared)
     assert len(made.faces) > 20 and np.abs(made.vertices.mean(0)).max() < 0.2
+
+
+def test_a_printed_code_makes_the_same_shape_again(
+    blobs_model: str, picture: bytes, backend_command: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(picture)
+    first, again, seed = (tmp_path / f"{name}.ply" for name in ("first", "again", "seed"))
+    fine = ("--resolution", 32, "--json")
+    _, out, _ = backend_command("image-to-shape", blobs_model, tmp_path / "a.png", "--out", first, *fine)
+    code = json.loads(out)["code"]
+    assert backend_command("mesh", blobs_model, "--code", code, "--out", again, *fine)[0] == 0
+    assert backend_command("mesh", blobs_model, "--out", seed, *fine)[0] == 0
+    assert trimesh.load(first).vertices == pytest.approx(trimesh.load(again).vertices)
+    assert first.read_bytes() != seed.read_bytes()
+
+
+def test_an_empty_shape_says_so_as_a_picture_and_as_a_mesh(
+    blobs_model: str, monkeypatch: pytest.MonkeyPatch, backend_command: Any, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(GAN3D, "voxels", lambda self, ws: torch.full((len(ws), 16, 16, 16), 0.3))
+    _, _, said = backend_command("generate", blobs_model, "--size", 16, "--out", tmp_path / "a.png")
+    assert "shape is empty" in said and "another seed" in said
+    status, _, said = backend_command("mesh", blobs_model, "--out", tmp_path / "a.ply")
+    assert status == 1 and "shape is empty" in said
+    assert backend_command("mesh", blobs_model, "--level", 0.2, "--resolution", 32, "--out", tmp_path / "a.ply")[0] == 0
 
 
 def test_a_model_without_an_encoder_says_so(shapes_model: str, picture: bytes) -> None:

@@ -16,7 +16,7 @@ from addon.wire.messages import Camera as WireCamera
 from addon.wire.messages import Latent, MeshRequest, RenderRequest, SceneRef
 from backend.cameras import from_wire, intrinsics_from_fov, orbit
 from backend.checkpoints.convert import import_model, read_tree
-from backend.checkpoints.store import ModelCard, load_model, save_model
+from backend.checkpoints.store import ModelCard, load_model, model_folder, save_model
 from backend.generator import ws_from_latent
 from backend.generators.hologan import checkpoint
 from backend.generators.hologan.model import (
@@ -158,7 +158,8 @@ def test_the_note_reaches_the_user(data: Path, backend_command: Any, tmp_path: P
     behind = render(RenderRequest(SceneRef("tiny"), orbit(model.info, 16, azimuth=3.0)), silent, workspace)
     front = render(RenderRequest(SceneRef("tiny"), orbit(model.info, 16)), silent, workspace)
     assert "Tiny was never trained on this viewpoint" in behind.note and front.note == ""
-    _, _, said = backend_command("generate", "tiny", "--yaw", 170, "--size", 16, "--out", tmp_path / "behind.png")
+    _, out, said = backend_command("generate", "tiny", "--yaw", 170, "--size", 16, "--out", tmp_path / "behind.png")
+    assert "never" not in out  # once, on stderr
     assert "Tiny was never trained on this viewpoint (azimuth 170°, elevation 17°)" in said.replace("\n", " ")
     assert "never" not in backend_command("generate", "tiny", "--size", 16, "--out", tmp_path / "front.png")[2]
 
@@ -178,6 +179,12 @@ def test_there_is_no_field_and_no_mesh_and_the_remedy_says_what_to_do(data: Path
     with pytest.raises(NotSupported, match="Fit a radiance field") as raised:
         mesh(MeshRequest(SceneRef("tiny")), silent, Workspace("cpu"))
     assert raised.value.remedy is not None and raised.value.remedy.value == "tiny"
+
+
+def test_the_command_line_names_the_commands_that_make_a_mesh(data: Path, backend_command: Any, tmp_path: Path) -> None:
+    folder = model_folder("hologan_chairs")
+    status, _, said = backend_command("mesh", folder, "--out", tmp_path / "a.ply")
+    assert status == 1 and all(f"`{command} " in said for command in ("views", "fit", "mesh"))
 
 
 def test_the_first_row_shapes_the_volume_and_the_second_the_picture() -> None:
