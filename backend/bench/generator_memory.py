@@ -8,23 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import psutil
-
 from .generators import CASES, Pictures
-
-
-def peak() -> float:
-    """Peak of this process's resident memory, MB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count what the parent had when it forked
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    memory = psutil.Process().memory_info()
-    if hasattr(memory, "peak_wset"):
-        return float(memory.peak_wset) / 2**20
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes, on a Mac
+from .peak import peak_bytes
 
 
 def main(arguments: list[str]) -> None:
@@ -36,7 +21,7 @@ def main(arguments: list[str]) -> None:
     pictures = Pictures(case, Path(weights), tiny=tiny == "1", size=16 if tiny == "1" else case.memory_size)
     for camera in (pictures.first, pictures.other):
         pictures.take("straightforward" if path == "straightforward" else "new", camera)
-    sys.stdout.write(f"{peak():.1f}\n")
+    sys.stdout.write(f"{peak_bytes() / 2**20:.1f}\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ published (8 × 256, 64 + 128 samples, 1024 rays a step) by seconds of fitting t
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -42,6 +41,7 @@ from ..nerf.hash_fit import OCCLUDED, HashFit, Training
 from ..nerf.published_fit import PublishedFit
 from ..nerf.rays import RayBatch
 from . import Row
+from .peak import peak_bytes
 from .ray_traced import ray_traced
 
 SIZE = 256
@@ -256,8 +256,7 @@ def peak_memory() -> int:
     """Fit a 2^19 model for a while, render, and return the largest resident size of this process in bytes."""
     fit = instant_ngp(19)
     fit.scene().render(ray_traced(SIZE).split("test")[0].camera)
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size if sys.platform == "darwin" else 1024 * size
+    return peak_bytes()
 
 
 def networks() -> list[Row]:
