@@ -185,8 +185,8 @@ def generate(
         info = shared.generator(ref.model).info
         prior = info.pose_prior
         camera = orbit(
-            info, image_size(size, info.image_size), azimuth=prior.default_azimuth + math.radians(yaw),
-            elevation=prior.default_elevation + math.radians(pitch), roll=math.radians(roll),
+            info, image_size(size, info.image_size), azimuth=prior.default_azimuth + angle("--yaw", yaw),
+            elevation=prior.default_elevation + angle("--pitch", pitch), roll=angle("--roll", roll),
             fov=None if fov is None else field_of_view(fov),
         )  # fmt: skip
         if out.suffix.lower() != ".png":
@@ -387,11 +387,14 @@ def import_(
     source: Annotated[Path, typer.Argument(metavar="FILE_OR_FOLDER", help="An official checkpoint.")],
     out: Annotated[Path, typer.Option(help="Folder of the model that is made.")],
     kind: Annotated[str | None, typer.Option(help="Architecture, where it cannot be told from the file.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model that lies in the folder.")] = False,
     as_json: Json = False,
 ) -> None:
     """Convert an official checkpoint into a model folder; no code in it is run."""
     from .checkpoints.convert import import_model
 
+    if (out / "card.json").exists() and not overwrite:
+        raise InvalidRequest(f"There is a model in {out} already: give another folder, or --overwrite to replace it.")
     card = import_model(source, out, kind)
     answer(as_json, {"folder": str(out), **{k: v for k, v in dataclasses.asdict(card).items() if k != "card"}})
 
@@ -491,6 +494,13 @@ def image_size(size: int | None, default: int) -> int:
     if size is not None and not 1 <= size <= 8192:
         raise InvalidRequest(f"--size must be between 1 and 8192 pixels, got {size}")
     return default if size is None else size
+
+
+def angle(option: str, degrees: float) -> float:
+    """Return radians. Raises InvalidRequest, naming the option."""
+    if not math.isfinite(degrees):
+        raise InvalidRequest(f"{option} must be a finite number of degrees, got {degrees:g}")
+    return math.radians(degrees)
 
 
 def field_of_view(degrees: float) -> float:

@@ -45,12 +45,14 @@ _DEVICES = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
 
 def _in_range(name: str, value: float, minimum: float, maximum: float) -> None:
+    def shown(number: float) -> str:
+        return str(number) if isinstance(number, int) else f"{number:g}"
+
     if not (math.isfinite(value) and minimum <= value <= maximum):
+        nearest = min(max(value, minimum), maximum)
         raise InvalidRequest(
-            f"{name} must be between {minimum:g} and {maximum:g}, got {value:g}",
-            remedy=Remedy("set_value", f"Set {name} to {min(max(value, minimum), maximum):g}", name)
-            if math.isfinite(value)
-            else None,
+            f"{name} must be between {shown(minimum)} and {shown(maximum)}, got {shown(value)}: choose another",
+            remedy=Remedy("set_value", f"Set {name} to {shown(nearest)}", name) if math.isfinite(value) else None,
         )
 
 

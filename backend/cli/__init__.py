@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from addon.wire.errors import LatheError
+from addon.wire.errors import LatheError, UnknownModel
 
 from ..progress import Progress as Report
 
@@ -43,8 +43,16 @@ def workspace(device: str | None = None) -> Workspace:
 
 
 def model_name(shared: Workspace, model: str) -> str:
-    """Return the name of a model that is given by its name, its folder, or as a scene file."""
+    """Return the name of a model that is given by its name, its folder, or as a scene file.
+
+    Raises:
+        UnknownModel: it looks like a path, and no model lies there.
+    """
     path = Path(model)
+    if path.name != model and not ((path / "card.json").is_file() or is_scene_file(path)):
+        from ..checkpoints.store import find_models
+
+        raise UnknownModel(f"There is no such folder or model: {model}. Models here: {', '.join(find_models())}.")
     return shared.add_folder(path) if (path / "card.json").is_file() or is_scene_file(path) else model
 
 
