@@ -8,6 +8,7 @@ size; the loader of the card's kind checks every shape before anything is made o
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -53,8 +54,10 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         replace_file(partial, path)
-    except SafetensorError as error:  # its own word for a full disk
-        raise OSError(str(error)) from error
+    except SafetensorError as error:  # has the system's number in its text alone
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        code = int(number[1]) if number else errno.EIO
+        raise OSError(code, os.strerror(code), None, code) from error  # Windows reads the last in place of the first
     finally:
         partial.unlink(missing_ok=True)
 

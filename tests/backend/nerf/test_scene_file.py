@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import struct
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from addon.wire.errors import CannotWrite, UnreadableModel
@@ -33,6 +35,31 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def rewritten(path: Path, **metadata: str) -> None:
     tensors = load_file(path)
     save_file(tensors, path, {"format": scene_file.FORMAT, "card": "{}", **metadata})
+
+
+@pytest.mark.skipif(os.name != "posix", reason="error numbers of POSIX")
+@pytest.mark.parametrize(
+    ("raw", "sentence"),
+    [
+        ("Error while serializing: I/O error: No space left on device (os error 28)", "is full. Free some space"),
+        (
+            "Error while serializing: I/O error: Permission denied (os error 13)",
+            "could not be stored in .*: Permission",
+        ),
+        ("Error while serializing: something else", "could not be stored in .*: Input/output error"),
+    ],
+)
+def test_a_write_that_fails_is_a_sentence_without_the_words_of_a_library(
+    scene: Path, monkeypatch: pytest.MonkeyPatch, raw: str, sentence: str
+) -> None:
+    def fail(*_: Any) -> None:
+        raise SafetensorError(raw)
+
+    monkeypatch.setattr(scene_file, "save_file", fail)
+    with pytest.raises(CannotWrite, match=sentence) as caught:
+        save_scene(scene, CARD, {"basis": torch.eye(4)})
+    assert "serializing" not in caught.value.message and "os error" not in caught.value.message
+    assert read_scene_card(scene) == CARD
 
 
 def test_a_scene_file_opens_where_nothing_else_of_its_maker_is(scene: Path, data: Path) -> None:
