@@ -4,7 +4,10 @@ A kind's figures were measured on a CPU as the peak of a process over what it he
 (`python -m tests.backend.tasks.picture_memory FOLDER SIZE`), rounded up. At two sizes for what a pixel takes: π-GAN 617
 bytes, GRAF 820, ShadeGAN 187 (512² and 1024²), EG3D 59 (1024² and 2048²). With a network of the published size for what
 is taken whatever the size: π-GAN and GRAF 50 MB, ShadeGAN 360 MB, StyleSDF 1.37 GB. StyleNeRF and StyleSDF cut and
-resize their pictures as EG3D does; NeRF's figures, and what EG3D's and StyleNeRF's networks take, are counted.
+resize their pictures as EG3D does. VON, HoloGAN and 3D-GAN take 79, 108 and 101 bytes a pixel, which is the picture
+itself, and 26, 15 and 8 MB whatever the size (starter models, 512² and
+1024²; not measured with published networks). NeRF's figures, and what EG3D's and StyleNeRF's networks take, are
+counted.
 """
 
 from __future__ import annotations
@@ -46,6 +49,9 @@ PICTURE_MEMORY: dict[str, PictureMemory] = {
     "eg3d": PictureMemory(768 * MEBI, 64),
     "stylenerf": PictureMemory(512 * MEBI, 64),
     "stylesdf": PictureMemory(1536 * MEBI, 64),
+    "von": PictureMemory(64 * MEBI),
+    "hologan": PictureMemory(64 * MEBI),
+    "gan3d": PictureMemory(32 * MEBI),
     "nerf": PictureMemory(512 * MEBI, 160),
 }
 """By kind. The others take little beside the picture itself."""
