@@ -30,6 +30,7 @@ from addon.wire.errors import CannotWrite, LatheError, Remedy, UnknownModel, Unr
 from ..folders import user_models
 from ..generator import Generator
 from .allocation import allocation_limit
+from .card_numbers import check_numbers, check_pose_prior
 
 STARTER = Path(__file__).resolve().parent.parent / "starter"
 
@@ -202,8 +203,11 @@ def generator_of(name: str, card: ModelCard, tensors: dict[str, Tensor], where: 
         )
     budget = (512 << 20) + 8 * sum(tensor.nbytes for tensor in tensors.values())
     try:
+        check_numbers({"metres_per_unit": card.metres_per_unit, **card.constructor})
         with allocation_limit(budget, f"The model in {where}"):
-            return loader(name, card, tensors)
+            generator = loader(name, card, tensors)
+        check_pose_prior(generator.info.pose_prior)
+        return generator
     except UnsafeCheckpoint as error:  # the card was edited
         raise UnreadableModel(
             f"The card of {where} asks for a model many times larger than its weights. Import the model again.",

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from addon.wire.errors import UnreadableModel
+from backend.cameras import from_wire, orbit
 from backend.checkpoints.convert import import_model
 from backend.checkpoints.store import load_model, misfit
 from tests.shared import CHECKPOINTS
@@ -174,6 +175,63 @@ def test_a_constructor_that_asks_for_a_giant_is_refused_before_it_takes_the_memo
             refused += 1
             assert "Import the model again" in error.message and "\n" not in error.message
     assert refused >= 1
+
+
+def scalars(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path to every number in a constructor, those of lists too."""
+    found = []
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if isinstance(value, (dict, list)):
+            found += scalars(value, (*path, key))
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            found.append((*path, key))
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_any_number_at_zero_or_below_renders_or_is_refused(model: Path) -> None:
+    torch.set_num_threads(1)
+    card = json.loads((model / "card.json").read_text())
+    failed = []
+    for path in [*scalars(card["constructor"]), ()]:
+        for value in (0, -5):
+            changed = json.loads(json.dumps(card))
+            holder: Any = changed["constructor"]
+            for key in path[:-1]:
+                holder = holder[key]
+            if path:
+                holder[path[-1]] = value
+            else:
+                changed["metres_per_unit"] = value
+            (model / "card.json").write_text(json.dumps(changed))
+            try:
+                generator = load_model(model)
+                scene = generator.synthesize(generator.mapping(generator.sample_z(0))[0])
+                if not torch.isfinite(scene.render(from_wire(orbit(generator.info, 4))).rgb).all():
+                    failed.append((path, value, "not finite"))
+            except UnreadableModel as error:
+                assert error.message.endswith("Import the model again.") and "\n" not in error.message
+            except Exception as error:
+                failed.append((path, value, repr(error)))
+    assert not failed
+
+
+@pytest.mark.parametrize(
+    ("prior", "words"),
+    [
+        ({"elevation": [5, "x"]}, "elevation of pose_prior must be two numbers"),
+        ({"azimuth": [1, -1]}, "azimuth of pose_prior must be two numbers, the smaller first"),
+        ({"radius": -1}, "radius must be greater than 0"),
+        ({"radius": "far"}, "radius of pose_prior is no finite number"),
+        ({"fov": 4}, "fov lie between 0 and π"),
+        ({"surplus": 1}, "surplus"),
+    ],
+)
+def test_an_edited_pose_prior_is_named(model: Path, prior: dict[str, Any], words: str) -> None:
+    if model.name == "nerf":  # whose cameras are the scene's
+        pytest.skip("has no pose prior in its card")
+    edit_card(model, lambda card: card.update(pose_prior=prior))
+    assert words in refusal(model)
 
 
 def test_errors_of_pytorch_become_a_few_words() -> None:
