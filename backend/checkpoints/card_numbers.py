@@ -33,7 +33,7 @@ POSITIVE = {
     "factors": ("metres_per_unit", "position_scale", "samples_per_pixel", "reach", "clamp", "lipschitz", "logit_scale"),
     "a low-pass filter, divided by its sum": ("taps",),
 }
-NOT_NEGATIVE = ("depth_resolution_importance", "fine_samples")
+NOT_NEGATIVE = ("depth_resolution_importance", "fine_samples", "num_unused_ws")
 
 _POSITIVE = frozenset(name for names in POSITIVE.values() for name in names)
 

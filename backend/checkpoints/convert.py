@@ -37,7 +37,7 @@ from addon.wire.errors import LatheError, Remedy, UnknownCheckpoint, UnreadableF
 
 from .allocation import allocation_limit
 from .isolated import read_checkpoint_isolated, read_many_isolated
-from .store import ModelCard, save_model
+from .store import ModelCard, misfit, save_model
 from .tensorflow import bundle_prefix, is_bundle
 from .unpickle import Opaque
 
@@ -239,12 +239,31 @@ def detect(path: Path, tree: object | None = None) -> str:
     for kind in CHECKPOINTS:
         module = _find_module(kind)
         if module is not None and module.recognise(tree):
+            _refuse_several(path, tree)
             return kind
     raise UnknownCheckpoint(
         f"{path.name} is of no architecture known here. It looks like {describe(tree)}. "
         f"Known: {', '.join(known_kinds()) or 'none'}.",
         remedy=Remedy("choose_kind", "Say which kind it is"),
     )
+
+
+def _refuse_several(path: Path, tree: object) -> None:
+    """Refuse a folder of whose systems one would be taken by chance. Raises UnknownCheckpoint, naming them."""
+    if not isinstance(tree, CheckpointFolder):
+        return
+    found: dict[str, str] = {}  # kind → the first file of it
+    for name in tree:
+        if "/" in name or name.endswith(".json"):
+            continue  # a part of an experiment
+        for kind in CHECKPOINTS:
+            module = _find_module(kind)
+            if module is not None and module.recognise(tree[name]):
+                found.setdefault(kind, name)
+                break
+    if len(found) > 1:
+        listed = ", ".join(f"{kind} ({name})" for kind, name in found.items())
+        raise UnknownCheckpoint(f"{path} holds several systems: {listed}. Choose one file or its own folder.")
 
 
 def import_model(path: Path, out_dir: Path, kind: str | None = None, *, label: str = "") -> ModelCard:
@@ -269,7 +288,7 @@ def import_model(path: Path, out_dir: Path, kind: str | None = None, *, label: s
         raise
     except (KeyError, IndexError, AttributeError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise UnknownCheckpoint(
-            f"{path.name} is not a {kind} checkpoint as its authors write it ({type(error).__name__}: {error}). "
+            f"{path.name} is not a {kind} checkpoint as its authors write it ({misfit(error)}). "
             f"It looks like {describe(tree)}."
         ) from error
     card = ModelCard(
