@@ -191,7 +191,7 @@ def test_an_out_that_cannot_be_written_is_found_before_anything_is_read(
         (("fit", "{pictures}", "--out", "{tmp}/a.glb"), "must end in .safetensors"),
         (("fit", "{pictures}", "--out", "{tmp}/a.safetensors", "--poses-out", "{tmp}/a.txt"), "must end in .json"),
         (("fit", "{pictures}", "--out", "{tmp}/a.safetensors", "--seconds", "-1"), "seconds must be between"),
-        (("eval", "{tmp}/a.safetensors", "{pictures}"), "no model named"),
+        (("eval", "{tmp}/a.safetensors", "{pictures}"), "no such folder or model"),
         (("eval", "shapes", "{pictures}"), "no radiance field"),
     ],
 )

@@ -191,7 +191,7 @@ def test_a_kind_that_does_not_exist_is_named(tmp_path: Path, toy: None) -> None:
 
 def test_a_forced_kind_that_does_not_fit_says_so(tmp_path: Path, toy: None) -> None:
     file = save(tmp_path / "x.pth", {"something": torch.zeros(1)})
-    with pytest.raises(UnknownCheckpoint, match=r"not a toy checkpoint as its authors write it \(KeyError: 'toy'\)"):
+    with pytest.raises(UnknownCheckpoint, match=r"not a toy checkpoint as its authors write it \('toy' is missing\)"):
         import_model(file, tmp_path / "model", "toy")
 
 

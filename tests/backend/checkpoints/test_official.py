@@ -327,6 +327,22 @@ def is_binary(source: Path) -> bool:
     return source.is_file() and source.suffix not in (".json", ".index") and source.name != "checkpoint"
 
 
+def test_a_model_is_replaced_only_when_told_to(backend_command: Command, tmp_path: Path) -> None:
+    source = CHECKPOINTS / "graf_model.pt"
+    assert backend_command("import", source, "--out", tmp_path / "model")[0] == 0
+    before = (tmp_path / "model" / "card.json").read_bytes()
+    status, _, err = backend_command("import", CHECKPOINTS / "gan3d_G.pth", "--out", tmp_path / "model")
+    assert status == 1 and "--overwrite" in err and (tmp_path / "model" / "card.json").read_bytes() == before
+    status, _, _ = backend_command("import", CHECKPOINTS / "gan3d_G.pth", "--out", tmp_path / "model", "--overwrite")
+    assert status == 0 and (tmp_path / "model" / "card.json").read_bytes() != before
+
+
+def test_a_folder_of_several_systems_is_refused_and_they_are_named(backend_command: Command, tmp_path: Path) -> None:
+    status, _, err = backend_command("import", CHECKPOINTS, "--out", tmp_path / "model")
+    assert status == 1 and not (tmp_path / "model").exists()
+    assert "holds several systems" in err and "Choose one file" in err
+
+
 @pytest.mark.parametrize("name", [name for name in RECOGNISABLE if is_binary(CHECKPOINTS / name)])
 def test_half_a_download_is_said_to_be_so(backend_command: Command, tmp_path: Path, name: str) -> None:
     source = CHECKPOINTS / name
