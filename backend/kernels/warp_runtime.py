@@ -1,20 +1,18 @@
 """How Warp kernels are run: quietly, sliced over threads on a processor, whole on a CUDA device.
 
-A launch on the CPU is one sequential loop that releases the interpreter's lock, so the work is cut into slices and a
-small pool of threads runs them at once. Kernels are compiled the first time, by the compiler inside the Warp wheel,
-and kept in a cache on disk: `warm_up` does that behind a progress bar.
+A launch on the CPU is one sequential loop that releases the interpreter's lock, so the work is cut into slices
+(`slices.py`). Kernels are compiled the first time, by the compiler inside the Warp wheel, and kept in a cache on disk:
+`warm_up` does that behind a progress bar.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
 import torch
 import warp as wp
+
+from .slices import in_slices
 
 wp.config.log_level = wp.LOG_WARNING
 wp.init()
@@ -24,59 +22,6 @@ def launch_cuda(kernel: Any, dim: int | tuple[int, ...], inputs: list[Any], devi
     """Run a kernel on a CUDA device, in PyTorch's current stream: in order with its operations and its allocator."""
     stream = wp.stream_from_torch(torch.cuda.current_stream(device))
     wp.launch(kernel, dim, inputs=inputs, stream=stream)
-
-
-@lru_cache(maxsize=1)
-def _pool(workers: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(workers, "kernels")
-
-
-def num_slices() -> int:
-    """Return how many threads share the work of a kernel: as many as PyTorch uses."""
-    return max(1, min(torch.get_num_threads(), os.cpu_count() or 1))
-
-
-def in_slices(work: Callable[[int, int, int], None], count: int, smallest: int = 1) -> None:
-    """Call work(slice, start, end) for consecutive parts of range(count), at once on several threads."""
-    slices = max(1, min(num_slices(), count // max(smallest, 1)))
-    if slices == 1:
-        work(0, 0, count)
-        return
-    edges = [count * number // slices for number in range(slices + 1)]
-    futures = [
-        _pool(num_slices() - 1).submit(work, number, edges[number], edges[number + 1]) for number in range(1, slices)
-    ]
-    try:
-        work(0, edges[0], edges[1])
-    finally:
-        for future in futures:
-            future.result()
-
-
-def slices_on(device: torch.device) -> int:
-    """Return how many slices `in_torch_slices` makes at most."""
-    return num_slices() if device.type == "cpu" else 1
-
-
-def in_torch_slices(work: Callable[[int, int, int], None], count: int, device: torch.device) -> None:
-    """Call work(slice, start, end) for consecutive parts of range(count); on a processor at once on several threads,
-    each of which has PyTorch's operations to itself: many small ones would lose their time waking each other.
-
-    Autograd's mode is a thread's own, so nothing here is differentiated."""
-    if slices_on(device) == 1:
-        work(0, 0, count)
-        return
-
-    def alone(number: int, start: int, end: int) -> None:
-        threads = torch.get_num_threads()  # of this thread, which alone it is set for
-        torch.set_num_threads(1)
-        try:
-            with torch.no_grad():
-                work(number, start, end)
-        finally:
-            torch.set_num_threads(threads)
-
-    in_slices(alone, count)
 
 
 def launch(kernel: Any, count: int, inputs: list[Any], device: torch.device, smallest: int = 1) -> None:

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..kernels.warp_runtime import in_torch_slices, slices_on
+from ..kernels.slices import in_torch_slices, slices_on
 from . import compositing, sampling
 
 OPAQUE = 1e-3

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...kernels.warp_runtime import in_torch_slices
+from ...kernels.slices import in_torch_slices
 from ...progress import Progress, part
 from ...rendering.sampling import merged
 from ..layers.stylegan2 import ToImage, modulated_weight

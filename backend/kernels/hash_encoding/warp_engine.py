@@ -14,7 +14,8 @@ import warp as wp
 from torch import Tensor
 
 from ..native import TILE, hash_corners, hash_index
-from ..warp_runtime import in_slices, launch_cuda
+from ..slices import in_slices
+from ..warp_runtime import launch_cuda
 from .spec import HashSpec
 
 U64 = wp.uint64  # addresses: kernels get raw memory, which costs nothing to hand over

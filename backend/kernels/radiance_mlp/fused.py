@@ -9,7 +9,7 @@ import warp as wp
 from torch import Tensor
 
 from ..native import TILE, layer, layer_inputs_gradient, layer_weights_gradient
-from ..warp_runtime import in_slices, num_slices
+from ..slices import in_slices, num_slices
 from .spec import RadianceMlpSpec
 
 U64 = wp.uint64  # addresses

@@ -21,7 +21,7 @@ from ..radiance_mlp import RadianceMlpSpec
 from ..radiance_mlp.fused import color_layers, geometry_layers
 from ..ray_marching import OccupancyBits, Steps
 from ..ray_marching.warp_engine import Walk, contract_point, next_sample, safe_inverse, walk_of
-from ..warp_runtime import in_slices, num_slices
+from ..slices import in_slices, num_slices
 
 U64 = wp.uint64  # addresses
 

@@ -6,7 +6,7 @@ from typing import Any
 import warp as wp
 from torch import Tensor
 
-from ..warp_runtime import in_slices
+from ..slices import in_slices
 from . import GROUP, AdamState
 
 U64 = wp.uint64  # addresses

@@ -14,7 +14,7 @@ from ..native import TILE
 from ..radiance_mlp import RadianceMlpSpec
 from ..radiance_mlp.fused import density_function
 from ..ray_marching import Samples
-from ..warp_runtime import in_slices
+from ..slices import in_slices
 
 U64 = wp.uint64  # addresses
 

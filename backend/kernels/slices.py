@@ -1,0 +1,63 @@
+"""Work cut into slices for a few threads of a processor. Nothing here starts Warp."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import torch
+
+
+@lru_cache(maxsize=1)
+def _pool(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, "kernels")
+
+
+def num_slices() -> int:
+    """Return how many threads share the work of a kernel: as many as PyTorch uses."""
+    return max(1, min(torch.get_num_threads(), os.cpu_count() or 1))
+
+
+def in_slices(work: Callable[[int, int, int], None], count: int, smallest: int = 1) -> None:
+    """Call work(slice, start, end) for consecutive parts of range(count), at once on several threads."""
+    slices = max(1, min(num_slices(), count // max(smallest, 1)))
+    if slices == 1:
+        work(0, 0, count)
+        return
+    edges = [count * number // slices for number in range(slices + 1)]
+    futures = [
+        _pool(num_slices() - 1).submit(work, number, edges[number], edges[number + 1]) for number in range(1, slices)
+    ]
+    try:
+        work(0, edges[0], edges[1])
+    finally:
+        for future in futures:
+            future.result()
+
+
+def slices_on(device: torch.device) -> int:
+    """Return how many slices `in_torch_slices` makes at most."""
+    return num_slices() if device.type == "cpu" else 1
+
+
+def in_torch_slices(work: Callable[[int, int, int], None], count: int, device: torch.device) -> None:
+    """Call work(slice, start, end) for consecutive parts of range(count); on a processor at once on several threads,
+    each of which has PyTorch's operations to itself: many small ones would lose their time waking each other.
+
+    Autograd's mode is a thread's own, so nothing here is differentiated."""
+    if slices_on(device) == 1:
+        work(0, 0, count)
+        return
+
+    def alone(number: int, start: int, end: int) -> None:
+        threads = torch.get_num_threads()  # of this thread, which alone it is set for
+        torch.set_num_threads(1)
+        try:
+            with torch.no_grad():
+                work(number, start, end)
+        finally:
+            torch.set_num_threads(threads)
+
+    in_slices(alone, count)
