@@ -144,23 +144,16 @@ def _equality() -> list[Row]:
 
 def _memory() -> list[Row]:
     child = """
-import pathlib, resource, sys, time
+import sys, time
 import meshing
 from backend.bench.meshing import BOUNDS, sphere
+from backend.bench.peak import peak_bytes
 
-def peak():  # bytes; on Linux ru_maxrss begins with the parent's, the kernel's high-water mark does not
-    status = pathlib.Path("/proc/self/status")
-    if status.exists():
-        return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if "VmHWM" in line)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-idle = peak()
+idle = peak_bytes()
 start = time.perf_counter()
 meshing.extract_surface(sphere, BOUNDS, int(sys.argv[1]), 0.0)
-print(idle, peak(), time.perf_counter() - start)
+print(idle, peak_bytes(), time.perf_counter() - start)
 """
-    if sys.platform == "win32":  # no resource module
-        return []
     out = []
     for resolution in (256, 512):
         done = subprocess.run(

@@ -13,6 +13,7 @@ import psutil
 import torch
 
 from addon.wire.messages import Latent
+from backend.bench.peak import peak_bytes
 from backend.cameras import from_wire, orbit
 from backend.checkpoints.store import load_model
 from backend.generator import ws_from_latent
@@ -31,13 +32,7 @@ def measured(folder: Path, size: int, *, away: bool) -> int:
             view = type(view)(matrix, view.intrinsics, view.width, view.height, view.projection)
         before = psutil.Process().memory_info().rss
         scene.render(view)
-    return peak() - before
-
-
-def peak() -> int:
-    """Return the peak of this process's resident bytes; the other way to ask counts what its parent had at the fork."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
+    return peak_bytes() - before
 
 
 if __name__ == "__main__":
