@@ -53,6 +53,12 @@ class ModelCard:
     background: Literal["", "white", "black"] = ""  # of a fitted scene: behind pictures that have no alpha
     weights_sha256: str = ""
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """The fields of ModelInfo that are the card's own words."""
+        names = ("kind", "label", "description", "licence", "non_commercial", "card", "source")
+        return {name: getattr(self, name) for name in names}
+
 
 def find_models(roots: Iterable[Path] | None = None) -> dict[str, Path]:
     """Return name -> folder of every model found; a user's model of the same name replaces the starter one."""

@@ -65,12 +65,7 @@ def density_model_info(
     }
     return ModelInfo(
         name=name,
-        label=card.label,
-        kind=card.kind,
-        description=card.description,
-        licence=card.licence,
-        non_commercial=card.non_commercial,
-        card=card.card,
+        **card.told,
         z_dim=0,
         num_ws=0,
         w_dim=0,
@@ -86,5 +81,4 @@ def density_model_info(
         bounds=field.bounds,
         pose_prior=PosePrior(**prior),
         image_size=image_size,
-        source=card.source,
     )

@@ -464,12 +464,7 @@ def model_info(name: str, card: ModelCard, model: DeepSDF) -> ModelInfo:
     }
     return ModelInfo(
         name=name,
-        label=card.label,
-        kind=card.kind,
-        description=card.description,
-        licence=card.licence,
-        non_commercial=card.non_commercial,
-        card=card.card,
+        **card.told,
         z_dim=len(model.code_factor),
         num_ws=1,
         w_dim=model.code_mean.shape[0],
@@ -486,5 +481,4 @@ def model_info(name: str, card: ModelCard, model: DeepSDF) -> ModelInfo:
         pose_prior=PosePrior(**prior),
         image_size=256,
         capabilities=("complete",) if family else (),
-        source=card.source,
     )

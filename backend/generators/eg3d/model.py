@@ -882,12 +882,7 @@ def model_info(name: str, card: ModelCard, config: EG3DConfig, num_parameters: i
     info = field_info(config, scale)
     return ModelInfo(
         name=name,
-        label=card.label,
-        kind="eg3d",
-        description=card.description,
-        licence=card.licence,
-        non_commercial=card.non_commercial,
-        card=card.card,
+        **card.told,
         z_dim=config.z_dim,
         num_ws=num_ws,
         w_dim=config.w_dim,
@@ -905,7 +900,6 @@ def model_info(name: str, card: ModelCard, config: EG3DConfig, num_parameters: i
         pose_prior=pose_prior(card, prior),
         image_size=config.superresolution.resolutions[1],
         pose_conditioned=config.condition_dim > 0 and config.condition_scale != 0,
-        source=card.source,
     )
 
 

@@ -280,12 +280,7 @@ def model_info(name: str, card: ModelCard, model: GAN3D) -> ModelInfo:
     )
     return ModelInfo(
         name=name,
-        label=card.label,
-        kind=card.kind,
-        description=card.description,
-        licence=card.licence,
-        non_commercial=card.non_commercial,
-        card=card.card,
+        **card.told,
         z_dim=model.z_dim,
         num_ws=1,
         w_dim=model.z_dim,
@@ -302,7 +297,6 @@ def model_info(name: str, card: ModelCard, model: GAN3D) -> ModelInfo:
         pose_prior=pose_prior(card, prior),
         image_size=256,
         capabilities=() if model.encoder is None else ("image_to_shape",),
-        source=card.source,
     )
 
 

@@ -426,12 +426,7 @@ def model_info(name: str, card: ModelCard, config: GRAFConfig, num_parameters: i
     )
     return ModelInfo(
         name=name,
-        label=card.label,
-        kind="graf",
-        description=card.description,
-        licence=card.licence,
-        non_commercial=card.non_commercial,
-        card=card.card,
+        **card.told,
         z_dim=config.z_dim,
         num_ws=2,
         w_dim=config.w_dim,
@@ -447,7 +442,6 @@ def model_info(name: str, card: ModelCard, config: GRAFConfig, num_parameters: i
         bounds=field.bounds,
         pose_prior=pose_prior(card, prior),
         image_size=config.image_size,
-        source=card.source,
     )
 
 

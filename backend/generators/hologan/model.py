@@ -30,6 +30,7 @@ from ...checkpoints.store import ModelCard
 from ...progress import Progress, silent
 from ...scene import FieldInfo, FieldSample, Image
 from ..layers.placement import pose_prior
+from ..layers.viewpoint import angles_of, nearest_in_range, out_of_range
 
 VOLUME_SIDE = 16
 ADAIN_EPSILON = 1e-8
@@ -334,39 +335,6 @@ class HoloGAN:
         return HoloGANScene(self, ws.to(self.device))
 
 
-def angles_of(camera: Camera, centre: Tensor) -> tuple[float, float]:
-    """Return azimuth (0 sees the front, which faces -Y) and elevation of a camera about a centre [3], radians.
-
-    A perspective camera has those of its place, an orthographic one those of its direction.
-    """
-    matrix = camera.world_from_camera
-    towards = matrix[:3, 3] - centre if camera.projection == "perspective" else -matrix[:3, 2]
-    x, y, z = (float(value) for value in towards)
-    return math.atan2(x, -y), math.atan2(z, math.hypot(x, y))
-
-
-def nearest_in_range(azimuth: float, elevation: float, prior: PosePrior) -> tuple[float, float]:
-    """Return the angles, each moved to the nearest end of its range where it lies outside."""
-    low, high = prior.azimuth
-    turned = math.remainder(azimuth - (low + high) / 2, 2 * math.pi)
-    half = (high - low) / 2
-    if abs(turned) > half + 1e-6:
-        azimuth = high if turned > 0 else low
-    low, high = prior.elevation
-    if not low - 1e-6 <= elevation <= high + 1e-6:
-        elevation = min(max(elevation, low), high)
-    return azimuth, elevation
-
-
-def out_of_range(asked: tuple[float, float], prior: PosePrior, label: str) -> str:
-    """Return the sentence that says which viewpoints there are."""
-    azimuth, elevation, *ends = (f"{math.degrees(x):.0f}°" for x in (*asked, *prior.azimuth, *prior.elevation))
-    return (
-        f"{label} was never trained on this viewpoint (azimuth {azimuth}, elevation {elevation}): the nearest one that "
-        f"it knows is shown. It knows azimuth {ends[0]} to {ends[1]} and elevation {ends[2]} to {ends[3]}."
-    )
-
-
 def stand_up(picture: Tensor, camera: Camera, centre: Tensor, prior: PosePrior) -> tuple[Tensor, Tensor]:
     """Return what a camera sees of a picture [3, side, side] that stands at `centre`, turned to the camera and as large
     as it is at the prior's distance and field of view: rgb [H, W, 3], alpha [H, W], 0 beside the picture."""
@@ -395,12 +363,7 @@ def model_info(name: str, card: ModelCard, config: HoloGANConfig, facing: Facing
     prior = replace(DEFAULT_PRIOR, radius=DEFAULT_PRIOR.radius * card.metres_per_unit)
     return ModelInfo(
         name=name,
-        label=card.label,
-        kind="hologan",
-        description=card.description,
-        licence=card.licence,
-        non_commercial=card.non_commercial,
-        card=card.card,
+        **card.told,
         z_dim=config.z_dim,
         num_ws=2,
         w_dim=config.z_dim,
@@ -416,7 +379,6 @@ def model_info(name: str, card: ModelCard, config: HoloGANConfig, facing: Facing
         bounds=bounds,
         pose_prior=pose_prior(card, prior),
         image_size=config.side,
-        source=card.source,
     )
 
 

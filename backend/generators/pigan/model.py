@@ -571,12 +571,7 @@ def model_info(name: str, card: ModelCard, config: PiGANConfig, num_parameters: 
     )
     return ModelInfo(
         name=name,
-        label=card.label,
-        kind="pigan",
-        description=card.description,
-        licence=card.licence,
-        non_commercial=card.non_commercial,
-        card=card.card,
+        **card.told,
         z_dim=config.z_dim,
         num_ws=config.num_ws,
         w_dim=2 * config.hidden_dim,
@@ -593,7 +588,6 @@ def model_info(name: str, card: ModelCard, config: PiGANConfig, num_parameters: 
         pose_prior=pose_prior(card, prior),
         image_size=config.image_size,
         controls=(LOCK_VIEW,),
-        source=card.source,
     )
 
 

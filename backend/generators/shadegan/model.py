@@ -436,12 +436,7 @@ def model_info(name: str, card: ModelCard, config: ShadeGANConfig, num_parameter
     )
     return ModelInfo(
         name=name,
-        label=card.label,
-        kind="shadegan",
-        description=card.description,
-        licence=card.licence,
-        non_commercial=card.non_commercial,
-        card=card.card,
+        **card.told,
         z_dim=config.z_dim,
         num_ws=config.num_ws,
         w_dim=2 * config.hidden_dim,
@@ -458,7 +453,6 @@ def model_info(name: str, card: ModelCard, config: ShadeGANConfig, num_parameter
         pose_prior=pose_prior(card, prior),
         image_size=config.image_size,
         controls=LIGHT_CONTROLS if config.shading else (),
-        source=card.source,
     )
 
 

@@ -1030,12 +1030,7 @@ def model_info(name: str, card: ModelCard, network: StyleNeRF) -> ModelInfo:
     )
     return ModelInfo(
         name=name,
-        label=card.label,
-        kind="stylenerf",
-        description=card.description,
-        licence=card.licence,
-        non_commercial=card.non_commercial,
-        card=card.card,
+        **card.told,
         z_dim=c.z_dim,
         num_ws=network.num_ws,
         w_dim=c.w_dim,
@@ -1052,7 +1047,6 @@ def model_info(name: str, card: ModelCard, network: StyleNeRF) -> ModelInfo:
         pose_prior=pose_prior(card, prior),
         image_size=(c.stages or (c.renderer.resolution,))[-1],
         controls=() if c.background is None else (BACKGROUND_SEED, SHOW_BACKGROUND),
-        source=card.source,
     )
 
 

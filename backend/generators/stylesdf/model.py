@@ -557,12 +557,7 @@ def model_info(name: str, card: ModelCard, config: StyleSDFConfig, num_parameter
     )
     return ModelInfo(
         name=name,
-        label=card.label,
-        kind="stylesdf",
-        description=card.description,
-        licence=card.licence,
-        non_commercial=card.non_commercial,
-        card=card.card,
+        **card.told,
         z_dim=config.style_dim,
         num_ws=config.num_ws,
         w_dim=config.w_dim,
@@ -578,7 +573,6 @@ def model_info(name: str, card: ModelCard, config: StyleSDFConfig, num_parameter
         bounds=field.bounds,
         pose_prior=pose_prior(card, prior),
         image_size=config.image_size or config.thumbnail_size,
-        source=card.source,
     )
 
 

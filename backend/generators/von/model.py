@@ -30,8 +30,8 @@ from ...cameras import Camera, from_wire, orbit
 from ...progress import Progress, part, silent
 from ...scene import FieldInfo, FieldSample, Image
 from ..gan3d.voxel_scene import VoxelScene
-from ..hologan.model import angles_of, nearest_in_range, out_of_range
 from ..layers.placement import normals_from, pose_prior
+from ..layers.viewpoint import angles_of, nearest_in_range, out_of_range
 from .networks import ShapeNetwork, TextureEncoder, TextureNetwork
 from .projected_texture import View, colors_from_views
 from .projection import Optics, Sketch, crop_boxes, cropped, normalised_depth, project, rotation
@@ -356,12 +356,7 @@ def model_info(name: str, card: ModelCard, model: VON) -> ModelInfo:
     )
     return ModelInfo(
         name=name,
-        label=card.label,
-        kind="von",
-        description=card.description,
-        licence=card.licence,
-        non_commercial=card.non_commercial,
-        card=card.card,
+        **card.told,
         z_dim=config.shape_dim + config.texture_dim,
         num_ws=2,
         w_dim=config.w_dim,
@@ -378,6 +373,5 @@ def model_info(name: str, card: ModelCard, model: VON) -> ModelInfo:
         pose_prior=pose_prior(card, prior),
         image_size=config.image_size,
         capabilities=("transfer_texture",) if config.encoder_width else (),
-        source=card.source,
         code_names=("Shape", "Texture"),
     )

@@ -26,9 +26,9 @@ from backend.generators.hologan.model import (
     HoloGANConfig,
     SameTranspose,
     load,
-    nearest_in_range,
     rotate_volume,
 )
+from backend.generators.layers.viewpoint import nearest_in_range
 from backend.progress import silent
 from backend.tasks.mesh import mesh
 from backend.tasks.render import render
