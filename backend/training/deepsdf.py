@@ -11,7 +11,6 @@ between two codes is again a shape. The prior is faded in, for a code must first
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -29,6 +28,7 @@ from torch import Tensor
 
 from ..checkpoints.store import write_atomically
 from ..generators.deepsdf.model import Decoder, DecoderSpec
+from . import runs
 
 
 @dataclass(frozen=True)
@@ -219,21 +219,12 @@ def _load(path: Path, config: DeepSDFTraining, decoder: Decoder, codes: Tensor, 
 
 def main(arguments: list[str]) -> None:
     """The command line: train on the distance samples that `python -m backend.training.chairs` wrote."""
-    parser = argparse.ArgumentParser(
-        prog="python -m backend train deepsdf",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("data", type=Path, help="the folder that backend/training/chairs.py filled")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint, picture and model")
-    parser.add_argument("--published", action="store_true", help="the network of the paper, for an accelerator")
-    parser.add_argument("--steps", type=int, help="training steps; the recipe's own if left out")
+    parser = runs.options(
+        "deepsdf", __doc__, data="backend/training/chairs.py", out="model",
+        published="the network of the paper, for an accelerator",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     config = official() if options.published else small()
     if options.steps is not None:
         config = replace(config, steps=options.steps)
-
-    def progress(fraction: float, text: str) -> None:
-        sys.stderr.write(text + "\n")
-
-    sys.stdout.write(f"{train_chairs(config, options.out, data=options.data, progress=progress)}\n")
+    sys.stdout.write(f"{train_chairs(config, options.out, data=options.data, progress=runs.say)}\n")

@@ -12,25 +12,20 @@ following average of G as the result.
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from ..checkpoints.store import write_atomically
 from ..generators.gan3d.model import Discriminator, Generator, draw_latents, mirrored
-from . import chair_views
+from . import chair_views, runs
+from .runs import Clock, State, follow
 
 
 @dataclass(frozen=True)
@@ -109,8 +104,8 @@ def train(
         {"generator": generator, "averaged": averaged, "discriminator": discriminator},
         {"generator": generator_adam, "discriminator": discriminator_adam},
     )
-    step = state.load(out)
-    clock = Clock(out, state, config.steps, step, checkpoint_seconds, picture_seconds)
+    step = state.load(out / "checkpoint.safetensors")
+    clock = Clock(out, state, step, checkpoint_seconds=checkpoint_seconds, picture_seconds=picture_seconds)
     while step < config.steps:
         random = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
         real = voxels[torch.randint(len(voxels), (config.batch,), generator=random)]
@@ -204,114 +199,24 @@ def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.step()
 
 
-@torch.no_grad()
-def follow(averaged: nn.Module, network: nn.Module, share: float) -> None:
-    """Move the averaged network towards the network: parameters, and the statistics of batch normalisation."""
-    new = network.state_dict()
-    for name, value in averaged.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(new[name], 1 - share)
-
-
-class State:
-    """All that is needed to go on: networks, optimisers, the number of the step. Kept in one safetensors file."""
-
-    def __init__(self, config: Any, networks: dict[str, nn.Module], optimizers: dict[str, torch.optim.Adam]) -> None:
-        self.config, self.networks, self.optimizers = config, networks, optimizers
-
-    def save(self, out: Path, step: int) -> None:
-        """Write `out/checkpoint.safetensors`, whole or not at all."""
-        tensors = {f"{k}.{n}": v for k, network in self.networks.items() for n, v in network.state_dict().items()}
-        for key, optimizer in self.optimizers.items():
-            for index, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"adam.{key}.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
-        tensors = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
-        metadata = {"config": json.dumps(asdict(self.config)), "step": str(step)}
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomically(out / "checkpoint.safetensors", save(tensors, metadata))
-
-    def load(self, out: Path) -> int:
-        """Take up the checkpoint in `out` and return its step; 0 where there is none.
-
-        Raises:
-            ValueError: it belongs to another configuration. Only the number of steps may differ.
-        """
-        path = out / "checkpoint.safetensors"
-        if not path.exists():
-            return 0
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        stored, wanted = json.loads(metadata["config"]), json.loads(json.dumps(asdict(self.config)))
-        changed = [key for key in wanted if key != "steps" and stored.get(key) != wanted[key]]
-        if changed:
-            raise ValueError(f"{path} was trained with another {', '.join(changed)}; give an empty folder")
-        for key, network in self.networks.items():
-            network.load_state_dict(_under(tensors, f"{key}."))
-        for key, optimizer in self.optimizers.items():
-            state: dict[int, dict[str, Tensor]] = {}
-            for name, value in _under(tensors, f"adam.{key}.").items():
-                index, part = name.split(".")
-                state.setdefault(int(index), {})[part] = value
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-        return int(metadata["step"])
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-class Clock:
-    """Says how long is left, keeps the state and draws the picture, each when it is time."""
-
-    def __init__(self, out: Path, state: State, steps: int, step: int, keep: float, draw: float) -> None:
-        self.out, self.state, self.steps, self.first = out, state, steps, step
-        self.keep, self.draw = keep, draw
-        self.started = self.kept = self.drawn = time.monotonic()
-
-    def tick(
-        self,
-        step: int,
-        text: str,
-        progress: Callable[[float, str], None],
-        picture: Callable[[Path], None] | None,
-    ) -> None:
-        """After a step."""
-        last, now = step == self.steps, time.monotonic()
-        left = (now - self.started) / (step - self.first) * (self.steps - step) / 60
-        progress(step / self.steps, f"step {step}/{self.steps}  {text}  {left:.0f} min left")
-        if last or now - self.kept > self.keep:
-            self.state.save(self.out, step)
-            self.kept = time.monotonic()
-        if picture is not None and (last or now - self.drawn > self.draw):
-            picture(self.out / "progress.png")
-            self.drawn = time.monotonic()
-
-
 def main(arguments: list[str]) -> None:
     """The command line: train on the voxels that `python -m backend.training.chair_views` wrote."""
     from .gan3d_export import built, export, write_progress_picture
 
-    parser = argparse.ArgumentParser(
-        prog="python -m backend train gan3d", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path, help="the folder that backend/training/chair_views.py filled")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint, picture and model")
-    parser.add_argument("--published", action="store_true", help="the rates and the losses of the paper, at 32³")
-    parser.add_argument("--steps", type=int, help="training steps; the recipe's own if left out")
+    parser = runs.options(
+        "gan3d", __doc__, data="backend/training/chair_views.py", out="model",
+        published="the rates and the losses of the paper, at 32³",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     config = replace(published(), side=32, mirror=True) if options.published else small()
     if options.steps is not None:
         config = replace(config, steps=options.steps)
     voxels = load_voxels(options.data, range(chair_views.NUM_TRAIN))
 
-    def progress(fraction: float, text: str, report: Report) -> None:
-        sys.stderr.write(text + "\n")
-
     def picture(generator: Generator, path: Path) -> None:
         write_progress_picture(built(config, generator), path)
 
-    generator = train(config, options.out, voxels, progress=progress, picture=picture)
+    generator = train(config, options.out, voxels, progress=runs.say, picture=picture)
     export(
         built(config, generator), options.out / "model", label="Chairs (3D-GAN)",
         description="Chairs as voxels, 32³", card="Trained by `backend/training/gan3d.py`.",

@@ -13,27 +13,22 @@ The network that is kept is the running mean of the generator's weights.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
-from itertools import chain
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image as Picture
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from ..checkpoints.store import write_atomically
 from ..generators.hologan.model import Discriminator, Generator, HoloGANConfig
-from . import chair_views
+from . import chair_views, runs
+from .runs import Clock, Journal, State, follow, page
 
 TEXTS = ("loss_d", "loss_g", "identity", "real", "fake")
 """What is written to losses.jsonl: means of the losses and of the discriminator's probabilities."""
@@ -106,16 +101,24 @@ def train(
     generator, mean = Generator(config.generator), Generator(config.generator)
     mean.load_state_dict(generator.state_dict())
     discriminator = Discriminator(config.discriminator_channels, 4, config.generator.z_dim, config.generator.side)
-    run = _Run(config, generator, mean, discriminator)
-    checkpoint = out / "checkpoint.safetensors"
-    step = run.load(checkpoint) if checkpoint.exists() else 0
+    generator_adam = torch.optim.Adam(generator.parameters(), config.generator_rate, (0.5, 0.999))
+    discriminator_adam = torch.optim.Adam(discriminator.parameters(), config.discriminator_rate, (0.5, 0.999))
+    state = State(
+        config,
+        {"generator": generator, "mean": mean, "discriminator": discriminator},
+        {"generator": generator_adam, "discriminator": discriminator_adam},
+    )
+    step = state.load(out / "checkpoint.safetensors")
     (out / "snapshots").mkdir(parents=True, exist_ok=True)
-
-    first, started = step, time.monotonic()
-    saved = pictured = started
-    means = dict.fromkeys(TEXTS, math.nan)
+    clock = Clock(
+        out, state, step, checkpoint_seconds=checkpoint_seconds, picture_seconds=picture_seconds,
+        report_steps=report_steps,
+    )  # fmt: skip
+    journal = Journal(out, TEXTS, 0.98)
     while step < config.steps:
-        run.set_rates(step)
+        falling = 1 - max(0.0, 4 * step / config.steps - 3) * (1 - config.final_rate)  # in the last quarter
+        generator_adam.param_groups[0]["lr"] = falling * config.generator_rate
+        discriminator_adam.param_groups[0]["lr"] = falling * config.discriminator_rate
         real, z, view = draw(config, images, step)
 
         fake = generator(z, view)
@@ -123,41 +126,24 @@ def train(
         real_logit, _ = discriminator(real)
         fake_logit, guess = discriminator(fake.detach())
         loss_d = F.softplus(-real_logit).mean() + F.softplus(fake_logit).mean()
-        run.discriminator_adam.zero_grad()
+        discriminator_adam.zero_grad()
         (loss_d + config.identity * F.mse_loss(guess, z)).backward()
-        run.discriminator_adam.step()
+        discriminator_adam.step()
 
         discriminator.requires_grad_(False)
         logit, guess = discriminator(fake)
         loss_g, identity = F.softplus(-logit).mean(), F.mse_loss(guess, z)
-        run.generator_adam.zero_grad()
+        generator_adam.zero_grad()
         (loss_g + config.identity * identity).backward()
-        run.generator_adam.step()
+        generator_adam.step()
 
         step += 1
-        decay = min(config.mean_decay, step / (step + 10))
-        with torch.no_grad():
-            for kept, now in zip(mean.parameters(), generator.parameters(), strict=True):
-                kept.lerp_(now, 1 - decay)
+        follow(mean, generator, min(config.mean_decay, step / (step + 10)))
 
-        found = (loss_d, loss_g, identity, real_logit.sigmoid().mean(), fake_logit.sigmoid().mean())
-        for name, value in zip(TEXTS, found, strict=True):
-            means[name] = value.item() if math.isnan(means[name]) else 0.98 * means[name] + 0.02 * value.item()
-        clock, last = time.monotonic(), step == config.steps
-        if step % report_steps == 0 or last:
-            left = (clock - started) / (step - first) * (config.steps - step)
-            text = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
-            progress(step / config.steps, f"step {step}/{config.steps}  {text}  {left / 60:.0f} min left")
-            with (out / "losses.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step} | {k: round(v, 4) for k, v in means.items()}) + "\n")
-        if clock - saved > checkpoint_seconds or last:
-            run.save(checkpoint, step)
-            saved = time.monotonic()
+        journal.add((loss_d, loss_g, identity, real_logit.sigmoid().mean(), fake_logit.sigmoid().mean()))
+        clock.tick(step, journal, progress, lambda path: contact_sheet(mean, config).save(path))
         if step % snapshot_steps == 0:
             write_atomically(out / "snapshots" / f"step{step:06d}.safetensors", save(mean.state_dict()))
-        if clock - pictured > picture_seconds or last:
-            contact_sheet(mean, config).save(out / "progress.png")
-            pictured = time.monotonic()
     return mean
 
 
@@ -183,64 +169,6 @@ def views_at(azimuth: Tensor, elevation: Tensor) -> Tensor:
     return view
 
 
-class _Run:
-    """What a checkpoint holds: networks and their optimisers."""
-
-    def __init__(
-        self, config: HoloGANTraining, generator: Generator, mean: Generator, discriminator: Discriminator
-    ) -> None:
-        self.config = config
-        self.modules = {"generator": generator, "mean": mean, "discriminator": discriminator}
-        self.generator_adam = torch.optim.Adam(generator.parameters(), config.generator_rate, (0.5, 0.999))
-        self.discriminator_adam = torch.optim.Adam(discriminator.parameters(), config.discriminator_rate, (0.5, 0.999))
-
-    def set_rates(self, step: int) -> None:
-        """Constant, then a straight fall in the last quarter."""
-        fall = max(0.0, 4 * step / self.config.steps - 3)
-        factor = 1 - fall * (1 - self.config.final_rate)
-        self.generator_adam.param_groups[0]["lr"] = factor * self.config.generator_rate
-        self.discriminator_adam.param_groups[0]["lr"] = factor * self.config.discriminator_rate
-
-    def _adams(self) -> Iterator[tuple[str, torch.optim.Adam]]:
-        return iter((("adam_g", self.generator_adam), ("adam_d", self.discriminator_adam)))
-
-    def save(self, path: Path, step: int) -> None:
-        """Write everything in one atomic step."""
-        named = chain.from_iterable(
-            ((f"{name}.{key}", value) for key, value in module.state_dict().items())
-            for name, module in self.modules.items()
-        )
-        tensors = dict(named)
-        for name, adam in self._adams():
-            for index, state in adam.state_dict()["state"].items():
-                tensors |= {f"{name}.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
-        metadata = {"config": json.dumps(asdict(self.config)), "step": str(step)}
-        write_atomically(path, save({k: v.detach().clone() for k, v in tensors.items()}, metadata=metadata))
-
-    def load(self, path: Path) -> int:
-        """Take up a checkpoint and return its step. Raises ValueError for another configuration."""
-        with safe_open(path, "pt") as file:
-            stored, wanted = json.loads(file.metadata()["config"]), json.loads(json.dumps(asdict(self.config)))
-            changed = [key for key in wanted if key != "steps" and stored.get(key) != wanted[key]]
-            if changed:
-                raise ValueError(
-                    f"{path} was trained with another configuration ({', '.join(changed)}); give an empty folder"
-                )
-            step = int(file.metadata()["step"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        for name, module in self.modules.items():
-            prefix = f"{name}."
-            module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-        for name, adam in self._adams():
-            state: dict[int, dict[str, Tensor]] = {}
-            for key, value in tensors.items():
-                if key.startswith(f"{name}."):
-                    _, index, part = key.split(".")
-                    state.setdefault(int(index), {})[part] = value
-            adam.load_state_dict({"state": state, "param_groups": adam.state_dict()["param_groups"]})
-        return step
-
-
 @torch.no_grad()
 def contact_sheet(
     generator: Generator, config: HoloGANTraining, rows: int = 8, columns: int = 9, scale: int = 2
@@ -255,9 +183,7 @@ def contact_sheet(
     for row in z:
         pictures = generator(row.expand(columns, -1), views)
         strips.append(torch.cat(list(pictures), -1))
-    page = ((torch.cat(strips, 1) * 0.5 + 0.5).clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).numpy()
-    made = Picture.fromarray(page)
-    return made.resize((made.width * scale, made.height * scale), Picture.Resampling.LANCZOS)
+    return page(torch.cat(strips, 1), scale)
 
 
 def real_images(folder: Path, azimuth: float = math.pi, seeds: range = range(chair_views.NUM_TRAIN)) -> Tensor:
@@ -269,21 +195,12 @@ def real_images(folder: Path, azimuth: float = math.pi, seeds: range = range(cha
 
 def main(arguments: list[str]) -> None:
     """The command line: train on the pictures that `python -m backend.training.chair_views` made."""
-    parser = argparse.ArgumentParser(
-        prog="python -m backend train hologan",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("data", type=Path, help="the folder that backend/training/chair_views.py filled")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint, picture and snapshots")
-    parser.add_argument("--published", action="store_true", help="the network of the paper, for an accelerator")
-    parser.add_argument("--steps", type=int, help="training steps; the recipe's own if left out")
+    parser = runs.options(
+        "hologan", __doc__, data="backend/training/chair_views.py", out="snapshots",
+        published="the network of the paper, for an accelerator",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     config = official() if options.published else small()
     if options.steps is not None:
         config = replace(config, steps=options.steps)
-
-    def progress(fraction: float, text: str) -> None:
-        sys.stderr.write(text + "\n")
-
-    train(config, options.out, real_images(options.data, config.azimuth), progress=progress)
+    train(config, options.out, real_images(options.data, config.azimuth), progress=runs.say)

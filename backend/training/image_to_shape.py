@@ -18,7 +18,6 @@ does not forget what no picture shows.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import sys
 from collections.abc import Callable
@@ -30,12 +29,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..generators.gan3d.model import Generator, ImageEncoder, draw_latents, mirrored
+from . import runs
 from .gan3d import (
-    Clock,
     GanTraining,
-    State,
     build_discriminator,
-    follow,
     load_voxels,
     loss_of_discriminator,
     loss_of_generator,
@@ -43,6 +40,7 @@ from .gan3d import (
     small,
     update,
 )
+from .runs import Clock, State, follow
 
 
 @dataclass(frozen=True)
@@ -115,8 +113,8 @@ def train(
         | {"averaged": averaged, "averaged_encoder": averaged_encoder},
         {"generator": generator_adam, "encoder": encoder_adam, "discriminator": discriminator_adam},
     )
-    step = state.load(out)
-    clock = Clock(out, state, config.steps, step, checkpoint_seconds, picture_seconds)
+    step = state.load(out / "checkpoint.safetensors")
+    clock = Clock(out, state, step, checkpoint_seconds=checkpoint_seconds, picture_seconds=picture_seconds)
     generator.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # faster on processors
     discriminator.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     while step < config.steps:
@@ -233,14 +231,7 @@ def main(arguments: list[str]) -> None:
     from . import chair_views
     from .gan3d_export import built, export, write_progress_picture
 
-    parser = argparse.ArgumentParser(
-        prog="python -m backend train image-to-shape",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("data", type=Path, help="the folder that backend/training/chair_views.py filled")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint, picture and model")
-    parser.add_argument("--steps", type=int, help="training steps; the recipe's own if left out")
+    parser = runs.options("image-to-shape", __doc__, data="backend/training/chair_views.py", out="model")
     options = parser.parse_args(arguments)
     config = starter() if options.steps is None else replace(starter(), steps=options.steps)
     seeds = range(chair_views.NUM_TRAIN)
@@ -249,13 +240,10 @@ def main(arguments: list[str]) -> None:
     shown = torch.arange(8) * len(seeds) // 8
     seen = images[shown, shown % images.shape[1]], voxels[shown]
 
-    def progress(fraction: float, text: str, report: Report) -> None:
-        sys.stderr.write(text + "\n")
-
     def picture(generator: Generator, encoder: ImageEncoder, path: Path) -> None:
         write_progress_picture(built(config.gan, generator, encoder), path, seen)
 
-    generator, encoder = train(config, options.out, images, voxels, progress=progress, picture=picture)
+    generator, encoder = train(config, options.out, images, voxels, progress=runs.say, picture=picture)
     codes = principal_codes(voxels, config.gan.z_dim)
     export(
         built(config.gan, generator, encoder, codes), options.out / "model", label="Chairs (3D-GAN)",

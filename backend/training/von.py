@@ -18,20 +18,16 @@ another kind of sketch than the one it is used on. The network that is kept is t
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image as Picture
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
@@ -40,7 +36,8 @@ from ..checkpoints.store import write_atomically
 from ..generators.von.model import voxel_frame
 from ..generators.von.networks import TextureEncoder, TextureNetwork, over_white
 from ..generators.von.projection import Optics, project
-from . import chair_views
+from . import chair_views, runs
+from .runs import Clock, Journal, State, follow, page
 
 VOXEL = chair_views.CUBE_HALF * (1 - 1 / chair_views.VOXELS)
 """From the middle to the centre of the last voxel, in the pictures' world: the unit of the voxels' frame."""
@@ -142,12 +139,11 @@ class Patches(nn.Module):
         return self.output(x)
 
 
-class Run:
-    """What a checkpoint holds: the networks and their optimisers."""
+class Run(State):
+    """The networks, their optimisers and a step of them."""
 
     def __init__(self, config: VONTraining) -> None:
         torch.manual_seed(config.seed)
-        self.config = config
 
         def painter() -> TextureNetwork:
             return TextureNetwork(config.z_dim, config.width, blocks=config.blocks)
@@ -157,7 +153,7 @@ class Run:
         self.sketcher = TextureNetwork(0, config.sketch_width, inputs=3, outputs=2, blocks=config.blocks)
         self.judge, self.sketch_judge = Patches(3, config.discriminator_width), Patches(2, config.discriminator_width)
         self.mean.load_state_dict(self.texture.state_dict())
-        self.modules: dict[str, nn.Module] = {
+        networks: dict[str, nn.Module] = {
             "texture": self.texture, "mean": self.mean, "encoder": self.encoder, "sketcher": self.sketcher,
             "judge": self.judge, "sketch_judge": self.sketch_judge,
         }  # fmt: skip
@@ -165,6 +161,7 @@ class Run:
         judges = chain(self.judge.parameters(), self.sketch_judge.parameters())
         self.maker_adam = torch.optim.Adam(makers, config.rate, (0.5, 0.999))
         self.judge_adam = torch.optim.Adam(judges, config.rate, (0.5, 0.999))
+        super().__init__(config, networks, {"maker": self.maker_adam, "judge": self.judge_adam})
 
     def paint(self, sketch: Tensor, z: Tensor) -> Tensor:
         """Return images [N, 3, side, side] over white of sketches [N, 2, side, side]."""
@@ -212,53 +209,13 @@ class Run:
 
     def follow(self, step: int) -> None:
         """Let the mean weights follow."""
-        decay = min(self.config.mean_decay, step / (step + 10))
-        with torch.no_grad():
-            for kept, now in zip(self.mean.parameters(), self.texture.parameters(), strict=True):
-                kept.lerp_(now, 1 - decay)
+        follow(self.mean, self.texture, min(self.config.mean_decay, step / (step + 10)))
 
     def set_rates(self, step: int) -> None:
         """Constant, then a straight fall in the last third."""
         fall = max(0.0, 3 * step / self.config.steps - 2)
         for adam in (self.maker_adam, self.judge_adam):
             adam.param_groups[0]["lr"] = self.config.rate * (1 - fall * (1 - self.config.final_rate))
-
-    def _adams(self) -> Iterator[tuple[str, torch.optim.Adam]]:
-        return iter((("maker_adam", self.maker_adam), ("judge_adam", self.judge_adam)))
-
-    def save(self, path: Path, step: int) -> None:
-        """Write everything in one atomic step."""
-        tensors = {
-            f"{n}.{key}": value for n, module in self.modules.items() for key, value in module.state_dict().items()
-        }
-        for name, adam in self._adams():
-            for index, state in adam.state_dict()["state"].items():
-                tensors |= {f"{name}.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
-        metadata = {"config": json.dumps(asdict(self.config)), "step": str(step)}
-        write_atomically(path, save({k: v.detach().clone() for k, v in tensors.items()}, metadata=metadata))
-
-    def load(self, path: Path) -> int:
-        """Take up a checkpoint and return its step. Raises ValueError for another configuration."""
-        with safe_open(path, "pt") as file:
-            stored, wanted = json.loads(file.metadata()["config"]), json.loads(json.dumps(asdict(self.config)))
-            changed = [key for key in wanted if key != "steps" and stored.get(key) != wanted[key]]
-            if changed:
-                raise ValueError(
-                    f"{path} was trained with another configuration ({', '.join(changed)}); give an empty folder"
-                )
-            step = int(file.metadata()["step"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        for name, module in self.modules.items():
-            prefix = f"{name}."
-            module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-        for name, adam in self._adams():
-            state: dict[int, dict[str, Tensor]] = {}
-            for key, value in tensors.items():
-                if key.startswith(f"{name}."):
-                    _, index, part = key.split(".")
-                    state.setdefault(int(index), {})[part] = value
-            adam.load_state_dict({"state": state, "param_groups": adam.state_dict()["param_groups"]})
-        return step
 
 
 def told_apart(judge: nn.Module, real: Tensor, made: Tensor) -> Tensor:
@@ -285,34 +242,20 @@ def train(
         ValueError: the checkpoint in `out` belongs to another configuration.
     """
     run = Run(config)
-    checkpoint = out / "checkpoint.safetensors"
-    step = run.load(checkpoint) if checkpoint.exists() else 0
+    step = run.load(out / "checkpoint.safetensors")
     (out / "snapshots").mkdir(parents=True, exist_ok=True)
-    first, started = step, time.monotonic()
-    saved = pictured = started
-    means = dict.fromkeys(TEXTS, math.nan)
+    clock = Clock(
+        out, run, step, checkpoint_seconds=checkpoint_seconds, picture_seconds=picture_seconds, report_steps=25
+    )  # fmt: skip
+    journal = Journal(out, TEXTS, 0.97)
     while step < config.steps:
         run.set_rates(step)
-        found = run.step(*draw(config, data, step))
+        journal.add(run.step(*draw(config, data, step)))
         step += 1
         run.follow(step)
-        for name, value in zip(TEXTS, found, strict=True):
-            means[name] = value.item() if math.isnan(means[name]) else 0.97 * means[name] + 0.03 * value.item()
-        clock, last = time.monotonic(), step == config.steps
-        if step % 25 == 0 or last:
-            left = (clock - started) / (step - first) * (config.steps - step)
-            text = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
-            progress(step / config.steps, f"step {step}/{config.steps}  {text}  {left / 60:.0f} min left")
-            with (out / "losses.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step} | {k: round(v, 4) for k, v in means.items()}) + "\n")
-        if clock - saved > checkpoint_seconds or last:
-            run.save(checkpoint, step)
-            saved = time.monotonic()
-        if step % snapshot_steps == 0 or last:
+        clock.tick(step, journal, progress, lambda path: contact_sheet(run, data).save(path))
+        if step % snapshot_steps == 0 or step == config.steps:
             write_atomically(out / "snapshots" / f"step{step:06d}.safetensors", save(run.mean.state_dict()))
-        if clock - pictured > picture_seconds or last:
-            contact_sheet(run, data).save(out / "progress.png")
-            pictured = time.monotonic()
     return run
 
 
@@ -346,35 +289,23 @@ def contact_sheet(run: Run, data: Data, rows: int = 6, scale: int = 2) -> Pictur
 
     columns = [sketch[:, :1].expand(-1, 3, -1, -1), *(paint(z.expand(rows, -1)) for z in codes)]
     columns += [real, run.sketch_of(real)[:, :1].expand(-1, 3, -1, -1), paint(run.encoder(real)[0])]
-    page = torch.cat([torch.cat(list(column), -2) for column in columns], -1)
-    pixels = ((page * 0.5 + 0.5).clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).numpy()
-    made = Picture.fromarray(pixels)
-    return made.resize((made.width * scale, made.height * scale), Picture.Resampling.LANCZOS)
+    return page(torch.cat([torch.cat(list(column), -2) for column in columns], -1), scale)
 
 
 def main(arguments: list[str]) -> None:
     """The command line: train on the pictures that `python -m backend.training.chair_views` made."""
-    parser = argparse.ArgumentParser(
-        prog="python -m backend train von",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("data", type=Path, help="the folder that backend/training/chair_views.py filled")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint, picture and snapshots")
-    parser.add_argument("--published", action="store_true", help="the widths of the paper, for an accelerator")
+    parser = runs.options(
+        "von", __doc__, data="backend/training/chair_views.py", out="snapshots",
+        published="the widths of the paper, for an accelerator",
+    )  # fmt: skip
     parser.add_argument("--paired", type=float, help="weight of the conditional VAE-GAN's term; 0 as published")
-    parser.add_argument("--steps", type=int, help="training steps; the recipe's own if left out")
     options = parser.parse_args(arguments)
     config = published() if options.published else small()
     if options.steps is not None:
         config = replace(config, steps=options.steps)
     if options.paired is not None:
         config = replace(config, paired=options.paired)
-
-    def progress(fraction: float, text: str) -> None:
-        sys.stderr.write(text + "\n")
-
-    train(config, options.out, chair_data(options.data), progress=progress)
+    train(config, options.out, chair_data(options.data), progress=runs.say)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def read_run(folder: Path) -> Run:
         config = VONTraining(**json.loads(file.metadata()["config"]))
     run = Run(config)
     run.load(folder / "checkpoint.safetensors")
-    for module in run.modules.values():
+    for module in run.networks.values():
         module.eval().requires_grad_(False)
     return run
 
