@@ -164,13 +164,12 @@ UNROLLED = "#pragma clang loop unroll(full)"
 """Before a loop over corners on the CPU: which of two coordinates each takes is then known when it is compiled."""
 
 
-def _forward(tile: int, width: int, channels: int) -> str:
-    if channels == 2 and tile == TILE:
-        return _forward_pairs(width)
-    return f"""
-    const float* entries = (const float*)table_at + (size_t)((const int*)levels_at)[5 * level + 2] * {channels};
-    float* features = (float*)features_at + (size_t)level * {channels};
-    {_load(tile)}
+def weighted_entries(tile: int, channels: int) -> tuple[str, str]:
+    """Return code that, after `hash_corners`, sums the weighted entries of the eight corners, from `entries`; and the
+    expression for feature f of sample s from then on."""
+    if channels != 2 or tile != TILE:
+        return (
+            f"""
     float sum[{tile}][{channels}] = {{}};
     for (int corner = 0; corner < 8; ++corner) {{
         {hash_index(tile)}
@@ -179,20 +178,14 @@ def _forward(tile: int, width: int, channels: int) -> str:
             const float* entry = entries + (size_t)index[s] * {channels};
             for (int f = 0; f < {channels}; ++f) sum[s][f] += w * entry[f];
         }}
-    }}
-    for (int s = 0; s < count; ++s)
-        for (int f = 0; f < {channels}; ++f) features[(size_t)(first + s) * {width} + f] = sum[s][f];
-    }}"""
-
-
-def _forward_pairs(width: int) -> str:
-    """Two features, the usual number: an entry is one word of 8 bytes, and two samples fill a vector register."""
-    return f"""
+    }}""",
+            "sum[s][f]",
+        )
+    # the usual number: an entry is one word of 8 bytes, and two samples fill a vector register
+    return (
+        f"""
     typedef float four __attribute__((vector_size(16)));
     typedef unsigned long long word __attribute__((aligned(4)));
-    const float* entries = (const float*)table_at + (size_t)((const int*)levels_at)[5 * level + 2] * 2;
-    float* features = (float*)features_at + (size_t)level * 2;
-    {_load(TILE)}
     four sum[{TILE // 2}] = {{}};
     {UNROLLED}
     for (int corner = 0; corner < 8; ++corner) {{
@@ -206,11 +199,20 @@ def _forward_pairs(width: int) -> str:
             const four weights = {{w[s], w[s], w[s + 1], w[s + 1]}};
             sum[s / 2] += weights * both.values;
         }}
-    }}
-    for (int s = 0; s < count; ++s) {{
-        features[(size_t)(first + s) * {width}] = sum[s / 2][2 * (s & 1)];
-        features[(size_t)(first + s) * {width} + 1] = sum[s / 2][2 * (s & 1) + 1];
-    }}
+    }}""",
+        "sum[s / 2][2 * (s & 1) + f]",
+    )
+
+
+def _forward(tile: int, width: int, channels: int) -> str:
+    sums, feature = weighted_entries(tile, channels)
+    return f"""
+    const float* entries = (const float*)table_at + (size_t)((const int*)levels_at)[5 * level + 2] * {channels};
+    float* features = (float*)features_at + (size_t)level * {channels};
+    {_load(tile)}
+    {sums}
+    for (int s = 0; s < count; ++s)
+        for (int f = 0; f < {channels}; ++f) features[(size_t)(first + s) * {width} + f] = {feature};
     }}"""
 
 

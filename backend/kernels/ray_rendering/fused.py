@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..compositing import LARGEST_EXPONENT
 from ..hash_encoding import HashSpec
-from ..hash_encoding.warp_engine import level_words
+from ..hash_encoding.warp_engine import level_words, weighted_entries
 from ..native import TILE, exponential, hash_corners, hash_index
 from ..radiance_mlp import RadianceMlpSpec
 from ..radiance_mlp.fused import color_layers, geometry_layers
@@ -98,24 +98,8 @@ def render_rays_fused(
 def _encode(levels: int, channels: int) -> str:
     """Code that writes the features [tile][level · channel][TILE] of points xs, ys, zs [n], which lie in 0..1."""
     width = levels * channels
-    if channels == 2:  # an entry is one word of 8 bytes, and two samples fill a vector register
-        add = f"""
-        for (int s = 0; s < {TILE}; s += 2) {{
-            union {{ four values; unsigned long long words[2]; }} both;
-            both.words[0] = *(const word*)(entries + 2 * (size_t)index[s]);
-            both.words[1] = *(const word*)(entries + 2 * (size_t)index[s + 1]);
-            const four weights = {{w[s], w[s], w[s + 1], w[s + 1]}};
-            sum[s / 2] += weights * both.values;
-        }}"""
-        sums, read = f"four sum[{TILE // 2}] = {{}};", "sum[s / 2][2 * (s & 1) + f]"
-    else:
-        add = f"""
-        for (int s = 0; s < {TILE}; ++s)
-            for (int f = 0; f < {channels}; ++f) sum[f][s] += w[s] * entries[{channels} * (size_t)index[s] + f];"""
-        sums, read = f"float sum[{channels}][{TILE}] = {{}};", "sum[f][s]"
+    sums, feature = weighted_entries(TILE, channels)
     return f"""
-    typedef float four __attribute__((vector_size(16)));
-    typedef unsigned long long word __attribute__((aligned(4)));
     for (int level = 0; level < {levels}; ++level) {{
     const int* meta = (const int*)levels_at + 5 * level;
     const float scale = *(const float*)meta;
@@ -136,16 +120,9 @@ def _encode(levels: int, channels: int) -> str:
         const float* px = xs + first; const float* py = ys + first; const float* pz = zs + first;
         {hash_corners(TILE)}
         {sums}
-        #pragma clang loop unroll(full)
-        for (int corner = 0; corner < 8; ++corner) {{
-            {hash_index(TILE)}
-            float w[{TILE}];
-            for (int s = 0; s < {TILE}; ++s) w[s] = wx[s] * wy[s] * wz[s];
-            {add}
-        }}
         float* to = features + (size_t)first * {width} + level * {channels * TILE};
         for (int f = 0; f < {channels}; ++f)
-            for (int s = 0; s < {TILE}; ++s) to[f * {TILE} + s] = {read};
+            for (int s = 0; s < {TILE}; ++s) to[f * {TILE} + s] = {feature};
     }}
     }}"""
 
