@@ -71,7 +71,7 @@ def warm_up(
     leaves = [samples.points, table, networks]
     if training:
         leaves = [leaf.clone().requires_grad_() for leaf in leaves]
-    encoded = hash_encode(leaves[0], leaves[1], spec)
+    encoded = hash_encode(leaves[0], leaves[1], spec, impl="warp")  # training takes the table's gradient from there
     raw = radiance_mlp(encoded, view, samples.rays, leaves[2], mlp)
     progress(0.6, TEXT)
     pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets)

@@ -12,7 +12,6 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -86,10 +85,10 @@ def read_state(path: Path) -> FitState:
         raise _unreadable(path, error) from error
 
 
-def read_tensors(path: Path, device: torch.device) -> dict[str, Tensor]:
-    """Return the tensors of a saved fit. Raises UnreadableFile."""
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a saved fit, on the CPU: other devices lack float64. Raises UnreadableFile."""
     try:
-        return store.read_tensors(path, device)
+        return store.read_tensors(path, "cpu")
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
 

@@ -26,7 +26,7 @@ from ..kernels.hash_encoding import HashSpec, hash_encode
 from ..kernels.radiance_mlp import RadianceMlpSpec, density_mlp, radiance_mlp
 from ..kernels.ray_marching import OccupancyBits, Samples, Steps, contract, march_rays
 from ..kernels.ray_rendering import CHUNK, Impl, render_rays
-from ..kernels.visible_samples import visible_samples
+from ..kernels.visible_samples import running_total, visible_samples
 from ..kernels.warm_up import warm_up
 from ..progress import Progress, silent
 from ..scene import FieldInfo, FieldSample, Image, box_interval
@@ -173,15 +173,14 @@ class HashField:
         samples = self.march(origins, directions)
         samples, features = visible_samples(samples, self.table, self.networks, self.config.table, self._mlp, OPAQUE)
         density = torch.exp(density_mlp(features, self.networks, self._mlp).clamp(max=LARGEST_EXPONENT))
-        passed = torch.cumsum((density * samples.lengths).double(), 0)
-        passed = torch.cat((passed.new_zeros(1), passed))
-        start = passed[samples.offsets[:-1].long()]
-        stopped = passed[samples.offsets[1:].long()] - start > STOPPED
-        half = (start + math.log(2.0))[stopped]
+        passed = running_total(density * samples.lengths)
+        at_edges = passed[samples.offsets.long().to(passed.device)]
+        stopped = at_edges.diff() > STOPPED
+        half = (at_edges[:-1] + math.log(2.0))[stopped]
         met = torch.searchsorted(passed, half) - 1
         if len(met) < 64:
             return None
-        return float(torch.quantile(density[met.clamp(0, len(density) - 1)], SOFTEST))
+        return float(torch.quantile(density.to(met.device)[met.clamp(0, len(density) - 1)], SOFTEST))
 
 
 class HashScene:

@@ -174,7 +174,7 @@ class PoseRefinement:
             with torch.no_grad():
                 given = self.corrections.given
                 drift = similarity_between(_marks(self.cameras(), self.corrections.length), self._marks)
-                given.copy_(drift.poses(given.double()))
+                given.copy_(drift.poses(given.cpu().double()))
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that `restore` needs."""
@@ -204,7 +204,7 @@ def _marks(world_from_camera: Tensor, length: float) -> Tensor:
     similarity also where all centres lie on one line."""
     centres = world_from_camera[:, None, :3, 3]
     axes = world_from_camera[:, :3, :3].transpose(1, 2)
-    return torch.cat((centres, centres + length * axes), 1).reshape(-1, 3).double().cpu()
+    return torch.cat((centres, centres + length * axes), 1).reshape(-1, 3).cpu().double()
 
 
 def _rigid_inverse(motion: Tensor) -> Tensor:

@@ -170,7 +170,7 @@ def fit_scene(
     made: Fit = FITS[options.method](dataset, options, workspace.device, part(progress, 0.02, 0.05))
     if saved is not None:
         try:
-            made.restore(fit_state.read_tensors(place.state, workspace.device))
+            made.restore(fit_state.read_tensors(place.state))
         except (KeyError, RuntimeError, ValueError) as error:
             raise UnreadableFile(
                 f"What was saved of {place.name} does not fit this version ({error}). Start the fit again.",

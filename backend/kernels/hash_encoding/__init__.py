@@ -5,7 +5,7 @@ tiny-cuda-nn keeps it:
 
 - `reference` (reference.py): the definition, in plain PyTorch. Any device.
 - `warp` (warp_engine.py): compiled kernels with hand-written adjoints, CPU and CUDA.
-- `tinycudann` (tinycudann_engine.py): on CUDA where that package is installed, and only if asked for by this name.
+- `tinycudann` (tinycudann_engine.py): on CUDA, where that package is installed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from .reference import hash_encode_reference
@@ -47,7 +48,7 @@ def hash_encode(points: Tensor, table: Tensor, spec: HashSpec, *, impl: Impl = "
     if table.shape != (spec.num_entries, spec.num_features):
         raise ValueError(f"table must be {[spec.num_entries, spec.num_features]}, got {list(table.shape)}")
     if impl == "auto":
-        impl = choose(points)
+        impl = choose(points.device, spec)
     if impl == "reference":
         return hash_encode_reference(points, table, spec)
     if impl == "warp":
@@ -61,12 +62,18 @@ def hash_encode(points: Tensor, table: Tensor, spec: HashSpec, *, impl: Impl = "
     raise ValueError(f"no engine {impl!r}; there are reference, warp and tinycudann")
 
 
-def choose(points: Tensor) -> Impl:
-    """Return the fastest engine for tensors like these, and log it once."""
-    kind = points.device.type
-    chosen: Impl = "warp" if kind in ("cpu", "cuda") else "reference"
-    if kind not in _logged:
-        _logged.add(kind)
-        why = "compiled kernels" if chosen == "warp" else f"Warp has no kernels for {kind}"
-        log.info("hash_encode: %s on %s (%s)", chosen, points.device, why)
+def choose(device: torch.device, spec: HashSpec) -> Impl:
+    """Return the fastest engine for this table on a device, and log it once."""
+    chosen: Impl = "warp" if device.type in ("cpu", "cuda") else "reference"
+    why = "compiled kernels" if chosen == "warp" else f"Warp has no kernels for {device.type}"
+    if device.type == "cuda":
+        from .tinycudann_engine import why_not
+
+        if against := why_not(spec, device):
+            why += f"; {against}"
+        else:
+            chosen, why = "tinycudann", "installed, and agrees with the definition"
+    if (choice := f"{chosen} on {device} ({why})") not in _logged:
+        _logged.add(choice)
+        log.info("hash_encode: %s", choice)
     return chosen

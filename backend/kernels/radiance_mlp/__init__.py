@@ -8,6 +8,7 @@ Engines, all with the same signature and layout:
 - `reference` (reference.py): the definition, in plain PyTorch, whose matrix library it uses. Any device.
 - `fused` (fused.py): a tile of samples goes through all five layers in registers and first-level cache. CPU. The
   backward pass computes the hidden layers again instead of reading them back from memory.
+- `tinycudann` (tinycudann_engine.py): in half precision on a GPU's tensor cores. CUDA, where that package is installed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import logging
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from .reference import density_mlp_reference, radiance_mlp_reference
@@ -24,7 +26,7 @@ __all__ = ["Impl", "RadianceMlpSpec", "density_mlp", "radiance_mlp"]
 
 log = logging.getLogger(__name__)
 
-Impl = Literal["auto", "reference", "fused"]
+Impl = Literal["auto", "reference", "fused", "tinycudann"]
 _logged: set[str] = set()
 
 
@@ -51,11 +53,20 @@ def radiance_mlp(
     if rays.shape != features.shape[:1]:
         raise ValueError(f"rays must be [{len(features)}], got {list(rays.shape)}")
     _check_parameters(parameters, spec)
-    if _engine(features, impl) == "reference":
+    if impl == "auto":
+        impl = choose(features.device, spec)
+    if impl == "reference":
         return radiance_mlp_reference(features, view, rays, parameters, spec)
-    from .fused import radiance_mlp_fused
+    if impl == "fused":
+        _check_fused(features)
+        from .fused import radiance_mlp_fused
 
-    return radiance_mlp_fused(features, view, rays, parameters, spec)
+        return radiance_mlp_fused(features, view, rays, parameters, spec)
+    if impl == "tinycudann":
+        from .tinycudann_engine import radiance_mlp_tinycudann
+
+        return radiance_mlp_tinycudann(features, view, rays, parameters, spec)
+    raise ValueError(f"no engine {impl!r}; there are reference, fused and tinycudann")
 
 
 def density_mlp(features: Tensor, parameters: Tensor, spec: RadianceMlpSpec, *, impl: Impl = "auto") -> Tensor:
@@ -64,13 +75,21 @@ def density_mlp(features: Tensor, parameters: Tensor, spec: RadianceMlpSpec, *, 
     if features.ndim != 2 or features.shape[1] != spec.inputs:
         raise ValueError(f"features must be [N, {spec.inputs}], got {list(features.shape)}")
     _check_parameters(parameters, spec)
-    if impl == "auto" and (features.requires_grad or parameters.requires_grad):
-        impl = "reference"
-    if _engine(features, impl) == "reference":
+    if impl == "auto":
+        differentiated = features.requires_grad or parameters.requires_grad
+        impl = "reference" if differentiated else choose(features.device, spec)
+    if impl == "reference":
         return density_mlp_reference(features, parameters, spec)
-    from .fused import density_mlp_fused
+    if impl == "fused":
+        _check_fused(features)
+        from .fused import density_mlp_fused
 
-    return density_mlp_fused(features, parameters, spec)
+        return density_mlp_fused(features, parameters, spec)
+    if impl == "tinycudann":
+        from .tinycudann_engine import density_mlp_tinycudann
+
+        return density_mlp_tinycudann(features, parameters, spec)
+    raise ValueError(f"no engine {impl!r}; there are reference, fused and tinycudann")
 
 
 def _check_parameters(parameters: Tensor, spec: RadianceMlpSpec) -> None:
@@ -78,17 +97,23 @@ def _check_parameters(parameters: Tensor, spec: RadianceMlpSpec) -> None:
         raise ValueError(f"parameters must be [{spec.num_parameters}], got {list(parameters.shape)}")
 
 
-def _engine(features: Tensor, impl: Impl) -> Impl:
-    kind = features.device.type
-    if impl == "auto":
-        chosen: Impl = "fused" if kind == "cpu" else "reference"
-        if kind not in _logged:
-            _logged.add(kind)
-            why = "one pass in registers" if chosen == "fused" else "the device's own matrix library"
-            log.info("radiance_mlp: %s on %s (%s)", chosen, features.device, why)
-        return chosen
-    if impl not in ("reference", "fused"):
-        raise ValueError(f"no engine {impl!r}; there are reference and fused")
-    if impl == "fused" and kind != "cpu":
+def _check_fused(features: Tensor) -> None:
+    if features.device.type != "cpu":
         raise RuntimeError(f"radiance_mlp: the fused engine runs on the CPU, not on {features.device}")
-    return impl
+
+
+def choose(device: torch.device, spec: RadianceMlpSpec) -> Impl:
+    """Return the fastest engine for these networks on a device, and log it once."""
+    chosen: Impl = "fused" if device.type == "cpu" else "reference"
+    why = "one pass in registers" if chosen == "fused" else "the device's own matrix library"
+    if device.type == "cuda":
+        from .tinycudann_engine import why_not
+
+        if against := why_not(spec, device):
+            why += f"; {against}"
+        else:
+            chosen, why = "tinycudann", "installed, and agrees with the definition"
+    if (choice := f"{chosen} on {device} ({why})") not in _logged:
+        _logged.add(choice)
+        log.info("radiance_mlp: %s", choice)
+    return chosen

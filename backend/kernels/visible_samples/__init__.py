@@ -19,7 +19,7 @@ from ..hash_encoding import HashSpec, hash_encode
 from ..radiance_mlp import RadianceMlpSpec, density_mlp
 from ..ray_marching import Samples
 
-__all__ = ["Impl", "visible_samples"]
+__all__ = ["Impl", "running_total", "visible_samples"]
 
 Impl = Literal["auto", "reference", "fused"]
 
@@ -62,11 +62,19 @@ def visible_samples(
         features, density = features_until_opaque(samples, table, parameters, spec, mlp, limit)
     else:
         raise ValueError(f"no engine {impl!r}; there are reference and fused")
-    thickness = (torch.exp(density.clamp(max=LARGEST_EXPONENT)) * samples.lengths).double()
-    total = torch.cat((thickness.new_zeros(1), torch.cumsum(thickness, 0)))
-    in_front = total[:-1] - total[samples.offsets[samples.rays.long()].long()]
+    thickness = torch.exp(density.clamp(max=LARGEST_EXPONENT)) * samples.lengths
+    total = running_total(thickness)
+    start = total[samples.offsets.long().to(total.device)].index_select(0, samples.rays.long().to(total.device))
+    in_front = (total[:-1] - start).to(table.device, torch.float32)
     keep = ~(in_front >= limit)  # what is not a number stays, to be noticed
     if faintest:
         keep &= torch.exp(-in_front) * -torch.expm1(-thickness) > faintest
     kept, places = samples.kept(keep)
     return kept, features.index_select(0, places)
+
+
+def running_total(x: Tensor) -> Tensor:
+    """Return the sums of all rows before each, and of all: [N] -> [N + 1] float64, which over many rays nothing less
+    holds. On the CPU where the device knows no such numbers (MPS)."""
+    exact = (x.cpu() if x.device.type == "mps" else x).double()
+    return torch.cat((exact.new_zeros(1), torch.cumsum(exact, 0)))
