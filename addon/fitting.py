@@ -216,7 +216,7 @@ def fit_options(context: Any) -> FitOptions:
         background=settings.background.lower(),
         color_space=settings.color_space.lower(),
         unbounded=settings.unbounded.lower(),
-        exposure=settings.exposure,
+        appearance=settings.appearance.lower(),
         distortion_weight=settings.distortion_weight,
         opacity_weight=settings.opacity_weight,
         near=settings.near,

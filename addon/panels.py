@@ -365,7 +365,7 @@ class LATHE_PT_fit_options(LathePanel, bpy.types.Panel):
         settings = context.scene.lathe.field
         for name in (
             "method", "seconds", "steps", "more_seconds", "background", "color_space", "unbounded", "use_masks",
-            "depth_weight", "refine_poses", "exposure", "near", "distortion_weight", "opacity_weight", "flip_axes",
+            "depth_weight", "refine_poses", "appearance", "near", "distortion_weight", "opacity_weight", "flip_axes",
             "seed",
         ):  # fmt: skip
             column.prop(settings, name)

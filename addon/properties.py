@@ -664,9 +664,15 @@ class LatheField(bpy.types.PropertyGroup):
         default="AUTO",
         options=set(),
     )
-    exposure: BoolProperty(
-        name="Learn Exposure",
-        description="Let each image have an exposure of its own, for photographs taken with automatic exposure",
+    appearance: EnumProperty(
+        name="Learn per Image",
+        description="What is learnt of each image beside the field, so that its camera's settings do not end up in it",
+        items=(
+            ("NONE", "Nothing", "All images show the same colours"),
+            ("EXPOSURE", "Exposure", "Exposure and white balance: for a camera with automatic exposure"),
+            ("COLOR", "Colors", "Contrast and tint too: for images of several cameras, or developed one by one"),
+        ),
+        default="NONE",
         options=set(),
     )
     use_masks: BoolProperty(

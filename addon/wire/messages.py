@@ -375,7 +375,9 @@ class FitOptions:
     )
     color_space: Literal["srgb", "linear"] = "srgb"  # in which colours are composited
     unbounded: Literal["auto", "yes", "no"] = "auto"  # whether the scene goes on beyond the cameras
-    exposure: bool = False  # learn the exposure of each image
+    appearance: Literal["none", "exposure", "color"] = (
+        "none"  # learn of each image its exposure and white balance, or a colour transform
+    )
     distortion_weight: float = 0.0  # presses the density of a ray together
     opacity_weight: float = 0.0  # prefers rays that are clear or blocked
     near: float = 0.0  # metres: density nearer to a training camera than this is removed

@@ -71,6 +71,14 @@ class ColorSpace(StrEnum):
     linear = "linear"
 
 
+class Appearance(StrEnum):
+    """What is learnt of each image."""
+
+    none = "none"
+    exposure = "exposure"
+    color = "color"
+
+
 class Unbounded(StrEnum):
     """Whether the scene goes on beyond the cameras."""
 
@@ -115,7 +123,10 @@ def fit(
     background: Annotated[Background, typer.Option(help="What lies behind images with alpha.")] = Background.auto,
     color_space: Annotated[ColorSpace, typer.Option(help="In which colours is composited.")] = ColorSpace.srgb,
     unbounded: Annotated[Unbounded, typer.Option(help="Does the scene go on beyond the cameras?")] = Unbounded.auto,
-    exposure: Annotated[bool, typer.Option(help="Learn the exposure of each image.")] = False,
+    appearance: Annotated[
+        Appearance,
+        typer.Option(help="Learn of each image its exposure and white balance, or contrast and tint too (color)."),
+    ] = Appearance.none,
     distortion_weight: Annotated[float, typer.Option(help="Presses the density of a ray together.")] = 0.0,
     opacity_weight: Annotated[float, typer.Option(help="Prefers rays that are clear or blocked.")] = 0.0,
     near: Annotated[float, typer.Option(help="Metres about each camera that are kept free.")] = 0.0,
@@ -143,7 +154,7 @@ def fit(
         raise InvalidRequest(f"--poses-out must end in .json, got {poses_out.name!r}.")
     options = FitOptions(
         method=method.value, preset=preset.value, seconds=seconds, steps=steps, background=background.value,
-        color_space=color_space.value, unbounded=unbounded.value, exposure=exposure,
+        color_space=color_space.value, unbounded=unbounded.value, appearance=appearance.value,
         distortion_weight=distortion_weight, opacity_weight=opacity_weight, near=near, use_masks=masks,
         flip_axes=flip_axes, depth_weight=depth_weight, refine_poses=refine_poses, seed=seed,
     )  # fmt: skip
@@ -203,6 +214,10 @@ def evaluate(
     refine_poses: Annotated[
         bool, typer.Option(help="Align each camera with its image first: of scenes whose cameras were fitted too.")
     ] = False,
+    appearance: Annotated[
+        Appearance,
+        typer.Option(help="Give each render its image's exposure, or color, first: of scenes fitted with the same."),
+    ] = Appearance.none,
     flip_axes: Annotated[bool, typer.Option(help="Negate y and z of all cameras.")] = False,
     device: Device = None,
     as_json: Json = False,
@@ -229,11 +244,11 @@ def evaluate(
         result = compare(
             shared.scene(SceneRef(name)), found, views, shared.device,
             background=background.value, behind_opaque=shared.card(name).background,
-            refine_poses=refine_poses, progress=report, show=show,
+            refine_poses=refine_poses, appearance=appearance.value, progress=report, show=show,
         )  # fmt: skip
     fields: dict[str, Any] = {
         "scene": scene, "dataset": str(dataset), "split": split.value, "background": background.value,
-        "refined_poses": refine_poses,
+        "refined_poses": refine_poses, "appearance": appearance.value,
         "psnr": result.psnr, "ssim": result.ssim, "views": [dataclasses.asdict(view) for view in result.views],
         "seconds": round(time.perf_counter() - started, 3),
     }  # fmt: skip

@@ -18,6 +18,11 @@ def positional_encoding(p: Tensor, num_frequencies: int) -> Tensor:
     return torch.cat((p, waves.flatten(-3)), -1)
 
 
+def opened_encoding(weights: Tensor) -> Tensor:
+    """Return the factor of each feature of `positional_encoding` [3 + 6 L], 3D, of the weights of its octaves [L]."""
+    return torch.cat((weights.new_ones(3), weights.repeat_interleave(6)))
+
+
 def spherical_harmonics(directions: Tensor) -> Tensor:
     """Return the real spherical harmonics of degrees 0..3 of unit directions: [..., 3] -> [..., 16].
 

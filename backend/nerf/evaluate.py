@@ -7,6 +7,9 @@ over what the fit took to be behind them (`ModelCard.background`).
 PSNR = −10 log10 of the mean squared error of sRGB values in 0..1; SSIM is that of Wang et al. 2004 with its Gaussian
 window of 11 pixels (σ = 1.5). Where a view has a mask, PSNR counts the pixels of the mask, and SSIM sees both pictures
 blank outside of it.
+
+A fit that learns the appearance of each picture makes a scene in their mean; that of a view held back is not known. Where
+it is asked for, each render is `developed` as its picture was, before they are compared.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ from ..scene import Image, Scene
 from .alignment import aligned
 from .datasets import Dataset, Pixels, View
 from .lens import LensCamera
+
+Appearance = Literal["none", "exposure", "color"]
 
 BACKGROUNDS = {"white": 1.0, "black": 0.0}
 MAX_PSNR = 100.0  # dB, of equal pictures
@@ -109,6 +114,29 @@ def composited(image: Image, background: float) -> np.ndarray:
     return rgb
 
 
+def developed(
+    image: Image, truth: np.ndarray, behind: float, appearance: Appearance, mask: np.ndarray | None = None
+) -> Image:
+    """Return a render in the exposure (a gain for each channel) or colours (an affine transform of them) of the picture
+    truth [H, W, 3]: those that come nearest to it over the pixels of mask [H, W], by least squares."""
+    if appearance == "none":
+        return image
+    used = np.ones(truth.shape[:2], bool) if mask is None else mask
+    alpha = image.alpha[..., None].double().cpu().numpy()
+    colors = image.rgb.double().cpu().numpy()
+    missed = (truth - (colors * alpha + behind * (1 - alpha)))[used]
+    seen = (np.concatenate((colors, np.ones_like(alpha)), -1) * alpha)[used]
+    matrix = np.eye(4, 3)
+    if appearance == "exposure":
+        for channel in range(3):
+            power = np.square(seen[:, channel]).sum()
+            matrix[channel, channel] += (seen[:, channel] @ missed[:, channel]) / power if power > 0 else 0.0
+    else:
+        matrix += np.linalg.lstsq(seen, missed, rcond=1e-3)[0]  # what the picture does not show stays as it is
+    own = torch.from_numpy(colors @ matrix[:3] + matrix[3]).to(image.rgb)
+    return replace(image, rgb=own.clamp(0, 1))
+
+
 def psnr(first: np.ndarray | Tensor, second: np.ndarray | Tensor, mask: np.ndarray | None = None) -> float:
     """Return dB of two pictures [H, W, 3] in 0..1, over the pixels of mask [H, W]; at most MAX_PSNR."""
     error = (np.asarray(first, np.float64) - np.asarray(second, np.float64)) ** 2
@@ -152,14 +180,15 @@ def evaluate(
     background: Literal["white", "black"] = "white",
     behind_opaque: Literal["", "white", "black"] = "",
     refine_poses: bool = False,
+    appearance: Appearance = "none",
     progress: Progress = silent,
     show: Callable[[View, np.ndarray, np.ndarray], None] | None = None,
 ) -> Evaluation:
     """Render and compare views at their full size.
 
     behind_opaque: of the fit, see `backdrop`. refine_poses: each camera is aligned with its picture first, as is the
-    custom with scenes whose cameras were fitted too (see `alignment`). show: is given each view's render and truth,
-    [H, W, 3] in 0..1.
+    custom with scenes whose cameras were fitted too (see `alignment`). appearance: each render is `developed` as its
+    picture. show: is given each view's render and truth, [H, W, 3] in 0..1.
 
     Raises:
         UnreadableFile, UnusableDataset: a picture cannot be read.
@@ -171,8 +200,9 @@ def evaluate(
         behind = backdrop(pixels, background, behind_opaque)
         if refine_poses:
             view = aligned(scene, view, pixels, device, behind=behind)
-        rendered = composited(render_view(scene, view, device, step), behind)
         truth = photograph(pixels, behind)
+        image = developed(render_view(scene, view, device, step), truth, behind, appearance, pixels.mask)
+        rendered = composited(image, behind)
         scores.append(score(view.name, rendered, truth, pixels.mask))
         if show is not None:
             show(view, rendered, truth)

@@ -11,12 +11,13 @@ import logging
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from addon.wire import payload
-from addon.wire.errors import Diverged, LatheError, UnreadableFile
+from addon.wire.errors import Diverged, LatheError, MalformedPayload, UnreadableFile
 from addon.wire.messages import FitOptions, StoredFit
 
 from ..blobs import cannot_write
@@ -26,6 +27,8 @@ from .datasets import Dataset
 from .scene_file import write_safetensors
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FORMAT = "latent_lathe.fit.1"
 STATE_NAME = "state.safetensors"
@@ -54,6 +57,22 @@ def fingerprint(dataset: Dataset) -> str:
     return hashlib.sha256(json.dumps(views).encode()).hexdigest()
 
 
+def read_stored(kind: type[T], data: bytes | str) -> T:
+    """Return what was stored as JSON and holds the options of a fit, perhaps those of an earlier version.
+
+    Raises:
+        MalformedPayload, InvalidRequest: see `payload.from_json`.
+    """
+    try:
+        plain = json.loads(data)
+    except ValueError as error:
+        raise MalformedPayload(f"not JSON: {error}") from error
+    options = plain.get("options") if isinstance(plain, dict) else None
+    if isinstance(options, dict) and "exposure" in options:  # was a switch before there was more than one choice
+        options["appearance"] = "exposure" if options.pop("exposure") else "none"
+    return payload.from_plain(kind, plain)
+
+
 def write_state(path: Path, state: FitState, tensors: dict[str, Tensor]) -> None:
     """Save a fit. What is there already stays if this one is not sound.
 
@@ -80,7 +99,7 @@ def read_state(path: Path) -> FitState:
             metadata = file.metadata() or {}
         if metadata.get("format") != FORMAT:
             raise ValueError("it is not the state of a fit, or of another version")
-        return payload.from_json(FitState, metadata.get("state", "").encode())
+        return read_stored(FitState, metadata.get("state", ""))
     except (OSError, SafetensorError, ValueError, LatheError) as error:
         raise _unreadable(path, error) from error
 

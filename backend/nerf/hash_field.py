@@ -29,6 +29,7 @@ from ..kernels.ray_rendering import CHUNK, Impl, render_rays
 from ..kernels.visible_samples import running_total, visible_samples
 from ..kernels.warm_up import warm_up
 from ..progress import Progress, silent
+from ..rendering.color import srgb_from_linear
 from ..scene import FieldInfo, FieldSample, Image, box_interval
 from .encodings import spherical_harmonics
 
@@ -315,16 +316,6 @@ class HashScene:
             asdict(model.config),
             {"table": model.table, "networks": model.networks, "occupied": model.occupancy.bits},
         )
-
-
-def linear_from_srgb(x: Tensor) -> Tensor:
-    """IEC 61966-2-1, inverse."""
-    return torch.where(x <= 0.04045, x / 12.92, ((x.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4)
-
-
-def srgb_from_linear(x: Tensor) -> Tensor:
-    """IEC 61966-2-1."""
-    return torch.where(x <= 0.0031308, x * 12.92, 1.055 * x.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
 
 
 def scene_from_tensors(config: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> HashScene:

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from torch.nn.functional import normalize, smooth_l1_loss
 from addon.wire.errors import Diverged
 from addon.wire.messages import Bounds, FitOptions
 
-from ..kernels.compositing import Pixels, composite_packed
+from ..kernels.compositing import composite_packed
 from ..kernels.hash_encoding import HashSpec, hash_encode
 from ..kernels.radiance_mlp import radiance_mlp
 from ..kernels.ray_marching import Samples
@@ -28,10 +29,11 @@ from ..kernels.sparse_adam import AdamState, sparse_adam
 from ..kernels.visible_samples import visible_samples
 from ..kernels.warm_up import warm_up
 from ..progress import Progress, part, silent
+from .comparison import APPEARANCE_RATE, Comparison
 from .datasets import Dataset
 from .encodings import spherical_harmonics
 from .fitting import StepReport, elapsed, optimizer_tensors, restore_optimizer
-from .hash_field import HashField, HashFieldConfig, HashScene, linear_from_srgb, srgb_from_linear
+from .hash_field import HashField, HashFieldConfig, HashScene
 from .occupancy import Occupancy, Silhouette, carve
 from .poses import UNCERTAINTY, PoseRefinement
 from .rays import RayBatch, TrainingRays
@@ -42,9 +44,6 @@ HULL_RESOLUTION = 64
 
 LEVEL_EVERY = 50
 """Steps after which the level of the surface is looked for again."""
-
-EXPOSURE_RATE = 1e-2
-"""Of the gain of each picture, a natural logarithm."""
 
 OCCLUDED = 1e-2
 """Samples behind this much of the light being left are not evaluated in full."""
@@ -129,24 +128,22 @@ class HashFit:
         self._adam = AdamState.zeros(self.field.table)
         self._mlp = torch.nn.Parameter(self.field.networks)
         self.field.networks = self._mlp.data
-        self._exposure = torch.nn.Parameter(torch.zeros(len(self.views), 3, device=device))
-        groups = [{"params": [self._mlp], "lr": self.training.network_rate}]
-        if options.exposure:
-            groups.append({"params": [self._exposure], "lr": EXPOSURE_RATE})
+        self.background = options.background
+        if self.background == "auto":
+            self.background = "random" if self.rays.has_alpha else "black"
+        # over random colours what is behind cannot stand in for what is there: then colours say all that alpha does
+        difference, alpha = partial(smooth_l1_loss, beta=0.1), self.rays.has_alpha and self.background != "random"
+        self._comparison = Comparison(options, self.rays, self.background, difference, alpha=alpha)
+        groups = [{"params": [self._mlp], "lr": self.training.network_rate}, *self._comparison.appearance.groups()]
         self._optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
         self._refinement: PoseRefinement | None = None
         if options.refine_poses:
-            middle = torch.tensor(region_of(dataset, self.views).middle, device=device)
-            distance = float((self.rays.poses[:, :3, 3] - middle).norm(dim=-1).median())
-            self._refinement = PoseRefinement(self.rays.poses, distance)
+            self._refinement = PoseRefinement.about(self.rays.poses, region_of(dataset, self.views).middle)
             # a camera's gradient is the mean of the few rays that are its own: too few, and it walks at random
             self.training = replace(self.training, samples_per_step=max(self.training.samples_per_step, 1 << 14))
         self._rays_per_step = 2048
         self._level_step = -LEVEL_EVERY
         self._smoothed = math.nan
-        self.background = options.background
-        if self.background == "auto":
-            self.background = "random" if self.rays.has_alpha else "black"
 
     # ------------------------------------------------------------------------------------------------ where it is
 
@@ -240,7 +237,7 @@ class HashFit:
             self._look()
         batch = self.rays.draw(self._rays_per_step, self._generator)
         rate = self.training.rate * (self.training.final_rate / self.training.rate) ** self._elapsed()
-        for group, full in zip(self._optimizer.param_groups, (self.training.network_rate, EXPOSURE_RATE)):
+        for group, full in zip(self._optimizer.param_groups, (self.training.network_rate, APPEARANCE_RATE)):
             group["lr"] = full * rate / self.training.rate
         loss, error, samples = self.learn(batch, rate)
         self.step += 1
@@ -264,8 +261,7 @@ class HashFit:
         count = len(batch.views)
         refinement = self._refinement
         rays = batch.in_world(self.rays.poses if refinement is None else refinement.cameras())
-        length = rays[1].detach().norm(dim=-1)
-        rays = model.from_world(rays[0]), rays[1] / length[:, None]
+        rays = model.from_world(rays[0]), rays[1] / rays[1].detach().norm(dim=-1, keepdim=True)
         origins, directions = (ray.detach() for ray in rays)
         jitter = torch.rand(count, generator=self._generator).to(self.device)
         opened, step = self._coarse_to_fine()
@@ -278,7 +274,8 @@ class HashFit:
         view = spherical_harmonics(directions)
         raw = radiance_mlp(features, view, samples.rays, self._mlp, spec)
         pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets)
-        loss, error = self._loss(batch, pixels, length)
+        behind = self._comparison.behind(count, self._generator)
+        loss, error = self._comparison.loss(batch, pixels, behind, model.config.side)
         if not math.isfinite(value := float(loss.detach())):
             raise Diverged(f"The fit diverged in step {self.step}: its loss is no number any more.")
         self._optimizer.zero_grad()
@@ -291,7 +288,7 @@ class HashFit:
                 self._move_cameras(refinement, rays, directions.grad, gradient, samples)
             self._move_table(gradient, samples.points, rate)
         self._optimizer.step()
-        return value, error, len(samples.t)
+        return value, float(error), len(samples.t)
 
     def _coarse_to_fine(self) -> tuple[Tensor | None, float | None]:
         """While cameras are refined: how far each feature is open, and steps of rays as fine as what is open needs."""
@@ -337,41 +334,6 @@ class HashFit:
             self._adam.touched.copy_((self._adam.gradient.reshape(len(self._adam.touched), -1) != 0).any(1))
         sparse_adam(self.field.table, self._adam, rate, self.step + 1)
 
-    def _loss(self, batch: RayBatch, pixels: Pixels, length: Tensor) -> tuple[Tensor, float]:
-        """What is lowered, and the squared error of the colours. length: of the rays' local directions."""
-        options = self.options
-        linear = options.color_space == "linear"
-        target, alpha = batch.rgb, batch.alpha[:, None]
-        if self.background in ("random", "transparent"):
-            behind = torch.rand(len(target), 3, generator=self._generator).to(self.device)
-        else:
-            behind = torch.full_like(target, 1.0 if self.background == "white" else 0.0)
-        rgb = pixels.rgb
-        if options.exposure:
-            gain = torch.exp(self._exposure - self._exposure.mean(0))
-            rgb = rgb * gain[batch.views]
-        if linear:
-            target, behind = linear_from_srgb(target), linear_from_srgb(behind)
-        rgb = rgb + (1 - pixels.alpha[:, None]) * behind
-        target = target * alpha + behind * (1 - alpha)
-        if linear:  # light is composited, but compared as it is seen: an error in the dark counts as one in the bright
-            rgb, target = srgb_from_linear(rgb), srgb_from_linear(target)
-        loss = smooth_l1_loss(rgb, target, beta=0.1)
-        error = float((rgb.detach() - target).square().mean())
-        if self.rays.has_alpha and self.background != "random":  # else what is behind would stand in for what is there
-            loss = loss + smooth_l1_loss(pixels.alpha, batch.alpha, beta=0.1)
-        if options.opacity_weight:
-            loss = loss + options.opacity_weight * (pixels.alpha * (1 - pixels.alpha)).mean()
-        if options.distortion_weight:
-            loss = loss + options.distortion_weight * pixels.distortion.mean()
-        if options.depth_weight and batch.depth is not None:
-            distance = batch.depth * length / self.field.config.side
-            known = batch.depth.isfinite()
-            # of the picture's own alpha: with the field's, nothing at all would be at every depth
-            missed = (pixels.t - distance.nan_to_num() * batch.alpha)[known]
-            loss = loss + options.depth_weight * smooth_l1_loss(missed, torch.zeros_like(missed), beta=0.01)
-        return loss, error
-
     def _look(self) -> None:
         """Find out where the field is empty."""
         first = self.step == 0
@@ -416,11 +378,11 @@ class HashFit:
             "table_mean": self._adam.mean,
             "table_square": self._adam.square,
             "networks": self._mlp.data,
-            "exposure": self._exposure.data,
             "peak": self.occupancy.peak,
             "occupied": self.occupancy.bits.bits,
             "random": self._generator.get_state(),
             "progress": torch.tensor(numbers, dtype=torch.float64),
+            **self._comparison.appearance.tensors(),
             **optimizer_tensors(self._optimizer),
             **({} if self._refinement is None else self._refinement.tensors()),
         }
@@ -432,10 +394,10 @@ class HashFit:
             ("table_mean", self._adam.mean),
             ("table_square", self._adam.square),
             ("networks", self._mlp.data),
-            ("exposure", self._exposure.data),
             ("peak", self.occupancy.peak),
         ):
             mine.copy_(tensors[name])
+        self._comparison.appearance.restore(tensors)
         self._generator.set_state(tensors["random"].cpu())
         if self._refinement is not None:
             self._refinement.restore(tensors)

@@ -152,6 +152,12 @@ class PoseRefinement:
         self._marks = _marks(self.corrections.given, length)
         self._optimizer = torch.optim.Adam(self.corrections.parameters(), self.rate, betas=(0.9, 0.99), eps=1e-15)
 
+    @classmethod
+    def about(cls, world_from_camera: Tensor, middle: Sequence[float]) -> PoseRefinement:
+        """Return one for cameras around a scene whose middle is known, [3] metres."""
+        centres = world_from_camera[:, :3, 3]
+        return cls(world_from_camera, float((centres - centres.new_tensor(middle)).norm(dim=-1).median()))
+
     def cameras(self) -> Tensor:
         """world_from_camera [views, 4, 4] as they stand; differentiable."""
         return self.corrections.poses()

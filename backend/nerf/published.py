@@ -7,6 +7,7 @@ its (unnormalised) direction; `NDC` is the paper's space of normalised device co
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +20,7 @@ from addon.wire.messages import Bounds
 from backend.cameras import Camera
 from backend.progress import Progress, silent
 from backend.rendering import compositing, sampling
+from backend.rendering.color import srgb_from_linear
 from backend.scene import FieldInfo, FieldSample, Image
 
 from .encodings import positional_encoding
@@ -55,6 +57,14 @@ class NetworkConfig:
             raise ValueError("a position or direction is encoded at 0 to 32 frequencies")
 
 
+@dataclass(frozen=True)
+class Opened:
+    """How far the encodings are open while a fit goes from coarse to fine: a factor 0..1 for each of their features."""
+
+    position: Tensor  # [3 + 6 · position_frequencies]
+    view: Tensor  # [3 + 6 · view_frequencies]
+
+
 class Network(nn.Module):
     """Position and viewing direction to colour and density (Fig. 7 of arxiv.org/abs/2003.08934)."""
 
@@ -74,9 +84,11 @@ class Network(nn.Module):
         else:
             self.rgb = nn.Linear(config.width, 3)
 
-    def features(self, points: Tensor) -> Tensor:
+    def features(self, points: Tensor, opened: Tensor | None = None) -> Tensor:
         """Return the trunk's features [..., width] at points [..., 3]."""
         encoded = positional_encoding(points, self.config.position_frequencies)
+        if opened is not None:
+            encoded = encoded * opened
         h = encoded
         for i, layer in enumerate(self.trunk):
             h = relu(layer(h))
@@ -84,17 +96,30 @@ class Network(nn.Module):
                 h = torch.cat((encoded, h), -1)
         return h
 
-    def forward(self, points: Tensor, directions: Tensor) -> Tensor:
+    def forward(self, points: Tensor, directions: Tensor, opened: Opened | None = None) -> Tensor:
         """Return [..., 4]: colour before the sigmoid, density before the ReLU.
 
         points [..., 3]; unit viewing directions [..., 3], broadcast against points.
         """
-        h = self.features(points)
+        h = self.features(points, None if opened is None else opened.position)
         density = self.density(h)
         if self.config.view_dependent:
-            encoded = positional_encoding(directions, self.config.view_frequencies).expand(*h.shape[:-1], -1)
+            encoded = positional_encoding(directions, self.config.view_frequencies)
+            if opened is not None:
+                encoded = encoded * opened.view
+            encoded = encoded.expand(*h.shape[:-1], -1)
             h = relu(self.view(torch.cat((self.bottleneck(h), encoded), -1)))
         return torch.cat((self.rgb(h), density), -1)
+
+    @torch.no_grad()
+    def fold(self, opened: Opened) -> None:
+        """Make this the network that gives wholly open what it gave with its encodings opened so far."""
+        for i, layer in enumerate(self.trunk):
+            assert isinstance(layer, nn.Linear)
+            if i == 0 or i - 1 in self.config.skips:
+                layer.weight[:, : len(opened.position)] *= opened.position
+        if self.config.view_dependent:
+            self.view.weight[:, -len(opened.view) :] *= opened.view
 
 
 @dataclass(frozen=True)
@@ -109,6 +134,7 @@ class RenderConfig:
     white_background: bool = True
     ndc: bool = False  # rays are warped into normalised device coordinates; near 0, far 1
     ndc_focal: tuple[float, float] = (1.0, 1.0)  # focal length of the capture over its width, and over its height
+    linear: bool = False  # colours are composited as linear light
 
     def __post_init__(self) -> None:
         if not (0 <= self.near < self.far < 1e9):
@@ -187,11 +213,12 @@ class NeRF(nn.Module):
         *,
         generator: torch.Generator | None = None,
         config: RenderConfig | None = None,
+        opened: Opened | None = None,
     ) -> RayPasses:
         """Render rays [num_rays, 3] coarse to fine.
 
         directions need not be unit vectors (t is in their unit); view_directions are. generator: jitter the samples
-        (training); None: evenly spaced. config: other samples than the network's own.
+        (training); None: evenly spaced. config: other samples than the network's own. opened: None is wholly.
         """
         config = self.config if config is None else config
         t = sampling.even(
@@ -204,22 +231,36 @@ class NeRF(nn.Module):
         ).expand(*origins.shape[:-1], -1)
         if generator is not None:
             t = sampling.stratified(t, torch.rand(t.shape, generator=generator, dtype=t.dtype, device=t.device))
-        coarse = self._pass(self.coarse, origins, directions, view_directions, t)[1]
+        coarse = self._pass(self.coarse, origins, directions, view_directions, t, config, opened)[1]
         if generator is None:
             u = sampling.evenly_drawn(config.fine_samples, t)
         else:
             u = torch.rand((*t.shape[:-1], config.fine_samples), generator=generator, dtype=t.dtype, device=t.device)
         drawn = sampling.inverse_cdf(sampling.midpoints(t), coarse.weights[..., 1:-1], u)
         t_fine, _ = sampling.merged(t, drawn)
-        raw, fine = self._pass(self.fine, origins, directions, view_directions, t_fine)
+        raw, fine = self._pass(self.fine, origins, directions, view_directions, t_fine, config, opened)
         return RayPasses(coarse, fine, raw, t, t_fine, drawn)
 
     def _pass(
-        self, network: Network, origins: Tensor, directions: Tensor, view_directions: Tensor, t: Tensor
+        self,
+        network: Network,
+        origins: Tensor,
+        directions: Tensor,
+        view_directions: Tensor,
+        t: Tensor,
+        config: RenderConfig,
+        opened: Opened | None,
     ) -> tuple[Tensor, RayColors]:
         points = origins[..., None, :] + directions[..., None, :] * t[..., None]
-        raw = network(points, view_directions[..., None, :])
-        return raw, composite(raw, t, directions, self.config.white_background)
+        raw = network(points, view_directions[..., None, :], opened)
+        return raw, composite(raw, t, directions, config.white_background)
+
+    def folded(self, opened: Opened) -> NeRF:
+        """Return a copy that is wholly open what this is opened so far."""
+        made = copy.deepcopy(self)
+        for network in (made.coarse, made.fine):
+            network.fold(opened)
+        return made
 
 
 CHUNK_RAYS = 512
@@ -271,7 +312,10 @@ class PublishedScene:
         if self.nerf.config.ndc:
             points, scale = ndc_points(points, self.nerf.config.ndc_focal)
         raw = self.nerf.fine(points, directions)
-        return FieldSample(relu(raw[..., 3]) * scale / metres, torch.sigmoid(raw[..., :3]))
+        rgb = torch.sigmoid(raw[..., :3])
+        if self.nerf.config.linear:
+            rgb = srgb_from_linear(rgb)
+        return FieldSample(relu(raw[..., 3]) * scale / metres, rgb)
 
     @torch.no_grad()
     def render(
@@ -309,7 +353,8 @@ class PublishedScene:
             part = slice(start, start + CHUNK_RAYS)
             seen, t = self._colors(origins[part], directions[part], speed[part], config, jitter)
             premultiplied = seen.rgb - (1.0 - seen.alpha[..., None]) if config.white_background else seen.rgb
-            rgb.append(compositing.straight(premultiplied, seen.alpha))
+            straight = compositing.straight(premultiplied, seen.alpha)
+            rgb.append(srgb_from_linear(straight) if config.linear else straight)
             alpha.append(seen.alpha)
             depth.append(torch.where(seen.alpha > 0.5, t / units, torch.inf))
         shape = (camera.height, camera.width)

@@ -9,20 +9,34 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import mse_loss, normalize
 
-from addon.wire.errors import Diverged, InvalidRequest, Remedy
+from addon.wire.errors import Diverged
 from addon.wire.messages import FitOptions
 
+from ..kernels.compositing import Pixels
 from ..progress import Progress, silent
+from ..rendering.compositing import distortion, interval_lengths
 from ..scene import FieldInfo
+from .comparison import APPEARANCE_RATE, Comparison
 from .datasets import Dataset
+from .encodings import opened_encoding
 from .fitting import StepReport, elapsed, optimizer_tensors, restore_optimizer
-from .published import ISO_LEVEL, NeRF, NetworkConfig, Placement, PublishedScene, RenderConfig
+from .poses import PoseRefinement
+from .published import (
+    ISO_LEVEL,
+    NeRF,
+    NetworkConfig,
+    Opened,
+    Placement,
+    PublishedScene,
+    RayColors,
+    RenderConfig,
+)
 from .rays import TrainingRays
 from .region import region_of
 
@@ -55,23 +69,6 @@ def training_of(options: FitOptions) -> PublishedTraining:
     return small() if options.preset == "draft" else PublishedTraining()
 
 
-def check_options(options: FitOptions) -> None:
-    """Refuse what the published method has no place for. Raises InvalidRequest with what to do."""
-    asked = {
-        "the refinement of cameras": options.refine_poses,
-        "linear light": options.color_space == "linear",
-        "exposures": options.exposure,
-        "depth images": options.depth_weight > 0,
-        "the distortion weight": options.distortion_weight > 0,
-        "the opacity weight": options.opacity_weight > 0,
-    }
-    if missing := [name for name, wanted in asked.items() if wanted]:
-        raise InvalidRequest(
-            f"NeRF as published knows nothing of {', '.join(missing)}: use the fast engine, or do without.",
-            remedy=Remedy("set_value", "Use the fast engine", "hash"),
-        )
-
-
 class PublishedFit:
     """NeRF as published, one step at a time. A `Fit`."""
 
@@ -87,9 +84,7 @@ class PublishedFit:
 
         Raises:
             UnreadableFile, UnusableDataset: see `Dataset.to_fit`, `Dataset.load` and `region_of`.
-            InvalidRequest: an option that only the fast engine has.
         """
-        check_options(options)
         self.step, self.seconds = 0, 0.0
         self.options, self.device = options, device
         self.training = training_of(options) if training is None else training
@@ -102,11 +97,14 @@ class PublishedFit:
         self.background = options.background
         if self.background == "auto":
             self.background = "white" if self._rays.has_alpha else "black"
+        alpha = self._rays.has_alpha and self.background == "transparent"
+        self._comparison = Comparison(options, self._rays, self.background, mse_loss, alpha=alpha)
         region = region_of(dataset, self.views)
         unit = region.radius / OBJECT_RADIUS
         self._placement = Placement(region.middle, unit)
         bounds = dataset.bounds if dataset.bounds is not None else region.bounds
         self._info = FieldInfo("density", ISO_LEVEL / unit, bounds)
+        self._size = max(b - a for a, b in zip(*bounds))
         render = RenderConfig(
             min(max(region.near, options.near), 0.9 * region.far) / unit,
             region.far / unit,
@@ -114,7 +112,9 @@ class PublishedFit:
             self.training.fine_samples,
             in_disparity=options.unbounded == "yes",
             white_background=self.background == "white",
+            linear=options.color_space == "linear",
         )
+        self._over_nothing = replace(render, white_background=False)  # the comparison puts in what is behind
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
             self.nerf = NeRF(self.training.network, self.training.network, render)
@@ -122,7 +122,9 @@ class PublishedFit:
             # begins as thin fog: a density that is nowhere positive has no gradient, and would stay so
             torch.nn.init.constant_(network.density.bias, 0.1)
         self.nerf.to(device)
-        self.optimizer = torch.optim.Adam(self.nerf.parameters(), self.training.rate)
+        groups = [{"params": [*self.nerf.parameters()]}, *self._comparison.appearance.groups()]
+        self.optimizer = torch.optim.Adam(groups, self.training.rate)
+        self._refinement = PoseRefinement.about(self._rays.poses, region.middle) if options.refine_poses else None
         self._smoothed = math.nan
 
     def advance(self) -> StepReport:
@@ -132,39 +134,43 @@ class PublishedFit:
             Diverged: the loss is not a number; the parameters are those before this step.
         """
         started = time.perf_counter()
-        rate = self.training.rate * (self.training.final_rate / self.training.rate) ** self._elapsed()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        decay = (self.training.final_rate / self.training.rate) ** self._elapsed()
+        for group, full in zip(self.optimizer.param_groups, (self.training.rate, APPEARANCE_RATE)):
+            group["lr"] = full * decay
         generator = torch.Generator(self.device).manual_seed(self.options.seed * 1_000_003 + self.step)
         on_cpu = torch.Generator().manual_seed(self.options.seed * 1_000_003 + self.step)
         batch = self._rays.draw(self.training.rays_per_step, on_cpu)
-        origins, directions = batch.in_world(self._rays.poses)
-        directions = directions / batch.local[:, 2:].clamp(min=0.05)  # t is measured along the camera's z
+        refinement = self._refinement
+        rays = batch.in_world(self._rays.poses if refinement is None else refinement.cameras())
+        origins, turned = (ray.detach().requires_grad_(refinement is not None) for ray in rays)
+        directions = turned / batch.local[:, 2:].clamp(min=0.05)  # t is measured along the camera's z
         middle = torch.tensor(self._placement.middle, device=self.device)
         passes = self.nerf.render_rays(
             (origins - middle) / self._placement.metres_per_unit,
             directions,
             normalize(directions, dim=-1),
             generator=generator,
+            config=self._over_nothing,
+            opened=self._opened(),
         )
-        behind = self._behind(len(origins), on_cpu)
-        target = batch.rgb * batch.alpha[:, None] + behind * (1 - batch.alpha[:, None])
+        behind = self._comparison.behind(len(origins), on_cpu)
         loss = torch.zeros((), device=self.device)
-        for seen in (passes.coarse, passes.fine):
-            rgb = seen.rgb  # with a white background in it, if that is the one
-            if self.background != "white":
-                rgb = rgb + (1.0 - seen.alpha[..., None]) * behind
-            error = (rgb - target).square().mean()
-            loss = loss + error
+        for seen, t in ((passes.coarse, passes.t_coarse), (passes.fine, passes.t_fine)):
+            pixels = self._pixels(seen, t, directions.detach())
+            missed, error = self._comparison.loss(batch, pixels, behind, self._size)
+            loss = loss + missed
         if not torch.isfinite(loss):
             raise Diverged(f"The fit diverged in step {self.step}: its loss is no number any more.")
         self.optimizer.zero_grad()
         loss.backward()
+        if refinement is not None:
+            assert origins.grad is not None and turned.grad is not None
+            refinement.advance(rays, (origins.grad, turned.grad), self.step, self._elapsed())
         self.optimizer.step()
         self.step += 1
         spent = time.perf_counter() - started
         self.seconds += spent
-        fine = float(error.detach())
+        fine = float(error)
         self._smoothed = fine if math.isnan(self._smoothed) else 0.95 * self._smoothed + 0.05 * fine
         return StepReport(
             step=self.step,
@@ -174,28 +180,45 @@ class PublishedFit:
             samples_per_ray=float(2 * self.training.coarse_samples + self.training.fine_samples),
         )
 
-    def _behind(self, count: int, generator: torch.Generator) -> Tensor:
-        """The colour behind each ray [count, 3]: random where transparency is to be learnt."""
-        if self.background in ("random", "transparent"):
-            return torch.rand(count, 3, generator=generator).to(self.device)
-        return torch.full((count, 3), 1.0 if self.background == "white" else 0.0, device=self.device)
+    def _pixels(self, seen: RayColors, t: Tensor, directions: Tensor) -> Pixels:
+        """What a pass saw at t [R, samples], with lengths in parts of the scene's size."""
+        parts = directions.norm(dim=-1, keepdim=True) * (self._placement.metres_per_unit / self._size)
+        lengths = interval_lengths(t, 0.0, parts)  # nothing is known of how deep the last one is
+        middles = t * parts + lengths / 2
+        away = (seen.weights * t).sum(-1) * parts[:, 0]
+        return Pixels(seen.rgb, seen.alpha, away, distortion(seen.weights, middles, lengths), seen.weights.detach())
 
     def _elapsed(self) -> float:
         """How much of the fit lies behind, 0..1."""
         return elapsed(self.options, self.step, self.seconds, self.training.steps)
 
+    def _opened(self) -> Opened | None:
+        """How far the encodings are open; None: wholly. Coarse to fine while cameras are refined (Eq. 14 of BARF); the
+        octaves open from the beginning are those below the first there, which has a factor π."""
+        if self._refinement is None:
+            return None
+        config, done = self.training.network, self._elapsed()
+        counts = config.position_frequencies, config.view_frequencies
+        weights = [self._refinement.opened(count, done).to(self.device) for count in counts]
+        if all(bool((each == 1).all()) for each in weights):
+            return None
+        return Opened(*(opened_encoding(each) for each in weights))
+
     def scene(self) -> PublishedScene:
-        """The scene as it stands; it shares the parameters of the fit."""
-        return PublishedScene(self.nerf, self._info, self._placement)
+        """The scene as it stands; it shares the parameters of the fit, or is a copy while that goes coarse to fine."""
+        opened = self._opened()
+        return PublishedScene(self.nerf if opened is None else self.nerf.folded(opened), self._info, self._placement)
 
     def poses(self) -> Tensor:
-        """world_from_camera [views, 4, 4] of the training views, as the data set gives them."""
-        return self._rays.poses
+        """world_from_camera [views, 4, 4] of the training views, refined where that was asked for."""
+        return self._rays.poses if self._refinement is None else self._refinement.cameras().detach()
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that `restore` needs to go on exactly here."""
         found = {f"nerf.{name}": value.detach() for name, value in self.nerf.state_dict().items()}
-        found |= optimizer_tensors(self.optimizer)
+        found |= optimizer_tensors(self.optimizer) | self._comparison.appearance.tensors()
+        if self._refinement is not None:
+            found |= self._refinement.tensors()
         counts = torch.tensor([self.step, self.seconds, self._smoothed], dtype=torch.float64)
         return {name: value.clone() for name, value in found.items()} | {"progress": counts}
 
@@ -203,5 +226,8 @@ class PublishedFit:
         """Go on from what `tensors` returned. Raises KeyError or RuntimeError where they are of another fit."""
         self.nerf.load_state_dict({k.removeprefix("nerf."): v for k, v in tensors.items() if k.startswith("nerf.")})
         restore_optimizer(self.optimizer, tensors)
+        self._comparison.appearance.restore(tensors)
+        if self._refinement is not None:
+            self._refinement.restore(tensors)
         step, self.seconds, self._smoothed = tensors["progress"].tolist()
         self.step = int(step)

@@ -34,6 +34,11 @@ class RayBatch:
         depth = None if self.depth is None else self.depth[at]
         return RayBatch(self.views[at], self.local[at], self.rgb[at], self.alpha[at], depth)
 
+    def distance(self) -> Tensor:
+        """Return the depth measured along the rays [R], metres; NaN where not known."""
+        assert self.depth is not None
+        return self.depth * self.local.norm(dim=-1) / self.local[:, 2].clamp(min=1e-3)
+
     def in_world(self, world_from_camera: Tensor) -> tuple[Tensor, Tensor]:
         """Return origins and directions [R, 3] under poses [views, 4, 4]; differentiable in them. A direction has the
         length of its local one."""

@@ -63,6 +63,17 @@ def composite(weights: Tensor, values: Tensor) -> Tensor:
     return (weights[..., None] * values).sum(-2)
 
 
+def distortion(weights: Tensor, t: Tensor, lengths: Tensor) -> Tensor:
+    """Return how far a ray's weights lie apart [...] (Eq. 15 of arxiv.org/abs/2111.12077).
+
+    t: [..., num_samples] middles of the intervals, ascending; lengths: theirs. Σ w_i w_j |t_i − t_j| + Σ w_i² δ_i / 3,
+    the double sum by sums over what lies in front of each sample.
+    """
+    in_front = weights.cumsum(-1) - weights
+    moment = (weights * t).cumsum(-1) - weights * t
+    return (2 * weights * (t * in_front - moment) + weights.square() * lengths / 3).sum(-1)
+
+
 def straight(premultiplied: Tensor, alpha: Tensor, smallest: float = 1e-4) -> Tensor:
     """Undo the multiplication by alpha: [..., channels] from [..., channels] and [...]; 0 where alpha is tiny."""
     divided = premultiplied / alpha.clamp(min=smallest)[..., None]

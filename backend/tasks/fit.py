@@ -48,6 +48,7 @@ from ..nerf.evaluate import (
     backdrop,
     camera_of,
     composited,
+    developed,
     evaluate,
     photograph,
     psnr,
@@ -178,7 +179,7 @@ def fit_scene(
             ) from error
         state = replace(saved, options=options, finished=False)
     session = Session(made, state, dataset, place)
-    watch = Watch(dataset, preview, behind_opaque(options), workspace.device, align=options.refine_poses)
+    watch = Watch(dataset, preview, options, workspace.device)
     with workspace.live(place.name, made.scene):
         session.advance(part(progress, 0.05, 0.95), watch)
         found = session.judge(part(progress, 0.95, 1.0), workspace.device)
@@ -274,6 +275,7 @@ class Session:
             device,
             behind_opaque=behind_opaque(self.state.options),
             refine_poses=refined,
+            appearance=self.state.options.appearance,
             progress=progress,
         )
         self._keep(found)
@@ -316,16 +318,14 @@ class Session:
 class Watch:
     """Looks at the scene now and then, at a small part of the fit's time: from `preview`, and at views held back."""
 
-    def __init__(
-        self, dataset: Dataset, preview: Camera | None, behind: str, device: torch.device, *, align: bool = False
-    ) -> None:
-        """behind: the colour behind pictures without alpha, see `backdrop`. align: the fit moves its cameras, so those
-        of the views held back go after it."""
-        self._dataset, self._behind, self._device = dataset, behind, device
+    def __init__(self, dataset: Dataset, preview: Camera | None, options: FitOptions, device: torch.device) -> None:
+        """Views held back are compared as the options say that the fit sees its own: with cameras that follow it, and
+        colours of their own."""
+        self._dataset, self._behind, self._device = dataset, behind_opaque(options), device
         self._views = spread(dataset.split("test"), WATCHED_VIEWS)
         self._camera = None if preview is None else from_wire(resized(preview, PICTURE_SIZE), device)
         self._truths: dict[str, tuple[Pixels, np.ndarray, float]] = {}
-        self._align = align
+        self._align, self._appearance = options.refine_poses, options.appearance
         self._aligned: dict[str, View] = {}
         self._scores: dict[str, float] = {}
         self._count, self._spent, self._last_cost = 0, 0.0, 0.0
@@ -368,7 +368,8 @@ class Watch:
         if self._align:
             small = self._aligned[view.name] = aligned(scene, small, pixels, self._device, behind=behind)
         image = render_scene(scene, camera_of(small).to(self._device), progress)
-        self._scores[view.name] = psnr(composited(image, behind), truth, pixels.mask)
+        own = developed(image, truth, behind, self._appearance, pixels.mask)
+        self._scores[view.name] = psnr(composited(own, behind), truth, pixels.mask)
         return image
 
 
@@ -426,7 +427,7 @@ def check_name(name: str) -> None:
 def read_request(folder: Path) -> FitRequest:
     """Return the request that a fit was started with. Raises InvalidRequest, naming the fits there are."""
     try:
-        return payload.from_json(FitRequest, (folder / "request.json").read_bytes())
+        return fit_state.read_stored(FitRequest, (folder / "request.json").read_bytes())
     except (OSError, LatheError) as error:
         names = ", ".join(sorted(path.parent.name for path in folder.parent.glob("*/request.json")))
         raise InvalidRequest(

@@ -126,7 +126,6 @@ def test_a_fit_that_does_not_start_leaves_the_saved_one_whole(
     before = state.read_bytes(), scene.read_bytes()
     (tmp_path / "wrong folder").mkdir()
     call("fit", tmp_path / "wrong folder", "--out", scene, *SMALL, "--steps", 4, status=1)
-    call("fit", pictures, "--out", scene, *SMALL, "--steps", 4, "--exposure", status=1)  # not of this method
     assert (state.read_bytes(), scene.read_bytes()) == before
     with monkeypatch.context() as cancelled:
         cancelled.setattr(PublishedFit, "advance", raise_cancelled)

@@ -19,9 +19,9 @@ from addon.wire.messages import FitOptions
 from backend.bench.ray_traced import BOX, VIEWS, RayTraced, views_around
 from backend.cameras import Camera
 from backend.nerf.datasets import Dataset, Pixels, View, open_dataset
-from backend.nerf.hash_field import linear_from_srgb
 from backend.nerf.hash_fit import HashFit, Training
 from backend.nerf.rays import TrainingRays
+from backend.rendering.color import linear_from_srgb
 from tests.backend.fixtures import photographed
 
 CPU = torch.device("cpu")
@@ -114,7 +114,7 @@ def test_linear_light_is_composited_and_shown_as_srgb(dataset: Dataset, backgrou
 
 
 def test_a_fit_that_goes_on_is_the_fit_that_never_stopped(dataset: Dataset) -> None:
-    options = FitOptions(steps=60, exposure=True, seed=3)
+    options = FitOptions(steps=60, appearance="exposure", seed=3)
     whole, first, second = (HashFit(dataset, options, CPU, training=TINY) for _ in range(3))
     expected = [whole.advance().loss for _ in range(60)]
     got = [first.advance().loss for _ in range(37)]
@@ -295,7 +295,7 @@ def test_exposures_of_pictures_are_found() -> None:
     random = np.random.default_rng(0)
     gains = {view.name: float(np.exp(random.uniform(-0.5, 0.0))) for view in views}
     dataset = Developed(Path(), "ray-traced", views, bounds=BOX, gains=gains)
-    made = HashFit(dataset, FitOptions(steps=250, exposure=True, preset="draft"), CPU)
+    made = HashFit(dataset, FitOptions(steps=250, appearance="exposure", preset="draft"), CPU)
     for _ in range(250):
         made.advance()
     true = np.log([gains[view.name] for view in dataset.split("train")])

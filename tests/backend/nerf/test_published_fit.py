@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image as Picture
 
-from addon.wire.errors import Diverged, InvalidRequest, UnusableDataset
+from addon.wire.errors import Diverged, UnusableDataset
 from addon.wire.messages import FitOptions
 from backend.cameras import Camera, intrinsics_from_fov, look_at
 from backend.checkpoints.store import ModelCard, load_model, save_model
@@ -180,12 +180,6 @@ def test_a_smaller_data_set_shows_the_same_with_fewer_pixels(ball):
     # colours do not bleed from what is transparent
     solid = pixels.alpha > 0
     assert (pixels.rgb[solid].max(-1) > 100).all()
-
-
-def test_options_of_the_fast_engine_alone_are_refused_and_not_forgotten(ball):
-    for option in ({"refine_poses": True}, {"color_space": "linear"}, {"exposure": True}, {"depth_weight": 1.0}):
-        with pytest.raises(InvalidRequest, match="use the fast engine"):
-            PublishedFit(ball, FitOptions(method="nerf", steps=2, **option), CPU, training=TINY)
 
 
 def test_near_keeps_the_cameras_free(ball):

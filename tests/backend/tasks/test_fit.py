@@ -449,7 +449,7 @@ def test_pictures_take_a_small_part_of_the_time_and_become_rarer(
         view = dataset.views[0].camera
         rows = [tuple(map(float, row)) for row in view.intrinsics]
         wire = resized(task_camera(view, rows), 400)
-    watch = task.Watch(dataset, wire, "black", torch.device("cpu"))
+    watch = task.Watch(dataset, wire, fits.options(background="black"), torch.device("cpu"))
     shown = 0
     for _ in range(6000):
         clock.advance()
