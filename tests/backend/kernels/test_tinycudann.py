@@ -1,16 +1,26 @@
-"""Parameters go to tiny-cuda-nn's layout and back; its engine says what it needs, and is the reference on a device."""
+"""Parameters go to tiny-cuda-nn's layout and back; its engines say what they need, and are the reference, in half
+precision where they compute so. Without a GPU a double of the package is run (tests/backend/fixtures/installed)."""
 
 from __future__ import annotations
 
 import importlib.util
+import logging
+import sys
+from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from addon.wire.messages import FitOptions
+from backend.bench.ray_traced import ray_traced
+from backend.kernels import hash_encoding
+from backend.kernels import radiance_mlp as networks
 from backend.kernels.hash_encoding import HashSpec, hash_encode
-from backend.kernels.radiance_mlp import RadianceMlpSpec, radiance_mlp
+from backend.kernels.radiance_mlp import RadianceMlpSpec, density_mlp, radiance_mlp
 from backend.kernels.tinycudann_layout import (
     grid_config,
     grid_from_table,
@@ -19,6 +29,10 @@ from backend.kernels.tinycudann_layout import (
     parameters_from_networks,
     table_from_grid,
 )
+from backend.nerf.datasets import Dataset
+from backend.nerf.hash_fit import HashFit, Training
+from tests.backend import fixtures
+from tests.backend.fixtures.elsewhere import played
 
 SPEC = HashSpec(4, 2, 10, 4, 32)
 NETWORKS = {"no padding": RadianceMlpSpec(32, 64, 16, 16), "padded": RadianceMlpSpec(20, 32, 12, 16)}
@@ -85,31 +99,228 @@ def test_parameters_of_something_else_are_refused() -> None:
         grid_from_table(torch.zeros(3, 2), SPEC)
 
 
-def test_the_engine_says_that_it_needs_cuda() -> None:
-    table = torch.zeros(SPEC.num_entries, 2)
+def test_the_engines_say_that_they_need_cuda() -> None:
+    spec = NETWORKS["no padding"]
+    given = torch.zeros(3, 32), torch.zeros(1, 16), torch.zeros(3, dtype=torch.int32), torch.zeros(spec.num_parameters)
     with pytest.raises(RuntimeError, match="runs on CUDA, not on cpu"):
-        hash_encode(torch.zeros(3, 3), table, SPEC, impl="tinycudann")
+        hash_encode(torch.zeros(3, 3), torch.zeros(SPEC.num_entries, 2), SPEC, impl="tinycudann")
+    with pytest.raises(RuntimeError, match="runs on CUDA, not on cpu"):
+        radiance_mlp(*given, spec, impl="tinycudann")
+    with pytest.raises(RuntimeError, match="runs on CUDA, not on cpu"):
+        density_mlp(given[0], given[3], spec, impl="tinycudann")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tinycudann") is not None, reason="tinycudann is installed")
-def test_the_engine_says_that_it_needs_the_package() -> None:
-    from backend.kernels.hash_encoding.tinycudann_engine import _module
+def test_without_the_package_the_engines_say_so_and_auto_takes_others(caplog: pytest.LogCaptureFixture) -> None:
+    spec = NETWORKS["no padding"]
+    with played("cuda") as device, caplog.at_level(logging.INFO):
+        with pytest.raises(RuntimeError, match="needs the package tinycudann"):
+            hash_encode(torch.zeros(3, 3, device=device), torch.zeros(SPEC.num_entries, 2, device=device), SPEC,
+                        impl="tinycudann")  # fmt: skip
+        hash_encoding._logged.clear()
+        assert hash_encoding.choose(device, SPEC) == "warp"
+        assert networks.choose(device, spec) == "reference"
+    assert "hash_encode: warp on cuda (compiled kernels; tinycudann is not installed)" in caplog.text
 
-    with pytest.raises(RuntimeError, match="needs the package tinycudann"):
-        _module(SPEC, 0)
+
+@pytest.fixture(scope="module")
+def pictures() -> Dataset:
+    """A small data set, whose pictures are there before a device is played, which is slow."""
+    dataset = ray_traced(24)
+    for view in dataset.views:
+        dataset.load(view)
+    return dataset
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
+    """A CUDA device that the processor plays, with a double of the package."""
+    monkeypatch.delitem(sys.modules, "tinycudann", raising=False)
+    monkeypatch.syspath_prepend(Path(fixtures.__file__).parent / "installed")
+    with played("cuda") as found:
+        yield found
+    sys.modules.pop("tinycudann", None)
+
+
+@pytest.mark.parametrize("count", [0, 1, 17, 300])
+def test_the_encoding_is_the_reference(device: torch.device, count: int) -> None:
+    random = torch.Generator().manual_seed(0)
+    points = torch.rand(count, 3, generator=random) * 1.2 - 0.1
+    points[:1] = torch.nan
+    table = torch.randn(SPEC.num_entries, 2, generator=random)
+    weights = torch.randn(count, SPEC.width, generator=random).to(device)
+    results = []
+    for impl in ("reference", "tinycudann"):
+        leaves = points.to(device).requires_grad_(), table.to(device).requires_grad_()
+        features = hash_encode(*leaves, SPEC, impl=impl)
+        assert features.device == device and features.shape == (count, SPEC.width)
+        results.append((features.detach(), *torch.autograd.grad((features * weights).sum(), leaves)))
+    for got, expected in zip(results[1], results[0]):
+        assert got.dtype == torch.float32
+        torch.testing.assert_close(got.cpu(), expected.cpu(), rtol=1e-3, atol=1e-3)
+
+
+def radiance_mlp_of(spec: RadianceMlpSpec, count: int, device: torch.device, impl: Any) -> dict[str, Tensor]:
+    """What the networks make of an example, and the gradients, on the CPU."""
+    random = torch.Generator().manual_seed(0)
+    given = torch.randn(count, spec.inputs, generator=random), torch.randn(5, spec.view, generator=random)
+    rays = (torch.arange(count) % 5).int().to(device)
+    leaves = [x.to(device).requires_grad_() for x in (*given, spec.initial(random))]
+    raw = radiance_mlp(leaves[0], leaves[1], rays, leaves[2], spec, impl=impl)
+    assert raw.device == device and raw.shape == (count, 4)
+    weights = torch.randn(count, 4, generator=random).to(device)
+    gradients = torch.autograd.grad((raw * weights).sum(), leaves)
+    density = density_mlp(leaves[0].detach(), leaves[2].detach(), spec, impl=impl)
+    found = dict(zip(("features", "view", "parameters"), gradients), raw=raw.detach(), density=density)
+    return {name: value.cpu() for name, value in found.items()}
+
+
+def assert_half_precision(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Whether results differ by no more than half precision makes them, relative to their size."""
+    for name, value in got.items():
+        assert value.dtype == torch.float32 and value.shape == expected[name].shape
+        if value.numel():
+            off = float((value - expected[name]).norm() / expected[name].norm().clamp(min=1e-9))
+            assert off < 0.05, f"{name} is off by {off:.3f}"  # rounding opens and closes a few ReLUs
+
+
+@pytest.mark.parametrize("count", [0, 1, 17, 300])
+@pytest.mark.parametrize("spec", NETWORKS.values(), ids=NETWORKS.keys())
+def test_the_networks_are_the_reference_in_half_precision(
+    device: torch.device, spec: RadianceMlpSpec, count: int
+) -> None:
+    got, expected = (radiance_mlp_of(spec, count, device, impl) for impl in ("tinycudann", "reference"))
+    assert_half_precision(got, expected)
+
+
+def test_auto_takes_the_package_and_says_so(device: torch.device, caplog: pytest.LogCaptureFixture) -> None:
+    hash_encoding._logged.clear()
+    networks._logged.clear()
+    with caplog.at_level(logging.INFO):
+        assert hash_encoding.choose(device, SPEC) == "tinycudann"
+        assert networks.choose(device, NETWORKS["no padding"]) == "tinycudann"
+        hash_encoding.choose(device, SPEC)
+    assert caplog.messages == [
+        "hash_encode: tinycudann on cuda (installed, and agrees with the definition)",
+        "radiance_mlp: tinycudann on cuda (installed, and agrees with the definition)",
+    ]
+
+
+def lays_out_otherwise(package: Any) -> None:
+    package.Network.evaluate = lambda self, x, params: type(self).honest(self, x, params.flip(0))
+    package.Encoding.evaluate = lambda self, x, params: type(self).honest(self, x, params.flip(0))
+
+
+def fails(package: Any) -> None:
+    def evaluate(self: Any, x: Tensor, params: Tensor) -> Tensor:
+        raise RuntimeError("no kernel image is available for execution on the device")
+
+    package.Network.evaluate = package.Encoding.evaluate = evaluate
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lays_out_otherwise, "away from the definition"),
+        (fails, "tinycudann does not run: no kernel image"),
+    ],
+)
+def test_auto_does_not_take_a_package_that_fails_or_disagrees(
+    device: torch.device, damage: Any, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    import tinycudann
+
+    for kind in (tinycudann.Network, tinycudann.Encoding):
+        kind.honest = kind.evaluate
+    damage(tinycudann)
+    with caplog.at_level(logging.INFO):
+        assert hash_encoding.choose(device, SPEC) == "warp"
+        assert networks.choose(device, NETWORKS["no padding"]) == "reference"
+    assert len(caplog.messages) == 2
+    assert all(why in message for message in caplog.messages)
+
+
+def test_auto_does_not_take_a_package_that_was_built_for_another_device(
+    device: torch.device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tinycudann.py").write_text("raise OSError('Unknown compute capability')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert hash_encoding.choose(device, SPEC) == "warp"
+    assert networks.choose(device, NETWORKS["no padding"]) == "reference"
+    with pytest.raises(RuntimeError, match=r"needs the package tinycudann, built for this device.*Unknown compute"):
+        radiance_mlp_of(NETWORKS["no padding"], 3, device, "tinycudann")
+
+
+def test_a_module_of_another_size_is_refused(device: torch.device) -> None:
+    other = HashSpec(4, 2, 10, 4, 31)
+    from backend.kernels import tinycudann_modules
+
+    with pytest.raises(RuntimeError, match="parameters where 7 are expected"):
+        tinycudann_modules.make("x", lambda package: package.Encoding(3, grid_config(other)), 7, device)
+
+
+def test_a_fit_with_the_package_learns_as_one_without(
+    pictures: Dataset, device: torch.device, caplog: pytest.LogCaptureFixture
+) -> None:
+    import tinycudann
+
+    training = Training(
+        network_rate=1e-2, log2_size=11, num_levels=4, finest=64, samples_per_step=1 << 10, grid=16, look_at=1 << 8
+    )
+    reached = []
+    for where in (device, torch.device("cpu")):
+        fit = HashFit(pictures, FitOptions(steps=25), where, training=training)
+        fit._rays_per_step = 128
+        for _ in range(25):
+            report = fit.advance()
+        reached.append(report.loss)
+        if where == device:
+            assert {"Encoding", "Network"} <= set(tinycudann.calls)
+            assert fit.field.table.dtype == fit.field.networks.dtype == torch.float32
+    assert reached[0] == pytest.approx(reached[1], rel=0.05) and reached[1] < 0.08
+
+
+# ------------------------------------------------------------------------------------------------ with a GPU, and it
+
+
+@pytest.fixture
+def package() -> None:
+    pytest.importorskip("tinycudann")
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore::UserWarning:tinycudann")
+@pytest.mark.usefixtures("package")
 @pytest.mark.parametrize("count", [0, 1, 17, 1000])
-def test_on_a_device_tinycudann_is_the_reference(count: int) -> None:
-    pytest.importorskip("tinycudann")
+def test_on_a_device_the_encoding_is_the_reference(count: int) -> None:
     random = torch.Generator().manual_seed(0)
-    points = torch.rand(count, 3, generator=random).cuda()
-    table = torch.randn(SPEC.num_entries, 2, generator=random).cuda()
+    points = torch.rand(count, 3, generator=random)
+    table = torch.randn(SPEC.num_entries, 2, generator=random)
     results = []
     for impl in ("reference", "tinycudann"):
-        leaf = table.clone().requires_grad_()
-        features = hash_encode(points, leaf, SPEC, impl=impl)  # type: ignore[arg-type]
-        results.append((features.detach(), torch.autograd.grad(features.square().sum(), leaf)[0]))
+        leaves = points.cuda().requires_grad_(), table.cuda().requires_grad_()
+        features = hash_encode(*leaves, SPEC, impl=impl)
+        results.append((features.detach(), *torch.autograd.grad(features.square().sum(), leaves)))
     torch.testing.assert_close(results[1][0], results[0][0], rtol=0, atol=1e-3)
-    torch.testing.assert_close(results[1][1], results[0][1], rtol=1e-2, atol=1e-2)
+    for got, expected in zip(results[1][1:], results[0][1:]):
+        torch.testing.assert_close(got, expected, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore::UserWarning:tinycudann")
+@pytest.mark.usefixtures("package")
+@pytest.mark.parametrize("count", [0, 1, 17, 1000])
+@pytest.mark.parametrize("spec", NETWORKS.values(), ids=NETWORKS.keys())
+def test_on_a_device_the_networks_are_the_reference_in_half_precision(spec: RadianceMlpSpec, count: int) -> None:
+    there = torch.device("cuda", torch.cuda.current_device())
+    got, expected = (radiance_mlp_of(spec, count, there, impl) for impl in ("tinycudann", "reference"))
+    assert_half_precision(got, expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore::UserWarning:tinycudann")
+@pytest.mark.usefixtures("package")
+def test_on_a_device_auto_takes_the_package() -> None:
+    there = torch.device("cuda")
+    assert hash_encoding.choose(there, HashSpec()) == "tinycudann"
+    assert networks.choose(there, RadianceMlpSpec()) == "tinycudann"
