@@ -33,8 +33,8 @@ from ..kernels.hash_encoding.warp_engine import add_table_gradient
 from ..kernels.radiance_mlp import RadianceMlpSpec, density_mlp, radiance_mlp
 from ..kernels.ray_marching import march_rays
 from ..kernels.sparse_adam import AdamState, sparse_adam
+from ..kernels.spherical_harmonics import spherical_harmonics
 from ..kernels.visible_samples import visible_samples
-from ..nerf.encodings import spherical_harmonics
 from ..nerf.evaluate import psnr
 from ..nerf.hash_field import FAINT, OPAQUE
 from ..nerf.hash_fit import OCCLUDED, HashFit, Training

@@ -11,6 +11,9 @@ from __future__ import annotations
 TILE = 16
 """Samples of a tile on a processor: two AVX2 registers, four NEON ones. On CUDA a tile is one thread's one sample."""
 
+FUSED = "#pragma clang fp contract(fast)"
+"""At the head of a block: a product and a sum become one instruction."""
+
 
 def layer(name: str, source: str, weights: str, inputs: int, outputs: int, *, relu: bool) -> str:
     """Return code for `float name[outputs][TILE]` = source [inputs][TILE] · weights [inputs][outputs], perhaps ReLU.
@@ -23,6 +26,7 @@ def layer(name: str, source: str, weights: str, inputs: int, outputs: int, *, re
     return f"""
     float {name}[{outputs * TILE}];
     for (int j = 0; j < {outputs}; j += 4) {{
+        {FUSED}
         float sum[4][{TILE}] = {{}};
         for (int k = 0; k < {inputs}; ++k) {{
             const float* w = {weights} + k * {outputs} + j;
@@ -46,6 +50,7 @@ def layer_inputs_gradient(name: str, gradient: str, weights: str, inputs: int, o
     return f"""
     float {name}[{inputs * TILE}];
     for (int k = 0; k < {inputs}; k += 4) {{
+        {FUSED}
         float sum[4][{TILE}] = {{}};
         const float* w = {weights} + k * {outputs};
         for (int j = 0; j < {outputs}; ++j) {{
@@ -76,6 +81,7 @@ def layer_weights_gradient(source: str, gradient: str, total: str, inputs: int, 
             for (int s = 0; s < {TILE}; ++s) turned[s * {outputs} + j] = {gradient}[j * {TILE} + s];
         for (int j = 0; j < {outputs}; j += {block})
             for (int k = 0; k < {inputs}; k += 2) {{
+                {FUSED}
                 float* row = {total} + k * {outputs} + j;
                 float sum0[{block}], sum1[{block}];
                 for (int i = 0; i < {block}; ++i) {{ sum0[i] = row[i]; sum1[i] = row[i + {outputs}]; }}

@@ -63,7 +63,7 @@ def warm_up(
     samples = march_rays(origins, directions, near, far, full, Steps(0.1))
     progress(0.2, TEXT)
     render_rays(
-        origins, directions, near, far, view, full, Steps(0.1), table, networks, spec, mlp, threshold=0.1, faintest=0.1
+        origins, directions, near, far, full, Steps(0.1), table, networks, spec, mlp, threshold=0.1, faintest=0.1
     )
     progress(0.3, TEXT)
     visible_samples(samples, table, networks, spec, mlp)

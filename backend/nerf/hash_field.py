@@ -26,23 +26,21 @@ from ..kernels.hash_encoding import HashSpec, hash_encode
 from ..kernels.radiance_mlp import RadianceMlpSpec, density_mlp, radiance_mlp
 from ..kernels.ray_marching import OccupancyBits, Samples, Steps, contract, march_rays
 from ..kernels.ray_rendering import CHUNK, Impl, render_rays
+from ..kernels.spherical_harmonics import spherical_harmonics
 from ..kernels.visible_samples import running_total, visible_samples
 from ..kernels.warm_up import warm_up
 from ..progress import Progress, silent
 from ..rendering.color import srgb_from_linear
 from ..scene import FieldInfo, FieldSample, Image, box_interval
-from .encodings import spherical_harmonics
 
 if TYPE_CHECKING:
     from ..checkpoints.store import ModelCard
 
 KIND = "hash_field"
 
-OPAQUE = 1e-3
-"""Rays with less light left than this are at their end."""
-
-FAINT = 1e-4
-"""Samples of less weight than this are not coloured."""
+OPAQUE = FAINT = 2e-3
+"""Rays with less light left are at their end, and samples are coloured together until they take as much: half of what a
+picture of 8 bits can show."""
 
 STOPPED = 3.0
 """Optical thickness from which on a ray counts as stopped by a surface."""
@@ -162,7 +160,7 @@ class HashField:
         near, far = self.spans(origins, directions)
         config = self.config
         return render_rays(
-            origins, directions, near, far, spherical_harmonics(directions), self.occupancy, config.steps_of(step),
+            origins, directions, near, far, self.occupancy, config.steps_of(step),
             self.table, self.networks, config.table, self._mlp, jitter, threshold=OPAQUE, faintest=FAINT, impl=impl,
             chunk=chunk,
         )  # fmt: skip

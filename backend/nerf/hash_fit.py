@@ -26,12 +26,12 @@ from ..kernels.hash_encoding import HashSpec, hash_encode
 from ..kernels.radiance_mlp import radiance_mlp
 from ..kernels.ray_marching import Samples
 from ..kernels.sparse_adam import AdamState, sparse_adam
+from ..kernels.spherical_harmonics import spherical_harmonics
 from ..kernels.visible_samples import visible_samples
 from ..kernels.warm_up import warm_up
 from ..progress import Progress, part, silent
 from .comparison import APPEARANCE_RATE, Comparison
 from .datasets import Dataset
-from .encodings import spherical_harmonics
 from .fitting import StepReport, elapsed, optimizer_tensors, restore_optimizer
 from .hash_field import HashField, HashFieldConfig, HashScene
 from .occupancy import Occupancy, Silhouette, carve

@@ -13,7 +13,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from ..native import TILE, hash_corners, hash_index
+from ..native import FUSED, TILE, hash_corners, hash_index
 from ..slices import in_slices
 from ..warp_runtime import launch_cuda
 from .spec import HashSpec
@@ -141,14 +141,17 @@ class _Kernels:
     points: Any
 
 
-def _load(tile: int) -> str:
-    return f"""
+_LEVEL = """
     const float* points = (const float*)points_at;
     const int* meta = (const int*)levels_at + 5 * level;
     const float scale = *(const float*)meta;
     const unsigned resolution = meta[1], size = meta[3];
-    const bool dense = meta[4] != 0;
-    for (int first = start; first < end; first += {tile}) {{
+    const bool dense = meta[4] != 0;"""
+
+
+def _points_of(tile: int) -> str:
+    """Code for px, py, pz of the tile that begins at point `first`; past the end, of that point again."""
+    return f"""
     const int count = end - first < {tile} ? end - first : {tile};
     float px[{tile}], py[{tile}], pz[{tile}];
     for (int s = 0; s < {tile}; ++s) {{
@@ -156,20 +159,105 @@ def _load(tile: int) -> str:
         px[s] = p[0] > 0.0f ? (p[0] < 1.0f ? p[0] : 1.0f) : 0.0f;
         py[s] = p[1] > 0.0f ? (p[1] < 1.0f ? p[1] : 1.0f) : 0.0f;
         pz[s] = p[2] > 0.0f ? (p[2] < 1.0f ? p[2] : 1.0f) : 0.0f;
-    }}
+    }}"""
+
+
+def _load(tile: int) -> str:
+    """Code that opens the loop over tiles and finds the corners of their points."""
+    return f"""
+    {_LEVEL}
+    for (int first = start; first < end; first += {tile}) {{
+    {_points_of(tile)}
     {hash_corners(tile)}"""
 
+
+CACHE = 1 << 15
+"""Bytes of a level from which on it is worth asking for entries ahead: what the fastest cache of a core holds."""
 
 UNROLLED = "#pragma clang loop unroll(full)"
 """Before a loop over corners on the CPU: which of two coordinates each takes is then known when it is compiled."""
 
 
-def weighted_entries(tile: int, channels: int) -> tuple[str, str]:
-    """Return code that, after `hash_corners`, sums the weighted entries of the eight corners, from `entries`; and the
-    expression for feature f of sample s from then on."""
-    if channels != 2 or tile != TILE:
-        return (
-            f"""
+def encoded_tiles(channels: int, points: str, store: str) -> str:
+    """Return code for one level's features of the points start..end on the CPU, a tile after the other, from `entries`,
+    `scale`, `resolution`, `size` and `dense`.
+
+    The entries of the next tile are asked for while this one's are summed: they are in the cache by then.
+
+    Args:
+        channels: features of an entry.
+        points: code that makes px, py, pz [TILE] in 0..1 of the tile that begins at point `first`.
+        store: code that keeps feature `f` of sample `s`, which is `value`, of the tile that begins at point `first`.
+    """
+    if channels == 2:  # the usual number: an entry is one word of 8 bytes, and two samples fill a vector register
+        together = 2
+        sums = f"""
+            {FUSED}
+            typedef float four __attribute__((vector_size(16)));
+            typedef unsigned long long word __attribute__((aligned(4)));
+            four sum = {{}};
+            {UNROLLED}
+            for (int corner = 0; corner < 8; ++corner) {{
+                const float w0 = weights[now][corner][at], w1 = weights[now][corner][at + 1];
+                union {{ four values; unsigned long long words[2]; }} both;
+                both.words[0] = *(const word*)(entries + 2 * (size_t)places[now][corner][at]);
+                both.words[1] = *(const word*)(entries + 2 * (size_t)places[now][corner][at + 1]);
+                const four weight = {{w0, w0, w1, w1}};
+                sum += weight * both.values;
+            }}"""
+    else:
+        together = 1
+        sums = f"""
+            float sum[{channels}] = {{}};
+            for (int corner = 0; corner < 8; ++corner) {{
+                const float* entry = entries + (size_t)places[now][corner][at] * {channels};
+                for (int f = 0; f < {channels}; ++f) sum[f] += weights[now][corner][at] * entry[f];
+            }}"""
+    return f"""
+    const bool far_away = (size_t)size * {4 * channels} > {CACHE};
+    unsigned places[2][8][{TILE}];
+    float weights[2][8][{TILE}];
+    auto look = [&](int first, int to) {{
+        {points}
+        {hash_corners(TILE)}
+        {UNROLLED}
+        for (int corner = 0; corner < 8; ++corner) {{
+            {hash_index(TILE)}
+            for (int s = 0; s < {TILE}; ++s) {{
+                places[to][corner][s] = index[s];
+                weights[to][corner][s] = wx[s] * wy[s] * wz[s];
+            }}
+        }}
+    }};
+    int now = 0;
+    if (start < end) look(start, now);
+    for (int first = start; first < end; first += {TILE}, now = 1 - now) {{
+        const bool more = first + {TILE} < end;
+        if (more) look(first + {TILE}, 1 - now);
+        for (int at = 0; at < {TILE}; at += {together}) {{
+            {sums}
+            for (int i = 0; i < {together * channels}; ++i) {{
+                const int s = at + i / {channels}, f = i % {channels};
+                const float value = sum[i];
+                {store}
+            }}
+            if (far_away && more)
+                for (int corner = 0; corner < 8; corner += 2)  // its neighbour along x is nearly always beside it
+                    for (int s = at; s < at + {together}; ++s)
+                        __builtin_prefetch(entries + {channels} * (size_t)places[1 - now][corner][s]);
+        }}
+    }}"""
+
+
+def _forward(tile: int, width: int, channels: int) -> str:
+    read = f"""
+    const float* entries = (const float*)table_at + (size_t)((const int*)levels_at)[5 * level + 2] * {channels};
+    float* features = (float*)features_at + (size_t)level * {channels};"""
+    if tile == TILE:
+        store = f"if (first + s < end) features[(size_t)(first + s) * {width} + f] = value;"
+        return read + _LEVEL + encoded_tiles(channels, _points_of(TILE), store)
+    return f"""{read}
+    {_load(tile)}
     float sum[{tile}][{channels}] = {{}};
     for (int corner = 0; corner < 8; ++corner) {{
         {hash_index(tile)}
@@ -178,41 +266,9 @@ def weighted_entries(tile: int, channels: int) -> tuple[str, str]:
             const float* entry = entries + (size_t)index[s] * {channels};
             for (int f = 0; f < {channels}; ++f) sum[s][f] += w * entry[f];
         }}
-    }}""",
-            "sum[s][f]",
-        )
-    # the usual number: an entry is one word of 8 bytes, and two samples fill a vector register
-    return (
-        f"""
-    typedef float four __attribute__((vector_size(16)));
-    typedef unsigned long long word __attribute__((aligned(4)));
-    four sum[{TILE // 2}] = {{}};
-    {UNROLLED}
-    for (int corner = 0; corner < 8; ++corner) {{
-        {hash_index(TILE)}
-        float w[{TILE}];
-        for (int s = 0; s < {TILE}; ++s) w[s] = wx[s] * wy[s] * wz[s];
-        for (int s = 0; s < {TILE}; s += 2) {{
-            union {{ four values; unsigned long long words[2]; }} both;
-            both.words[0] = *(const word*)(entries + 2 * (size_t)index[s]);
-            both.words[1] = *(const word*)(entries + 2 * (size_t)index[s + 1]);
-            const four weights = {{w[s], w[s], w[s + 1], w[s + 1]}};
-            sum[s / 2] += weights * both.values;
-        }}
-    }}""",
-        "sum[s / 2][2 * (s & 1) + f]",
-    )
-
-
-def _forward(tile: int, width: int, channels: int) -> str:
-    sums, feature = weighted_entries(tile, channels)
-    return f"""
-    const float* entries = (const float*)table_at + (size_t)((const int*)levels_at)[5 * level + 2] * {channels};
-    float* features = (float*)features_at + (size_t)level * {channels};
-    {_load(tile)}
-    {sums}
+    }}
     for (int s = 0; s < count; ++s)
-        for (int f = 0; f < {channels}; ++f) features[(size_t)(first + s) * {width} + f] = {feature};
+        for (int f = 0; f < {channels}; ++f) features[(size_t)(first + s) * {width} + f] = sum[s][f];
     }}"""
 
 

@@ -135,32 +135,35 @@ def geometry_layers(spec: RadianceMlpSpec) -> str:
     {layer("geometry", "h1", f"parameters + {spec.offsets[1]}", spec.hidden, spec.geometry, relu=False)}"""
 
 
-def color_layers(spec: RadianceMlpSpec, ray: str) -> str:
+def color_layers(spec: RadianceMlpSpec, view: str) -> str:
     """Code for the colour network, from geometry [channels][TILE]: c0 (geometry and view), c1, c2, and rgb [4][TILE]
-    before its activation. ray: the index of sample s's ray, an expression."""
+    before its activation. view: code that writes to c0 [channels..][TILE] what the network is told of each sample's
+    ray."""
     weights = [f"parameters + {offset}" for offset in spec.offsets]
-    geometry, view = spec.geometry, spec.view
     return f"""
-    float c0[{(geometry + view) * TILE}];
-    for (int k = 0; k < {geometry * TILE}; ++k) c0[k] = geometry[k];
-    for (int s = 0; s < {TILE}; ++s) {{
-        const float* from = (const float*)view_at + (size_t)({ray}) * {view};
-        for (int k = 0; k < {view}; ++k) c0[({geometry} + k) * {TILE} + s] = from[k];
-    }}
-    {layer("c1", "c0", weights[2], geometry + view, spec.hidden, relu=True)}
+    float c0[{(spec.geometry + spec.view) * TILE}];
+    for (int k = 0; k < {spec.geometry * TILE}; ++k) c0[k] = geometry[k];
+    {view}
+    {layer("c1", "c0", weights[2], spec.geometry + spec.view, spec.hidden, relu=True)}
     {layer("c2", "c1", weights[3], spec.hidden, spec.hidden, relu=True)}
     {layer("rgb", "c2", weights[4], spec.hidden, 4, relu=False)}"""
 
 
-RAY = "((const int*)rays_at)[first + (s < count ? s : count - 1)]"
-"""The ray of sample s of a tile, past the end the last one's."""
+def _view(spec: RadianceMlpSpec) -> str:
+    """Code for `color_layers`: the view of the ray of each sample of a tile, past the end the last one's."""
+    return f"""
+    for (int s = 0; s < {TILE}; ++s) {{
+        const int ray = ((const int*)rays_at)[first + (s < count ? s : count - 1)];
+        const float* from = (const float*)view_at + (size_t)ray * {spec.view};
+        for (int k = 0; k < {spec.view}; ++k) c0[({spec.geometry} + k) * {TILE} + s] = from[k];
+    }}"""
 
 
 def _forward(spec: RadianceMlpSpec) -> str:
     return f"""
     {_tiles(spec.inputs)}
     {geometry_layers(spec)}
-    {color_layers(spec, RAY)}
+    {color_layers(spec, _view(spec))}
     float* raw = (float*)raw_at + (size_t)first * 4;
     for (int s = 0; s < count; ++s) {{
         raw[4 * s] = geometry[s];
@@ -190,7 +193,7 @@ def _backward(spec: RadianceMlpSpec) -> str:
     float* total = (float*)total_at;
     {_tiles(spec.inputs)}
     {geometry_layers(spec)}
-    {color_layers(spec, RAY)}
+    {color_layers(spec, _view(spec))}
     const float* given = (const float*)gradient_at + (size_t)first * 4;
     float to_rgb[{4 * TILE}] = {{}}, to_density[{TILE}] = {{}};
     for (int s = 0; s < count; ++s) {{

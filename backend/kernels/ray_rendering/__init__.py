@@ -17,6 +17,7 @@ from ..compositing import composite_packed
 from ..hash_encoding import HashSpec
 from ..radiance_mlp import RadianceMlpSpec, radiance_mlp
 from ..ray_marching import OccupancyBits, Steps, march_rays
+from ..spherical_harmonics import COUNT, spherical_harmonics
 from ..visible_samples import visible_samples
 
 __all__ = ["Impl", "render_rays"]
@@ -34,7 +35,6 @@ def render_rays(
     directions: Tensor,
     near: Tensor,
     far: Tensor,
-    view: Tensor,
     occupancy: OccupancyBits,
     steps: Steps,
     table: Tensor,
@@ -52,7 +52,6 @@ def render_rays(
 
     Args:
         origins, directions, near, far, occupancy, steps, jitter: see `march_rays`.
-        view: [R, mlp.view], what the colour network is told of each ray's direction.
         table, parameters, spec, mlp: see `hash_encode` and `radiance_mlp`.
         threshold, faintest: see `visible_samples`.
         chunk: rays that go through the engines other than `fused` together.
@@ -61,8 +60,8 @@ def render_rays(
         ValueError: a shape does not fit, or there is no engine named `impl`.
         RuntimeError: the engine cannot run on this device.
     """
-    if view.shape != (len(origins), mlp.view):
-        raise ValueError(f"view must be [{len(origins)}, {mlp.view}], got {list(view.shape)}")
+    if mlp.view != COUNT:
+        raise ValueError(f"the colour network must take {COUNT} harmonics of the direction, not {mlp.view} numbers")
     if impl == "auto":
         impl = "fused" if origins.device.type == "cpu" else "stages"
     if impl == "fused":
@@ -71,7 +70,7 @@ def render_rays(
         from .fused import render_rays_fused
 
         return render_rays_fused(
-            origins, directions, near, far, view, occupancy, steps, table, parameters, spec, mlp, jitter,
+            origins, directions, near, far, occupancy, steps, table, parameters, spec, mlp, jitter,
             threshold, faintest,
         )  # fmt: skip
     if impl not in ("reference", "stages"):
@@ -86,7 +85,7 @@ def render_rays(
         samples, features = visible_samples(
             samples, table, parameters, spec, mlp, threshold, faintest=faintest, impl=each
         )
-        raw = radiance_mlp(features, view[part], samples.rays, parameters, mlp, impl=each)
+        raw = radiance_mlp(features, spherical_harmonics(directions[part]), samples.rays, parameters, mlp, impl=each)
         pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets, impl=each)
         return torch.cat((pixels.rgb, pixels.alpha[:, None], pixels.t[:, None]), -1)
 

@@ -15,13 +15,14 @@ from torch import Tensor
 
 from ..compositing import LARGEST_EXPONENT
 from ..hash_encoding import HashSpec
-from ..hash_encoding.warp_engine import level_words, weighted_entries
-from ..native import TILE, exponential, hash_corners, hash_index
+from ..hash_encoding.warp_engine import encoded_tiles, level_words
+from ..native import TILE, exponential
 from ..radiance_mlp import RadianceMlpSpec
 from ..radiance_mlp.fused import color_layers, geometry_layers
 from ..ray_marching import OccupancyBits, Steps
 from ..ray_marching.warp_engine import Walk, contract_point, next_sample, safe_inverse, walk_of
 from ..slices import in_slices, num_slices
+from ..spherical_harmonics import harmonics_of_tile
 
 U64 = wp.uint64  # addresses
 
@@ -30,9 +31,6 @@ POOL = 256
 
 AHEAD = 4
 """Samples that a ray goes ahead in a wave: as many may turn out to be behind its surface."""
-
-CACHE = 1 << 19
-"""Bytes of a level from which on the next tile's entries are asked for before this tile's are used."""
 
 TOGETHER = 64
 """Neighbouring rays that a thread takes before it leaves as many to the others: empty parts of a picture are shared."""
@@ -43,7 +41,6 @@ def render_rays_fused(
     directions: Tensor,
     near: Tensor,
     far: Tensor,
-    view: Tensor,
     occupancy: OccupancyBits,
     steps: Steps,
     table: Tensor,
@@ -60,13 +57,13 @@ def render_rays_fused(
     light = torch.ones(count, 2)  # what is left behind all samples, and behind those that are shown
     if jitter is None:
         jitter = torch.full_like(near, 0.5)
+    directions, table, parameters = directions.float().contiguous(), table.contiguous(), parameters.contiguous()
     given = [
         wp.from_torch(x.float().contiguous(), dtype=kind)
         for x, kind in ((origins, wp.vec3), (directions, wp.vec3), (near, wp.float32), (far, wp.float32))
     ]
     given += [wp.from_torch(jitter.float().contiguous())]
     given += [wp.from_torch(occupancy.bits), wp.from_torch(occupancy.blocks)]
-    view, table, parameters = view.float().contiguous(), table.contiguous(), parameters.contiguous()
     words = level_words(spec, table.device)
     kernel = _kernel(spec.num_levels, spec.num_features, mlp)
     walk, slices = walk_of(steps, occupancy), num_slices()
@@ -83,7 +80,7 @@ def render_rays_fused(
                 number, slices, count, threshold, faintest, walk, *given,
                 wp.from_torch(pool[0]), wp.from_torch(pool[1], dtype=wp.vec3),
                 wp.from_torch(wave[0]), wp.from_torch(wave[1]),
-                *(x.data_ptr() for x in (*wave, *queue, words, table, parameters, view, light, pixels)),
+                *(x.data_ptr() for x in (*wave, *queue, words, table, parameters, directions, light, pixels)),
             ],
             device="cpu",
         )  # fmt: skip
@@ -98,32 +95,17 @@ def render_rays_fused(
 def _encode(levels: int, channels: int) -> str:
     """Code that writes the features [tile][level · channel][TILE] of points xs, ys, zs [n], which lie in 0..1."""
     width = levels * channels
-    sums, feature = weighted_entries(TILE, channels)
+    points = "const float* px = xs + first; const float* py = ys + first; const float* pz = zs + first;"
+    store = f"features[(size_t)first * {width} + (level * {channels} + f) * {TILE} + s] = value;"
     return f"""
+    const int start = 0, end = n;
     for (int level = 0; level < {levels}; ++level) {{
     const int* meta = (const int*)levels_at + 5 * level;
     const float scale = *(const float*)meta;
     const unsigned resolution = meta[1], size = meta[3];
     const bool dense = meta[4] != 0;
     const float* entries = (const float*)table_at + (size_t)meta[2] * {channels};
-    const bool far_away = !dense && (size_t)size * {4 * channels} > {CACHE};
-    for (int first = 0; first < n; first += {TILE}) {{
-        if (far_away && first + {TILE} < n) {{
-            const float* px = xs + first + {TILE}; const float* py = ys + first + {TILE};
-            const float* pz = zs + first + {TILE};
-            {hash_corners(TILE)}
-            for (int corner = 0; corner < 8; ++corner) {{
-                {hash_index(TILE)}
-                for (int s = 0; s < {TILE}; ++s) __builtin_prefetch(entries + {channels} * (size_t)index[s]);
-            }}
-        }}
-        const float* px = xs + first; const float* py = ys + first; const float* pz = zs + first;
-        {hash_corners(TILE)}
-        {sums}
-        float* to = features + (size_t)first * {width} + level * {channels * TILE};
-        for (int f = 0; f < {channels}; ++f)
-            for (int s = 0; s < {TILE}; ++s) to[f * {TILE} + s] = {feature};
-    }}
+    {encoded_tiles(channels, points, store)}
     }}"""
 
 
@@ -137,18 +119,20 @@ def _wave(levels: int, channels: int, mlp: RadianceMlpSpec) -> str:
     float* features = (float*)features_at;
     float* light = (float*)light_at; float* pixels = (float*)pixels_at;
     float* queue = (float*)queue_at; float* weights = (float*)weights_at; int* queued = (int*)queued_at;
-    const float* parameters = (const float*)parameters_at; const float* view = (const float*)view_at;
+    const float* parameters = (const float*)parameters_at; const float* directions = (const float*)directions_at;
     for (int i = 0; i < n; ++i) {{
         xs[i] = xs[i] > 0.0f ? (xs[i] < 1.0f ? xs[i] : 1.0f) : 0.0f;
         ys[i] = ys[i] > 0.0f ? (ys[i] < 1.0f ? ys[i] : 1.0f) : 0.0f;
         zs[i] = zs[i] > 0.0f ? (zs[i] < 1.0f ? zs[i] : 1.0f) : 0.0f;
     }}
     {_encode(levels, channels)}
+    const float per_step = 1.0f / faintest;
+    auto steps = [](float taken) {{ return __builtin_floorf(taken + 0.5f); }};
     int number = queued[{TILE}];
     auto color = [&]() {{
         const float* geometry = queue;
         for (int i = number; i < {TILE}; ++i) queued[i] = queued[0];
-        {color_layers(mlp, "queued[s]")}
+        {color_layers(mlp, harmonics_of_tile(f"c0 + {mlp.geometry * TILE}", "directions + 3 * (size_t)queued[s]"))}
         for (int k = 0; k < {3 * TILE}; ++k) rgb[k] = -rgb[k];
         {exponential("rgb", 3 * TILE)}
         for (int k = 0; k < {3 * TILE}; ++k) rgb[k] = 1.0f / (1.0f + rgb[k]);
@@ -171,11 +155,13 @@ def _wave(levels: int, channels: int, mlp: RadianceMlpSpec) -> str:
             const int ray = rays[first + s];
             float* left = light + 2 * (size_t)ray;
             if (left[0] <= threshold) continue;  // what is not a number goes on, to be noticed
-            const float opacity = 1.0f - passing[s], weight = left[0] * opacity;
-            left[0] *= passing[s];
-            if (weight <= faintest) continue;
-            weights[number] = left[1] * opacity;
-            left[1] *= passing[s];
+            const float before = left[0];
+            float behind = left[0] * passing[s];
+            if (behind <= threshold) behind = 0.0f;
+            left[0] = behind;
+            if (steps((1.0f - before) * per_step) == steps((1.0f - behind) * per_step)) continue;
+            weights[number] = left[1] - behind;
+            left[1] = behind;
             float* pixel = pixels + 5 * (size_t)ray;
             pixel[3] += weights[number];
             pixel[4] += weights[number] * ts[first + s];
@@ -197,7 +183,7 @@ def _kernel(levels: int, channels: int, mlp: RadianceMlpSpec) -> Any:
     def shade(
         n: int, last: int, threshold: float, faintest: float,
         wave_at: U64, rays_at: U64, features_at: U64, queue_at: U64, weights_at: U64, queued_at: U64,
-        levels_at: U64, table_at: U64, parameters_at: U64, view_at: U64, light_at: U64, pixels_at: U64,
+        levels_at: U64, table_at: U64, parameters_at: U64, directions_at: U64, light_at: U64, pixels_at: U64,
     ): ...  # fmt: skip
 
     @wp.func_native("return ((const float*)address)[2 * (size_t)index];")
@@ -212,7 +198,7 @@ def _kernel(levels: int, channels: int, mlp: RadianceMlpSpec) -> Any:
         pool_rays: wp.array(dtype=int), pool_at: wp.array(dtype=wp.vec3),
         wave: wp.array2d(dtype=float), wave_rays: wp.array(dtype=int),
         wave_address: U64, wave_rays_address: U64, features: U64, queue: U64, weights: U64, queued: U64,
-        levels_at: U64, table: U64, parameters: U64, view: U64, light: U64, pixels: U64,
+        levels_at: U64, table: U64, parameters: U64, directions_at: U64, light: U64, pixels: U64,
     ):  # fmt: skip  # type: ignore[no-untyped-def]
         given = int(0)  # rays that this thread has taken
         more = int(1)  # whether there may be others for it
@@ -267,7 +253,7 @@ def _kernel(levels: int, channels: int, mlp: RadianceMlpSpec) -> Any:
             last = wp.where(active > 0 or more > 0, 0, 1)
             shade(
                 filled, last, threshold, faintest, wave_address, wave_rays_address, features, queue, weights, queued,
-                levels_at, table, parameters, view, light, pixels,
+                levels_at, table, parameters, directions_at, light, pixels,
             )  # fmt: skip
 
     return render

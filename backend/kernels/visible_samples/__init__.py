@@ -9,6 +9,7 @@ Engines: `reference` (all samples are encoded, then dropped; any device) and `fu
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -22,6 +23,9 @@ from ..ray_marching import Samples
 __all__ = ["Impl", "running_total", "visible_samples"]
 
 Impl = Literal["auto", "reference", "fused"]
+
+SOLID = 40.0
+"""Optical thickness of a sample that nothing is seen behind."""
 
 
 @torch.no_grad()
@@ -42,7 +46,9 @@ def visible_samples(
     Args:
         samples: of whole rays; density is per unit of their lengths.
         table, parameters: see `hash_encode` and `radiance_mlp`.
-        faintest: samples of less weight than this are left out, too (an image shows none of them).
+        faintest: for an image. Samples are left out, too, until so much of the light (0..1) has been taken since the
+            last one that stays, which stands for them all: its length makes it as thick as they are together. The one
+            at which less than `threshold` is left stands for everything behind it.
 
     Raises:
         ValueError: there is no engine named `impl`.
@@ -62,15 +68,29 @@ def visible_samples(
         features, density = features_until_opaque(samples, table, parameters, spec, mlp, limit)
     else:
         raise ValueError(f"no engine {impl!r}; there are reference and fused")
-    thickness = torch.exp(density.clamp(max=LARGEST_EXPONENT)) * samples.lengths
+    sigma = torch.exp(density.clamp(max=LARGEST_EXPONENT))
+    thickness = sigma * samples.lengths
     total = running_total(thickness)
     start = total[samples.offsets.long().to(total.device)].index_select(0, samples.rays.long().to(total.device))
     in_front = (total[:-1] - start).to(table.device, torch.float32)
     keep = ~(in_front >= limit)  # what is not a number stays, to be noticed
-    if faintest:
-        keep &= torch.exp(-in_front) * -torch.expm1(-thickness) > faintest
+    if not faintest:
+        kept, places = samples.kept(keep)
+        return kept, features.index_select(0, places)
+    behind = in_front + thickness
+    behind = torch.where(behind >= limit, torch.inf, behind)
+    keep &= ~(_steps(in_front, faintest) == _steps(behind, faintest))
     kept, places = samples.kept(keep)
-    return kept, features.index_select(0, places)
+    behind = behind.index_select(0, places)
+    before = torch.cat((behind.new_zeros(1), behind))[:-1]
+    before[kept.offsets[:-1][kept.offsets.diff() > 0].long()] = 0
+    together = (behind - before).clamp(max=SOLID)
+    return replace(kept, lengths=together / sigma.index_select(0, places)), features.index_select(0, places)
+
+
+def _steps(thickness: Tensor, faintest: float) -> Tensor:
+    """How often, to the nearest, `faintest` of the light has been taken by what is so thick."""
+    return torch.floor(-torch.expm1(-thickness) / faintest + 0.5)
 
 
 def running_total(x: Tensor) -> Tensor:

@@ -160,7 +160,7 @@ def rays_of(made: HashFit, view: int) -> tuple[Tensor, Tensor]:
     from backend.kernels.compositing import composite_packed
     from backend.kernels.hash_encoding import hash_encode
     from backend.kernels.radiance_mlp import radiance_mlp
-    from backend.nerf.encodings import spherical_harmonics
+    from backend.kernels.spherical_harmonics import spherical_harmonics
 
     model = made.field
     origins, directions = made.rays.of_view(view).in_world(made.rays.poses)
