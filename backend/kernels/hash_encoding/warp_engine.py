@@ -141,21 +141,21 @@ class _Kernels:
     points: Any
 
 
-_LEVEL = """
-    const float* points = (const float*)points_at;
+LEVEL = """
     const int* meta = (const int*)levels_at + 5 * level;
     const float scale = *(const float*)meta;
     const unsigned resolution = meta[1], size = meta[3];
     const bool dense = meta[4] != 0;"""
+"""Code that reads what `level_words` says of one level."""
 
 
-def _points_of(tile: int) -> str:
-    """Code for px, py, pz of the tile that begins at point `first`; past the end, of that point again."""
+def points_of(begin: str, end: str, tile: int = TILE) -> str:
+    """Return code for px, py, pz [tile], in 0..1, of the points that begin at `begin`; from `end` on, the first again."""
     return f"""
-    const int count = end - first < {tile} ? end - first : {tile};
     float px[{tile}], py[{tile}], pz[{tile}];
     for (int s = 0; s < {tile}; ++s) {{
-        const float* p = points + 3 * (size_t)(first + (s < count ? s : 0));
+        const int at = {begin} + s < {end} ? {begin} + s : {begin};
+        const float* p = (const float*)points_at + 3 * (size_t)at;
         px[s] = p[0] > 0.0f ? (p[0] < 1.0f ? p[0] : 1.0f) : 0.0f;
         py[s] = p[1] > 0.0f ? (p[1] < 1.0f ? p[1] : 1.0f) : 0.0f;
         pz[s] = p[2] > 0.0f ? (p[2] < 1.0f ? p[2] : 1.0f) : 0.0f;
@@ -165,9 +165,10 @@ def _points_of(tile: int) -> str:
 def _load(tile: int) -> str:
     """Code that opens the loop over tiles and finds the corners of their points."""
     return f"""
-    {_LEVEL}
+    {LEVEL}
     for (int first = start; first < end; first += {tile}) {{
-    {_points_of(tile)}
+    const int count = end - first < {tile} ? end - first : {tile};
+    {points_of("first", "end", tile)}
     {hash_corners(tile)}"""
 
 
@@ -213,6 +214,25 @@ def encoded_tiles(channels: int, points: str, store: str) -> str:
                 const float* entry = entries + (size_t)places[now][corner][at] * {channels};
                 for (int f = 0; f < {channels}; ++f) sum[f] += weights[now][corner][at] * entry[f];
             }}"""
+    return _tiles_ahead(
+        channels,
+        points,
+        f"""
+        for (int at = 0; at < {TILE}; at += {together}) {{
+            {sums}
+            for (int i = 0; i < {together * channels}; ++i) {{
+                const int s = at + i / {channels}, f = i % {channels};
+                const float value = sum[i];
+                {store}
+            }}
+            for (int s = at; s < at + {together}; ++s) ask(s);
+        }}""",
+    )
+
+
+def _tiles_ahead(channels: int, points: str, work: str) -> str:
+    """Return code for a loop over tiles, with `work` on the tile that begins at point `first`: places and weights [now]
+    [corner][s] of its entries, and ask(s), to be called for every s, which fetches those of the next tile."""
     return f"""
     const bool far_away = (size_t)size * {4 * channels} > {CACHE};
     unsigned places[2][8][{TILE}];
@@ -234,18 +254,12 @@ def encoded_tiles(channels: int, points: str, store: str) -> str:
     for (int first = start; first < end; first += {TILE}, now = 1 - now) {{
         const bool more = first + {TILE} < end;
         if (more) look(first + {TILE}, 1 - now);
-        for (int at = 0; at < {TILE}; at += {together}) {{
-            {sums}
-            for (int i = 0; i < {together * channels}; ++i) {{
-                const int s = at + i / {channels}, f = i % {channels};
-                const float value = sum[i];
-                {store}
-            }}
+        auto ask = [&](int s) {{
             if (far_away && more)
                 for (int corner = 0; corner < 8; corner += 2)  // its neighbour along x is nearly always beside it
-                    for (int s = at; s < at + {together}; ++s)
-                        __builtin_prefetch(entries + {channels} * (size_t)places[1 - now][corner][s]);
-        }}
+                    __builtin_prefetch(entries + {channels} * (size_t)places[1 - now][corner][s]);
+        }};
+        {work}
     }}"""
 
 
@@ -255,7 +269,7 @@ def _forward(tile: int, width: int, channels: int) -> str:
     float* features = (float*)features_at + (size_t)level * {channels};"""
     if tile == TILE:
         store = f"if (first + s < end) features[(size_t)(first + s) * {width} + f] = value;"
-        return read + _LEVEL + encoded_tiles(channels, _points_of(TILE), store)
+        return read + LEVEL + encoded_tiles(channels, points_of("first", "end"), store)
     return f"""{read}
     {_load(tile)}
     float sum[{tile}][{channels}] = {{}};
@@ -273,27 +287,35 @@ def _forward(tile: int, width: int, channels: int) -> str:
 
 
 def _table(tile: int, width: int, channels: int) -> str:
-    return f"""
+    read = f"""
     const size_t offset = (size_t)((const int*)levels_at)[5 * level + 2];
-    float* total = (float*)total_at + offset * {channels};
+    float* entries = (float*)total_at + offset * {channels};
     unsigned char* touched = touched_at ? (unsigned char*)touched_at + offset / 8 : nullptr;
-    const float* gradient = (const float*)gradient_at + (size_t)level * {channels};
+    const float* gradient = (const float*)gradient_at + (size_t)level * {channels};"""
+    if tile == TILE:
+        work = f"""
+        const int count = end - first < {TILE} ? end - first : {TILE};
+        for (int s = 0; s < count; ++s) {{
+            const float* g = gradient + (size_t)(first + s) * {width};
+            {UNROLLED}
+            for (int corner = 0; corner < 8; ++corner) {{
+                const size_t place = places[now][corner][s];
+                float* entry = entries + place * {channels};
+                for (int f = 0; f < {channels}; ++f) entry[f] += weights[now][corner][s] * g[f];
+                if (touched) touched[place >> 3] = 1;
+            }}
+            ask(s);
+        }}"""
+        return read + LEVEL + _tiles_ahead(channels, points_of("first", "end"), work)
+    return f"""{read}
     {_load(tile)}
-    float g[{tile}][{channels}];
-    for (int s = 0; s < {tile}; ++s)
-        for (int f = 0; f < {channels}; ++f)
-            g[s][f] = s < count ? gradient[(size_t)(first + s) * {width} + f] : 0.0f;
-    {UNROLLED if tile == TILE else ""}
     for (int corner = 0; corner < 8; ++corner) {{
         {hash_index(tile)}
         for (int s = 0; s < count; ++s) {{
             const float w = wx[s] * wy[s] * wz[s];
-            float* entry = total + (size_t)index[s] * {channels};
-    #if defined(__CUDA_ARCH__)
-            for (int f = 0; f < {channels}; ++f) ::atomicAdd(entry + f, w * g[s][f]);
-    #else
-            for (int f = 0; f < {channels}; ++f) entry[f] += w * g[s][f];
-    #endif
+            const float* g = gradient + (size_t)(first + s) * {width};
+            float* entry = entries + (size_t)index[s] * {channels};
+            for (int f = 0; f < {channels}; ++f) ::atomicAdd(entry + f, w * g[f]);
             if (touched) touched[index[s] >> 3] = 1;
         }}
     }}
@@ -320,7 +342,7 @@ def _points(tile: int, width: int, channels: int) -> str:
         }}
     }}
     for (int s = 0; s < count; ++s) {{
-        const float* p = points + 3 * (size_t)(first + s);
+        const float* p = (const float*)points_at + 3 * (size_t)(first + s);
         float* to = result + 3 * (size_t)(first + s);
         if (p[0] >= 0.0f && p[0] <= 1.0f) to[0] += scale * dx[s];
         if (p[1] >= 0.0f && p[1] <= 1.0f) to[1] += scale * dy[s];
@@ -330,25 +352,14 @@ def _points(tile: int, width: int, channels: int) -> str:
 
 
 @lru_cache(maxsize=16)
-def encode_function(num_levels: int, num_features: int, device: str) -> Any:
-    """Return the Warp function (level, start, end, addresses of points, levels, table, features) that writes one
-    level's features of points start..end."""
-    tile = 1 if device == "cuda" else TILE
-
-    @wp.func_native(_forward(tile, num_levels * num_features, num_features))
-    def encode(level: int, start: int, end: int, points_at: U64, levels_at: U64, table_at: U64, features_at: U64): ...
-
-    return encode
-
-
-@lru_cache(maxsize=16)
 def _kernels(num_levels: int, num_features: int, device: str) -> _Kernels:
     """Compiled for these sizes: on the CPU a tile at a time, on CUDA a sample for each thread."""
     tile = 1 if device == "cuda" else TILE
     sizes = (tile, num_levels * num_features, num_features)
     block, levels = wp.constant(BLOCK), wp.constant(num_levels)
 
-    encode = encode_function(num_levels, num_features, device)
+    @wp.func_native(_forward(*sizes))
+    def encode(level: int, start: int, end: int, points_at: U64, levels_at: U64, table_at: U64, features_at: U64): ...
 
     @wp.func_native(_table(*sizes))
     def scatter(

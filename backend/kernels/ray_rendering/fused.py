@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..compositing import LARGEST_EXPONENT
 from ..hash_encoding import HashSpec
-from ..hash_encoding.warp_engine import encoded_tiles, level_words
+from ..hash_encoding.warp_engine import LEVEL, encoded_tiles, level_words
 from ..native import TILE, exponential
 from ..radiance_mlp import RadianceMlpSpec
 from ..radiance_mlp.fused import color_layers, geometry_layers
@@ -100,10 +100,7 @@ def _encode(levels: int, channels: int) -> str:
     return f"""
     const int start = 0, end = n;
     for (int level = 0; level < {levels}; ++level) {{
-    const int* meta = (const int*)levels_at + 5 * level;
-    const float scale = *(const float*)meta;
-    const unsigned resolution = meta[1], size = meta[3];
-    const bool dense = meta[4] != 0;
+    {LEVEL}
     const float* entries = (const float*)table_at + (size_t)meta[2] * {channels};
     {encoded_tiles(channels, points, store)}
     }}"""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..compositing import LARGEST_EXPONENT
 from ..hash_encoding import HashSpec
-from ..hash_encoding.warp_engine import encode_function, level_words
+from ..hash_encoding.warp_engine import LEVEL, encoded_tiles, level_words, points_of
 from ..native import TILE
 from ..radiance_mlp import RadianceMlpSpec
 from ..radiance_mlp.fused import density_function
@@ -19,7 +19,8 @@ from ..slices import in_slices
 U64 = wp.uint64  # addresses
 
 RAYS = 64
-"""Rays that go on together, 16 samples of each: one level of the table after the other, which stays in the cache."""
+"""Rays that go on together, a tile of samples of each: one level of the table after the other, which stays in the
+cache."""
 
 
 def features_until_opaque(
@@ -42,11 +43,45 @@ def features_until_opaque(
     return features, density
 
 
+def _encode(levels: int, channels: int) -> str:
+    """Code that writes the features of the next tile of samples of each ray first..last that goes on."""
+    width = levels * channels
+    store = f"if (begin[tile] + s < stop[tile]) features[(size_t)(begin[tile] + s) * {width} + f] = value;"
+    return f"""
+    const int* offsets = (const int*)offsets_at;
+    const int* following = (const int*)following_at;
+    int begin[{RAYS}], stop[{RAYS}], tiles = 0;
+    for (int ray = first; ray < last; ++ray) {{
+        if (following[ray] >= offsets[ray + 1] || ((const float*)thickness_at)[ray] >= limit) continue;
+        const int rest = offsets[ray + 1] - following[ray];
+        begin[tiles] = following[ray];
+        stop[tiles++] = following[ray] + (rest < {TILE} ? rest : {TILE});
+    }}
+    const int start = 0, end = tiles * {TILE};
+    for (int level = 0; level < {levels}; ++level) {{
+        {LEVEL}
+        const float* entries = (const float*)table_at + (size_t)meta[2] * {channels};
+        float* features = (float*)features_at + (size_t)level * {channels};
+        {
+        encoded_tiles(
+            channels,
+            f"const int tile = first / {TILE};" + points_of("begin[tile]", "stop[tile]"),
+            f"const int tile = first / {TILE}; " + store,
+        )
+    }
+    }}"""
+
+
 @lru_cache(maxsize=8)
 def _kernel(num_levels: int, num_features: int, mlp: RadianceMlpSpec) -> Any:
-    encode = encode_function(num_levels, num_features, "cpu")
+    @wp.func_native(_encode(num_levels, num_features))
+    def encode(
+        first: int, last: int, limit: float, points_at: U64, offsets_at: U64, levels_at: U64, table_at: U64,
+        features_at: U64, thickness_at: U64, following_at: U64,
+    ): ...  # fmt: skip
+
     run_density = density_function(mlp)
-    levels, tile, largest = wp.constant(num_levels), wp.constant(TILE), wp.constant(LARGEST_EXPONENT)
+    tile, largest = wp.constant(TILE), wp.constant(LARGEST_EXPONENT)
     together = wp.constant(RAYS)
 
     @wp.func_native("return ((const int*)address)[index];")
@@ -75,12 +110,7 @@ def _kernel(num_levels: int, num_features: int, mlp: RadianceMlpSpec) -> Any:
         going = int(1)
         while going > 0:
             going = int(0)
-            for level in range(levels):
-                for ray in range(start, end):
-                    if is_going(ray, limit, offsets, thickness, following):
-                        at = read_int(following, ray)
-                        last = wp.min(at + tile, read_int(offsets, ray + 1))
-                        encode(level, at, last, points, words, table, features)
+            encode(start, end, limit, points, offsets, words, table, features, thickness, following)
             for ray in range(start, end):
                 if is_going(ray, limit, offsets, thickness, following):
                     at = read_int(following, ray)
