@@ -96,7 +96,7 @@ class PlacedScene:
         info = self.scene.info
         low, high = (torch.tensor(corner, dtype=torch.float64) for corner in info.bounds)
         corners = torch.cartesian_prod(*torch.stack((low, high), -1))
-        matrix = self.world_from_scene.double().cpu()
+        matrix = self.world_from_scene.cpu().double()
         moved = corners @ matrix[:3, :3].T + matrix[:3, 3]
         bounds: Bounds = (tuple(moved.amin(0).tolist()), tuple(moved.amax(0).tolist()))
         scale = self._value_scale()
@@ -108,14 +108,14 @@ class PlacedScene:
         )
 
     def _value_scale(self) -> float:
-        stretches = torch.linalg.svdvals(self.world_from_scene[:3, :3].double().cpu())
+        stretches = torch.linalg.svdvals(self.world_from_scene[:3, :3].cpu().double())
         if self.scene.info.quantity == "sdf":
             return float(stretches[-1])
         return float(1 / stretches.prod() ** (1 / 3))
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
         """See Scene.field."""
-        scene_from_world = torch.linalg.inv(self.world_from_scene.double()).to(points)
+        scene_from_world = torch.linalg.inv(self.world_from_scene.cpu().double()).to(points)
         local = points @ scene_from_world[:3, :3].T + scene_from_world[:3, 3]
         if directions is not None:
             directions = torch.nn.functional.normalize(directions @ scene_from_world[:3, :3].T, dim=-1)
@@ -132,7 +132,7 @@ class PlacedScene:
         progress: Progress = silent,
     ) -> Image:
         """See Scene.render."""
-        scene_from_world = torch.linalg.inv(self.world_from_scene.double()).to(camera.world_from_camera)
+        scene_from_world = torch.linalg.inv(self.world_from_scene.cpu().double()).to(camera.world_from_camera)
         image = self.scene.render(
             camera.transformed(scene_from_world),
             samples_per_ray=samples_per_ray,

@@ -122,8 +122,8 @@ def developed(
     if appearance == "none":
         return image
     used = np.ones(truth.shape[:2], bool) if mask is None else mask
-    alpha = image.alpha[..., None].double().cpu().numpy()
-    colors = image.rgb.double().cpu().numpy()
+    alpha = image.alpha[..., None].cpu().double().numpy()
+    colors = image.rgb.cpu().double().numpy()
     missed = (truth - (colors * alpha + behind * (1 - alpha)))[used]
     seen = (np.concatenate((colors, np.ones_like(alpha)), -1) * alpha)[used]
     matrix = np.eye(4, 3)

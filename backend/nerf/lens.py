@@ -141,8 +141,8 @@ def camera_directions(intrinsics: Tensor, lens: Lens, pixels: Tensor) -> Tensor:
     unit vectors, whose z may be negative. Computed in float64, returned in the type of `pixels`; no gradient.
     """
     with torch.no_grad():
-        k = intrinsics.double()
-        points = pixels.double()
+        device = "cpu" if pixels.device.type == "mps" else pixels.device  # which has no float64
+        k, points = intrinsics.to(device).double(), pixels.to(device).double()
         y = (points[..., 1] - k[1, 2]) / k[1, 1]
         x = (points[..., 0] - k[0, 2] - k[0, 1] * y) / k[0, 0]
         distorted = torch.stack((x, y), -1)
@@ -154,7 +154,7 @@ def camera_directions(intrinsics: Tensor, lens: Lens, pixels: Tensor) -> Tensor:
         else:
             direct = undistort(lens, distorted)
             found = torch.cat((direct, torch.ones_like(direct[..., :1])), -1)
-        return found.to(pixels.dtype)
+        return found.to(pixels)
 
 
 def pixels_of(intrinsics: Tensor, lens: Lens, points: Tensor) -> Tensor:

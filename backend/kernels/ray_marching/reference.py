@@ -1,4 +1,5 @@
-"""Walking rays in plain PyTorch: the definition. Every step of every ray is looked at, a step of all rays at a time."""
+"""Walking rays in plain PyTorch: the definition. Every step of every ray is looked at, some steps of all rays at a
+time."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from torch import Tensor
 from . import OccupancyBits, Samples, Steps, contract
 
 CHUNK = 64
-"""Steps looked at together where they are even."""
+"""Steps looked at together."""
 
 
 def march_rays_reference(
@@ -27,9 +28,7 @@ def march_rays_reference(
     counts = torch.zeros_like(near, dtype=torch.int32)
     rays, starts, lengths, points = [], [], [], []
     while len(alive):
-        number = CHUNK if steps.cone == 0 else 1
-        length = torch.clamp(t * steps.cone, min=steps.smallest)
-        along = t[:, None] + length[:, None] * torch.arange(number, device=t.device, dtype=t.dtype)
+        along, length = _ahead(t, steps)
         where = origins[alive, None] + directions[alive, None] * along[..., None]
         unit = contract(where) if steps.contracted else where
         hit = (along < far[alive, None]) & _occupied(unit, occupancy)
@@ -38,10 +37,10 @@ def march_rays_reference(
         ray, place = hit.nonzero(as_tuple=True)
         rays.append(alive[ray])
         starts.append(along[ray, place])
-        lengths.append(length[ray])
+        lengths.append(length[ray, place])
         points.append(unit[ray, place])
         counts[alive] += hit.sum(1, dtype=torch.int32)
-        t = along[:, -1] + length
+        t = along[:, -1] + length[:, -1]
         going = (t < far[alive]) & (counts[alive] < steps.most)
         alive, t = alive[going], t[going]
     offsets = torch.zeros(len(near) + 1, dtype=torch.int32, device=near.device)
@@ -54,6 +53,18 @@ def march_rays_reference(
     return Samples(
         torch.cat(points)[order], start[order], torch.cat(lengths)[order], ray[order].to(torch.int32), offsets
     )
+
+
+def _ahead(t: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
+    """Where the next steps of rays at t [R] start, and how long they are: [R, CHUNK]."""
+    if steps.cone == 0:
+        along = t[:, None] + steps.smallest * torch.arange(CHUNK, device=t.device, dtype=t.dtype)
+        return along, torch.full_like(along, steps.smallest)
+    starts = [t]
+    while len(starts) < CHUNK:
+        starts.append(starts[-1] + torch.clamp(starts[-1] * steps.cone, min=steps.smallest))
+    along = torch.stack(starts, 1)
+    return along, torch.clamp(along * steps.cone, min=steps.smallest)
 
 
 def _occupied(unit: Tensor, occupancy: OccupancyBits) -> Tensor:

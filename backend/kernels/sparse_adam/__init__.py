@@ -52,12 +52,15 @@ def sparse_adam(
 
     Raises:
         ValueError: there is no engine named `impl`.
+        RuntimeError: the engine cannot run on this device.
     """
     rate = learning_rate / (1.0 - beta1**step)
     correction = 1.0 / (1.0 - beta2**step)
     if impl == "auto":
         impl = "warp" if table.device.type == "cpu" else "reference"
     if impl == "warp":
+        if table.device.type != "cpu":
+            raise RuntimeError(f"sparse_adam: the warp engine runs on the CPU, not on {table.device}")
         from .warp_engine import sparse_adam_warp
 
         sparse_adam_warp(table, state, rate, correction, beta1, beta2, epsilon)
