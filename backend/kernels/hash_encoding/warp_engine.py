@@ -150,7 +150,7 @@ LEVEL = """
 
 
 def points_of(begin: str, end: str, tile: int = TILE) -> str:
-    """Return code for px, py, pz [tile], in 0..1, of the points that begin at `begin`; from `end` on, the first again."""
+    """Return code for px, py, pz [tile], in 0..1, of the points from `begin` on; after `end`, the first again."""
     return f"""
     float px[{tile}], py[{tile}], pz[{tile}];
     for (int s = 0; s < {tile}; ++s) {{
