@@ -1,6 +1,7 @@
 """Rays to pixels, all in one: samples where something is, their density until the ray is opaque, colour where it shows.
 
-The mathematics is that of `ray_marching`, `visible_samples`, `radiance_mlp` and `compositing`, one after the other.
+The mathematics is that of `ray_marching`, `visible_samples`, `radiance_mlp` with `spherical_harmonics`, and
+`compositing`, one after the other.
 
 Engines: `reference` (their definitions in PyTorch), `stages` (their fast engines, any device) and `fused` (one kernel
 that keeps rays and samples in the cache, CPU).

@@ -1,7 +1,7 @@
 """Rendering as one kernel. CPU.
 
 Each thread keeps a pool of rays. In a *wave* every ray of the pool walks on to its next few samples; the wave's samples
-are encoded, one level of the table after the other, and given a density, a tile at a time; those with weight enough
+are encoded, one level of the table after the other, and given a density, a tile at a time; those that stand for others
 wait in a queue until a tile of them is full and is coloured. A ray that is opaque or out of the box makes room for the
 next one, so waves stay full, and nothing but pixels is ever written to memory that does not fit the cache.
 """
