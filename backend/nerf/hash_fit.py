@@ -137,6 +137,7 @@ class HashFit:
         groups = [{"params": [self._mlp], "lr": self.training.network_rate}, *self._comparison.appearance.groups()]
         self._optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
         self._refinement: PoseRefinement | None = None
+        self._spread = 0.0  # of the pictures, which are out of focus while cameras are far off
         if options.refine_poses:
             self._refinement = PoseRefinement.about(self.rays.poses, region_of(dataset, self.views).middle)
             # a camera's gradient is the mean of the few rays that are its own: too few, and it walks at random
@@ -296,11 +297,19 @@ class HashFit:
             return None, None
         spec = self.field.config.table
         weights = self._refinement.opened(spec.num_levels, self._elapsed())
-        if bool((weights == 1).all()):
-            return None, None
+        sharp = bool((weights == 1).all())
         finest = spec.levels[int((weights > 0).sum()) - 1].resolution
+        self._focus(0.0 if sharp else self._refinement.softness(self.field.config.side / finest))
+        if sharp:
+            return None, None
         opened = weights.to(self.device).repeat_interleave(spec.num_features)
         return opened, max(self.field.config.step, 0.5 / finest)
+
+    def _focus(self, spread: float) -> None:
+        """Show the pictures as far out of focus as this (see `TrainingRays.soften`)."""
+        if spread != self._spread:
+            self._spread = spread
+            self.rays.soften(spread)
 
     def _move_cameras(
         self,

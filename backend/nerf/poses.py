@@ -143,7 +143,7 @@ class PoseRefinement:
     scene is coarse. Later its detail holds them, and to move them would blur it.
     """
 
-    rate, final_rate = 3e-3, 6e-5  # radians (and parts of the distance) a step, at first and at the end
+    rate, final_rate = 3e-3, 2e-4  # radians (and parts of the distance) a step, at first and at the end
     wait, warm_up = 40, 50  # steps without, and with a rising rate
     held = 0.3  # part of the fit in which the whole is kept where it was given
 
@@ -166,6 +166,12 @@ class PoseRefinement:
     def opened(num_levels: int, elapsed: float) -> Tensor:
         """How far each level of the scene is open [num_levels] when this part of the fit (0..1) lies behind."""
         return level_weights(num_levels, elapsed, first=2, start=0.1, end=0.5)
+
+    def softness(self, cell: float) -> float:
+        """How far out of focus pictures are shown (see `TrainingRays.soften`) while the finest open cells are `cell`
+        metres wide: detail that the scene cannot show yet would only pull cameras about at random. (The idea of
+        arxiv.org/abs/2402.13252.)"""
+        return cell / self.corrections.length
 
     def advance(self, outputs: Sequence[Tensor], gradients: Sequence[Tensor], step: int, elapsed: float) -> None:
         """Move the cameras once. outputs were computed from `cameras()`, gradients are the loss's with respect to

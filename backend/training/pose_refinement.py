@@ -3,7 +3,8 @@
 `python -m backend train pose-refinement DATASET --out FOLDER` turns every training camera of a data set by an angle
 about a random axis, moves it by a part of its distance in a random direction, and fits three times: with the true
 cameras, with the wrong ones, and with the wrong ones refined. The folder gets `poses.png` (the cameras before and
-after), `views.png` (a held-back view: the truth and the three fits) and `figures.json`.
+after), `views.png` (a held-back view: the truth and the three fits) and `figures.json`. The fits are kept there too,
+every hundred steps: the same command goes on with what an earlier one left.
 
 Cameras are compared after the similarity that aligns them best, which no picture can tell. The cameras of held-back
 views are moved by it, and then each is aligned with its own picture, the scene held still (Sec. 4.1 of BARF); the
@@ -16,20 +17,25 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from addon.wire.messages import FitOptions
 
+from ..checkpoints.store import write_atomically
 from ..nerf.alignment import at_pose, moved
 from ..nerf.datasets import Dataset, View, open_dataset
 from ..nerf.evaluate import evaluate, photograph
-from ..nerf.fitting import FITS
+from ..nerf.fit_state import fingerprint
+from ..nerf.fitting import FITS, Fit
 from ..nerf.poses import perturbed, picture_of_poses, pose_errors
 from ..nerf.region import region_of
 from ..nerf.smaller import smaller
@@ -37,6 +43,9 @@ from ..scene import Scene
 from .demonstration import labelled_row
 
 CPU = torch.device("cpu")
+
+EVERY = 100
+"""Steps after which a fit is kept, and told of."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,7 @@ def demonstrate(
     views = dataset.split("test")[:num_views]
     seen = {"truth": photograph(dataset.load(views[0]), 1.0)}
     figures: dict[str, float] = {}
+    views_of = fingerprint(dataset)
 
     def measure(name: str, scene: Scene, placed: Sequence[View]) -> None:
         shown: list[np.ndarray] = []
@@ -80,9 +90,14 @@ def demonstrate(
 
     for name, data in (("true", dataset), ("wrong", spoilt), ("refined", spoilt)):
         fit = FITS["hash"](data, replace(options, refine_poses=name == "refined"), CPU)
+        kept = Kept(
+            out / f"{name}.safetensors", {"options": asdict(options), "wrong": asdict(wrong), "views": views_of}
+        )
+        kept.restore(fit)
         while fit.step < options.steps:
             now = fit.advance()
-            if fit.step % 100 == 0:
+            if fit.step % EVERY == 0 or fit.step == options.steps:
+                kept.save(fit)
                 errors = pose_errors(fit.poses().detach(), truth)
                 report(
                     f"{name}: step {fit.step}/{options.steps}, {now.psnr:.2f} dB, {fit.seconds:.0f} s, "
@@ -107,6 +122,32 @@ def demonstrate(
     return figures
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A file with all that a fit needs to go on, and the settings that it is of."""
+
+    path: Path
+    settings: Mapping[str, Any]
+
+    def save(self, fit: Fit) -> None:
+        """Write the file, whole or not at all."""
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in fit.tensors().items()}
+        write_atomically(self.path, save(tensors, {"settings": json.dumps(self.settings)}))
+
+    def restore(self, fit: Fit) -> None:
+        """Let a fit go on where the file has it; nothing where there is none.
+
+        Raises:
+            ValueError: it is of other settings.
+        """
+        if not self.path.exists():
+            return
+        with safe_open(self.path, "pt") as file:
+            if json.loads(file.metadata()["settings"]) != json.loads(json.dumps(self.settings)):
+                raise ValueError(f"{self.path} is of a fit with other settings; give an empty folder")
+            fit.restore({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+
+
 def with_poses(dataset: Dataset, world_from_camera: Tensor) -> Dataset:
     """Return the data set with other cameras [views, 4, 4] for its training views."""
     poses = iter(world_from_camera)
@@ -124,8 +165,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("dataset", type=Path, help="folder with pictures and their true cameras")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures and the figures")
     parser.add_argument("--size", type=int, default=128, help="pixels of the longer side")
-    parser.add_argument("--steps", type=int, default=3000, help="of each fit")
-    parser.add_argument("--preset", choices=["draft", "standard", "fine"], default="standard")
+    parser.add_argument("--steps", type=int, default=1000, help="of each fit")
+    parser.add_argument("--preset", choices=["draft", "standard", "fine"], default="draft")
     parser.add_argument("--degrees", type=float, default=3.0, help="by which each camera is turned")
     parser.add_argument("--percent", type=float, default=5.0, help="of its distance by which each camera is moved")
     parser.add_argument("--seed", type=int, default=1)
