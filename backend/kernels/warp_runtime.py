@@ -7,6 +7,9 @@ A launch on the CPU is one sequential loop that releases the interpreter's lock,
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,8 +17,29 @@ import warp as wp
 
 from .slices import in_slices
 
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """What native code writes to stderr goes nowhere."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # a process without one
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 wp.config.log_level = wp.LOG_WARNING
-wp.init()
+# Warp warns of a machine without an NVIDIA driver, which is nothing to be warned of; what is wrong raises
+with contextlib.nullcontext() if torch.cuda.is_available() else _silent_stderr():
+    wp.init()
 
 
 def launch_cuda(kernel: Any, dim: int | tuple[int, ...], inputs: list[Any], device: torch.device) -> None:

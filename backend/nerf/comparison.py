@@ -19,8 +19,8 @@ from ..kernels.compositing import Pixels
 from ..rendering.color import linear_from_srgb, srgb_from_linear
 from .rays import RayBatch, TrainingRays
 
-APPEARANCE_RATE = 1e-2
-"""Of a gain's natural logarithm, or an entry of a colour matrix, in the first steps."""
+RATES = {"none": 0.0, "exposure": 1e-2, "color": 3e-3}
+"""Of learning: of a gain's natural logarithm, or of an entry of a colour matrix, in the first steps."""
 
 
 class Appearance:
@@ -32,13 +32,13 @@ class Appearance:
     """
 
     def __init__(self, kind: Literal["none", "exposure", "color"], num_views: int, device: torch.device) -> None:
-        self.kind = kind
+        self.kind, self.rate = kind, RATES[kind]
         shape = {"none": (0,), "exposure": (num_views, 3), "color": (num_views, 3, 4)}[kind]
         self.learnt = nn.Parameter(torch.zeros(shape, device=device))
 
     def groups(self) -> list[dict[str, Any]]:
         """What an optimiser is to learn beside the field."""
-        return [] if self.kind == "none" else [{"params": [self.learnt], "lr": APPEARANCE_RATE}]
+        return [] if self.kind == "none" else [{"params": [self.learnt], "lr": self.rate}]
 
     def seen(self, rgb: Tensor, alpha: Tensor, views: Tensor) -> Tensor:
         """Return premultiplied colours [R, 3] with alpha [R] as the pictures `views` [R] have them."""

@@ -8,8 +8,8 @@ PSNR = −10 log10 of the mean squared error of sRGB values in 0..1; SSIM is tha
 window of 11 pixels (σ = 1.5). Where a view has a mask, PSNR counts the pixels of the mask, and SSIM sees both pictures
 blank outside of it.
 
-A fit that learns the appearance of each picture makes a scene in their mean; that of a view held back is not known. Where
-it is asked for, each render is `developed` as its picture was, before they are compared.
+A fit that learns the appearance of each picture makes a scene in their mean; that of a view held back is not known.
+Where it is asked for, each render is `developed` as its picture was, before they are compared.
 """
 
 from __future__ import annotations

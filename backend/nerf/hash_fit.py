@@ -30,7 +30,7 @@ from ..kernels.spherical_harmonics import spherical_harmonics
 from ..kernels.visible_samples import visible_samples
 from ..kernels.warm_up import warm_up
 from ..progress import Progress, part, silent
-from .comparison import APPEARANCE_RATE, Comparison
+from .comparison import Comparison
 from .datasets import Dataset
 from .fitting import StepReport, elapsed, optimizer_tensors, restore_optimizer
 from .hash_field import HashField, HashFieldConfig, HashScene
@@ -238,7 +238,9 @@ class HashFit:
             self._look()
         batch = self.rays.draw(self._rays_per_step, self._generator)
         rate = self.training.rate * (self.training.final_rate / self.training.rate) ** self._elapsed()
-        for group, full in zip(self._optimizer.param_groups, (self.training.network_rate, APPEARANCE_RATE)):
+        for group, full in zip(
+            self._optimizer.param_groups, (self.training.network_rate, self._comparison.appearance.rate)
+        ):
             group["lr"] = full * rate / self.training.rate
         loss, error, samples = self.learn(batch, rate)
         self.step += 1

@@ -22,7 +22,7 @@ from ..kernels.compositing import Pixels
 from ..progress import Progress, silent
 from ..rendering.compositing import distortion, interval_lengths
 from ..scene import FieldInfo
-from .comparison import APPEARANCE_RATE, Comparison
+from .comparison import Comparison
 from .datasets import Dataset
 from .encodings import opened_encoding
 from .fitting import StepReport, elapsed, optimizer_tensors, restore_optimizer
@@ -135,7 +135,7 @@ class PublishedFit:
         """
         started = time.perf_counter()
         decay = (self.training.final_rate / self.training.rate) ** self._elapsed()
-        for group, full in zip(self.optimizer.param_groups, (self.training.rate, APPEARANCE_RATE)):
+        for group, full in zip(self.optimizer.param_groups, (self.training.rate, self._comparison.appearance.rate)):
             group["lr"] = full * decay
         generator = torch.Generator(self.device).manual_seed(self.options.seed * 1_000_003 + self.step)
         on_cpu = torch.Generator().manual_seed(self.options.seed * 1_000_003 + self.step)

@@ -103,7 +103,7 @@ def test_cameras_after_a_fit_are_written_and_are_a_data_set_with_the_same_images
         np.testing.assert_allclose(camera.intrinsics, view.camera.intrinsics, rtol=1e-6)
     plain = call("eval", tmp_path / "a.safetensors", pictures)
     found = call("eval", tmp_path / "a.safetensors", pictures, "--refine-poses")
-    assert found["refined_poses"] and not plain["refined_poses"]
+    assert found["refined_poses"] and not plain["refined_poses"] and plain["appearance"] == "none"
     assert found["psnr"] > plain["psnr"] - 0.05
 
 
@@ -286,3 +286,14 @@ def test_after_a_kill_resume_goes_on_from_the_last_autosave(pictures: Path, tmp_
     assert again.returncode == 0, err
     assert json.loads(out)["steps"] == saved.step + 3
     assert list(tmp_path.glob(".*")) == []
+
+
+def test_what_is_learnt_of_each_picture_is_given_to_those_held_back_where_that_is_asked_for(
+    call: Any, pictures: Path, tmp_path: Path
+) -> None:
+    scene = tmp_path / "a.safetensors"
+    made = call("fit", pictures, "--out", scene, *SMALL, "--steps", 10, "--appearance", "color")
+    found = {kind: call("eval", scene, pictures, "--appearance", kind) for kind in ("none", "exposure", "color")}
+    assert [each["appearance"] for each in found.values()] == [*found]
+    assert found["color"]["psnr"] > found["exposure"]["psnr"] > found["none"]["psnr"]
+    assert made["psnr"] == pytest.approx(found["color"]["psnr"], abs=1e-3)

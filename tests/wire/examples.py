@@ -33,7 +33,9 @@ JSON: tuple[Any, ...] = (
     m.FitRequest(
         "chair",
         {"transforms.json": SHA, "images/a b.png": SHA},
-        m.FitOptions("nerf", "fine", 2.0, 3, "white", "linear", "yes", "color", 0.1, 0.2, 0.3, False, True, 0.4, True, 5),
+        m.FitOptions(
+            "nerf", "fine", 2.0, 3, "white", "linear", "yes", "color", 0.1, 0.2, 0.3, False, True, 0.4, True, 5
+        ),
         False,
         CAMERA,
     ),

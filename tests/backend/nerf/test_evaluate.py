@@ -15,6 +15,7 @@ from backend.nerf.evaluate import (
     MAX_PSNR,
     camera_of,
     composited,
+    developed,
     mean,
     photograph,
     psnr,
@@ -121,3 +122,35 @@ def test_means_are_those_of_the_views_and_none_of_none() -> None:
     found = mean(scores)
     assert found.psnr == pytest.approx(50.0) and found.views == tuple(scores)
     assert mean([]).psnr is None
+
+
+def test_a_render_is_developed_as_its_picture_was() -> None:
+    image = Image(
+        torch.from_numpy(RANDOM.random((12, 10, 3), np.float32)),
+        torch.from_numpy(RANDOM.random((12, 10), np.float32)),
+        torch.ones(12, 10),
+    )
+    gains = np.array([0.9, 0.5, 0.7], np.float32)
+    matrix = np.array([[0.6, 0.1, 0.0], [0.1, 0.5, 0.1], [0.0, 0.1, 0.7]], np.float32)
+    mask = np.ones((12, 10), bool)
+    mask[:5] = False
+    for kind, own in (("exposure", image.rgb.numpy() * gains), ("color", image.rgb.numpy() @ matrix.T + 0.1)):
+        for behind in (0.0, 1.0):
+            truth = composited(Image(torch.from_numpy(own), image.alpha, image.depth), behind)
+            truth[:5] = 0.3  # what the mask leaves out says nothing
+            found = composited(developed(image, truth, behind, kind, mask), behind)  # type: ignore[arg-type]
+            np.testing.assert_allclose(found[5:], truth[5:], atol=1e-5)
+            if kind == "color":
+                assert psnr(composited(developed(image, truth, behind, "exposure", mask), behind), truth, mask) < 40
+            assert developed(image, truth, behind, "none", mask) is image
+
+
+def test_what_a_picture_does_not_show_is_not_developed() -> None:
+    nothing = Image(torch.rand(4, 4, 3), torch.zeros(4, 4), torch.full((4, 4), torch.inf))
+    truth = np.ones((4, 4, 3), np.float32)
+    for kind in ("exposure", "color"):
+        found = developed(nothing, truth, 0.0, kind)  # type: ignore[arg-type]
+        torch.testing.assert_close(found.rgb, nothing.rgb)
+    grey = Image(torch.rand(4, 4, 1).expand(-1, -1, 3), torch.ones(4, 4), torch.ones(4, 4))
+    own = developed(grey, composited(grey, 0.0) * 0.5, 0.0, "color").rgb
+    torch.testing.assert_close(own, 0.5 * grey.rgb)

@@ -2,6 +2,8 @@
 
 import json
 import math
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +14,17 @@ from addon.wire.errors import Diverged, UnusableDataset
 from addon.wire.messages import FitOptions
 from backend.cameras import Camera, intrinsics_from_fov, look_at
 from backend.checkpoints.store import ModelCard, load_model, save_model
-from backend.nerf.datasets import open_dataset
+from backend.nerf.datasets import Dataset, open_dataset
+from backend.nerf.evaluate import composited, photograph, psnr
 from backend.nerf.fitting import FITS
+from backend.nerf.poses import perturbed, pose_errors
 from backend.nerf.published import NetworkConfig
 from backend.nerf.published_fit import PublishedFit, PublishedTraining
 from backend.nerf.region import region_of
 from backend.nerf.smaller import smaller
+from backend.rendering.color import srgb_from_linear
+from backend.training.pose_refinement import with_poses
+from tests.backend.fixtures import photographed
 
 SIZE, RADIUS = 20, 0.05
 MIDDLE = np.array([3.0, -1.0, 0.5])  # of a red and blue ball of 5 cm, away from the origin
@@ -77,8 +84,6 @@ def test_near_far_and_middle_are_found_from_the_cameras(ball):
 
 
 def test_cameras_that_look_away_from_each_other_are_named(ball):
-    from dataclasses import replace
-
     turn = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
     views = tuple(
         replace(view, camera=replace(view.camera, world_from_camera=view.camera.world_from_camera @ turn))
@@ -180,6 +185,145 @@ def test_a_smaller_data_set_shows_the_same_with_fewer_pixels(ball):
     # colours do not bleed from what is transparent
     solid = pixels.alpha > 0
     assert (pixels.rgb[solid].max(-1) > 100).all()
+
+
+@dataclass(frozen=True)
+class Photographed(Dataset):
+    """A data set whose pictures are changed when they are read, by change(view, pixels)."""
+
+    change: Any = None
+
+    def load(self, view):
+        return self.change(view, super().load(view))
+
+
+def changed(dataset, change):
+    return Photographed(**{item.name: getattr(dataset, item.name) for item in fields(Dataset)}, change=change)
+
+
+def advanced(fit, steps):
+    for _ in range(steps):
+        report = fit.advance()
+    return fit, report
+
+
+def test_linear_light_is_fitted_and_shown_as_srgb(ball, tmp_path):
+    view = ball.split("train")[6]
+    fit = advanced(fit_of(ball, steps=120, color_space="linear", background="black"), 120)[0]
+    scene = fit.scene()
+    shown, truth = composited(scene.render(view.camera), 0.0), photograph(ball.load(view), 0.0)
+    assert psnr(shown, truth) > 13
+    point = torch.tensor(MIDDLE).float() + torch.tensor([0.0, 0.0, 0.9 * RADIUS])
+    raw = torch.sigmoid(fit.nerf.fine((point - torch.tensor(MIDDLE).float()) / fit._placement.metres_per_unit,
+                                      torch.tensor([0.0, 0.0, -1.0]))[:3])  # fmt: skip
+    torch.testing.assert_close(scene.field(point).rgb, srgb_from_linear(raw))
+    kind, constructor, tensors = scene.tensors()
+    save_model(tmp_path / "ball", ModelCard(kind, "Ball", "", "", False, json.loads(json.dumps(constructor))), tensors)
+    again = load_model(tmp_path / "ball").synthesize(torch.zeros(0, 0))
+    assert torch.equal(again.render(view.camera).rgb, scene.render(view.camera).rgb)
+
+
+def test_exposures_are_found(ball):
+    names = [view.name for view in ball.split("train")]
+    logs = np.random.default_rng(0).uniform(-0.6, 0.0, len(names))
+
+    def develop(view, pixels):
+        gain = math.exp(logs[names.index(view.name)])
+        return replace(pixels, rgb=(pixels.rgb * gain).astype(np.uint8))
+
+    fit = advanced(fit_of(changed(ball, develop), steps=150, appearance="exposure"), 150)[0]
+    found = fit.tensors()["exposure"][:, [0, 2]].mean(1).numpy()  # of red and blue: there is hardly any green
+    assert np.corrcoef(logs, found)[0, 1] > 0.8
+
+
+def test_depth_pictures_put_the_surface_where_it_is(fitted, ball):
+    def measured(view, pixels):
+        """The ball 2 cm behind where colours see it: only depths can say so."""
+        rays = view.camera.rays()
+        from_middle = rays.origins - torch.tensor(MIDDLE).float()
+        along = -(from_middle * rays.directions).sum(-1)
+        inside = RADIUS**2 - (from_middle.square().sum(-1) - along.square())
+        distance = along - inside.clamp(min=0).sqrt() + 0.02
+        depth = torch.where(inside > 0, distance * rays.depth_from_distance, torch.nan)
+        return replace(pixels, depth=depth.numpy())
+
+    known = changed(ball, measured)
+    view = ball.split("train")[6]
+    told = advanced(fit_of(known, steps=120, depth_weight=3.0), 120)[0]
+    seen, moved = (fit.scene().render(view.camera).depth[SIZE // 2, SIZE // 2].item() for fit in (fitted[0], told))
+    assert moved == pytest.approx(0.17, abs=0.008)
+    assert moved > seen + 0.006
+
+
+def test_regularisers_do_what_they_say(ball):
+    def measured(**options):
+        fit = advanced(fit_of(ball, **options), 60)[0]
+        batch = fit._rays.draw(400, torch.Generator().manual_seed(0))
+        origins, directions = batch.in_world(fit.poses())
+        own = (origins - torch.tensor(MIDDLE).float()) / fit._placement.metres_per_unit
+        with torch.no_grad():
+            unit = torch.nn.functional.normalize(directions, dim=-1)
+            passes = fit.nerf.render_rays(own, directions, unit)
+            pixels = fit._pixels(passes.fine, passes.t_fine, directions)
+        return float((pixels.alpha * (1 - pixels.alpha)).mean()), float(pixels.distortion.mean())
+
+    plain = measured()
+    assert measured(opacity_weight=1.0)[0] < 0.8 * plain[0]
+    assert measured(distortion_weight=1.0)[1] < 0.8 * plain[1]
+
+
+def test_a_transparent_background_fits_alpha_itself(ball):
+    fits = {kind: fit_of(ball, background=kind) for kind in ("random", "transparent")}
+    losses = {kind: fit.advance().loss for kind, fit in fits.items()}
+    assert losses["transparent"] > losses["random"] + 0.01
+
+
+def perturbed_photographs(folder):
+    dataset = open_dataset(photographed.write(folder, size=28, train=12, test=1))
+    truth = torch.stack([view.camera.world_from_camera for view in dataset.split("train")]).float()
+    return with_poses(dataset, perturbed(truth, math.radians(3), 0.15, seed=1)), truth
+
+
+def test_refined_cameras_explain_the_pictures_and_come_nearer_to_the_truth(tmp_path):
+    dataset, truth = perturbed_photographs(tmp_path)
+    training = replace(TINY, rays_per_step=256)
+    found = {}
+    for refine in (False, True):
+        options = FitOptions(method="nerf", steps=160, refine_poses=refine)
+        fit, report = advanced(PublishedFit(dataset, options, CPU, training=training), 160)
+        found[refine] = report.psnr, float(pose_errors(fit.poses(), truth).position.mean())
+    assert found[True][0] > found[False][0] + 1.5
+    assert found[True][1] < 0.9 * found[False][1]
+
+
+def test_a_fit_that_refines_and_learns_colors_goes_on_as_if_it_had_not_stopped(tmp_path):
+    dataset, _ = perturbed_photographs(tmp_path)
+
+    def made():
+        options = FitOptions(method="nerf", steps=200, refine_poses=True, appearance="color")
+        return PublishedFit(dataset, options, CPU, training=TINY)
+
+    whole = advanced(made(), 50)[0]
+    kept = {name: value.clone() for name, value in whole.tensors().items()}
+    last = [whole.advance().loss for _ in range(3)]
+    other = made()
+    other.restore(kept)
+    assert [other.advance().loss for _ in range(3)] == last
+    assert torch.equal(other.poses(), whole.poses())
+    assert not torch.equal(whole.poses(), whole._rays.poses)
+
+
+def test_while_it_goes_coarse_to_fine_the_scene_is_what_is_open(ball):
+    fit = advanced(fit_of(ball, steps=10, refine_poses=True), 2)[0]
+    opened = fit._opened()
+    assert opened is not None and 0 < float(opened.position.mean()) < 1
+    points, directions = torch.rand(5, 3), torch.nn.functional.normalize(torch.rand(5, 3), dim=-1)
+    folded = fit.scene().nerf
+    for network, same in ((fit.nerf.coarse, folded.coarse), (fit.nerf.fine, folded.fine)):
+        torch.testing.assert_close(same(points, directions), network(points, directions, opened))
+        assert not torch.allclose(same(points, directions), network(points, directions), atol=1e-4)
+    advanced(fit, 6)
+    assert fit._opened() is None and fit.scene().nerf is fit.nerf
 
 
 def test_near_keeps_the_cameras_free(ball):

@@ -52,3 +52,14 @@ def test_gradients_survive_an_opaque_sample_in_front() -> None:
     weights = compositing.weights_from_density(density, torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.float64))
     weights[0, 1].backward()
     assert density.grad is not None and density.grad.isfinite().all()
+
+
+def test_distortion_is_the_double_sum() -> None:
+    generator = torch.Generator().manual_seed(1)
+    weights = torch.rand(5, 9, generator=generator, dtype=torch.float64)
+    lengths = torch.rand(5, 9, generator=generator, dtype=torch.float64)
+    t = lengths.cumsum(-1) - lengths / 2
+    apart = (t[:, :, None] - t[:, None, :]).abs()
+    expected = (weights[:, :, None] * weights[:, None, :] * apart).sum((1, 2)) + (weights**2 * lengths).sum(1) / 3
+    torch.testing.assert_close(compositing.distortion(weights, t, lengths), expected)
+    assert compositing.distortion(weights[:, :0], t[:, :0], lengths[:, :0]).tolist() == [0.0] * 5

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from addon.wire import payload
@@ -173,6 +174,28 @@ def test_a_fit_that_is_over_goes_on_when_more_is_asked_for(workspace: Workspace,
     more = fit(FitRequest("chair", options=fits.options(steps=15), resume=True), silent, workspace)
     assert (first.steps, more.steps) == (12, 15) and more.seconds > first.seconds
     assert fit(FitRequest("chair", resume=True), silent, workspace).steps == 15
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+def test_a_fit_that_was_stored_before_appearances_had_a_choice_goes_on(
+    workspace: Workspace, request_of: Any, learnt: bool
+) -> None:
+    """Then `exposure` was a switch, in the request as in the state."""
+    with pytest.raises(Cancelled):
+        fit(request_of(appearance="exposure" if learnt else "none"), Stop(5), workspace)
+    state = state_of("chair")
+    request = state.with_name("request.json")
+    with safe_open(state, "pt") as file:
+        metadata = file.metadata()
+    options = json.loads(request.read_bytes())["options"]
+    options["exposure"] = options.pop("appearance") == "exposure"
+    request.write_text(json.dumps({**json.loads(request.read_bytes()), "options": options}))
+    stored = {**json.loads(metadata["state"]), "options": options}
+    scene_file.write_safetensors(state, load_file(state), {**metadata, "state": json.dumps(stored)})
+    again = Stop()
+    assert fit(FitRequest("chair", resume=True), again, workspace).steps == 12
+    assert again.figures[0]["step"] == 6
+    assert fit_state.read_state(state).options.appearance == ("exposure" if learnt else "none")
 
 
 def test_it_is_saved_as_often_as_is_said_and_a_save_never_shows_half(
