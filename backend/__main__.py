@@ -363,15 +363,16 @@ def bench(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(benches.BENCHES)}.")],
     only: Annotated[list[str] | None, typer.Option(metavar="CASE", help="A case of `generators`; repeatable.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of fitted weights for `generators`.")] = None,
+    device: Annotated[str | None, typer.Option(help="Of `nerf`: cuda or mps in place of the processor.")] = None,
     as_json: Json = False,
 ) -> None:
     """Measure, and compare with the bar."""
-    if name == "generators":
+    if name == "generators" and device is None:
         rows = benches.run_generators(tuple(only or ()), weights)
     elif only or weights:
         raise InvalidRequest("--only and --weights belong to `bench generators`.")
     else:
-        rows = benches.run(name)
+        rows = benches.run(name, device)
     if as_json:
         write_json([dataclasses.asdict(row) for row in rows])
         return

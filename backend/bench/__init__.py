@@ -23,10 +23,22 @@ class Row:
     ok: bool = True
 
 
-def run(name: str) -> list[Row]:
-    """Run one bench by its name. Raises InvalidRequest for a name that is none."""
+def run(name: str, device: str | None = None) -> list[Row]:
+    """Run one bench by its name, that of radiance fields on any device.
+
+    Raises:
+        InvalidRequest: there is no bench of this name, or it measures the processor alone.
+        NotSupported: there is no such device here.
+    """
     if name not in BENCHES:
         raise InvalidRequest(f"There is no bench {name!r}. Benches: {', '.join(BENCHES)}.")
+    if device is not None:
+        if name != "nerf":
+            raise InvalidRequest("--device belongs to `bench nerf`.")
+        from ..tasks.workspace import device_of
+        from .nerf import rows as rows_on
+
+        return rows_on(device_of(device))
     rows: list[Row] = importlib.import_module(f".{name}", __name__).rows()
     return rows
 

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -58,23 +59,28 @@ PATIENCE = 45  # the published network is given so many times the engine's secon
 CHUNKS = (2048, 8192, 32768)
 
 
-def rows() -> list[Row]:
-    """See backend.bench."""
-    peak = matrix_peak()
+CPU = torch.device("cpu")
+
+
+def rows(device: torch.device = CPU) -> list[Row]:
+    """See backend.bench. On another device than the processor, a picture and a training step alone, without bars."""
+    peak = matrix_peak(device)
     found = [Row("threads", torch.get_num_threads(), ""), Row("matrix product 2048³", peak / 1e9, "GFLOP/s")]
     for log2_size in (19, 15):
-        fit = instant_ngp(log2_size)
+        fit = instant_ngp(log2_size, device)
         found += rendering(fit, log2_size, peak) + step(fit, log2_size)
+    if device != CPU:
+        return [replace(row, bar=None, ok=True) for row in found]
     found.append(memory())
     found += networks()
     found += published()
     return found
 
 
-def instant_ngp(log2_size: int) -> HashFit:
+def instant_ngp(log2_size: int, device: torch.device = CPU) -> HashFit:
     """Return a fit with instant-ngp's shapes, far enough to have a surface: what an artist looks at."""
     training = Training(log2_size=log2_size, num_levels=16, finest=2048)
-    fit = HashFit(ray_traced(SIZE), FitOptions(steps=1000), torch.device("cpu"), training=training)
+    fit = HashFit(ray_traced(SIZE), FitOptions(steps=1000), device, training=training)
     for _ in range(STEPS):
         fit.advance()
     return fit
@@ -86,8 +92,7 @@ def instant_ngp(log2_size: int) -> HashFit:
 def rendering(fit: HashFit, log2_size: int, peak: float) -> list[Row]:
     """A picture of 256²; and what its stages take one after the other, each on samples that are there already."""
     field = fit.field
-    camera = ray_traced(SIZE).split("test")[0].camera
-    rays = camera.rays()
+    rays = ray_traced(SIZE).split("test")[0].camera.to(field.device).rays()
     origins, directions = field.from_world(rays.origins.reshape(-1, 3)), rays.directions.reshape(-1, 3)
 
     def engine() -> Tensor:
@@ -159,6 +164,7 @@ def step(fit: HashFit, log2_size: int) -> list[Row]:
     best = min(times_of, key=lambda chunk: times_of[chunk])
     times = alternated({"engine": engine, "reference": lambda: reference(best)})
     name = f"training step of {RAYS} rays, table 2^{log2_size}"
+    stages = {} if fit.device.type == "mps" else step_stages(fit, batch)  # where PyTorch does all at once
     ratio = times["reference"] / times["engine"]
     return [
         Row(f"{name}: engine", times["engine"], "s"),
@@ -166,7 +172,7 @@ def step(fit: HashFit, log2_size: int) -> list[Row]:
         Row(f"{name}: ratio", ratio, "x", STEP_BARS[log2_size], ratio >= STEP_BARS[log2_size]),
         Row(f"{name}: samples of the engine", counts["engine"], ""),
         Row(f"{name}: samples of the reference", counts["reference"], ""),
-        *(Row(f"{name}: alone, {stage}", median(work), "s") for stage, work in step_stages(fit, batch).items()),
+        *(Row(f"{name}: alone, {stage}", median(work), "s") for stage, work in stages.items()),
     ]
 
 
@@ -175,7 +181,7 @@ def step_stages(fit: HashFit, batch: RayBatch) -> dict[str, Callable[[], object]
     field, mlp, spec = fit.field, fit.field.config.networks, fit.field.config.table
     origins, directions = batch.in_world(fit.rays.poses)
     origins, directions = field.from_world(origins), directions / directions.norm(dim=-1, keepdim=True)
-    jitter = torch.rand(len(origins), generator=torch.Generator().manual_seed(0))
+    jitter = torch.rand(len(origins), generator=torch.Generator().manual_seed(0)).to(origins.device)
     marched = field.march(origins, directions, jitter)
     samples, features = visible_samples(marched, field.table, field.networks, spec, mlp, OCCLUDED)
     view, networks = spherical_harmonics(directions), field.networks.clone().requires_grad_()
@@ -228,7 +234,7 @@ def learn_reference(fit: HashFit, batch: RayBatch, table: Tensor, networks: Tens
     directions = directions / directions.norm(dim=-1, keepdim=True)
     origins = field.from_world(origins)
     near, far = field.spans(origins, directions)
-    jitter = torch.rand(len(origins))
+    jitter = torch.rand(len(origins), device=origins.device)
     samples = march_rays(
         origins, directions, near, far, field.occupancy, field.config.steps_of(), jitter, impl="reference"
     )
@@ -342,17 +348,21 @@ def published() -> list[Row]:
 # -------------------------------------------------------------------------------------------------------------- clocks
 
 
-def matrix_peak() -> float:
+def matrix_peak(device: torch.device = CPU) -> float:
     """Floating point operations a second of a matrix product of 2048³, with the threads that PyTorch has."""
-    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    a, b = torch.randn(2, 2048, 2048, device=device)
     a @ b
     return 2 * 2048**3 / min(seconds(lambda: a @ b) for _ in range(5))
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Wall time of one call."""
+    """Wall time of one call, until its device is done."""
     started = time.perf_counter()
     work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    elif torch.backends.mps.is_available():
+        torch.mps.synchronize()
     return time.perf_counter() - started
 
 

@@ -315,7 +315,7 @@ def _table(tile: int, width: int, channels: int) -> str:
             const float w = wx[s] * wy[s] * wz[s];
             const float* g = gradient + (size_t)(first + s) * {width};
             float* entry = entries + (size_t)index[s] * {channels};
-            for (int f = 0; f < {channels}; ++f) ::atomicAdd(entry + f, w * g[f]);
+            for (int f = 0; f < {channels}; ++f) wp::atomic_add(entry + f, w * g[f]);
             if (touched) touched[index[s] >> 3] = 1;
         }}
     }}

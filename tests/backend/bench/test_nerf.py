@@ -7,8 +7,12 @@ import math
 
 import pytest
 
+from addon.wire.errors import InvalidRequest
+from backend import bench
 from backend.bench import nerf
+from backend.bench.ray_traced import ray_traced
 from backend.nerf.hash_fit import HashFit
+from tests.backend.fixtures.elsewhere import REAL_CUDA, device_of
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +64,28 @@ def test_a_training_step_has_a_time_for_each_stage_and_leaves_the_field_nearly_a
     ]
     assert all(value > 0 for value in stages.values())
     assert float((fit.field.table - before).abs().max()) < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["cuda", REAL_CUDA])
+def test_on_another_device_a_picture_and_a_step_are_measured_without_bars(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"SIZE": 12, "STEPS": 3, "RAYS": 64, "CHUNKS": (144,)}.items():
+        monkeypatch.setattr(nerf, name, value)
+    monkeypatch.setattr(nerf, "matrix_peak", lambda device: 1e9)
+    for view in ray_traced(12).views:
+        ray_traced(12).load(view)  # slow where a device is played
+    with device_of(kind) as device:
+        fit = nerf.instant_ngp(15, device)
+        fit._rays_per_step = 64
+        monkeypatch.setattr(nerf, "instant_ngp", lambda log2_size, where: fit)
+        found = nerf.rows(device)
+    assert all(row.bar is None and row.ok and math.isfinite(row.value) for row in found)
+    assert {"render 12², table 2^19: engine", "training step of 64 rays, table 2^15: ratio"} <= {
+        row.measure for row in found
+    }
+
+
+def test_only_radiance_fields_are_measured_on_another_device() -> None:
+    with pytest.raises(InvalidRequest, match="belongs to `bench nerf`"):
+        bench.run("meshing", "cuda")

@@ -87,7 +87,7 @@ def test_encoding_is_the_reference(device: torch.device, count: int) -> None:
     results = []
     for impl in ("reference", "warp"):
         leaves = points.to(device).requires_grad_(), table.to(device).requires_grad_()
-        features = hash_encode(*leaves, SPEC, impl=impl)  # type: ignore[arg-type]
+        features = hash_encode(*leaves, SPEC, impl=impl)
         assert features.device.type == "cuda"
         results.append((features.detach(), *torch.autograd.grad(features.square().sum(), leaves)))
     for got, expected in zip(results[1], results[0]):
