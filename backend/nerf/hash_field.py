@@ -42,12 +42,6 @@ OPAQUE = FAINT = 2e-3
 """Rays with less light left are at their end, and samples are coloured together until they take as much: half of what a
 picture of 8 bits can show."""
 
-STOPPED = 3.0
-"""Optical thickness from which on a ray counts as stopped by a surface."""
-
-SOFTEST = 0.1
-"""The part of the surface that may be softer than the level of its mesh, and become a hole."""
-
 FAR = 1e3
 """Field units after which an unbounded ray ends."""
 
@@ -90,14 +84,21 @@ class HashFieldConfig:
 
 
 class HashField:
-    """Parameters and how they are evaluated. table [entries, features]; networks flat; occupied bool [n, n, n]; clip:
-    rays are followed in this box of the world alone."""
+    """Parameters and how they are evaluated. table [entries, features]; networks flat; occupied bool [n, n, n]; solid
+    bool [n, n, n]: cells within something, see `survey`; clip: rays are followed in this box of the world alone."""
 
     def __init__(
-        self, config: HashFieldConfig, table: Tensor, networks: Tensor, occupied: Tensor, clip: Bounds | None = None
+        self,
+        config: HashFieldConfig,
+        table: Tensor,
+        networks: Tensor,
+        occupied: Tensor,
+        solid: Tensor | None = None,
+        clip: Bounds | None = None,
     ) -> None:
         self.config, self.clip = config, clip
         self.table, self.networks = table, networks
+        self.solid = torch.zeros_like(occupied) if solid is None else solid
         self.occupancy = OccupancyBits(occupied)
         self._mlp = config.networks
 
@@ -166,20 +167,25 @@ class HashField:
         )  # fmt: skip
 
     @torch.no_grad()
-    def surface_level(self, origins: Tensor, directions: Tensor) -> float | None:
-        """Return the density, per field unit, at which the surface is: what nearly all of the rays that the field stops
-        have met where half of their light is left. None where it stops hardly any. Field frame, unit directions."""
+    def half_light(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Follow rays to where half of their light is left; field frame, unit directions.
+
+        Returns:
+            The samples on the way there [N, 3]; of the rays that come to it, where that is [H, 3], and the density
+            there per field unit [H]. Points in the unit cube.
+        """
         samples = self.march(origins, directions)
-        samples, features = visible_samples(samples, self.table, self.networks, self.config.table, self._mlp, OPAQUE)
+        samples, features = visible_samples(samples, self.table, self.networks, self.config.table, self._mlp, 0.5)
         density = torch.exp(density_mlp(features, self.networks, self._mlp).clamp(max=LARGEST_EXPONENT))
         passed = running_total(density * samples.lengths)
-        at_edges = passed[samples.offsets.long().to(passed.device)]
-        stopped = at_edges.diff() > STOPPED
-        half = (at_edges[:-1] + math.log(2.0))[stopped]
-        met = torch.searchsorted(passed, half) - 1
-        if len(met) < 64:
-            return None
-        return float(torch.quantile(density.to(met.device)[met.clamp(0, len(density) - 1)], SOFTEST))
+        ends = samples.offsets[1:].long()
+        total = passed[samples.offsets.long().to(passed.device)].diff()
+        met = (total >= math.log(2.0)).nonzero(as_tuple=True)[0]
+        excess = (total[met] - math.log(2.0)).to(density)  # within the last sample of the ray
+        met = met.to(ends.device)
+        last = ends[met] - 1
+        t = samples.t[last] + 0.5 * samples.lengths[last] - excess / density[last]
+        return samples.points, self.unit(origins[met] + t[:, None] * directions[met]), density[last]
 
 
 class HashScene:
@@ -201,14 +207,17 @@ class HashScene:
         """The density of `field`, without the colours: [...] of world points [..., 3]."""
         model = self.hash_field
         unit = model.unit(model.from_world(points.reshape(-1, 3)))
-        held = self._held(unit).nonzero(as_tuple=True)[0]
+        held, solid = self._held(unit)
+        held = held.nonzero(as_tuple=True)[0]
         density = model.density(unit[held]) / model.config.side
-        return torch.zeros_like(unit[:, 0]).index_put((held,), density).reshape(points.shape[:-1])
+        value = torch.zeros_like(unit[:, 0]).index_put((held,), density)
+        return torch.where(solid, self._solid_density, value).reshape(points.shape[:-1])
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
         """See Scene.field. Without directions, a colour is the mean of those seen from six sides.
 
-        Where training and rendering skip empty space, so does this: density is 0 there.
+        Where training and rendering skip empty space, so does this: density is 0 there. Within what is solid no picture
+        says how dense it is: enough that no light passes a step.
         """
         model, shape = self.hash_field, points.shape[:-1]
         unit = model.unit(model.from_world(points.reshape(-1, 3)))
@@ -228,17 +237,26 @@ class HashScene:
             raw = radiance_mlp(features, view, rows_of, model.networks, spec)
             density, rgb = raw[:, 0], torch.sigmoid(raw[:, 1:])
         value = torch.exp(density.clamp(max=LARGEST_EXPONENT)) / model.config.side
-        value = value * self._held(unit)
+        held, solid = self._held(unit)
+        value = torch.where(solid, self._solid_density, value * held)
         if model.config.linear:
             rgb = srgb_from_linear(rgb)
         return FieldSample(value.reshape(shape), rgb.reshape(*shape, 3))
 
-    def _held(self, unit: Tensor) -> Tensor:
-        n = self.hash_field.occupancy.resolution
+    @property
+    def _solid_density(self) -> float:
+        config = self.hash_field.config
+        return -math.log(OPAQUE) / (config.step * config.side)
+
+    def _held(self, unit: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether points [N, 3] of the unit cube lie in cells that may hold something, and in solid ones: [N] each."""
+        model = self.hash_field
+        n = model.occupancy.resolution
         cell = (unit.detach() * n).floor()
         inside = ((cell >= 0) & (cell < n)).all(-1)
         x, y, z = cell.long().clamp(0, n - 1).unbind(-1)
-        return self.hash_field.occupancy.occupied[x, y, z] & inside
+        solid = model.solid[x, y, z] & inside
+        return model.occupancy.occupied[x, y, z] & inside & ~solid, solid
 
     @torch.no_grad()
     def render(
@@ -312,7 +330,12 @@ class HashScene:
         return (
             KIND,
             asdict(model.config),
-            {"table": model.table, "networks": model.networks, "occupied": model.occupancy.bits},
+            {
+                "table": model.table,
+                "networks": model.networks,
+                "occupied": model.occupancy.bits,
+                "solid": OccupancyBits(model.solid).bits,
+            },
         )
 
 
@@ -331,11 +354,17 @@ def scene_from_tensors(config: dict[str, Any], tensors: dict[str, Tensor], devic
         "networks": (made.networks.num_parameters,),
         "occupied": (n**3 // 8,),
     }
+    if "solid" in tensors:  # fields of earlier versions hold none
+        expected["solid"] = expected["occupied"]
     for name, shape in expected.items():
         if tensors[name].shape != shape:
             raise ValueError(f"{name} must be {list(shape)}, got {list(tensors[name].shape)}")
-    occupied = OccupancyBits.from_bits(bits).occupied
-    return HashScene(HashField(made, table.float().to(device), networks.float().to(device), occupied.to(device)))
+    occupied, solid = (
+        OccupancyBits.from_bits(tensors[name]).occupied.to(device) if name in tensors else None
+        for name in ("occupied", "solid")
+    )
+    assert occupied is not None
+    return HashScene(HashField(made, table.float().to(device), networks.float().to(device), occupied, solid))
 
 
 def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> Generator:

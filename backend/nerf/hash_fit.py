@@ -38,12 +38,16 @@ from .occupancy import Occupancy, Silhouette, carve
 from .poses import UNCERTAINTY, PoseRefinement
 from .rays import RayBatch, TrainingRays
 from .region import region_of
+from .survey import RAYS_PER_FACE, Survey
 
-HULL_RESOLUTION = 64
+HULL_RESOLUTION = 128
 """Of the first carving, which finds the object's bounds."""
 
-LEVEL_EVERY = 50
-"""Steps after which the level of the surface is looked for again."""
+SURVEY_AFTER = 1.5
+"""The surface is looked for again when the fit has taken so many times the steps; and at its end."""
+
+RAYS_AT_ONCE = 1 << 15
+"""Of a survey."""
 
 OCCLUDED = 1e-2
 """Samples behind this much of the light being left are not evaluated in full."""
@@ -143,7 +147,7 @@ class HashFit:
             # a camera's gradient is the mean of the few rays that are its own: too few, and it walks at random
             self.training = replace(self.training, samples_per_step=max(self.training.samples_per_step, 1 << 14))
         self._rays_per_step = 2048
-        self._level_step = -LEVEL_EVERY
+        self._known_bounds, self._surveyed = dataset.bounds is not None, -1
         self._smoothed = math.nan
 
     # ------------------------------------------------------------------------------------------------ where it is
@@ -362,20 +366,32 @@ class HashFit:
 
     def scene(self) -> HashScene:
         """The scene as it stands; it shares the parameters of the fit."""
-        if self.step - self._level_step >= LEVEL_EVERY:
-            self._level_step = self.step
-            self._find_level()
+        due = self._elapsed() >= 1 or self.step >= SURVEY_AFTER * self._surveyed
+        if due and self.step > self._surveyed:
+            self._surveyed = self.step
+            self._survey()
         return HashScene(self.field)
 
-    def _find_level(self) -> None:
-        """Where the surface is, by rays through the pictures: a fit that is still soft has it at less than usual."""
-        batch = self.rays.draw(4096, torch.Generator().manual_seed(self.options.seed))
-        origins, directions = batch.in_world(self.poses())
-        directions = normalize(directions, dim=-1)
-        config = self.field.config
-        found = self.field.surface_level(self.field.from_world(origins), directions)
+    def _survey(self) -> None:
+        """Find out where the surface is: its level (a fit that is still soft has it at less than usual), its box where
+        nobody knows one, and what is solid behind it."""
+        config, generator = self.field.config, torch.Generator().manual_seed(self.options.seed)
+        batches = math.ceil(RAYS_PER_FACE * self.training.grid**2 / RAYS_AT_ONCE)
+        survey = Survey.of(self.field, (self._some_rays(RAYS_AT_ONCE, generator) for _ in range(batches)))
         usual = math.log(2) / config.step
-        self.field.config = replace(config, iso_level=min(usual, found or usual) / config.side)
+        bounds = config.bounds
+        if not config.unbounded:
+            self.field.solid = survey.solid(self.field.occupancy.occupied)
+            if not self._known_bounds and (found := survey.box) is not None:
+                low = torch.tensor(config.low)
+                first, last = ((low + config.side * corner).tolist() for corner in found)
+                bounds = (first[0], first[1], first[2]), (last[0], last[1], last[2])
+        level = min(usual, survey.level or usual) / config.side
+        self.field.config = replace(config, iso_level=level, bounds=bounds)
+
+    def _some_rays(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        origins, directions = self.rays.draw(count, generator).in_world(self.poses())
+        return self.field.from_world(origins), normalize(directions, dim=-1)
 
     def poses(self) -> Tensor:
         """world_from_camera [views, 4, 4] of the training views, refined where that was asked for."""

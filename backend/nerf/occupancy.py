@@ -1,9 +1,9 @@
 """Where a field may hold something: what training and rendering skip, and how it is found out.
 
 Vocabulary: the *unit cube* is that of `kernels.ray_marching`. The *hull* are cells that no picture shows to be empty:
-of pictures with alpha, those that project onto something in every view that sees them (the visual hull of Laurentini,
-1994). `peak` is the density that each cell was last seen with, decaying (Sec. 5.4 and appendix C of
-arxiv.org/abs/2201.05989).
+of pictures with alpha, those that project onto something in every view that has them whole (the visual hull of
+Laurentini, 1994), and in at least one. `peak` is the density that each cell was last seen with, decaying (Sec. 5.4 and
+appendix C of arxiv.org/abs/2201.05989).
 """
 
 from __future__ import annotations
@@ -85,8 +85,9 @@ class Silhouette:
         y, x = torch.meshgrid(torch.arange(self.camera.height), torch.arange(self.camera.width), indexing="ij")
         return self._count(x - margin, y - margin, x + margin + 1, y + margin + 1) > 0
 
-    def shows_nothing(self, middle: Tensor, radius: float) -> Tensor:
-        """Whether spheres about points [N, 3], world, lie whole in the frame with nothing to be seen there: [N]."""
+    def judge(self, middle: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+        """Of spheres about points [N, 3], world: whether they lie whole in the frame with nothing to be seen there, and
+        whether something is to be seen there, or they are too near to tell: [N] each."""
         camera = self.camera
         camera_from_world = torch.linalg.inv(camera.world_from_camera.double()).float()
         local = middle @ camera_from_world[:3, :3].T + camera_from_world[:3, 3]
@@ -96,12 +97,13 @@ class Silhouette:
         stretch = local.square().sum(-1) / depth.square().clamp(min=1e-18)
         focal = float(max(camera.intrinsics[0, 0], camera.intrinsics[1, 1]))
         outline = radius * focal * stretch / (depth - radius).clamp(min=1e-9)
-        inside = depth > 2 * radius
-        inside &= (pixel[:, 0] >= outline) & (pixel[:, 0] <= camera.width - outline)
+        before = depth > 2 * radius
+        inside = before & (pixel[:, 0] >= outline) & (pixel[:, 0] <= camera.width - outline)
         inside &= (pixel[:, 1] >= outline) & (pixel[:, 1] <= camera.height - outline)
         left, top = (pixel[:, 0] - outline).floor(), (pixel[:, 1] - outline).floor()
         right, bottom = (pixel[:, 0] + outline).ceil(), (pixel[:, 1] + outline).ceil()
-        return inside & (self._count(left, top, right, bottom) == 0)
+        something = self._count(left, top, right, bottom) > 0
+        return inside & ~something, before & something | (depth.abs() <= 2 * radius)
 
     def _count(self, left: Tensor, top: Tensor, right: Tensor, bottom: Tensor) -> Tensor:
         """Pixels of the silhouette in columns left..right and rows top..bottom, the ends not included."""
@@ -118,17 +120,20 @@ def carve(
     """Return the visual hull of a cube from `low` [3] with this side, metres: bool [n, n, n], n a power of two.
 
     Coarse to fine: only children of cells that survived are looked at. A cell is carved if one view that has it whole
-    in the frame shows nothing within its outline.
+    in the frame shows nothing within its outline, or if no view shows anything there.
     """
     n = min(16, resolution)
     cells = torch.cartesian_prod(*[torch.arange(n)] * 3)
     children = torch.cartesian_prod(*[torch.arange(2)] * 3)
     while True:
+        shown = torch.zeros(len(cells), dtype=torch.bool)
         for number, view in enumerate(views):
             if number % 8 == 0:
                 progress(number / len(views), "Carving what is empty")
             middle = low + (cells + 0.5) * (side / n)
-            cells = cells[~view.shows_nothing(middle, side / n * 0.867)]  # √3/2: the sphere about a cell
+            nothing, something = view.judge(middle, side / n * 0.867)  # √3/2: the sphere about a cell
+            cells, shown = cells[~nothing], (shown | something)[~nothing]
+        cells = cells[shown]
         if n >= resolution:
             break
         cells = (cells[:, None] * 2 + children).reshape(-1, 3)
