@@ -25,13 +25,10 @@ def composite_reference(raw: Tensor, t: Tensor, lengths: Tensor, offsets: Tensor
     light = torch.cumprod(torch.cat((torch.ones_like(alpha[:, :1]), 1.0 - alpha), 1), 1)[:, :-1]
     weights = alpha * light
     t_rows = torch.where(valid, t[place], 0.0)
-    middle = (t_rows[:, :, None] - t_rows[:, None, :]).abs()
-    distortion = (weights[:, :, None] * weights[:, None, :] * middle).sum((1, 2))
-    distortion = distortion + (weights**2 * torch.where(valid, lengths[place], 0.0)).sum(1) / 3.0
     return Pixels(
         compositing.composite(weights, torch.sigmoid(raw[:, 1:])[place]),
         weights.sum(1),
         (weights * t_rows).sum(1),
-        distortion,
+        compositing.distortion(weights, t_rows, torch.where(valid, lengths[place], 0.0)),
         weights.detach()[valid],
     )
