@@ -88,9 +88,7 @@ def warm_up(
 
 def use_writable_cache() -> Path:
     """Return the folder that compiled kernels are kept in, after making sure that it can be written to."""
-    import warp as wp
-
-    from . import warp_runtime  # noqa: F401  (starts Warp, which says where its folder is)
+    from .warp_runtime import wp  # started, it says where its folder is
 
     folder = Path(wp.config.kernel_cache_dir)
     try:

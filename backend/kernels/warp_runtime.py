@@ -1,4 +1,5 @@
-"""How Warp kernels are run: quietly, sliced over threads on a processor, whole on a CUDA device.
+"""How Warp kernels are run: quietly, sliced over threads on a processor, whole on a CUDA device. Engines take `wp` from
+here, so that it is started before.
 
 A launch on the CPU is one sequential loop that releases the interpreter's lock, so the work is cut into slices
 (`slices.py`). Kernels are compiled the first time, by the compiler inside the Warp wheel, and kept in a cache on disk:
@@ -16,6 +17,8 @@ import torch
 import warp as wp
 
 from .slices import in_slices
+
+__all__ = ["launch", "launch_cuda", "wp"]
 
 
 @contextlib.contextmanager

@@ -3,10 +3,9 @@
 from typing import Any
 
 import torch
-import warp as wp
 from torch import Tensor
 
-from ..warp_runtime import launch
+from ..warp_runtime import launch, wp
 from . import LARGEST_EXPONENT, Pixels
 
 RAYS = 256

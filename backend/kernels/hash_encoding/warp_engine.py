@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import warp as wp
 from torch import Tensor
 
 from ..native import FUSED, TILE, hash_corners, hash_index
 from ..slices import in_slices
-from ..warp_runtime import launch_cuda
+from ..warp_runtime import launch_cuda, wp
 from .spec import HashSpec
 
 U64 = wp.uint64  # addresses: kernels get raw memory, which costs nothing to hand over

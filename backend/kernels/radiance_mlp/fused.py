@@ -5,11 +5,11 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-import warp as wp
 from torch import Tensor
 
 from ..native import TILE, layer, layer_inputs_gradient, layer_weights_gradient
 from ..slices import in_slices, num_slices
+from ..warp_runtime import wp
 from .spec import RadianceMlpSpec
 
 U64 = wp.uint64  # addresses

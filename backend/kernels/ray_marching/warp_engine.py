@@ -4,10 +4,9 @@ Two passes, to count and to write, so that the order of the samples never depend
 """
 
 import torch
-import warp as wp
 from torch import Tensor
 
-from ..warp_runtime import launch
+from ..warp_runtime import launch, wp
 from . import OccupancyBits, Samples, Steps
 
 RAYS = 256

@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-import warp as wp
 from torch import Tensor
 
 from ..compositing import LARGEST_EXPONENT
@@ -23,6 +22,7 @@ from ..ray_marching import OccupancyBits, Steps
 from ..ray_marching.warp_engine import Walk, contract_point, next_sample, safe_inverse, walk_of
 from ..slices import in_slices, num_slices
 from ..spherical_harmonics import harmonics_of_tile
+from ..warp_runtime import wp
 
 U64 = wp.uint64  # addresses
 

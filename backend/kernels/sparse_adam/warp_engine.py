@@ -3,10 +3,10 @@
 from functools import lru_cache
 from typing import Any
 
-import warp as wp
 from torch import Tensor
 
 from ..slices import in_slices
+from ..warp_runtime import wp
 from . import GROUP, AdamState
 
 U64 = wp.uint64  # addresses

@@ -4,7 +4,6 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-import warp as wp
 from torch import Tensor
 
 from ..compositing import LARGEST_EXPONENT
@@ -15,6 +14,7 @@ from ..radiance_mlp import RadianceMlpSpec
 from ..radiance_mlp.fused import density_function
 from ..ray_marching import Samples
 from ..slices import in_slices
+from ..warp_runtime import wp
 
 U64 = wp.uint64  # addresses
 
