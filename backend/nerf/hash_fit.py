@@ -46,7 +46,7 @@ HULL_RESOLUTION = 128
 SURVEY_AFTER = 1.5
 """The surface is looked for again when the fit has taken so many times the steps; and at its end."""
 
-RAYS_AT_ONCE = 1 << 15
+RAYS_AT_ONCE = 1 << 13
 """Of a survey."""
 
 OCCLUDED = 1e-2
@@ -309,7 +309,7 @@ class HashFit:
         if sharp:
             return None, None
         opened = weights.to(self.device).repeat_interleave(spec.num_features)
-        return opened, max(self.field.config.step, 0.5 / finest)
+        return opened, max(self.field.config.step, 1 / finest)
 
     def _focus(self, spread: float) -> None:
         """Show the pictures as far out of focus as this (see `TrainingRays.soften`)."""
@@ -376,7 +376,7 @@ class HashFit:
         """Find out where the surface is: its level (a fit that is still soft has it at less than usual), its box where
         nobody knows one, and what is solid behind it."""
         config, generator = self.field.config, torch.Generator().manual_seed(self.options.seed)
-        batches = math.ceil(RAYS_PER_FACE * self.training.grid**2 / RAYS_AT_ONCE)
+        batches = 1 if config.unbounded else math.ceil(RAYS_PER_FACE * self.training.grid**2 / RAYS_AT_ONCE)
         survey = Survey.of(self.field, (self._some_rays(RAYS_AT_ONCE, generator) for _ in range(batches)))
         usual = math.log(2) / config.step
         bounds = config.bounds

@@ -2,7 +2,7 @@
 
 Vocabulary: the *unit cube* is that of `kernels.ray_marching`. The *hull* are cells that no picture shows to be empty:
 of pictures with alpha, those that project onto something in every view that has them whole (the visual hull of
-Laurentini, 1994), and in at least one. `peak` is the density that each cell was last seen with, decaying (Sec. 5.4 and
+Laurentini, 1994), and in a few. `peak` is the density that each cell was last seen with, decaying (Sec. 5.4 and
 appendix C of arxiv.org/abs/2201.05989).
 """
 
@@ -120,20 +120,22 @@ def carve(
     """Return the visual hull of a cube from `low` [3] with this side, metres: bool [n, n, n], n a power of two.
 
     Coarse to fine: only children of cells that survived are looked at. A cell is carved if one view that has it whole
-    in the frame shows nothing within its outline, or if no view shows anything there.
+    in the frame shows nothing within its outline, or if hardly any view shows something there: beside most frames
+    nothing is known, and what so few views see cannot be fitted.
     """
+    fewest = min(4, 1 + len(views) // 10)
     n = min(16, resolution)
     cells = torch.cartesian_prod(*[torch.arange(n)] * 3)
     children = torch.cartesian_prod(*[torch.arange(2)] * 3)
     while True:
-        shown = torch.zeros(len(cells), dtype=torch.bool)
+        shown = torch.zeros(len(cells), dtype=torch.int32)
         for number, view in enumerate(views):
             if number % 8 == 0:
                 progress(number / len(views), "Carving what is empty")
             middle = low + (cells + 0.5) * (side / n)
             nothing, something = view.judge(middle, side / n * 0.867)  # √3/2: the sphere about a cell
-            cells, shown = cells[~nothing], (shown | something)[~nothing]
-        cells = cells[shown]
+            cells, shown = cells[~nothing], (shown + something)[~nothing]
+        cells = cells[shown >= fewest]
         if n >= resolution:
             break
         cells = (cells[:, None] * 2 + children).reshape(-1, 3)
