@@ -10,6 +10,9 @@ from functools import lru_cache
 import torch
 
 
+_PROCESSORS = os.cpu_count() or 1  # asking takes longer than a small kernel
+
+
 @lru_cache(maxsize=1)
 def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, "kernels")
@@ -17,7 +20,7 @@ def _pool(workers: int) -> ThreadPoolExecutor:
 
 def num_slices() -> int:
     """Return how many threads share the work of a kernel: as many as PyTorch uses."""
-    return max(1, min(torch.get_num_threads(), os.cpu_count() or 1))
+    return max(1, min(torch.get_num_threads(), _PROCESSORS))
 
 
 def in_slices(work: Callable[[int, int, int], None], count: int, smallest: int = 1) -> None:
