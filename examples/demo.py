@@ -38,7 +38,7 @@ HEROES = (5, 11, 8)  # seeds of the three shapes in the middle
 BETWEEN = 4  # ring places from one hero to the next: 12 in all
 FRAMES = 20
 TURNTABLE_SIZE = 224  # pixels
-FIT_PICTURES, FIT_SIZE, FIT_STEPS = 32, 128, 300  # of one shape, pixels, of fitting
+FIT_PICTURES, FIT_SIZE, FIT_STEPS = 36, 160, 900  # of one shape, pixels, of fitting
 BESIDE = 0.85  # metres from the shape to the mesh of its field
 
 
@@ -154,23 +154,30 @@ def in_between(place: int) -> bpy.types.Object:
 
 
 def field_of(item: bpy.types.Object) -> bpy.types.Object:
-    """Take pictures of one shape from all sides, fit a radiance field to them, and stand its mesh beside the shape."""
+    """Take pictures of one shape from all sides, fit a radiance field to them, and stand its mesh beside the shape.
+
+    What has one colour all over looks the same at any depth, so the shape has a grain.
+    """
     scene = bpy.context.scene
     capture, field = scene.lathe.capture, scene.lathe.field
     capture.rig, capture.target, capture.count, capture.test = "SPHERE", "SELECTED", FIT_PICTURES, 2
-    capture.size, field.data_sets, field.name = FIT_SIZE, str(Path(TEMPORARY.name) / "data_sets"), "Fitted"
+    capture.fill, capture.size = 0.9, FIT_SIZE
+    field.data_sets, field.name = str(Path(TEMPORARY.name) / "data_sets"), "Fitted"
     field.preset, field.steps = "DRAFT", FIT_STEPS
     select(item)
+    studio.grain(item)
     scene.render.resolution_x = scene.render.resolution_y = FIT_SIZE
     scene.cycles.use_denoising = False
-    with only(item):
+    with only(item), studio.even_light():
         press("lathe.capture")
     scene.cycles.use_denoising = True
     box = bpy.data.objects[press("lathe.fit")]
+    psnr = next(fit.psnr for fit in addon("session").session.fits if fit.name == field.name)
+    print(f"  {psnr:.1f} dB on pictures held back", flush=True)
     select(box)
     box.location.x += BESIDE
     bpy.context.view_layer.update()
-    box.lathe.mesh.resolution = 112
+    box.lathe.mesh.resolution = 128
     return bpy.data.objects[press("lathe.generate_mesh")]
 
 
@@ -224,11 +231,11 @@ def photograph_pair(shape: bpy.types.Object, fitted: bpy.types.Object, path: Pat
     scene.collection.objects.link(camera)
     middle = shape.location.copy()
     middle.x, middle.z = middle.x + BESIDE / 2, 0.62
-    camera.location = middle + type(middle)((1.0, -3.6, 1.3))
+    camera.location = middle + type(middle)((0.5, -3.0, 1.0))
     camera.rotation_euler = (middle - camera.location).to_track_quat("-Z", "Y").to_euler()
     scene.camera = camera
     with only(shape, fitted, bpy.data.objects["Floor"], bpy.data.objects["Platter"]):
-        studio.render(path, 480, 320)
+        studio.render(path, 640, 427)
     bpy.data.objects.remove(camera)
     fitted.hide_render = fitted.hide_viewport = True
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import colorsys
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import bpy
@@ -49,6 +51,21 @@ def paint(item: bpy.types.Object, hue: float, *, saturation: float = 0.5, value:
     item.data.materials.clear()
     item.data.materials.append(material)
     material.diffuse_color = (*color, 1.0)
+
+
+def grain(item: bpy.types.Object, *, scale: float = 7.0) -> None:
+    """Vein the painted material of an object with a darker shade of its colour. scale: veins along the object."""
+    tree = item.data.materials[0].node_tree
+    shader = next(node for node in tree.nodes if node.bl_idname == "ShaderNodeBsdfPrincipled")
+    place, noise, ramp = (tree.nodes.new(f"ShaderNode{kind}") for kind in ("TexCoord", "TexNoise", "ValToRGB"))
+    noise.inputs["Scale"].default_value, noise.inputs["Distortion"].default_value = scale, 1.5
+    light = shader.inputs["Base Color"].default_value
+    dark, pale = ramp.color_ramp.elements
+    dark.position, dark.color = 0.42, (*(channel * 0.3 for channel in light[:3]), 1.0)
+    pale.position, pale.color = 0.55, light
+    tree.links.new(place.outputs["Generated"], noise.inputs["Vector"])
+    tree.links.new(noise.outputs["Fac"], ramp.inputs["Fac"])
+    tree.links.new(ramp.outputs["Color"], shader.inputs["Base Color"])
 
 
 def build() -> None:
@@ -110,6 +127,26 @@ def use_cycles(*, samples: int) -> None:
     scene.render.use_persistent_data = True
     scene.view_settings.view_transform = "AgX"
     scene.view_settings.look = "AgX - Medium High Contrast"
+
+
+@contextmanager
+def even_light() -> Iterator[None]:
+    """Light everything from all sides alike, and leave its colours as they are, for as long as this lasts."""
+    scene = bpy.context.scene
+    lamps = [item for item in scene.objects if item.type == "LIGHT" and not item.hide_render]
+    world, view = scene.world, scene.view_settings
+    before = view.view_transform, view.look
+    scene.world = bpy.data.worlds.new("Even")
+    scene.world.color = (1.0, 1.0, 1.0)
+    view.view_transform, view.look = "Standard", "None"
+    for lamp in lamps:
+        lamp.hide_render = True
+    yield
+    for lamp in lamps:
+        lamp.hide_render = False
+    view.view_transform, view.look = before
+    bpy.data.worlds.remove(scene.world)
+    scene.world = world
 
 
 def render(path: Path, width: int, height: int, *, animation: bool = False) -> None:
