@@ -240,6 +240,7 @@ class HashFit:
         started = time.perf_counter()
         if self.step % self.training.look_every == 0:
             self._look()
+        self._focus()
         batch = self.rays.draw(self._rays_per_step, self._generator)
         rate = self.training.rate * (self.training.final_rate / self.training.rate) ** self._elapsed()
         for group, full in zip(
@@ -303,16 +304,18 @@ class HashFit:
             return None, None
         spec = self.field.config.table
         weights = self._refinement.opened(spec.num_levels, self._elapsed())
-        sharp = bool((weights == 1).all())
-        finest = spec.levels[int((weights > 0).sum()) - 1].resolution
-        self._focus(0.0 if sharp else self._refinement.softness(self.field.config.side / finest))
-        if sharp:
+        if bool((weights == 1).all()):
             return None, None
+        finest = spec.levels[int((weights > 0).sum()) - 1].resolution
         opened = weights.to(self.device).repeat_interleave(spec.num_features)
         return opened, max(self.field.config.step, 1 / finest)
 
-    def _focus(self, spread: float) -> None:
-        """Show the pictures as far out of focus as this (see `TrainingRays.soften`)."""
+    def _focus(self) -> None:
+        """Show the pictures as far out of focus as the scene is coarse."""
+        step = self._coarse_to_fine()[1]
+        spread = 0.0
+        if step is not None and self._refinement is not None:
+            spread = self._refinement.softness(step * self.field.config.side)
         if spread != self._spread:
             self._spread = spread
             self.rays.soften(spread)

@@ -136,21 +136,27 @@ class PoseRefinement:
     """The cameras of a fit, refined step by step beside its scene.
 
     Adam on the twists, at a rate that decays with the fit; the first steps, while the scene is fog, leave them alone.
-    A camera meets only some tens of rays in a step, so large rates would send it on a random walk.
+    A camera meets only some tens of rays in a step, so large rates would send it on a random walk. And Adam moves each
+    number equally far, however little pictures tell of it: while the scene is coarse that is parallax, and cameras
+    would stray along it. So a gradient is measured by that of its camera as a whole at first, and number by number
+    at last.
 
     Pictures do not tell where the whole stands, how it is turned, or how large it is. So that it does not drift, all
     cameras are moved back after each step by the similarity between them and those that were given, as long as the
     scene is coarse. Later its detail holds them, and to move them would blur it.
     """
 
-    rate, final_rate = 3e-3, 2e-4  # radians (and parts of the distance) a step, at first and at the end
+    rate, final_rate = 3e-3, 3e-4  # radians (and parts of the distance) a step, at first and at the end
+    mean_kept, square_kept = 0.9, 0.99  # in a step, of the running means of the gradient and of its square
     wait, warm_up = 40, 50  # steps without, and with a rising rate
+    coarse, fine = 0.1, 0.5  # parts of the fit between which the scene is opened
     held = 0.3  # part of the fit in which the whole is kept where it was given
 
     def __init__(self, world_from_camera: Tensor, length: float) -> None:
         self.corrections = PoseCorrections(world_from_camera, length)
         self._marks = _marks(self.corrections.given, length)
-        self._optimizer = torch.optim.Adam(self.corrections.parameters(), self.rate, betas=(0.9, 0.99), eps=1e-15)
+        twists = self.corrections.twists.detach()
+        self._mean, self._square, self._taken = torch.zeros_like(twists), torch.zeros_like(twists), 0
 
     @classmethod
     def about(cls, world_from_camera: Tensor, middle: Sequence[float]) -> PoseRefinement:
@@ -162,13 +168,13 @@ class PoseRefinement:
         """world_from_camera [views, 4, 4] as they stand; differentiable."""
         return self.corrections.poses()
 
-    @staticmethod
-    def opened(num_levels: int, elapsed: float) -> Tensor:
+    @classmethod
+    def opened(cls, num_levels: int, elapsed: float) -> Tensor:
         """How far each level of the scene is open [num_levels] when this part of the fit (0..1) lies behind."""
-        return level_weights(num_levels, elapsed, first=2, start=0.1, end=0.5)
+        return level_weights(num_levels, elapsed, first=2, start=cls.coarse, end=cls.fine)
 
     def softness(self, cell: float) -> float:
-        """How far out of focus pictures are shown (see `TrainingRays.soften`) while the finest open cells are `cell`
+        """How far out of focus pictures are shown (see `TrainingRays.soften`) while what the scene can show is `cell`
         metres wide: detail that the scene cannot show yet would only pull cameras about at random. (The idea of
         arxiv.org/abs/2402.13252.)"""
         return cell / self.corrections.length
@@ -176,12 +182,21 @@ class PoseRefinement:
     def advance(self, outputs: Sequence[Tensor], gradients: Sequence[Tensor], step: int, elapsed: float) -> None:
         """Move the cameras once. outputs were computed from `cameras()`, gradients are the loss's with respect to
         them; step and elapsed (0..1) are of the fit."""
-        self._optimizer.zero_grad()
+        twists = self.corrections.twists
+        twists.grad = None
         torch.autograd.backward(list(outputs), list(gradients))
+        assert twists.grad is not None
+        self._taken += 1
+        self._mean.lerp_(twists.grad, 1 - self.mean_kept)
+        self._square.lerp_(twists.grad.square(), 1 - self.square_kept)
+        mean = self._mean / (1 - self.mean_kept**self._taken)
+        square = self._square / (1 - self.square_kept**self._taken)
+        apart = min(max((elapsed - self.coarse) / (self.fine - self.coarse), 0.0), 1.0)
+        square = torch.lerp(square.mean(-1, keepdim=True), square, apart)
         rising = min(max((step - self.wait) / self.warm_up, 0.0), 1.0)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rising * self.rate * (self.final_rate / self.rate) ** elapsed
-        self._optimizer.step()
+        rate = rising * self.rate * (self.final_rate / self.rate) ** elapsed
+        with torch.no_grad():
+            twists -= rate * mean / (square.sqrt() + 1e-15)
         if elapsed < self.held:
             with torch.no_grad():
                 given = self.corrections.given
@@ -190,18 +205,19 @@ class PoseRefinement:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that `restore` needs."""
-        state = self._optimizer.state.get(self.corrections.twists, {})
-        found = {"twists": self.corrections.twists.detach(), "given": self.corrections.given}
-        return {name: value.clone() for name, value in found.items()} | {f"twists.{k}": v for k, v in state.items()}
+        return {name: value.clone() for name, value in self._kept().items()} | {
+            "twists.taken": torch.tensor(self._taken)
+        }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from what `tensors` returned. Raises KeyError or RuntimeError where they are of other views."""
-        with torch.no_grad():
-            self.corrections.twists.copy_(tensors["twists"])
-            self.corrections.given.copy_(tensors["given"])
-        state = {k.removeprefix("twists."): v.clone() for k, v in tensors.items() if k.startswith("twists.")}
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": {0: state} if state else {}, "param_groups": groups})
+        for name, mine in self._kept().items():
+            mine.copy_(tensors[name])
+        self._taken = int(tensors["twists.taken"])
+
+    def _kept(self) -> dict[str, Tensor]:
+        found = {"twists": self.corrections.twists.detach(), "given": self.corrections.given}
+        return found | {"twists.mean": self._mean, "twists.square": self._square}
 
 
 def motion_of_all(before: Tensor, after: Tensor) -> Similarity:

@@ -32,7 +32,7 @@ class Traced(Dataset):
         return self.pictures[view.name]
 
 
-def striped_balls(train: int, size: int, test: int = 4) -> Traced:
+def seen(train: int, size: int, test: int = 4) -> Traced:
     """Return the balls seen from all sides by square views."""
     views, pictures = [], {}
     count = train + test

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from backend.nerf.datasets import open_dataset
 from backend.nerf.hash_fit import HashFit, Training
 from backend.nerf.poses import perturbed, pose_errors
 from backend.training.pose_refinement import Perturbation, demonstrate, with_poses
+
+from . import striped_balls
 
 SIZE, DISTANCE, VIEWS = 40, 2.0, 24
 CPU = torch.device("cpu")
@@ -99,3 +102,17 @@ def test_the_demonstration_writes_its_figures_and_pictures(patches, tmp_path):
     for name in ("poses.png", "views.png"):
         with Picture.open(tmp_path / name) as page:
             assert page.width > 100
+
+
+def test_cameras_that_are_3_degrees_and_5_percent_wrong_come_back():
+    balls = striped_balls.seen(32, 64)
+    truth = true_poses(balls)
+    wrong = perturbed(truth, math.radians(3), 0.05 * striped_balls.DISTANCE, seed=1)
+    training = replace(SMALL, num_levels=8, samples_per_step=1 << 14)
+    fit = HashFit(with_poses(balls, wrong), FitOptions(steps=900, refine_poses=True), CPU, training=training)
+    while fit.step < 900:
+        fit.advance()
+    before, after = pose_errors(wrong, truth), pose_errors(fit.poses(), truth)
+    assert math.degrees(before.rotation.mean()) > 2.5 and before.position.mean() > 0.04 * striped_balls.DISTANCE
+    assert math.degrees(after.rotation.mean()) < 0.3
+    assert after.position.mean() < 0.005 * striped_balls.DISTANCE

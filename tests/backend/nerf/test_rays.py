@@ -8,7 +8,7 @@ import torch
 
 from backend.nerf.rays import TrainingRays
 
-from .striped_balls import striped_balls
+from . import striped_balls
 
 CPU = torch.device("cpu")
 
@@ -20,7 +20,7 @@ def rays_of(data, change=lambda pixels: pixels):
 
 @pytest.fixture(scope="module")
 def balls():
-    return striped_balls(3, 24, test=1)
+    return striped_balls.seen(3, 24, test=1)
 
 
 def test_a_blurred_picture_keeps_its_light_and_where_it_is(balls):
