@@ -61,7 +61,7 @@ def test_what_no_camera_saw_does_not_hang_below_the_object() -> None:
     bottom = missed[0, 2]
     missed[0, 2] = 0
     assert np.abs(missed).max() < TOLERANCE, "what cameras saw is where it is"
-    assert -0.04 * SIDE < bottom < 0.02 * SIDE
+    assert -0.08 * SIDE < bottom < 0.02 * SIDE, "of its lowest part they see but the edge"
 
 
 def test_there_are_no_caves_behind_the_surface(from_all_sides: HashFit) -> None:
