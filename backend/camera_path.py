@@ -30,8 +30,11 @@ def read_camera_path(path: Path, size: int | None = None) -> list[Camera]:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UnreadableFile(f"The camera path {path} cannot be read: {error}.") from error
+    except OSError as error:
+        what = f"The camera path {path} cannot be read: {error.strerror or error}."
+        raise UnreadableFile(f"{what} Give a camera_path.json or a transforms.json.") from error
+    except ValueError as error:
+        raise UnreadableFile(f"The camera path {path} cannot be read, it is no JSON: {error}.") from error
     if not isinstance(data, dict):
         raise UnreadableFile(f"{path} is neither a camera_path.json nor a transforms.json.")
     if "frames" in data:
