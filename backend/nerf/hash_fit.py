@@ -141,7 +141,6 @@ class HashFit:
         groups = [{"params": [self._mlp], "lr": self.training.network_rate}, *self._comparison.appearance.groups()]
         self._optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
         self._refinement: PoseRefinement | None = None
-        self._spread = 0.0  # of the pictures, which are out of focus while cameras are far off
         if options.refine_poses:
             self._refinement = PoseRefinement.about(self.rays.poses, region_of(dataset, self.views).middle)
             # a camera's gradient is the mean of the few rays that are its own: too few, and it walks at random
@@ -240,7 +239,6 @@ class HashFit:
         started = time.perf_counter()
         if self.step % self.training.look_every == 0:
             self._look()
-        self._focus()
         batch = self.rays.draw(self._rays_per_step, self._generator)
         rate = self.training.rate * (self.training.final_rate / self.training.rate) ** self._elapsed()
         for group, full in zip(
@@ -309,16 +307,6 @@ class HashFit:
         finest = spec.levels[int((weights > 0).sum()) - 1].resolution
         opened = weights.to(self.device).repeat_interleave(spec.num_features)
         return opened, max(self.field.config.step, 1 / finest)
-
-    def _focus(self) -> None:
-        """Show the pictures as far out of focus as the scene is coarse."""
-        step = self._coarse_to_fine()[1]
-        spread = 0.0
-        if step is not None and self._refinement is not None:
-            spread = self._refinement.softness(step * self.field.config.side)
-        if spread != self._spread:
-            self._spread = spread
-            self.rays.soften(spread)
 
     def _move_cameras(
         self,

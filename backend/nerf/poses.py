@@ -173,12 +173,6 @@ class PoseRefinement:
         """How far each level of the scene is open [num_levels] when this part of the fit (0..1) lies behind."""
         return level_weights(num_levels, elapsed, first=2, start=cls.coarse, end=cls.fine)
 
-    def softness(self, cell: float) -> float:
-        """How far out of focus pictures are shown (see `TrainingRays.soften`) while what the scene can show is `cell`
-        metres wide: detail that the scene cannot show yet would only pull cameras about at random. (The idea of
-        arxiv.org/abs/2402.13252.)"""
-        return cell / self.corrections.length
-
     def advance(self, outputs: Sequence[Tensor], gradients: Sequence[Tensor], step: int, elapsed: float) -> None:
         """Move the cameras once. outputs were computed from `cameras()`, gradients are the loss's with respect to
         them; step and elapsed (0..1) are of the fit."""

@@ -6,20 +6,15 @@ pixels are those that masks leave. What pixels the fit sees more of is its own b
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
 
 from .datasets import Pixels, View
 from .lens import camera_directions
-
-SHARP = 0.3
-"""Pixels of a blur that shows nowhere."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,6 @@ class TrainingRays:
             if depth is not None and pixels.depth is not None:
                 depth[part] = pixels.depth.reshape(-1)
         self.rgba = torch.from_numpy(rgba)
-        self._shown = self.rgba
         self.usable = torch.from_numpy(usable)
         self.depth = None if depth is None else torch.from_numpy(depth)
         self._intrinsics = torch.stack([view.camera.intrinsics.float() for view in views])
@@ -87,18 +81,6 @@ class TrainingRays:
         candidates = (self.usable & wanted).nonzero(as_tuple=True)[0].int()
         if len(candidates):
             self._candidates = candidates
-
-    def soften(self, spread: float) -> None:
-        """Show all pictures out of focus from now on; 0 is as they are.
-
-        spread: the blur's standard deviation, as a shift of the picture over its focal length.
-        """
-        sigmas = [spread * float(k[0, 0]) for k in self._intrinsics]
-        self._shown = self.rgba.clone() if max(sigmas) > SHARP else self.rgba
-        for sigma, first, end, (width, height) in zip(sigmas, self.starts, self.starts[1:], self.sizes.tolist()):
-            if sigma > SHARP:
-                part = slice(int(first), int(end))
-                self._shown[part] = _blurred(self.rgba[part], self.usable[part], height, width, sigma)
 
     @property
     def num_candidates(self) -> int:
@@ -125,7 +107,7 @@ class TrainingRays:
         for number, directions in enumerate(self._maps):
             rows = (self._map_of[views] == number).nonzero(as_tuple=True)[0]
             local[rows] = directions[place[rows]]
-        color = self._shown[flat].float() / 255
+        color = self.rgba[flat].float() / 255
         depth = None if self.depth is None else self.depth[flat].to(self.device)
         return RayBatch(
             views.to(self.device),
@@ -134,21 +116,6 @@ class TrainingRays:
             color[:, 3].to(self.device),
             depth,
         )
-
-
-def _blurred(rgba: Tensor, usable: Tensor, height: int, width: int, sigma: float) -> Tensor:
-    """Return a picture [H·W, 4], bytes, under a Gaussian of sigma pixels; what is not usable or outside has no part."""
-    color = rgba.float() / 255
-    light, weight = torch.cat((color[:, :3] * color[:, 3:], color[:, 3:]), -1), usable.float()[:, None]
-    layers = torch.cat((light * weight, weight), -1).T.reshape(5, 1, height, width)
-    reach = math.ceil(3 * sigma)
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma).square())
-    kernel /= kernel.sum()
-    layers = conv2d(layers, kernel.reshape(1, 1, -1, 1), padding=(reach, 0))
-    layers = conv2d(layers, kernel.reshape(1, 1, 1, -1), padding=(0, reach))
-    light, alpha, weight = layers.reshape(5, -1).T.split((3, 1, 1), -1)
-    straight = torch.cat((light / alpha.clamp(min=1e-6), alpha / weight.clamp(min=1e-6)), -1)
-    return (255 * straight.clamp(0, 1) + 0.5).to(torch.uint8)
 
 
 def _direction_maps(views: Sequence[View]) -> tuple[list[Tensor], Tensor]:
