@@ -190,6 +190,7 @@ def mesh_request(chosen: Subject) -> MeshRequest:
         group.smooth_normals,
         group.color.lower(),
         group.texture_size,
+        group.smoothing,
     )
 
 

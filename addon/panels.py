@@ -253,6 +253,8 @@ class LATHE_PT_mesh(LathePanel, bpy.types.Panel):
         column.prop(settings, "target_faces")
         column.prop(settings, "minimum_component")
         column.prop(settings, "fill_holes")
+        if info is not None and info.quantity == "density":
+            column.prop(settings, "smoothing")
         column.prop(settings, "smooth_normals")
         if info is None or info.has_color:
             column.prop(settings, "color")

@@ -279,6 +279,15 @@ class LatheMesh(bpy.types.PropertyGroup):
         options=set(),
     )
     fill_holes: BoolProperty(name="Fill Holes", description="Close small holes", default=True, options=set())
+    smoothing: IntProperty(
+        name="Smoothing",
+        description="Rounds that take noise from the surface of a density and keep its volume",
+        default=10,
+        min=0,
+        max=1000,
+        soft_max=50,
+        options=set(),
+    )
     smooth_normals: BoolProperty(
         name="Smooth Normals",
         description="Shade smoothly in place of flat faces: a distance field by its own normals, others by the mesh's",

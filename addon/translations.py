@@ -115,6 +115,7 @@ GERMAN = {
     (_ANY, "Target Faces"): "Zahl der Flächen",
     (_ANY, "Drop Small Pieces"): "Kleine Teile weglassen",
     (_ANY, "Fill Holes"): "Löcher schließen",
+    (_ANY, "Smoothing"): "Glätten",
     (_ANY, "Smooth Normals"): "Glatte Normalen",
     (_ANY, "Color"): "Farbe",
     (_ANY, "Vertex Colors"): "Punktfarben",

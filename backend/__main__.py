@@ -234,6 +234,7 @@ def mesh(
     level: Annotated[float | None, typer.Option(help="Level of the surface; the model's own if left out.")] = None,
     target_faces: Annotated[int, typer.Option(help="Number of triangles to reduce to; 0 keeps all.")] = 0,
     minimum_component: Annotated[float, typer.Option(help="Drop pieces below this part of the largest.")] = 0.01,
+    smoothing: Annotated[int, typer.Option(help="Rounds that take noise from the surface of a density.")] = 10,
     color: Annotated[MeshColor, typer.Option(help="Colours from the model.")] = MeshColor.vertex,
     texture_size: Annotated[int, typer.Option(help="Pixels of the texture's side.")] = 1024,
     device: Device = None,
@@ -247,7 +248,7 @@ def mesh(
     ref = scene_ref(shared, model, seed, seed2, mix_geometry, mix_appearance, truncation, control, code)
     request = MeshRequest(
         ref, resolution=resolution, iso_level=level, target_faces=target_faces, minimum_component=minimum_component,
-        color=color.value, texture_size=texture_size,
+        color=color.value, texture_size=texture_size, smoothing=smoothing,
     )  # fmt: skip
     with progress_bar() as report, expected_errors():
         try:

@@ -294,6 +294,7 @@ class MeshRequest:
     smooth_normals: bool = True
     color: Literal["none", "vertex", "texture"] = "vertex"
     texture_size: int = 1024
+    smoothing: int = 10  # rounds, for the surface of a density: a signed distance has no such noise
 
     def __post_init__(self) -> None:
         _in_range("resolution", self.resolution, 8, MAX_RESOLUTION)
@@ -302,6 +303,7 @@ class MeshRequest:
         _in_range("target_faces", self.target_faces, 0, 50_000_000)
         _in_range("minimum_component", self.minimum_component, 0.0, 1.0)
         _in_range("texture_size", self.texture_size, 16, 8192)
+        _in_range("smoothing", self.smoothing, 0, 1000)
 
 
 @dataclass(frozen=True)

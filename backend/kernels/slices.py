@@ -9,7 +9,6 @@ from functools import lru_cache
 
 import torch
 
-
 _PROCESSORS = os.cpu_count() or 1  # asking takes longer than a small kernel
 
 

@@ -22,6 +22,7 @@ from meshing.grid import Lattice, extract_surface
 from meshing.mesh import Mesh
 from meshing.normals import field_normals, smooth_normals
 from meshing.remember import RememberedField
+from meshing.smooth import smooth_surface
 from meshing.uv import unwrap_uvs
 
 from ..generators.gan3d.voxel_scene import EMPTY, VoxelScene
@@ -68,7 +69,9 @@ def mesh(request: MeshRequest, progress: Progress, workspace: Workspace) -> Mesh
     begun = part(progress, 0.5 if remembered else 0.0, 0.6)
     made = extract(scene, request.resolution, level, workspace.device, begun, remembered)
     settings = CleanUp(least_fraction=request.minimum_component, measure="area", holes=request.fill_holes)
-    made = clean(made, settings, progress=part(progress, 0.6, 0.7))
+    made = clean(made, settings, progress=part(progress, 0.6, 0.68))
+    if info.quantity == "density":
+        made = smooth_surface(made, request.smoothing, progress=part(progress, 0.68, 0.7))
     if 0 < request.target_faces < len(made.faces):
         made = decimate(made, max(request.target_faces, 4), progress=part(progress, 0.7, 0.75))
     if request.smooth_normals:

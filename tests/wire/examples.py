@@ -25,7 +25,7 @@ ERROR = m.ErrorInfo("out_of_memory", "too little", Remedy("lower_resolution", "U
 JSON: tuple[Any, ...] = (
     m.RenderRequest(SCENE, CAMERA, "draft", 12, True),
     m.GenerateRequest("chairs", (LATENT, m.Latent()), 64, CAMERA, {"light": 0.5}, "draft"),
-    m.MeshRequest(SCENE, 256, 0.01, 5000, 0.1, False, False, "texture", 512),
+    m.MeshRequest(SCENE, 256, 0.01, 5000, 0.1, False, False, "texture", 512, 20),
     m.CompleteRequest("chairs", SHA, 100, 3),
     m.FitShapeRequest("mine", SHA, 10, "official", 4),
     m.ImageToShapeRequest("chairs", SHA),
