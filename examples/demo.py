@@ -36,9 +36,9 @@ import studio  # noqa: E402
 EXTENSION = "bl_ext.user_default.latent_lathe"
 HEROES = (5, 11, 8)  # seeds of the three shapes in the middle
 BETWEEN = 4  # ring places from one hero to the next: 12 in all
-FRAMES = 20
+FRAMES = 14
 TURNTABLE_SIZE = 224  # pixels
-FIT_PICTURES, FIT_SIZE, FIT_STEPS = 36, 160, 900  # of one shape, pixels, of fitting
+FIT_PICTURES, FIT_SIZE, FIT_STEPS = 36, 160, 700  # of one shape, pixels, of fitting
 BESIDE = 0.85  # metres from the shape to the mesh of its field
 
 
@@ -290,7 +290,7 @@ def encode(path: Path, images: list[np.ndarray]) -> None:
     import av
 
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=15, options={"crf": "18"})
+        stream = container.add_stream("libx264", rate=10, options={"crf": "18"})
         stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         for image in images:
