@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
@@ -123,21 +122,11 @@ def extract(
     signed = info.quantity == "sdf"
     # a signed distance whose slope nobody knows is searched as a density is, without trusting it
     lipschitz = (info.lipschitz or math.inf) if signed else None
-    field: Callable[[np.ndarray], np.ndarray] = remembered or evaluate(scene, device, values)
-    if not signed:
-        field, level = partial(part_of_level, field, level), 0.5
     return extract_surface(
-        field, info.bounds, resolution + 1, level,
+        remembered or evaluate(scene, device, values), info.bounds, resolution + 1, level,
         inside="negative" if signed else "positive", lipschitz=lipschitz, clamp=info.clamp, cap=True,
-        batch_size=BATCH, progress=progress,
+        relative=not signed, batch_size=BATCH, progress=progress,
     )  # fmt: skip
-
-
-def part_of_level(density: Callable[[np.ndarray], np.ndarray], level: float, points: np.ndarray) -> np.ndarray:
-    """Return d / (d + level), which is ½ where the surface is. Between two points a density grows manifold, and a line
-    between its values meets the level too near the lower one; between these, the surface is a fifth less rough."""
-    found = np.asarray(density(points), np.float64)
-    return (found / (found + max(level, 1e-30))).astype(np.float32)
 
 
 def smooth(made: Mesh, scene: Scene, device: torch.device, progress: Progress) -> Mesh:

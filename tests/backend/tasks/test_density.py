@@ -19,6 +19,7 @@ from backend.scene import CroppedScene, FieldInfo, FieldSample, Image, PlacedSce
 from backend.tasks.mesh import mesh
 from backend.tasks.render import render
 from backend.tasks.workspace import Workspace
+from meshing.errors import LevelOutOfRange
 from tests.backend.fixtures import shapes
 
 BOX = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
@@ -95,6 +96,12 @@ def test_a_field_that_is_thin_everywhere_is_meshed_at_half_its_most(
     monkeypatch.setattr(Ball, "info", property(lambda self: thin))
     made = mesh(MeshRequest(SceneRef("shapes"), 32, color="none"), silent, workspace)
     assert made.iso_level == pytest.approx(20.0, rel=1e-3)
+
+
+def test_a_level_above_a_density_is_answered_in_its_own_unit(workspace: Workspace) -> None:
+    with pytest.raises(LevelOutOfRange, match="level 100: the field lies between 0 and 40") as caught:
+        mesh(MeshRequest(SceneRef("shapes"), 16, iso_level=100.0), silent, workspace)
+    assert caught.value.remedy == {"action": "set_level", "label": "Use a level in range", "value": 20.0}
 
 
 def test_a_scene_with_ways_of_its_own_is_asked_for_them(ball: Ball) -> None:
