@@ -157,7 +157,7 @@ GERMAN = {
     (_ANY, "Surroundings"): "Umgebung",
     (_ANY, "Fit Them Too"): "Mit anpassen",
     (_ANY, "Object Alone"): "Nur das Objekt",
-    (_ANY, "Learn Exposure"): "Belichtung lernen",
+    (_ANY, "Learn per Image"): "Je Bild lernen",
     (_ANY, "Use Masks"): "Masken verwenden",
     (_ANY, "Depth Weight"): "Gewicht der Tiefe",
     (_ANY, "Refine Cameras"): "Kameras verfeinern",
