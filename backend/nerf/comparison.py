@@ -110,5 +110,6 @@ class Comparison:
             known = distance.isfinite()
             # of the picture's own alpha: with the field's, nothing at all would be at every depth
             missed = (pixels.t - distance.nan_to_num() * batch.alpha)[known]
-            loss = loss + options.depth_weight * smooth_l1_loss(missed, torch.zeros_like(missed), beta=0.01)
+            total = smooth_l1_loss(missed, torch.zeros_like(missed), beta=0.01, reduction="sum")
+            loss = loss + options.depth_weight * total / max(len(missed), 1)  # of a batch, none may be known
         return loss, error

@@ -400,6 +400,7 @@ class HashFit:
             "occupied": self.occupancy.bits.bits,
             "random": self._generator.get_state(),
             "progress": torch.tensor(numbers, dtype=torch.float64),
+            "box": self._box(),
             **self._comparison.appearance.tensors(),
             **optimizer_tensors(self._optimizer),
             **({} if self._refinement is None else self._refinement.tensors()),
@@ -407,6 +408,10 @@ class HashFit:
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from what `tensors` returned. Raises KeyError or RuntimeError where they are of another fit."""
+        # earlier versions did not say where their box is: the same if it is known, else another one
+        box = tensors.get("box", self._box()) if self._known_bounds else tensors["box"]
+        if bool(((box - self._box()).abs() > 1e-4 * self.field.config.side).any()):
+            raise RuntimeError("its box is another one")  # what the table holds would stand elsewhere
         for name, mine in (
             ("table", self.field.table),
             ("table_mean", self._adam.mean),
@@ -424,3 +429,8 @@ class HashFit:
         self.step, self._rays_per_step = int(step), int(rays)
         self.occupancy.restore(tensors["occupied"])
         self.field.occupancy = self.occupancy.bits
+
+    def _box(self) -> Tensor:
+        """What places the table's content in the world: corner, side, and whether space is contracted, [5]."""
+        config = self.field.config
+        return torch.tensor([*config.low, config.side, config.side * config.unbounded], dtype=torch.float64)

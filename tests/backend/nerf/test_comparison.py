@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -89,3 +91,5 @@ def test_depths_are_along_z_for_every_lens_and_count_where_they_are_known(rays: 
 
         assert loss(away / 4.0) == 0.0
         assert loss(away / 4.0 + 0.1) == pytest.approx(3.0 * 0.095, rel=1e-4)
+        unknown = replace(batch, depth=torch.full((3,), torch.nan))
+        assert loss(away / 4.0, unknown) == 0.0
