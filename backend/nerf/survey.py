@@ -27,6 +27,9 @@ FEWEST_HITS = 12
 STRAY = 1e-4
 """The part of the hits on each side that may lie beyond the box."""
 
+THINNEST = 4
+"""Cells that the box of a sheet has across it: a mesh needs some on both sides of its faces."""
+
 FLOATER = 0.01
 """Clusters of cells of less than this part of the largest one are floaters."""
 
@@ -78,7 +81,9 @@ class Survey:
             return None
         hits = self.hits.cpu()[kept].sort(0).values
         beyond = int(STRAY * len(hits))
-        return hits[beyond], hits[-1 - beyond]
+        low, high = hits[beyond], hits[-1 - beyond]
+        room = (THINNEST / n - (high - low)).clamp(min=0) / 2
+        return low - room, high + room
 
     def solid(self, occupied: Tensor) -> Tensor:
         """Cells that are within something as far as anybody has seen: bool [n, n, n]. Those are occupied ones that no

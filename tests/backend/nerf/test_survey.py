@@ -104,15 +104,23 @@ def test_hidden_cells_are_solid_and_empty_ones_that_light_reaches_are_not() -> N
 
 def test_the_box_is_that_of_the_surface_without_floaters_and_stray_rays() -> None:
     random = torch.Generator().manual_seed(0)
-    plate = torch.rand(20000, 3, generator=random) * torch.tensor([0.5, 0.4, 0.01]) + 0.25
+    plate = torch.rand(20000, 3, generator=random) * torch.tensor([0.5, 0.4, 0.2]) + 0.25
     floater = torch.rand(100, 3, generator=random) * 0.01 + 0.91  # one cell of 32³
     stray = torch.rand(30, 3, generator=random)
     seen = torch.zeros(32, 32, 32, dtype=torch.bool)
     found = survey(seen, torch.cat((plate, floater, stray))).box
     assert found is not None
     torch.testing.assert_close(found[0], torch.tensor([0.25, 0.25, 0.25]), rtol=0, atol=0.02)
-    torch.testing.assert_close(found[1], torch.tensor([0.75, 0.65, 0.26]), rtol=0, atol=0.02)
+    torch.testing.assert_close(found[1], torch.tensor([0.75, 0.65, 0.45]), rtol=0, atol=0.02)
     assert survey(seen, stray).box is None and survey(seen, stray).level is None
+
+
+def test_a_sheet_has_a_box_that_it_can_be_meshed_in() -> None:
+    sheet = torch.rand(20000, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.5, 0.5, 0.0]) + 0.25
+    found = survey(torch.zeros(32, 32, 32, dtype=torch.bool), sheet).box
+    assert found is not None
+    torch.testing.assert_close(torch.stack(found)[:, 2], torch.tensor([0.25 - 2 / 32, 0.25 + 2 / 32]))
+    assert (found[0][:2] >= 0.25).all() and (found[1][:2] <= 0.75).all()
 
 
 def test_the_hull_leaves_out_what_no_picture_shows() -> None:
