@@ -32,6 +32,7 @@ from meshing.io import export_mesh, import_mesh
 from meshing.mesh import Mesh
 from meshing.normals import field_normals, smooth_normals
 from meshing.progress import Progress
+from meshing.smooth import smooth_surface
 from meshing.uv import unwrap_uvs
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "import_mesh",
     "keep_largest",
     "smooth_normals",
+    "smooth_surface",
     "unwrap_uvs",
     "vertex_colors",
 ]
