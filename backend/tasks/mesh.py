@@ -70,7 +70,7 @@ def mesh(request: MeshRequest, progress: Progress, workspace: Workspace) -> Mesh
     settings = CleanUp(least_fraction=request.minimum_component, measure="area", holes=request.fill_holes)
     made = clean(made, settings, progress=part(progress, 0.6, 0.68))
     if info.quantity == "density":
-        made = smooth_surface(made, request.smoothing, progress=part(progress, 0.68, 0.7))
+        made = smooth_surface(made, request.smoothing, scene.info.bounds, progress=part(progress, 0.68, 0.7))
     if 0 < request.target_faces < len(made.faces):
         made = decimate(made, max(request.target_faces, 4), progress=part(progress, 0.7, 0.75))
     if request.smooth_normals:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from meshing import Mesh
+from meshing.grid import extract_surface
 from meshing.normals import smooth_normals
 from meshing.smooth import smooth_surface
 from tests.meshing.fields import BOX, dense, sphere, torus
@@ -37,6 +38,14 @@ def test_a_thin_ring_stays_as_thick():
     vertices, faces = dense(torus(major=0.7, minor=0.06), BOX, 64, 0.0, "negative")  # three cells across
     mesh = Mesh(vertices, faces)
     assert abs(smooth_surface(mesh, 10).volume / mesh.volume - 1) < 0.03
+
+
+def test_nothing_leaves_the_bounds():
+    cut = ((-1.0, -1.0, -1.0), (1.0, 1.0, 0.3))
+    made = extract_surface(sphere(radius=0.8), cut, 48, 0.0, inside="negative", cap=True)
+    free, kept = smooth_surface(made, 10), smooth_surface(made, 10, cut)
+    assert free.vertices[:, 2].max() > 0.3 + 1e-4  # growing again, the cap's rim goes beyond
+    assert kept.vertices[:, 2].max() <= 0.3 + 1e-6 and abs(kept.volume / made.volume - 1) < 0.01
 
 
 def test_normals_that_do_not_fit_any_more_are_dropped_and_nothing_is_nothing():
