@@ -119,8 +119,8 @@ def developed(
 ) -> Image:
     """Return a render in the exposure (a gain for each channel) or colours (an affine transform of them) of the picture
     truth [H, W, 3]: those that come nearest to it over the pixels of mask [H, W], by least squares."""
-    if appearance == "none":
-        return image
+    if appearance == "none" or not bool(image.rgb.isfinite().all() and image.alpha.isfinite().all()):
+        return image  # of a fit that diverged, which says so in its next step
     used = np.ones(truth.shape[:2], bool) if mask is None else mask
     alpha = image.alpha[..., None].cpu().double().numpy()
     colors = image.rgb.cpu().double().numpy()

@@ -154,3 +154,9 @@ def test_what_a_picture_does_not_show_is_not_developed() -> None:
     grey = Image(torch.rand(4, 4, 1).expand(-1, -1, 3), torch.ones(4, 4), torch.ones(4, 4))
     own = developed(grey, composited(grey, 0.0) * 0.5, 0.0, "color").rgb
     torch.testing.assert_close(own, 0.5 * grey.rgb)
+
+
+@pytest.mark.parametrize("kind", ["exposure", "color"])
+def test_a_render_that_is_no_number_is_left_for_the_fit_to_say(kind: str) -> None:
+    image = Image(torch.full((4, 4, 3), torch.nan), torch.ones(4, 4), torch.ones(4, 4))
+    assert developed(image, np.ones((4, 4, 3), np.float32), 0.0, kind) is image  # type: ignore[arg-type]
