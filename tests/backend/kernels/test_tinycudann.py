@@ -222,7 +222,7 @@ def fails(package: Any) -> None:
     ("damage", "why"),
     [
         (lays_out_otherwise, "away from the definition"),
-        (fails, "tinycudann does not run: no kernel image"),
+        (fails, "tinycudann does not run: RuntimeError: no kernel image"),
     ],
 )
 def test_auto_does_not_take_a_package_that_fails_or_disagrees(
