@@ -87,6 +87,8 @@ bpy.ops.wm.open_mainfile(filepath=sys.argv[1])
 meshes = [item for item in bpy.data.objects if item.type == "MESH" and "lathe" in item.keys()]
 fitted = next(item for item in meshes if item.name.startswith("Fitted"))
 shape = next(item for item in meshes if item.name.startswith("Chairs") and item.name.endswith(" 5"))
+fitted.hide_viewport = False  # where nobody sees it, nobody computes where it is
+bpy.context.view_layer.update()
 found = {}
 for name, item in (("shape", shape), ("fitted", fitted)):
     item.data.calc_loop_triangles()
