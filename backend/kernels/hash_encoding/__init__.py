@@ -10,21 +10,18 @@ tiny-cuda-nn keeps it:
 
 from __future__ import annotations
 
-import logging
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ..engine_choice import prefers_tinycudann
 from .reference import hash_encode_reference
 from .spec import HashSpec, Level
 
 __all__ = ["HashSpec", "Impl", "Level", "hash_encode"]
 
-log = logging.getLogger(__name__)
-
 Impl = Literal["auto", "reference", "warp", "tinycudann"]
-_logged: set[str] = set()
 
 
 def hash_encode(points: Tensor, table: Tensor, spec: HashSpec, *, impl: Impl = "auto") -> Tensor:
@@ -64,16 +61,12 @@ def hash_encode(points: Tensor, table: Tensor, spec: HashSpec, *, impl: Impl = "
 
 def choose(device: torch.device, spec: HashSpec) -> Impl:
     """Return the fastest engine for this table on a device, and log it once."""
-    chosen: Impl = "warp" if device.type in ("cpu", "cuda") else "reference"
-    why = "compiled kernels" if chosen == "warp" else f"Warp has no kernels for {device.type}"
-    if device.type == "cuda":
+    otherwise: Impl = "warp" if device.type in ("cpu", "cuda") else "reference"
+    why = "compiled kernels" if otherwise == "warp" else f"Warp has no kernels for {device.type}"
+
+    def reason_against() -> str:
         from .tinycudann_engine import why_not
 
-        if against := why_not(spec, device):
-            why += f"; {against}"
-        else:
-            chosen, why = "tinycudann", "installed, and agrees with the definition"
-    if (choice := f"{chosen} on {device} ({why})") not in _logged:
-        _logged.add(choice)
-        log.info("hash_encode: %s", choice)
-    return chosen
+        return why_not(spec, device)
+
+    return "tinycudann" if prefers_tinycudann("hash_encode", device, otherwise, why, reason_against) else otherwise

@@ -13,21 +13,18 @@ Engines, all with the same signature and layout:
 
 from __future__ import annotations
 
-import logging
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ..engine_choice import prefers_tinycudann
 from .reference import density_mlp_reference, radiance_mlp_reference
 from .spec import RadianceMlpSpec
 
 __all__ = ["Impl", "RadianceMlpSpec", "density_mlp", "radiance_mlp"]
 
-log = logging.getLogger(__name__)
-
 Impl = Literal["auto", "reference", "fused", "tinycudann"]
-_logged: set[str] = set()
 
 
 def radiance_mlp(
@@ -104,16 +101,12 @@ def _check_fused(features: Tensor) -> None:
 
 def choose(device: torch.device, spec: RadianceMlpSpec) -> Impl:
     """Return the fastest engine for these networks on a device, and log it once."""
-    chosen: Impl = "fused" if device.type == "cpu" else "reference"
-    why = "one pass in registers" if chosen == "fused" else "the device's own matrix library"
-    if device.type == "cuda":
+    otherwise: Impl = "fused" if device.type == "cpu" else "reference"
+    why = "one pass in registers" if otherwise == "fused" else "the device's own matrix library"
+
+    def reason_against() -> str:
         from .tinycudann_engine import why_not
 
-        if against := why_not(spec, device):
-            why += f"; {against}"
-        else:
-            chosen, why = "tinycudann", "installed, and agrees with the definition"
-    if (choice := f"{chosen} on {device} ({why})") not in _logged:
-        _logged.add(choice)
-        log.info("radiance_mlp: %s", choice)
-    return chosen
+        return why_not(spec, device)
+
+    return "tinycudann" if prefers_tinycudann("radiance_mlp", device, otherwise, why, reason_against) else otherwise

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from addon.wire.messages import FitOptions
 from backend.bench.ray_traced import ray_traced
-from backend.kernels import hash_encoding
+from backend.kernels import engine_choice, hash_encoding
 from backend.kernels import radiance_mlp as networks
 from backend.kernels.hash_encoding import HashSpec, hash_encode
 from backend.kernels.radiance_mlp import RadianceMlpSpec, density_mlp, radiance_mlp
@@ -117,7 +117,7 @@ def test_without_the_package_the_engines_say_so_and_auto_takes_others(caplog: py
         with pytest.raises(RuntimeError, match="needs the package tinycudann"):
             hash_encode(torch.zeros(3, 3, device=device), torch.zeros(SPEC.num_entries, 2, device=device), SPEC,
                         impl="tinycudann")  # fmt: skip
-        hash_encoding._logged.clear()
+        engine_choice._logged.clear()
         assert hash_encoding.choose(device, SPEC) == "warp"
         assert networks.choose(device, spec) == "reference"
     assert "hash_encode: warp on cuda (compiled kernels; tinycudann is not installed)" in caplog.text
@@ -194,8 +194,7 @@ def test_the_networks_are_the_reference_in_half_precision(
 
 
 def test_auto_takes_the_package_and_says_so(device: torch.device, caplog: pytest.LogCaptureFixture) -> None:
-    hash_encoding._logged.clear()
-    networks._logged.clear()
+    engine_choice._logged.clear()
     with caplog.at_level(logging.INFO):
         assert hash_encoding.choose(device, SPEC) == "tinycudann"
         assert networks.choose(device, NETWORKS["no padding"]) == "tinycudann"
