@@ -189,29 +189,31 @@ def encoded_tiles(channels: int, points: str, store: str) -> str:
         points: code that makes px, py, pz [TILE] in 0..1 of the tile that begins at point `first`.
         store: code that keeps feature `f` of sample `s`, which is `value`, of the tile that begins at point `first`.
     """
-    if channels == 2:  # the usual number: an entry is one word of 8 bytes, and two samples fill a vector register
-        together = 2
+    if channels == 2:  # the usual number: an entry is one word of 8 bytes, and four samples fill two vector registers
+        together = 4
         sums = f"""
             {FUSED}
-            typedef float four __attribute__((vector_size(16)));
-            typedef unsigned long long word __attribute__((aligned(4)));
-            four sum = {{}};
+            typedef double four __attribute__((vector_size(32)));
+            typedef float eight __attribute__((vector_size(32)));
+            typedef double word __attribute__((aligned(4), may_alias));
+            eight sums[2] = {{}};  // two, so that one need not wait for the other
             {UNROLLED}
             for (int corner = 0; corner < 8; ++corner) {{
-                const float w0 = weights[now][corner][at], w1 = weights[now][corner][at + 1];
-                union {{ four values; unsigned long long words[2]; }} both;
-                both.words[0] = *(const word*)(entries + 2 * (size_t)places[now][corner][at]);
-                both.words[1] = *(const word*)(entries + 2 * (size_t)places[now][corner][at + 1]);
-                const four weight = {{w0, w0, w1, w1}};
-                sum += weight * both.values;
-            }}"""
+                const unsigned* place = places[now][corner] + at;
+                const four words = {{
+                    *(const word*)(entries + 2 * (size_t)place[0]), *(const word*)(entries + 2 * (size_t)place[1]),
+                    *(const word*)(entries + 2 * (size_t)place[2]), *(const word*)(entries + 2 * (size_t)place[3]),
+                }};
+                sums[corner & 1] += *(const eight*)(weights[now][corner] + 2 * at) * (eight)words;
+            }}
+            const eight sum = sums[0] + sums[1];"""
     else:
         together = 1
         sums = f"""
             float sum[{channels}] = {{}};
             for (int corner = 0; corner < 8; ++corner) {{
                 const float* entry = entries + (size_t)places[now][corner][at] * {channels};
-                for (int f = 0; f < {channels}; ++f) sum[f] += weights[now][corner][at] * entry[f];
+                for (int f = 0; f < {channels}; ++f) sum[f] += weights[now][corner][at * {channels} + f] * entry[f];
             }}"""
     return _tiles_ahead(
         channels,
@@ -230,23 +232,30 @@ def encoded_tiles(channels: int, points: str, store: str) -> str:
 
 
 def _tiles_ahead(channels: int, points: str, work: str) -> str:
-    """Return code for a loop over tiles, with `work` on the tile that begins at point `first`: places and weights [now]
-    [corner][s] of its entries, and ask(s), to be called for every s, which fetches those of the next tile."""
+    """Return code for a loop over tiles, with `work` on the tile that begins at point `first`: places [now][corner][s]
+    of its entries, weights [now][corner][s · channels + f], and ask(s), to be called for every s, which fetches the
+    next tile's."""
     return f"""
     const bool far_away = (size_t)size * {4 * channels} > {CACHE};
     unsigned places[2][8][{TILE}];
-    float weights[2][8][{TILE}];
+    alignas(32) float weights[2][8][{TILE * channels}];
     auto look = [&](int first, int to) {{
         {points}
-        {hash_corners(TILE)}
-        {UNROLLED}
-        for (int corner = 0; corner < 8; ++corner) {{
-            {hash_index(TILE)}
-            for (int s = 0; s < {TILE}; ++s) {{
-                places[to][corner][s] = index[s];
-                weights[to][corner][s] = wx[s] * wy[s] * wz[s];
+        const float* const point[3] = {{px, py, pz}};
+        auto each = [&](const bool dense) {{
+            for (int lane = 0; lane < {TILE}; ++lane) {{
+                const float* px = point[0] + lane; const float* py = point[1] + lane; const float* pz = point[2] + lane;
+                {hash_corners(1)}
+                {UNROLLED}
+                for (int corner = 0; corner < 8; ++corner) {{
+                    {hash_index(1)}
+                    const float weight = *wx * *wy * *wz;
+                    places[to][corner][lane] = *index;
+                    for (int f = 0; f < {channels}; ++f) weights[to][corner][lane * {channels} + f] = weight;
+                }}
             }}
-        }}
+        }};
+        if (dense) each(true); else each(false);
     }};
     int now = 0;
     if (start < end) look(start, now);
@@ -300,7 +309,7 @@ def _table(tile: int, width: int, channels: int) -> str:
             for (int corner = 0; corner < 8; ++corner) {{
                 const size_t place = places[now][corner][s];
                 float* entry = entries + place * {channels};
-                for (int f = 0; f < {channels}; ++f) entry[f] += weights[now][corner][s] * g[f];
+                for (int f = 0; f < {channels}; ++f) entry[f] += weights[now][corner][s * {channels}] * g[f];
                 if (touched) touched[place >> 3] = 1;
             }}
             ask(s);
