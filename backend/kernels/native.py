@@ -41,6 +41,26 @@ def layer(name: str, source: str, weights: str, inputs: int, outputs: int, *, re
     }}"""
 
 
+def layer_by_sample(name: str, source: str, weights: str, inputs: int, outputs: int) -> str:
+    """Return code for `float name[TILE][outputs]`, the same product turned: the outputs of a sample lie together."""
+    return f"""
+    float {name}[{outputs * TILE}];
+    for (int s = 0; s < {TILE}; s += 4) {{
+        {FUSED}
+        float sum[4][{outputs}] = {{}};
+        for (int k = 0; k < {inputs}; ++k) {{
+            const float* w = {weights} + k * {outputs};
+            const float* v = {source} + k * {TILE} + s;
+            const float v0 = v[0], v1 = v[1], v2 = v[2], v3 = v[3];
+            for (int j = 0; j < {outputs}; ++j) {{
+                sum[0][j] += v0 * w[j]; sum[1][j] += v1 * w[j]; sum[2][j] += v2 * w[j]; sum[3][j] += v3 * w[j];
+            }}
+        }}
+        for (int i = 0; i < 4; ++i)
+            for (int j = 0; j < {outputs}; ++j) {name}[(s + i) * {outputs} + j] = sum[i][j];
+    }}"""
+
+
 def layer_inputs_gradient(name: str, gradient: str, weights: str, inputs: int, outputs: int, *, gate: str = "") -> str:
     """Return code for `float name[inputs][TILE]` = gradient [outputs][TILE] · weightsᵀ, zero where `gate` (the layer's
     inputs after their ReLU, [inputs][TILE]) is zero."""

@@ -38,9 +38,11 @@ if TYPE_CHECKING:
 
 KIND = "hash_field"
 
-OPAQUE = FAINT = 2e-3
-"""Rays with less light left are at their end, and samples are coloured together until they take as much: half of what a
-picture of 8 bits can show."""
+OPAQUE = 1 / 256
+"""Rays with less light left are at their end: a step of a picture of 8 bits."""
+
+FAINT = 1 / 64
+"""The part of a ray's light whose samples are coloured together."""
 
 FAR = 1e3
 """Field units after which an unbounded ray ends."""

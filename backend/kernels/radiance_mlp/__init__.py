@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from ..engine_choice import prefers_tinycudann
-from .reference import density_mlp_reference, radiance_mlp_reference
+from .reference import color_mlp_reference, density_mlp_reference, geometry_mlp_reference, radiance_mlp_reference
 from .spec import RadianceMlpSpec
 
-__all__ = ["Impl", "RadianceMlpSpec", "density_mlp", "radiance_mlp"]
+__all__ = ["Impl", "RadianceMlpSpec", "color_mlp", "density_mlp", "geometry_mlp", "radiance_mlp"]
 
 Impl = Literal["auto", "reference", "fused", "tinycudann"]
 
@@ -83,10 +83,41 @@ def density_mlp(features: Tensor, parameters: Tensor, spec: RadianceMlpSpec, *, 
 
         return density_mlp_fused(features, parameters, spec)
     if impl == "tinycudann":
-        from .tinycudann_engine import density_mlp_tinycudann
+        from .tinycudann_engine import geometry_mlp_tinycudann
 
-        return density_mlp_tinycudann(features, parameters, spec)
+        return geometry_mlp_tinycudann(features, parameters, spec)[:, 0]
     raise ValueError(f"no engine {impl!r}; there are reference, fused and tinycudann")
+
+
+def geometry_mlp(features: Tensor, parameters: Tensor, spec: RadianceMlpSpec, *, impl: Impl = "auto") -> Tensor:
+    """Return what the density network says: [N, spec.geometry], density before its activation first. Differentiable.
+    There is no fused engine: `ray_rendering` has one for all. Raises as `radiance_mlp` does."""
+    _check_parameters(parameters, spec)
+    if _by_tinycudann(impl, features.device, spec):
+        from .tinycudann_engine import geometry_mlp_tinycudann
+
+        return geometry_mlp_tinycudann(features, parameters, spec)
+    return geometry_mlp_reference(features, parameters, spec)
+
+
+def color_mlp(
+    geometry: Tensor, view: Tensor, rays: Tensor, parameters: Tensor, spec: RadianceMlpSpec, *, impl: Impl = "auto"
+) -> Tensor:
+    """Return what the colour network says of geometry [N, spec.geometry]: colour before its sigmoid, [N, 3]. The rest
+    as `geometry_mlp`."""
+    _check_parameters(parameters, spec)
+    if _by_tinycudann(impl, geometry.device, spec):
+        from .tinycudann_engine import color_mlp_tinycudann
+
+        return color_mlp_tinycudann(geometry, view, rays, parameters, spec)
+    return color_mlp_reference(geometry, view, rays, parameters, spec)
+
+
+def _by_tinycudann(impl: Impl, device: torch.device, spec: RadianceMlpSpec) -> bool:
+    """Whether an engine that is there for one of the two networks alone is tiny-cuda-nn's."""
+    if impl not in ("auto", "reference", "tinycudann"):
+        raise ValueError(f"no engine {impl!r} for one network alone; there are reference and tinycudann")
+    return impl == "tinycudann" or (impl == "auto" and choose(device, spec) == "tinycudann")
 
 
 def _check_parameters(parameters: Tensor, spec: RadianceMlpSpec) -> None:

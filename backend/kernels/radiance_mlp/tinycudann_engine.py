@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .. import tinycudann_modules
 from ..tinycudann_layout import COLORS, network_configs, networks_from_parameters
-from .reference import density_mlp_reference, radiance_mlp_reference
+from .reference import color_mlp_reference, geometry_mlp_reference, radiance_mlp_reference
 from .spec import RadianceMlpSpec
 
 
@@ -27,23 +27,29 @@ def radiance_mlp_tinycudann(
         RuntimeError: the features are not on a CUDA device, tiny-cuda-nn is not installed or does not run on the
             device, or it lays networks of these shapes out in another way.
     """
+    geometry = geometry_mlp_tinycudann(features, parameters, spec)
+    return torch.cat((geometry[:, :1], color_mlp_tinycudann(geometry, view, rays, parameters, spec)), -1)
+
+
+def geometry_mlp_tinycudann(features: Tensor, parameters: Tensor, spec: RadianceMlpSpec) -> Tensor:
+    """See `geometry_mlp`. Raises as `radiance_mlp_tinycudann` does."""
     tinycudann_modules.check_device("radiance_mlp", features.device)
     if not len(features):
-        return radiance_mlp_reference(features, view, rays, parameters, spec)
-    density, color = _modules(spec, features.device)
-    of_density, of_color = networks_from_parameters(parameters, spec)
-    geometry = tinycudann_modules.run(density, of_density, features)
-    rgb = tinycudann_modules.run(color, of_color, torch.cat((geometry, view.index_select(0, rays)), -1))
-    return torch.cat((geometry[:, :1], rgb), -1)
-
-
-def density_mlp_tinycudann(features: Tensor, parameters: Tensor, spec: RadianceMlpSpec) -> Tensor:
-    """See `density_mlp`. Raises as `radiance_mlp_tinycudann` does."""
-    tinycudann_modules.check_device("density_mlp", features.device)
-    if not len(features):
-        return density_mlp_reference(features, parameters, spec)
+        return geometry_mlp_reference(features, parameters, spec)
     density, _ = _modules(spec, features.device)
-    return tinycudann_modules.run(density, networks_from_parameters(parameters, spec)[0], features)[:, 0]
+    return tinycudann_modules.run(density, networks_from_parameters(parameters, spec)[0], features)
+
+
+def color_mlp_tinycudann(
+    geometry: Tensor, view: Tensor, rays: Tensor, parameters: Tensor, spec: RadianceMlpSpec
+) -> Tensor:
+    """See `color_mlp`. Raises as `radiance_mlp_tinycudann` does."""
+    tinycudann_modules.check_device("radiance_mlp", geometry.device)
+    if not len(geometry):
+        return color_mlp_reference(geometry, view, rays, parameters, spec)
+    _, color = _modules(spec, geometry.device)
+    given = torch.cat((geometry, view.index_select(0, rays)), -1)
+    return tinycudann_modules.run(color, networks_from_parameters(parameters, spec)[1], given)
 
 
 @lru_cache(maxsize=8)

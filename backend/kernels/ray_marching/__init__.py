@@ -22,6 +22,12 @@ __all__ = ["Impl", "OccupancyBits", "Samples", "Steps", "contract", "march_rays"
 
 Impl = Literal["auto", "reference", "warp"]
 
+BLOCK = 4
+"""Cells along the edge of a block."""
+
+FARTHEST = 8
+"""Blocks that a ray may leave in one go."""
+
 
 @dataclass(frozen=True)
 class Steps:
@@ -69,7 +75,7 @@ class Samples:
 @dataclass(frozen=True, eq=False)
 class OccupancyBits:
     """occupied: bool [n, n, n] (x, y, z), n a multiple of 8. Keeps what the engines read: a bit for each cell, and a
-    byte for each 8³ of them."""
+    byte for each block of them."""
 
     occupied: Tensor
 
@@ -97,10 +103,20 @@ class OccupancyBits:
         return (self.occupied.reshape(-1, 8) * powers).sum(-1, dtype=torch.uint8)
 
     @cached_property
-    def blocks(self) -> Tensor:
-        """uint8 [(n / 8)³]: whether any cell of a block is occupied."""
-        m = self.resolution // 8
-        return self.occupied.reshape(m, 8, m, 8, m, 8).any(5).any(3).any(1).to(torch.uint8).reshape(-1)
+    def empty(self) -> Tensor:
+        """uint8 [(n / BLOCK)³]: how many blocks away along the axes (the largest of the three) the nearest is in which
+        a cell is occupied, up to FARTHEST; 0 where it is this one."""
+        m = self.resolution // BLOCK
+        near = self.occupied.reshape(m, BLOCK, m, BLOCK, m, BLOCK).any(5).any(3).any(1)
+        empty = torch.zeros(m, m, m, dtype=torch.uint8, device=self.occupied.device)
+        for _ in range(FARTHEST):
+            empty += ~near
+            for axis in range(3):
+                grown = near.clone()
+                grown.narrow(axis, 1, m - 1).logical_or_(near.narrow(axis, 0, m - 1))
+                grown.narrow(axis, 0, m - 1).logical_or_(near.narrow(axis, 1, m - 1))
+                near = grown
+        return empty.reshape(-1)
 
 
 def contract(points: Tensor) -> Tensor:

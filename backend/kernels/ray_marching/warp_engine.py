@@ -1,4 +1,5 @@
-"""Walking rays as Warp kernels: empty cells, and empty blocks of 8³ cells, are left in one go.
+"""Walking rays as Warp kernels: an empty cell is left in one go, and so are empty blocks of cells up to the nearest
+that is not.
 
 Two passes, to count and to write, so that the order of the samples never depends on which ray came first.
 """
@@ -7,7 +8,9 @@ import torch
 from torch import Tensor
 
 from ..warp_runtime import launch, wp
-from . import OccupancyBits, Samples, Steps
+from . import BLOCK, OccupancyBits, Samples, Steps
+
+block = wp.constant(BLOCK)
 
 RAYS = 256
 """Rays below which another thread is not worth its start."""
@@ -32,7 +35,7 @@ def march_rays_warp(
     given += [
         wp.from_torch(jitter.float().contiguous()),
         wp.from_torch(occupancy.bits),
-        wp.from_torch(occupancy.blocks),
+        wp.from_torch(occupancy.empty),
     ]
     counts = torch.zeros(count, dtype=torch.int32, device=device)
     offsets = torch.zeros(count + 1, dtype=torch.int32, device=device)
@@ -55,6 +58,11 @@ class Walk:
     most: int
     contracted: int
     resolution: int
+    per_step: float  # 1 / smallest
+    cells: float  # resolution; of the blocks
+    blocks: float
+    cell: float  # 1 / cells
+    block: float
 
 
 def walk_of(steps: Steps, occupancy: OccupancyBits) -> Walk:
@@ -62,6 +70,9 @@ def walk_of(steps: Steps, occupancy: OccupancyBits) -> Walk:
     walk = Walk()
     walk.smallest, walk.cone, walk.most = steps.smallest, steps.cone, steps.most
     walk.contracted, walk.resolution = int(steps.contracted), occupancy.resolution
+    walk.per_step = 1.0 / steps.smallest
+    walk.cells, walk.blocks = float(occupancy.resolution), float(occupancy.resolution // BLOCK)
+    walk.cell, walk.block = 1.0 / walk.cells, 1.0 / walk.blocks
     return walk
 
 
@@ -75,32 +86,32 @@ def contract_point(p: wp.vec3) -> wp.vec3:
 
 
 @wp.func
-def _exit(p: wp.vec3, inverse: wp.vec3, cells: float) -> float:
-    """How much further t a ray at p leaves its cell of a grid with so many cells along an axis."""
+def _exit(p: wp.vec3, inverse: wp.vec3, room: wp.vec3) -> float:
+    """How much further t a ray at p leaves the cube of empty cells around its own (see `_room`)."""
     nearest = float(1.0e30)
     for axis in range(3):
-        if wp.abs(inverse[axis]) < 1.0e29:
-            edge = wp.floor(p[axis] * cells) + wp.where(inverse[axis] > 0.0, 1.0, 0.0)
-            nearest = wp.min(nearest, (edge / cells - p[axis]) * inverse[axis])
-    return wp.max(nearest, 0.0)
+        edge = wp.floor(p[axis] * room[0]) + wp.where(inverse[axis] > 0.0, room[2], 1.0 - room[2])
+        leaves = (edge * room[1] - p[axis]) * inverse[axis]
+        nearest = wp.where(leaves < nearest, leaves, nearest)
+    return nearest
 
 
 @wp.func
-def _empty_until(p: wp.vec3, walk: Walk, bits: wp.array(dtype=wp.uint8), blocks: wp.array(dtype=wp.uint8)) -> float:
-    """0 where p's cell is occupied, otherwise the resolution of the grid whose empty cell p is in; −1 outside."""
+def _room(p: wp.vec3, walk: Walk, bits: wp.array(dtype=wp.uint8), empty: wp.array(dtype=wp.uint8)) -> wp.vec3:
+    """(cells along an axis of the grid, or of its blocks; the edge of one; how many of them away the nearest is that is
+    occupied): (_, _, 0) where p's cell is, (_, _, −1) outside."""
     n = walk.resolution
-    x = int(wp.floor(p[0] * float(n)))
-    y = int(wp.floor(p[1] * float(n)))
-    z = int(wp.floor(p[2] * float(n)))
+    x = int(wp.floor(p[0] * walk.cells))
+    y = int(wp.floor(p[1] * walk.cells))
+    z = int(wp.floor(p[2] * walk.cells))
     if x < 0 or y < 0 or z < 0 or x >= n or y >= n or z >= n:
-        return -1.0
-    m = n / 8
-    if blocks[((x / 8) * m + y / 8) * m + z / 8] == wp.uint8(0):
-        return float(m)
-    byte = int(bits[(x * n + y) * m + z / 8])
-    if (byte >> (z & 7)) & 1 == 0:
-        return float(n)
-    return 0.0
+        return wp.vec3(0.0, 0.0, -1.0)
+    m = n / block
+    away = empty[((x / block) * m + y / block) * m + z / block]
+    if away != wp.uint8(0):
+        return wp.vec3(walk.blocks, walk.block, float(away))
+    byte = int(bits[((x * n + y) * n + z) >> 3])
+    return wp.vec3(walk.cells, walk.cell, wp.where((byte >> (z & 7)) & 1 == 0, 1.0, 0.0))
 
 
 @wp.func
@@ -111,7 +122,7 @@ def safe_inverse(x: float) -> float:
 @wp.func
 def next_sample(
     at: wp.vec2, far: float, origin: wp.vec3, direction: wp.vec3, inverse: wp.vec3, walk: Walk,
-    bits: wp.array(dtype=wp.uint8), blocks: wp.array(dtype=wp.uint8),
+    bits: wp.array(dtype=wp.uint8), empty: wp.array(dtype=wp.uint8),
 ) -> wp.vec2:  # fmt: skip
     """From (t, steps taken) return those of the first sample at or after it; t = far where there is none.
 
@@ -124,22 +135,23 @@ def next_sample(
         p = origin + direction * t
         if walk.contracted != 0:
             p = contract_point(p)
-        empty = _empty_until(p, walk, bits, blocks)
-        if empty == 0.0:
+        room = _room(p, walk, bits, empty)
+        if room[2] == 0.0:
             return wp.vec2(t, taken)
-        if walk.contracted != 0 or empty < 0.0 or walk.cone > 0.0:
+        if walk.contracted != 0 or room[2] < 0.0 or walk.cone > 0.0:
             if walk.cone == 0.0:
                 taken += 1.0
                 t = start + taken * walk.smallest
-            elif walk.contracted != 0 or empty < 0.0:
+            elif walk.contracted != 0 or room[2] < 0.0:
                 t += wp.max(walk.smallest, t * walk.cone)
             else:
-                until = t + _exit(p, inverse, empty)
+                until = t + _exit(p, inverse, room)
                 t += wp.max(walk.smallest, t * walk.cone)
                 while t < until:
                     t += wp.max(walk.smallest, t * walk.cone)
         else:
-            taken += wp.max(1.0, wp.ceil(_exit(p, inverse, empty) / walk.smallest))
+            steps = wp.ceil(_exit(p, inverse, room) * walk.per_step)
+            taken += wp.where(steps > 1.0, steps, 1.0)
             t = start + taken * walk.smallest
     return wp.vec2(far, taken)
 
@@ -149,7 +161,7 @@ def _count(
     first: int, walk: Walk,
     origins: wp.array(dtype=wp.vec3), directions: wp.array(dtype=wp.vec3),
     near: wp.array(dtype=float), far: wp.array(dtype=float), jitter: wp.array(dtype=float),
-    bits: wp.array(dtype=wp.uint8), blocks: wp.array(dtype=wp.uint8),
+    bits: wp.array(dtype=wp.uint8), empty: wp.array(dtype=wp.uint8),
     counts: wp.array(dtype=int),
 ):  # fmt: skip  # type: ignore[no-untyped-def]
     i = first + wp.tid()
@@ -157,11 +169,11 @@ def _count(
     inverse = wp.vec3(safe_inverse(d[0]), safe_inverse(d[1]), safe_inverse(d[2]))
     at = wp.vec2(near[i] + jitter[i] * wp.max(walk.smallest, near[i] * walk.cone), 0.0)
     number = int(0)
-    at = next_sample(at, far[i], origins[i], d, inverse, walk, bits, blocks)
+    at = next_sample(at, far[i], origins[i], d, inverse, walk, bits, empty)
     while at[0] < far[i] and number < walk.most:
         number += 1
         at = wp.vec2(at[0] + wp.max(walk.smallest, at[0] * walk.cone), at[1] + 1.0)
-        at = next_sample(at, far[i], origins[i], d, inverse, walk, bits, blocks)
+        at = next_sample(at, far[i], origins[i], d, inverse, walk, bits, empty)
     counts[i] = number
 
 
@@ -170,7 +182,7 @@ def _write(
     first: int, walk: Walk,
     origins: wp.array(dtype=wp.vec3), directions: wp.array(dtype=wp.vec3),
     near: wp.array(dtype=float), far: wp.array(dtype=float), jitter: wp.array(dtype=float),
-    bits: wp.array(dtype=wp.uint8), blocks: wp.array(dtype=wp.uint8),
+    bits: wp.array(dtype=wp.uint8), empty: wp.array(dtype=wp.uint8),
     offsets: wp.array(dtype=int),
     points: wp.array(dtype=wp.vec3), ts: wp.array(dtype=float), lengths: wp.array(dtype=float),
     rays: wp.array(dtype=int),
@@ -182,7 +194,7 @@ def _write(
     row = offsets[i]
     end = offsets[i + 1]
     while row < end:
-        at = next_sample(at, far[i], origins[i], d, inverse, walk, bits, blocks)
+        at = next_sample(at, far[i], origins[i], d, inverse, walk, bits, empty)
         length = wp.max(walk.smallest, at[0] * walk.cone)
         p = origins[i] + d * at[0]
         if walk.contracted != 0:

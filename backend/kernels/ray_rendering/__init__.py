@@ -1,7 +1,7 @@
 """Rays to pixels, all in one: samples where something is, their density until the ray is opaque, colour where it shows.
 
 The mathematics is that of `ray_marching`, `visible_samples`, `radiance_mlp` with `spherical_harmonics`, and
-`compositing`, one after the other.
+`compositing`, one after the other; but samples are coloured in groups (`grouping`).
 
 Engines: `reference` (their definitions in PyTorch), `stages` (their fast engines, any device) and `fused` (one kernel
 that keeps rays and samples in the cache, CPU).
@@ -14,14 +14,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..compositing import composite_packed
 from ..hash_encoding import HashSpec
-from ..radiance_mlp import RadianceMlpSpec, radiance_mlp
+from ..radiance_mlp import RadianceMlpSpec, color_mlp, geometry_mlp
 from ..ray_marching import OccupancyBits, Steps, march_rays
 from ..spherical_harmonics import COUNT, spherical_harmonics
 from ..visible_samples import visible_samples
+from .grouping import Groups, grouped
 
-__all__ = ["Impl", "render_rays"]
+__all__ = ["Groups", "Impl", "grouped", "render_rays"]
 
 Impl = Literal["auto", "reference", "stages", "fused"]
 
@@ -54,7 +54,7 @@ def render_rays(
     Args:
         origins, directions, near, far, occupancy, steps, jitter: see `march_rays`.
         table, parameters, spec, mlp: see `hash_encode` and `radiance_mlp`.
-        threshold, faintest: see `visible_samples`.
+        threshold, faintest: see `grouping`.
         chunk: rays that go through the engines other than `fused` together.
 
     Raises:
@@ -83,12 +83,12 @@ def render_rays(
         samples = march_rays(
             origins[part], directions[part], near[part], far[part], occupancy, steps, late, impl=each
         )  # fmt: skip
-        samples, features = visible_samples(
-            samples, table, parameters, spec, mlp, threshold, faintest=faintest, impl=each
-        )
-        raw = radiance_mlp(features, spherical_harmonics(directions[part]), samples.rays, parameters, mlp, impl=each)
-        pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets, impl=each)
-        return torch.cat((pixels.rgb, pixels.alpha[:, None], pixels.t[:, None]), -1)
+        samples, features = visible_samples(samples, table, parameters, spec, mlp, threshold, impl=each)
+        groups = grouped(samples, geometry_mlp(features, parameters, mlp, impl=each), threshold, faintest)
+        view = spherical_harmonics(directions[part])
+        rgb = torch.sigmoid(color_mlp(groups.geometry, view, groups.rays, parameters, mlp, impl=each))
+        taken = torch.cat((rgb * groups.weights[:, None], groups.weights[:, None], groups.t[:, None]), -1)
+        return taken.new_zeros(len(view), 5).index_add_(0, groups.rays, taken)
 
     parts = [rendered(slice(at, at + chunk)) for at in range(0, len(origins), chunk)]
     return torch.cat(parts) if parts else origins.new_zeros(0, 5)

@@ -9,7 +9,6 @@ Engines: `reference` (all samples are encoded, then dropped; any device) and `fu
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -20,12 +19,9 @@ from ..hash_encoding import HashSpec, hash_encode
 from ..radiance_mlp import RadianceMlpSpec, density_mlp
 from ..ray_marching import Samples
 
-__all__ = ["Impl", "running_total", "visible_samples"]
+__all__ = ["Impl", "running_total", "thickness_in_front", "visible_samples"]
 
 Impl = Literal["auto", "reference", "fused"]
-
-SOLID = 40.0
-"""Optical thickness of a sample that nothing is seen behind."""
 
 
 @torch.no_grad()
@@ -37,7 +33,6 @@ def visible_samples(
     mlp: RadianceMlpSpec,
     threshold: float = 1e-2,
     *,
-    faintest: float = 0.0,
     impl: Impl = "auto",
 ) -> tuple[Samples, Tensor]:
     """Return the samples in front of which more than `threshold` of the light is left, and their features
@@ -46,9 +41,6 @@ def visible_samples(
     Args:
         samples: of whole rays; density is per unit of their lengths.
         table, parameters: see `hash_encode` and `radiance_mlp`.
-        faintest: for an image. Samples are left out, too, until so much of the light (0..1) has been taken since the
-            last one that stays, which stands for them all: its length makes it as thick as they are together. The one
-            at which less than `threshold` is left stands for everything behind it.
 
     Raises:
         ValueError: there is no engine named `impl`.
@@ -68,29 +60,18 @@ def visible_samples(
         features, density = features_until_opaque(samples, table, parameters, spec, mlp, limit)
     else:
         raise ValueError(f"no engine {impl!r}; there are reference and fused")
-    sigma = torch.exp(density.clamp(max=LARGEST_EXPONENT))
-    thickness = sigma * samples.lengths
+    thickness = torch.exp(density.clamp(max=LARGEST_EXPONENT)) * samples.lengths
+    in_front = thickness_in_front(thickness, samples).to(table.device)
+    kept, places = samples.kept(~(in_front >= limit))  # what is not a number stays, to be noticed
+    return kept, features.index_select(0, places)
+
+
+def thickness_in_front(thickness: Tensor, samples: Samples) -> Tensor:
+    """Return the optical thickness in front of each sample, given that of each [N]: [N] float64, on the CPU where the
+    device knows no such numbers (MPS)."""
     total = running_total(thickness)
-    start = total[samples.offsets.long().to(total.device)].index_select(0, samples.rays.long().to(total.device))
-    in_front = (total[:-1] - start).to(table.device, torch.float32)
-    keep = ~(in_front >= limit)  # what is not a number stays, to be noticed
-    if not faintest:
-        kept, places = samples.kept(keep)
-        return kept, features.index_select(0, places)
-    behind = in_front + thickness
-    behind = torch.where(behind >= limit, torch.inf, behind)
-    keep &= ~(_steps(in_front, faintest) == _steps(behind, faintest))
-    kept, places = samples.kept(keep)
-    behind = behind.index_select(0, places)
-    before = torch.cat((behind.new_zeros(1), behind))[:-1]
-    before[kept.offsets[:-1][kept.offsets.diff() > 0].long()] = 0
-    together = (behind - before).clamp(max=SOLID)
-    return replace(kept, lengths=together / sigma.index_select(0, places)), features.index_select(0, places)
-
-
-def _steps(thickness: Tensor, faintest: float) -> Tensor:
-    """How often, to the nearest, `faintest` of the light has been taken by what is so thick."""
-    return torch.floor(-torch.expm1(-thickness) / faintest + 0.5)
+    start = total.index_select(0, samples.offsets[:-1].long().to(total.device))
+    return total[:-1] - start.index_select(0, samples.rays.long().to(total.device))
 
 
 def running_total(x: Tensor) -> Tensor:

@@ -41,10 +41,10 @@ def figures(rows: list[nerf.Row], name: str) -> dict[str, float]:
 def test_a_picture_agrees_with_its_definition_and_each_stage_has_a_time(fit: HashFit) -> None:
     found = figures(nerf.rendering(fit, 15, peak=1e9), "render 24², table 2^15")
     assert found["largest difference of a pixel"] <= 0.02
-    assert found["samples marched"] >= found["samples that light reaches"] >= found["samples coloured"] > 0
+    assert found["samples marched"] >= found["samples that light reaches"] >= found["groups of them coloured"] > 0
     assert found["ratio"] == pytest.approx(found["reference, chunks of 576 rays"] / found["engine"])
     stages = {name.removeprefix("alone, "): value for name, value in found.items() if name.startswith("alone")}
-    assert list(stages) == ["march", "encode", "density", "density and colour", "composite"]
+    assert list(stages) == ["march", "encode", "density", "density and colour of as many as are coloured"]
     assert all(value > 0 for value in stages.values())
 
 

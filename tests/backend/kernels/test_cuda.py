@@ -167,9 +167,7 @@ def test_what_light_reaches_is_what_it_reaches_on_the_processor(device: torch.de
     table, networks, _ = field()
     found = []
     for where in (torch.device("cpu"), device):
-        kept, features = visible_samples(
-            samples_at(where), table.to(where), networks.to(where), SPEC, MLP, 1e-2, faintest=1e-4
-        )
+        kept, features = visible_samples(samples_at(where), table.to(where), networks.to(where), SPEC, MLP, 1e-2)
         assert features.shape == (len(kept.t), SPEC.width) and features.device.type == where.type
         found.append(kept.offsets.diff().cpu())
     assert int((found[0] - found[1]).abs().sum()) <= int(found[0].sum()) // 100

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend.kernels.radiance_mlp import RadianceMlpSpec, density_mlp, radiance_mlp
+from backend.kernels.radiance_mlp import RadianceMlpSpec, color_mlp, density_mlp, geometry_mlp, radiance_mlp
 
 SPECS = {"usual, small": RadianceMlpSpec(8, 16, 16, 16), "odd multiples of four": RadianceMlpSpec(12, 20, 4, 8)}
 SPEC = SPECS["usual, small"]
@@ -36,6 +36,17 @@ def test_fused_is_the_reference(spec: RadianceMlpSpec, count: int) -> None:
     assert results[1][0].shape == (count, 4) and results[1][1].shape == (count,)
     for got, expected in zip(results[1], results[0], strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4 * max(1.0, count / 50))
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
+@pytest.mark.parametrize("count", [0, 17])
+def test_one_network_after_the_other_is_both(spec: RadianceMlpSpec, count: int) -> None:
+    features, view, rays, parameters = made(spec, count)
+    geometry = geometry_mlp(features, parameters, spec)
+    assert geometry.shape == (count, spec.geometry)
+    rgb = color_mlp(geometry, view, rays, parameters, spec)
+    both = radiance_mlp(features, view, rays, parameters, spec)
+    torch.testing.assert_close(torch.cat((geometry[:, :1], rgb), -1), both, rtol=1e-4, atol=1e-4)
 
 
 def test_the_padding_of_the_colour_stays_out_of_it() -> None:
@@ -89,6 +100,7 @@ def test_what_does_not_fit_is_said() -> None:
         r"view must be \[R, 16\]": lambda: radiance_mlp(features, view[:, 1:], rays, parameters, SPEC),
         r"rays must be \[5\], got \[4\]": lambda: radiance_mlp(features, view, rays[1:], parameters, SPEC),
         r"parameters must be \[\d+\]": lambda: density_mlp(features, parameters[1:], SPEC),
+        "no engine 'fused' for one network alone": lambda: geometry_mlp(features, parameters, SPEC, impl="fused"),
         "no engine 'warp'": lambda: density_mlp(features, parameters, SPEC, impl="warp"),  # type: ignore[arg-type]
     }
     for message, call in wrong.items():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from backend.kernels.ray_marching import Impl, OccupancyBits, Samples, Steps, contract, march_rays
+from backend.kernels.ray_marching import BLOCK, FARTHEST, Impl, OccupancyBits, Samples, Steps, contract, march_rays
 
 ENGINES: list[Impl] = ["reference", "warp"]
 
@@ -55,6 +55,17 @@ def test_warp_finds_what_the_reference_finds(count: int, share: float) -> None:
     expected, got = (march_rays(*given, impl=impl) for impl in ENGINES)
     assert share == 0.0 or count < 15 or len(expected.t) > count
     agree(got, expected, allowed=len(expected.t) // 1000)
+
+
+@pytest.mark.parametrize("step", [1 / 300, 1 / 40])
+def test_a_long_way_through_nothing_misses_nothing(step: float) -> None:
+    cells = torch.zeros(96, 96, 96, dtype=torch.bool)
+    where = torch.randint(96, (400, 3), generator=torch.Generator().manual_seed(4))
+    cells[where[:, 0], where[:, 1], where[:, 2]] = True
+    given = (*rays(20000), OccupancyBits(cells), Steps(step))
+    expected, got = (march_rays(*given, impl=impl) for impl in ENGINES)
+    assert len(expected.t) > 100
+    agree(got, expected, allowed=len(expected.t) // 100)
 
 
 @pytest.mark.parametrize(
@@ -140,11 +151,21 @@ def test_contraction_keeps_the_middle_and_holds_all_of_space() -> None:
     assert contract(torch.tensor([[1e6, 0.5, 0.5]]))[0, 0] == pytest.approx(1.0, abs=1e-5)
 
 
-def test_bits_and_blocks_are_the_cells() -> None:
+def test_bits_are_the_cells() -> None:
     occupancy = grid(0.1, 16)
     assert torch.equal(OccupancyBits.from_bits(occupancy.bits).occupied, occupancy.occupied)
-    blocks = occupancy.occupied.unfold(0, 8, 8).unfold(1, 8, 8).unfold(2, 8, 8).flatten(3).any(-1)
-    assert torch.equal(occupancy.blocks.bool(), blocks.reshape(-1))
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 200])
+def test_empty_blocks_know_how_far_the_nearest_occupied_one_is(count: int) -> None:
+    occupied = torch.zeros(48, 48, 48, dtype=torch.bool)
+    cells = torch.randint(48, (count, 3), generator=torch.Generator().manual_seed(count))
+    occupied[cells[:, 0], cells[:, 1], cells[:, 2]] = True
+    m = 48 // BLOCK
+    blocks = torch.cartesian_prod(*[torch.arange(m)] * 3)
+    away = (blocks[:, None] - cells // BLOCK).abs().amax(-1).clamp(max=FARTHEST)
+    expected = away.amin(1) if count else torch.full((m**3,), FARTHEST)
+    assert torch.equal(OccupancyBits(occupied).empty.long(), expected)
 
 
 def test_samples_that_are_kept_stay_with_their_rays() -> None:

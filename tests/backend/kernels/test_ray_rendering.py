@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from backend.kernels.hash_encoding import HashSpec
 from backend.kernels.radiance_mlp import RadianceMlpSpec
-from backend.kernels.ray_marching import OccupancyBits, Steps
-from backend.kernels.ray_rendering import Impl, render_rays
+from backend.kernels.ray_marching import OccupancyBits, Samples, Steps
+from backend.kernels.ray_rendering import Impl, grouped, render_rays
 
 EVEN = Steps(1 / 50)
-FAINTEST = 1e-3
-CLOSE = 1.5 * FAINTEST
-"""Which of two neighbouring samples stands for a step of the light may turn on a bit."""
+FAINTEST = 1e-2
+CLOSE = 1e-3
+"""Whether a sample is in one group or the next may turn on a bit."""
 
 MLP = {2: RadianceMlpSpec(8, 16, 16, 16), 4: RadianceMlpSpec(16, 16, 16, 16)}
 
@@ -70,6 +72,27 @@ def test_what_is_coloured_together_is_missed_by_no_more_than_is_said(impl: Impl)
     assert (got - exact).abs().max() < 6e-3 and (got - exact).abs().mean() < 1e-3
     solid = exact[:, 3] > 0.997
     assert solid.any() and (got[solid, 3] > 0.99999).all()
+
+
+def packed(thickness: list[list[float]]) -> Samples:
+    """Samples of rays, lengths being what they are thick where density is 1."""
+    lengths = torch.tensor([x for ray in thickness for x in ray])
+    counts = torch.tensor([len(ray) for ray in thickness])
+    offsets = torch.cat((torch.zeros(1), counts.cumsum(0))).int()
+    rays = torch.repeat_interleave(torch.arange(len(counts)), counts).int()
+    return Samples(torch.zeros(len(lengths), 3), torch.arange(len(lengths)).float(), lengths, rays, offsets)
+
+
+def test_a_group_is_a_part_of_the_light_and_its_geometry_the_mean_over_it() -> None:
+    # ray 0 takes 20, 16 and 32 % of the light, ray 1 nothing, ray 2 all of it, as a tenth is no more than the threshold
+    samples = packed([[-math.log(0.8)] * 2 + [-math.log(0.5)], [0.0, 0.0], [-math.log(0.5), -math.log(0.2)]])
+    geometry = torch.zeros(7, 4)
+    geometry[:, 1] = torch.arange(7.0)
+    groups = grouped(samples, geometry, threshold=0.1, faintest=0.25)
+    assert groups.rays.tolist() == [0, 0, 1, 2, 2]
+    torch.testing.assert_close(groups.weights, torch.tensor([0.36, 0.32, 0.0, 0.5, 0.5]))
+    torch.testing.assert_close(groups.geometry[:, 1], torch.tensor([0.16 / 0.36, 2.0, 0.0, 5.0, 6.0]))
+    torch.testing.assert_close(groups.t, torch.tensor([0.16, 0.64, 0.0, 2.5, 3.0]))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from backend.bench.ray_traced import ray_traced
 from backend.kernels import engine_choice, hash_encoding
 from backend.kernels import radiance_mlp as networks
 from backend.kernels.hash_encoding import HashSpec, hash_encode
-from backend.kernels.radiance_mlp import RadianceMlpSpec, density_mlp, radiance_mlp
+from backend.kernels.radiance_mlp import RadianceMlpSpec, color_mlp, density_mlp, geometry_mlp, radiance_mlp
 from backend.kernels.tinycudann_layout import (
     grid_config,
     grid_from_table,
@@ -108,6 +108,8 @@ def test_the_engines_say_that_they_need_cuda() -> None:
         radiance_mlp(*given, spec, impl="tinycudann")
     with pytest.raises(RuntimeError, match="runs on CUDA, not on cpu"):
         density_mlp(given[0], given[3], spec, impl="tinycudann")
+    with pytest.raises(RuntimeError, match="runs on CUDA, not on cpu"):
+        color_mlp(torch.zeros(3, 16), *given[1:], spec, impl="tinycudann")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tinycudann") is not None, reason="tinycudann is installed")
@@ -171,7 +173,10 @@ def radiance_mlp_of(spec: RadianceMlpSpec, count: int, device: torch.device, imp
     weights = torch.randn(count, 4, generator=random).to(device)
     gradients = torch.autograd.grad((raw * weights).sum(), leaves)
     density = density_mlp(leaves[0].detach(), leaves[2].detach(), spec, impl=impl)
+    geometry = geometry_mlp(leaves[0].detach(), leaves[2].detach(), spec, impl=impl)
+    rgb = color_mlp(geometry, leaves[1].detach(), rays, leaves[2].detach(), spec, impl=impl)
     found = dict(zip(("features", "view", "parameters"), gradients), raw=raw.detach(), density=density)
+    found.update(geometry=geometry, rgb=rgb)
     return {name: value.cpu() for name, value in found.items()}
 
 

@@ -29,12 +29,11 @@ def made(count: int) -> tuple[Samples, Tensor, Tensor]:
     return march_rays(origins, directions, near, far, full, Steps(1 / 50)), table, MLP.initial(random)
 
 
-@pytest.mark.parametrize("faintest", [0.0, 1e-3])
 @pytest.mark.parametrize("count", [0, 1, 15, 17, 1000])
-def test_fused_keeps_what_the_reference_keeps(count: int, faintest: float) -> None:
+def test_fused_keeps_what_the_reference_keeps(count: int) -> None:
     samples, table, networks = made(count)
     found = [
-        visible_samples(samples, table, networks, SPEC, MLP, 1e-2, faintest=faintest, impl=impl)  # type: ignore[arg-type]
+        visible_samples(samples, table, networks, SPEC, MLP, 1e-2, impl=impl)  # type: ignore[arg-type]
         for impl in ("reference", "fused")
     ]
     (expected, theirs), (got, ours) = found
