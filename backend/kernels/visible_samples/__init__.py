@@ -61,7 +61,7 @@ def visible_samples(
     else:
         raise ValueError(f"no engine {impl!r}; there are reference and fused")
     thickness = torch.exp(density.clamp(max=LARGEST_EXPONENT)) * samples.lengths
-    in_front = thickness_in_front(thickness, samples).to(table.device)
+    in_front = thickness_in_front(thickness, samples).to(table.device, torch.float32)
     kept, places = samples.kept(~(in_front >= limit))  # what is not a number stays, to be noticed
     return kept, features.index_select(0, places)
 
