@@ -368,10 +368,10 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure, and compare with the bar."""
+    if name != "generators" and (only or weights):
+        raise InvalidRequest("--only and --weights belong to `bench generators`.")
     if name == "generators" and device is None:
         rows = benches.run_generators(tuple(only or ()), weights)
-    elif only or weights:
-        raise InvalidRequest("--only and --weights belong to `bench generators`.")
     else:
         rows = benches.run(name, device)
     if as_json:

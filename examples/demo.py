@@ -47,9 +47,9 @@ def main() -> None:
     parser.add_argument("--extension", type=Path, required=True, help="the zip that build.py package made")
     parser.add_argument("--output", type=Path, required=True, help="folder for the artefacts")
     arguments = parser.parse_args()
+    if not arguments.extension.is_file():
+        parser.error(f"{arguments.extension} is not there: python build.py package makes it")
     demo(arguments.extension.resolve(), arguments.output.resolve())
-    sys.stdout.flush()
-    os._exit(0)  # leaving bpy in any other way can hang
 
 
 def demo(extension: Path, output: Path) -> None:
@@ -299,4 +299,4 @@ def encode(path: Path, images: list[np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    studio.run(main)

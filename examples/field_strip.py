@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -40,6 +39,8 @@ def main() -> None:
     parser.add_argument("output", type=Path, help="the .png file to write")
     arguments = parser.parse_args()
     files = sorted((arguments.dataset / "train").glob("*.png"))
+    if not files:
+        parser.error(f"{arguments.dataset / 'train'} has no .png; name the folder that examples/furniture.py wrote")
     views = Image.new("RGB", (WIDTH, TOP), "white")
     for number in range(VIEWS):
         view = Image.open(files[len(files) * number // VIEWS]).convert("RGBA").resize((TOP, TOP))
@@ -56,8 +57,6 @@ def main() -> None:
     for number, text in enumerate(second):
         pen.text((8 + BOTTOM * number, TOP + CAPTION + 4), text, fill=INK, font=font)
     strip.save(arguments.output, optimize=True)
-    sys.stdout.flush()
-    os._exit(0)  # leaving bpy in any other way can hang
 
 
 def photograph_mesh(mesh: Path, path: Path) -> None:
@@ -80,4 +79,4 @@ def photograph_mesh(mesh: Path, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    studio.run(main)

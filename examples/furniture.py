@@ -24,6 +24,7 @@ os.environ["BLENDER_USER_RESOURCES"] = TEMPORARY.name  # before bpy is imported:
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import bpy  # noqa: E402
+import studio  # noqa: E402
 from mathutils import Matrix, Vector  # noqa: E402
 
 from addon import capture  # noqa: E402
@@ -65,8 +66,6 @@ def main() -> None:
             )
             for step in capture.capture_steps(bpy.context.scene, settings, arguments.output / name):
                 print(f"{name}: {step.fraction:4.0%} {step.text}", flush=True)
-    sys.stdout.flush()
-    os._exit(0)  # leaving bpy in any other way can hang
 
 
 def load(library: zipfile.ZipFile, name: str, folder: Path) -> None:
@@ -103,4 +102,4 @@ def light(samples: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    studio.run(main)

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import colorsys
 import math
-from collections.abc import Iterator
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import bpy
 from mathutils import Vector
@@ -19,6 +23,23 @@ PLATTER_HEIGHT = 0.12
 RING_RADIUS = 1.9
 HERO_RADIUS = 0.62
 BACKDROP = (0.62, 0.66, 0.72)
+
+
+def run(script: Callable[[], None]) -> NoReturn:
+    """Run the whole of a script and end the process with what came of it: leaving bpy in any other way can hang."""
+    code = 0
+    try:
+        script()
+    except SystemExit as stopped:  # of argparse, and of what is said in one sentence
+        code = stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)
+        if isinstance(stopped.code, str):
+            print(stopped.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def clear() -> None:

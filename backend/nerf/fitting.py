@@ -57,14 +57,11 @@ class Fit(Protocol):
 
 
 def elapsed(options: FitOptions, step: int, seconds: float, usual_steps: int) -> float:
-    """Return how much of a fit lies behind, 0..1; usual_steps: its length where the options give none."""
-    if options.steps:
-        part = step / options.steps
-    elif options.seconds:
-        part = seconds / options.seconds
-    else:
-        part = step / usual_steps
-    return min(part, 1.0)
+    """Return how much of a fit lies behind, 0..1: of its steps or its seconds, whichever end it first; usual_steps: its
+    length where the options give neither."""
+    parts = [step / options.steps] if options.steps else []
+    parts += [seconds / options.seconds] if options.seconds else []
+    return min(max(parts, default=step / usual_steps), 1.0)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -173,3 +173,12 @@ def test_the_scene_opens_with_its_shapes(demo: tuple[Path, str]) -> None:
         [sys.executable, "-c", program, output / "scene.blend"], capture_output=True, text=True, check=True
     )
     assert "MESHES 16 True" in answer.stdout, answer.stdout
+
+
+def test_a_demo_that_cannot_go_on_says_why_and_ends(tmp_path: Path) -> None:
+    command = [sys.executable, build.EXAMPLE, "--extension", tmp_path / "missing.zip", "--output", tmp_path / "made"]
+    answer = subprocess.run(
+        [str(part) for part in command], cwd=build.ROOT, env=build.child_environment(), capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+    assert answer.returncode == 2 and "missing.zip is not there" in answer.stderr
