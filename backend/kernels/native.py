@@ -1,9 +1,9 @@
 """The inner loops of the fast kernels: C++ text that the compiler inside the Warp wheel turns into machine code.
 
-Everything works on a *tile* of samples stored structure-of-arrays, [channel][sample], so that a loop over the samples
-of a tile is a few vector instructions, and a matrix product keeps its sums in registers. The functions here return
-pieces of code for given sizes; an engine puts them together, because sizes that are known when it is compiled are what
-makes it fast.
+Everything works on a *tile* of samples, nearly all of it stored structure-of-arrays, [channel][sample], so that a loop
+over the samples of a tile is a few vector instructions, and a matrix product keeps its sums in registers. The functions
+here return pieces of code for given sizes; an engine puts them together, because sizes that are known when it is
+compiled are what makes it fast.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Fit(Protocol):
         """Go on from what `tensors` returned. Raises KeyError or RuntimeError where they are of another fit."""
 
 
-def elapsed(options: FitOptions, step: int, seconds: float, usual_steps: int) -> float:
+def elapsed(options: FitOptions, step: int, seconds: float, usual_steps: float) -> float:
     """Return how much of a fit lies behind, 0..1: of its steps or its seconds, whichever end it first; usual_steps: its
     length where the options give neither."""
     parts = [step / options.steps] if options.steps else []

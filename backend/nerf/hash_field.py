@@ -42,7 +42,10 @@ OPAQUE = 1 / 256
 """Rays with less light left are at their end: a step of a picture of 8 bits."""
 
 FAINT = 1 / 64
-"""The part of a ray's light whose samples are coloured together."""
+"""The part of a ray's light in which samples begin that are coloured together."""
+
+DARK = 2e-3
+"""Of the light, what passes a step of what is solid."""
 
 FAR = 1e3
 """Field units after which an unbounded ray ends."""
@@ -248,7 +251,7 @@ class HashScene:
     @property
     def _solid_density(self) -> float:
         config = self.hash_field.config
-        return -math.log(OPAQUE) / (config.step * config.side)
+        return -math.log(DARK) / (config.step * config.side)
 
     def _held(self, unit: Tensor) -> tuple[Tensor, Tensor]:
         """Whether points [N, 3] of the unit cube lie in cells that may hold something, and in solid ones: [N] each."""

@@ -57,6 +57,7 @@ from ..nerf.evaluate import (
     strided_view,
 )
 from ..nerf.fit_state import FitState
+from ..nerf.fitting import elapsed
 from ..nerf.poses import motion_of_all
 from ..progress import Progress, part, silent
 from ..scene import Image, Scene
@@ -234,10 +235,7 @@ class Session:
 
     def fraction(self) -> float:
         """Return how much of the fit is over: by steps or by seconds, whichever is nearer to its end."""
-        made, options = self.made, self.state.options
-        by_steps = made.step / options.steps if options.steps else 0.0
-        by_seconds = made.seconds / options.seconds if options.seconds else 0.0
-        return max(by_steps, by_seconds)
+        return elapsed(self.state.options, self.made.step, self.made.seconds, math.inf)
 
     def seconds_left(self) -> float:
         """Return the seconds until the end, at the speed of this session."""

@@ -43,12 +43,8 @@ def radiance_mlp(
         ValueError: a shape does not fit, or there is no engine named `impl`.
         RuntimeError: the engine cannot run on this device.
     """
-    if features.ndim != 2 or features.shape[1] != spec.inputs:
-        raise ValueError(f"features must be [N, {spec.inputs}], got {list(features.shape)}")
-    if view.ndim != 2 or view.shape[1] != spec.view:
-        raise ValueError(f"view must be [R, {spec.view}], got {list(view.shape)}")
-    if rays.shape != features.shape[:1]:
-        raise ValueError(f"rays must be [{len(features)}], got {list(rays.shape)}")
+    _check_width("features", features, spec.inputs)
+    _check_rays(view, rays, len(features), spec)
     _check_parameters(parameters, spec)
     if impl == "auto":
         impl = choose(features.device, spec)
@@ -69,8 +65,7 @@ def radiance_mlp(
 def density_mlp(features: Tensor, parameters: Tensor, spec: RadianceMlpSpec, *, impl: Impl = "auto") -> Tensor:
     """Return the density alone, before its activation: [N]. The fused engine gives no gradient here; "auto" takes the
     reference where one is wanted. Raises as `radiance_mlp` does."""
-    if features.ndim != 2 or features.shape[1] != spec.inputs:
-        raise ValueError(f"features must be [N, {spec.inputs}], got {list(features.shape)}")
+    _check_width("features", features, spec.inputs)
     _check_parameters(parameters, spec)
     if impl == "auto":
         differentiated = features.requires_grad or parameters.requires_grad
@@ -92,6 +87,7 @@ def density_mlp(features: Tensor, parameters: Tensor, spec: RadianceMlpSpec, *, 
 def geometry_mlp(features: Tensor, parameters: Tensor, spec: RadianceMlpSpec, *, impl: Impl = "auto") -> Tensor:
     """Return what the density network says: [N, spec.geometry], density before its activation first. Differentiable.
     There is no fused engine: `ray_rendering` has one for all. Raises as `radiance_mlp` does."""
+    _check_width("features", features, spec.inputs)
     _check_parameters(parameters, spec)
     if _by_tinycudann(impl, features.device, spec):
         from .tinycudann_engine import geometry_mlp_tinycudann
@@ -105,6 +101,8 @@ def color_mlp(
 ) -> Tensor:
     """Return what the colour network says of geometry [N, spec.geometry]: colour before its sigmoid, [N, 3]. The rest
     as `geometry_mlp`."""
+    _check_width("geometry", geometry, spec.geometry)
+    _check_rays(view, rays, len(geometry), spec)
     _check_parameters(parameters, spec)
     if _by_tinycudann(impl, geometry.device, spec):
         from .tinycudann_engine import color_mlp_tinycudann
@@ -118,6 +116,18 @@ def _by_tinycudann(impl: Impl, device: torch.device, spec: RadianceMlpSpec) -> b
     if impl not in ("auto", "reference", "tinycudann"):
         raise ValueError(f"no engine {impl!r} for one network alone; there are reference and tinycudann")
     return impl == "tinycudann" or (impl == "auto" and choose(device, spec) == "tinycudann")
+
+
+def _check_width(name: str, x: Tensor, width: int) -> None:
+    if x.ndim != 2 or x.shape[1] != width:
+        raise ValueError(f"{name} must be [N, {width}], got {list(x.shape)}")
+
+
+def _check_rays(view: Tensor, rays: Tensor, count: int, spec: RadianceMlpSpec) -> None:
+    if view.ndim != 2 or view.shape[1] != spec.view:
+        raise ValueError(f"view must be [R, {spec.view}], got {list(view.shape)}")
+    if rays.shape != (count,):
+        raise ValueError(f"rays must be [{count}], got {list(rays.shape)}")
 
 
 def _check_parameters(parameters: Tensor, spec: RadianceMlpSpec) -> None:

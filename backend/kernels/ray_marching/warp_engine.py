@@ -110,7 +110,7 @@ def _room(p: wp.vec3, walk: Walk, bits: wp.array(dtype=wp.uint8), empty: wp.arra
     away = empty[((x / block) * m + y / block) * m + z / block]
     if away != wp.uint8(0):
         return wp.vec3(walk.blocks, walk.block, float(away))
-    byte = int(bits[((x * n + y) * n + z) >> 3])
+    byte = int(bits[(x * n + y) * (n >> 3) + (z >> 3)])
     return wp.vec3(walk.cells, walk.cell, wp.where((byte >> (z & 7)) & 1 == 0, 1.0, 0.0))
 
 

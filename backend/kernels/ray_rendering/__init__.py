@@ -19,9 +19,9 @@ from ..radiance_mlp import RadianceMlpSpec, color_mlp, geometry_mlp
 from ..ray_marching import OccupancyBits, Steps, march_rays
 from ..spherical_harmonics import COUNT, spherical_harmonics
 from ..visible_samples import visible_samples
-from .grouping import Groups, grouped
+from .grouping import grouped
 
-__all__ = ["Groups", "Impl", "grouped", "render_rays"]
+__all__ = ["Impl", "grouped", "render_rays"]
 
 Impl = Literal["auto", "reference", "stages", "fused"]
 

@@ -1,8 +1,9 @@
-"""Which samples are coloured together: those that take the same part of a ray's light.
+"""Which samples are coloured together: those that begin in the same part of a ray's light.
 
 A ray's light is taken in 1 / `faintest` equal parts. The samples of a ray at whose front the same part is being taken
-are a group; its colour is that of its geometry, the mean over the light that each takes. What the colour network is
-told changes little within a group, so the mean of colours and the colour of the mean differ by less still.
+are a group, which may take more than the rest of that part; its colour is that of its geometry, the mean over the light
+that each takes. A pixel is wrong by no more than about `faintest` if neighbouring samples have nothing to do with each
+other; in a scene they do, and the mean of colours is close to the colour of the mean.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def grouped(samples: Samples, geometry: Tensor, threshold: float, faintest: floa
 
     Args:
         samples: see `visible_samples`. The one behind which no more than `threshold` of the light is left takes it all.
-        faintest: the part of the light that a group is about, 0..1.
+        faintest: the part of the light that samples of a group begin in, 0..1, more than 0.
     """
     thickness = torch.exp(geometry[:, 0].clamp(max=LARGEST_EXPONENT)) * samples.lengths
     in_front = thickness_in_front(thickness, samples).to(geometry)
@@ -42,7 +43,7 @@ def grouped(samples: Samples, geometry: Tensor, threshold: float, faintest: floa
     part = torch.floor((1 - before) / faintest)
     begins = torch.ones_like(part, dtype=torch.bool)
     begins[1:] = (part[1:] != part[:-1]) | (samples.rays[1:] != samples.rays[:-1])
-    group = torch.cumsum(begins, 0) - 1
+    group = torch.cumsum(begins, 0, dtype=torch.int32) - 1
     rays = samples.rays[begins]
     told = torch.cat((geometry, samples.t[:, None], torch.ones_like(weights)[:, None]), -1) * weights[:, None]
     sums = told.new_zeros(len(rays), told.shape[1]).index_add_(0, group, told)

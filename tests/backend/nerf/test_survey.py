@@ -68,7 +68,7 @@ def test_there_are_no_caves_behind_the_surface(from_all_sides: HashFit) -> None:
     scene = from_all_sides.scene()
     around = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0))
     inside = torch.tensor((0.0, 0.0, 0.1)) + 0.15 * torch.nn.functional.normalize(around, dim=-1)
-    assert (scene.value(inside) > scene.info.iso_level).float().mean() > 0.97
+    assert (scene.value(inside) > scene.info.iso_level).float().mean() > 0.97, "0.984 to 0.998 in six fits"
     torch.testing.assert_close(scene.value(inside), scene.field(inside).value)
 
 
