@@ -26,10 +26,10 @@ SIDE = 0.88
 TOLERANCE = 0.015 * SIDE  # 0.8 of a pixel
 
 
-def fitted(lowest: float) -> HashFit:
+def fitted(lowest: float, seed: int = 0) -> HashFit:
     """A fit to pictures of 64² from cameras no lower than this, whose data set knows no box."""
     views = tuple(view for view in views_around(VIEWS, 64) if view.camera.world_from_camera[2, 3] > lowest)
-    made = HashFit(RayTraced(Path(), "ray-traced", views), FitOptions(steps=STEPS), CPU, training=SMALL)
+    made = HashFit(RayTraced(Path(), "ray-traced", views), FitOptions(steps=STEPS, seed=seed), CPU, training=SMALL)
     for _ in range(STEPS):
         made.advance()
     return made
@@ -65,11 +65,14 @@ def test_what_no_camera_saw_does_not_hang_below_the_object() -> None:
 
 
 def test_there_are_no_caves_behind_the_surface(from_all_sides: HashFit) -> None:
-    scene = from_all_sides.scene()
     around = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0))
     inside = torch.tensor((0.0, 0.0, 0.1)) + 0.15 * torch.nn.functional.normalize(around, dim=-1)
-    assert (scene.value(inside) > scene.info.iso_level).float().mean() > 0.97, "0.984 to 0.998 in six fits"
-    torch.testing.assert_close(scene.value(inside), scene.field(inside).value)
+    shares = []
+    for made in (from_all_sides, fitted(-2.0, seed=1), fitted(-2.0, seed=2)):  # rounding alone moves one by 0.005
+        scene = made.scene()
+        shares.append(float((scene.value(inside) > scene.info.iso_level).float().mean()))
+        torch.testing.assert_close(scene.value(inside), scene.field(inside).value)
+    assert sum(shares) / len(shares) > 0.98
 
 
 def test_what_is_solid_is_kept_with_the_scene(from_all_sides: HashFit) -> None:
