@@ -50,7 +50,7 @@ class ModelCard:
     metres_per_unit: float = 1.0
     pose_prior: dict[str, Any] = field(default_factory=dict)  # fields of messages.PosePrior that differ from the kind's
     card: str = ""  # Markdown: data, recipe, seeds, figures
-    background: Literal["", "white", "black"] = ""  # of a fitted scene: behind pictures that have no alpha
+    background: str = ""  # of a fitted scene: white, black or #rrggbb, behind pictures that have no alpha
     weights_sha256: str = ""
 
     @property

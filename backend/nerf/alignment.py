@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
@@ -68,21 +69,27 @@ def at_pose(view: View, world_from_camera: Tensor) -> View:
 
 
 @torch.no_grad()
-def aligned(scene: Scene, view: View, pixels: Pixels, device: torch.device, *, behind: float = 0.0) -> View:
+def aligned(
+    scene: Scene, view: View, pixels: Pixels, device: torch.device, *, behind: np.ndarray | float = 0.0
+) -> View:
     """Return a view with its camera where its picture fits the scene best, from where it stands.
 
-    behind: the grey that is behind pictures without alpha, as the fit took it.
+    behind: the colour [3], or grey, that is behind pictures without alpha, as the fit took it.
     """
     rgb = torch.from_numpy(pixels.rgb).float() / 255
     alpha = None if pixels.alpha is None else torch.from_numpy(pixels.alpha).float()[..., None] / 255
     picture = rgb if alpha is None else torch.cat((rgb * alpha, alpha), -1)  # [H, W, 3 or 4]
     used = torch.ones(picture.shape[:2]) if pixels.mask is None else torch.from_numpy(pixels.mask).float()
 
+    beyond = torch.as_tensor(behind, dtype=torch.float32)
+
     def glance(pose: Tensor, places: Tensor) -> Tensor:
         image = scene.render(Glance.of(view, pose, places).to(device))
         opacity = image.alpha[0, :, None]
         color = image.rgb[0] * opacity
-        return torch.cat((color, opacity), -1).cpu() if alpha is not None else (color + behind * (1 - opacity)).cpu()
+        if alpha is not None:
+            return torch.cat((color, opacity), -1).cpu()
+        return color.cpu() + beyond * (1 - opacity.cpu())
 
     height, width = used.shape
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")

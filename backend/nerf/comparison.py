@@ -17,6 +17,7 @@ from addon.wire.messages import FitOptions
 
 from ..kernels.compositing import Pixels
 from ..rendering.color import linear_from_srgb, srgb_from_linear
+from .backdrop import color_of
 from .rays import RayBatch, TrainingRays
 
 RATES = {"none": 0.0, "exposure": 1e-2, "color": 3e-3}
@@ -71,8 +72,8 @@ class Comparison:
         *,
         alpha: bool,
     ) -> None:
-        """background: white, black, random or transparent. difference: the mean over colours, or over alphas. alpha:
-        they are compared too."""
+        """background: a colour's name (see `backdrop`), random or transparent. difference: the mean over colours, or
+        over alphas. alpha: they are compared too."""
         self.options, self.background, self.device = options, background, rays.device
         self.appearance = Appearance(options.appearance, len(rays.poses), rays.device)
         self._difference, self._alpha = difference, alpha
@@ -81,7 +82,7 @@ class Comparison:
         """The colour behind each ray [count, 3], sRGB: another each time where transparency is to be learnt."""
         if self.background in ("random", "transparent"):
             return torch.rand(count, 3, generator=generator).to(self.device)
-        return torch.full((count, 3), 1.0 if self.background == "white" else 0.0, device=self.device)
+        return torch.tensor(color_of(self.background), device=self.device).expand(count, 3)
 
     def loss(self, batch: RayBatch, pixels: Pixels, behind: Tensor, size: float) -> tuple[Tensor, Tensor]:
         """Return what is lowered, and the squared error of the colours.
@@ -98,7 +99,7 @@ class Comparison:
         if linear:  # light is composited, but compared as it is seen: an error in the dark counts as one in the bright
             rgb, target = srgb_from_linear(rgb), srgb_from_linear(target)
         loss = self._difference(rgb, target)
-        error = (rgb.detach() - target).square().mean()
+        error = (rgb - target).detach().square().mean()
         if self._alpha:
             loss = loss + self._difference(pixels.alpha, batch.alpha)
         if options.opacity_weight:

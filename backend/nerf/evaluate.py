@@ -28,12 +28,12 @@ from ..cameras import Camera
 from ..progress import Progress, part, silent
 from ..scene import Image, Scene
 from .alignment import aligned
+from .backdrop import color_of
 from .datasets import Dataset, Pixels, View
 from .lens import LensCamera
 
 Appearance = Literal["none", "exposure", "color"]
 
-BACKGROUNDS = {"white": 1.0, "black": 0.0}
 MAX_PSNR = 100.0  # dB, of equal pictures
 SSIM_WINDOW = 11
 
@@ -75,10 +75,12 @@ def camera_of(view: View, stride: int = 1) -> Camera:
     )
 
 
-def backdrop(pixels: Pixels, background: str, behind_opaque: str) -> float:
-    """Return the grey, 0..1, that a render is composited over to be compared with a picture: `background` where the
-    picture has alpha; else what the fit took to be behind such pictures, black where it does not say."""
-    return BACKGROUNDS[background if pixels.alpha is not None else behind_opaque or "black"]
+def behind_of(pixels: Pixels, background: str, behind_opaque: str) -> np.ndarray:
+    """Return the colour, sRGB 0..1 [3], that a render is composited over to be compared with a picture: `background`
+    where the picture has alpha; else what the fit took to be behind such pictures, black where it does not say."""
+    has_alpha = pixels.alpha is not None and pixels.alpha.min() < 255  # as `TrainingRays` has it
+    name = background if has_alpha else behind_opaque or "black"
+    return np.array(color_of(name), np.float32)
 
 
 def strided(pixels: Pixels, stride: int) -> Pixels:
@@ -98,8 +100,8 @@ def stride_for(view: View, size: int) -> int:
     return 2 * ((max(math.ceil(longer / size), 1)) // 2) + 1
 
 
-def photograph(pixels: Pixels, background: float) -> np.ndarray:
-    """Return float32 [H, W, 3], sRGB 0..1, over a grey background."""
+def photograph(pixels: Pixels, background: np.ndarray | float) -> np.ndarray:
+    """Return float32 [H, W, 3], sRGB 0..1, over a background [3] or grey."""
     rgb = pixels.rgb.astype(np.float32) / 255
     if pixels.alpha is None:
         return rgb
@@ -107,15 +109,16 @@ def photograph(pixels: Pixels, background: float) -> np.ndarray:
     return np.asarray(rgb * alpha + background * (1 - alpha), np.float32)
 
 
-def composited(image: Image, background: float) -> np.ndarray:
+def composited(image: Image, background: np.ndarray | float) -> np.ndarray:
     """Return a render as `photograph` returns the truth."""
     alpha = image.alpha[..., None]
-    rgb: np.ndarray = (image.rgb * alpha + background * (1 - alpha)).clamp(0, 1).float().cpu().numpy()
+    behind = torch.as_tensor(background).to(image.rgb)
+    rgb: np.ndarray = (image.rgb * alpha + behind * (1 - alpha)).clamp(0, 1).float().cpu().numpy()
     return rgb
 
 
 def developed(
-    image: Image, truth: np.ndarray, behind: float, appearance: Appearance, mask: np.ndarray | None = None
+    image: Image, truth: np.ndarray, behind: np.ndarray | float, appearance: Appearance, mask: np.ndarray | None = None
 ) -> Image:
     """Return a render in the exposure (a gain for each channel) or colours (an affine transform of them) of the picture
     truth [H, W, 3]: those that come nearest to it over the pixels of mask [H, W], by least squares."""
@@ -178,7 +181,7 @@ def evaluate(
     device: torch.device,
     *,
     background: Literal["white", "black"] = "white",
-    behind_opaque: Literal["", "white", "black"] = "",
+    behind_opaque: str = "",
     refine_poses: bool = False,
     appearance: Appearance = "none",
     progress: Progress = silent,
@@ -186,7 +189,7 @@ def evaluate(
 ) -> Evaluation:
     """Render and compare views at their full size.
 
-    behind_opaque: of the fit, see `backdrop`. refine_poses: each camera is aligned with its picture first, as is the
+    behind_opaque: of the fit, see `behind_of`. refine_poses: each camera is aligned with its picture first, as is the
     custom with scenes whose cameras were fitted too (see `alignment`). appearance: each render is `developed` as its
     picture. show: is given each view's render and truth, [H, W, 3] in 0..1.
 
@@ -197,7 +200,7 @@ def evaluate(
     for number, view in enumerate(views):
         step = part(progress, number / len(views), (number + 1) / len(views))
         pixels = dataset.load(view)
-        behind = backdrop(pixels, background, behind_opaque)
+        behind = behind_of(pixels, background, behind_opaque)
         if refine_poses:
             view = aligned(scene, view, pixels, device, behind=behind)
         truth = photograph(pixels, behind)

@@ -35,6 +35,7 @@ class Fit(Protocol):
 
     step: int
     seconds: float  # of fitting, over all sessions
+    background: str  # behind rays that nothing stops: white, black, #rrggbb, random or transparent
 
     def advance(self) -> StepReport:
         """Take one step.

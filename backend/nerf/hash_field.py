@@ -24,13 +24,13 @@ from ..generator import Generator
 from ..kernels.compositing import LARGEST_EXPONENT
 from ..kernels.hash_encoding import HashSpec, hash_encode
 from ..kernels.radiance_mlp import RadianceMlpSpec, density_mlp, radiance_mlp
-from ..kernels.ray_marching import OccupancyBits, Samples, Steps, contract, march_rays
+from ..kernels.ray_marching import OccupancyBits, Samples, Steps, contract, march_rays, reach
 from ..kernels.ray_rendering import CHUNK, Impl, render_rays
 from ..kernels.spherical_harmonics import spherical_harmonics
 from ..kernels.visible_samples import running_total, visible_samples
 from ..kernels.warm_up import warm_up
 from ..progress import Progress, silent
-from ..rendering.color import srgb_from_linear
+from ..rendering.color import linear_from_srgb, srgb_from_linear
 from ..scene import FieldInfo, FieldSample, Image, box_interval
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class HashFieldConfig:
     hidden: int = 64
     step: float = 1 / 256  # of a ray, field units
     unbounded: bool = False
+    sky: bool = False  # rays that nothing stops end at infinity, in the colour that the table has there
     linear: bool = False  # colours are composited as linear light
     bounds: Bounds | None = None  # of what it holds, world metres; None = the box
     iso_level: float | None = None  # of the surface, 1/metre; None = where one step of a ray is half opaque
@@ -84,8 +85,13 @@ class HashFieldConfig:
     def steps_of(self, step: float | None = None) -> Steps:
         """How rays are walked, in steps of the field's own length or another."""
         if self.unbounded:
-            return Steps(step or self.step, cone=1 / 128, most=1024, contracted=True)
+            return Steps(step or self.step, cone=1 / 512, most=2048, contracted=True)
         return Steps(step or self.step, most=2048)
+
+
+def at_infinity(directions: Tensor) -> Tensor:
+    """Return where in the unit cube directions [..., 3] lead to in the end: points of its faces, see `contract`."""
+    return directions / directions.abs().amax(-1, keepdim=True) * 0.5 + 0.5
 
 
 class HashField:
@@ -123,12 +129,24 @@ class HashField:
         """The field frame [..., 3] to the unit cube of the tables."""
         return contract(points) if self.config.unbounded else points
 
+    def sky(self, directions: Tensor) -> Tensor:
+        """Return the colours at infinity along unit directions [R, 3]: [R, 3], sRGB. Not differentiable."""
+        features = hash_encode(at_infinity(directions), self.table, self.config.table)
+        rows = torch.arange(len(directions), dtype=torch.int32, device=directions.device)
+        view = spherical_harmonics(directions)
+        return torch.sigmoid(radiance_mlp(features, view, rows, self.networks, self._mlp)[:, 1:])
+
     def density_raw(self, unit: Tensor) -> Tensor:
         """Density before its activation at unit-cube points [N, 3]: [N]. Differentiable."""
         return density_mlp(hash_encode(unit, self.table, self.config.table), self.networks, self._mlp)
 
+    def size_at(self, points: Tensor) -> Tensor | float:
+        """How many metres a unit of length of samples is at points [N, 3] of the field frame."""
+        drawn_in = reach(points).square() if self.config.unbounded else 1.0
+        return self.config.side * drawn_in
+
     def density(self, unit: Tensor) -> Tensor:
-        """Density per field unit at unit-cube points [N, 3]: [N]. Differentiable."""
+        """Density per unit of the samples' length at unit-cube points [N, 3]: [N]. Differentiable."""
         return torch.exp(self.density_raw(unit).clamp(max=LARGEST_EXPONENT))
 
     # Rays
@@ -211,10 +229,11 @@ class HashScene:
     def value(self, points: Tensor) -> Tensor:
         """The density of `field`, without the colours: [...] of world points [..., 3]."""
         model = self.hash_field
-        unit = model.unit(model.from_world(points.reshape(-1, 3)))
+        local = model.from_world(points.reshape(-1, 3))
+        unit = model.unit(local)
         held, solid = self._held(unit)
         held = held.nonzero(as_tuple=True)[0]
-        density = model.density(unit[held]) / model.config.side
+        density = model.density(unit[held]) / model.size_at(local[held])
         value = torch.zeros_like(unit[:, 0]).index_put((held,), density)
         return torch.where(solid, self._solid_density, value).reshape(points.shape[:-1])
 
@@ -225,7 +244,8 @@ class HashScene:
         says how dense it is: enough that no light passes a step.
         """
         model, shape = self.hash_field, points.shape[:-1]
-        unit = model.unit(model.from_world(points.reshape(-1, 3)))
+        local = model.from_world(points.reshape(-1, 3))
+        unit = model.unit(local)
         if directions is None:
             sides = torch.cat((torch.eye(3), -torch.eye(3))).to(unit)
             view = spherical_harmonics(sides)
@@ -241,7 +261,7 @@ class HashScene:
             rows_of = torch.arange(len(unit), dtype=torch.int32, device=unit.device)
             raw = radiance_mlp(features, view, rows_of, model.networks, spec)
             density, rgb = raw[:, 0], torch.sigmoid(raw[:, 1:])
-        value = torch.exp(density.clamp(max=LARGEST_EXPONENT)) / model.config.side
+        value = torch.exp(density.clamp(max=LARGEST_EXPONENT)) / model.size_at(local)
         held, solid = self._held(unit)
         value = torch.where(solid, self._solid_density, value * held)
         if model.config.linear:
@@ -294,12 +314,20 @@ class HashScene:
         result = torch.cat(parts)
         alpha = result[:, 3].clamp(0, 1)
         opacity = alpha.clamp(min=1e-4)[:, None]
-        rgb = (result[:, :3] / opacity).clamp(0, 1)
+        distance = torch.where(alpha > 0.5, result[:, 4] / opacity[:, 0] * model.config.side, torch.inf)
+        rgb = result[:, :3]
+        if model.config.sky and model.clip is None:
+            open_ = (alpha < 1 - OPAQUE).nonzero(as_tuple=True)[0]
+            behind = model.sky(directions[open_])
+            if model.config.linear:
+                behind = linear_from_srgb(behind)
+            rgb = rgb.index_add(0, open_, (1 - alpha[open_, None]) * behind)
+            alpha, opacity = torch.ones_like(alpha), torch.ones_like(opacity)
+        rgb = (rgb / opacity).clamp(0, 1)
         if model.config.linear:
             rgb = srgb_from_linear(rgb)
         rgb = torch.where(alpha[:, None] > 1e-4, rgb, torch.zeros_like(rgb))
         shape = (camera.height, camera.width)
-        distance = torch.where(alpha > 0.5, result[:, 4] / opacity[:, 0] * model.config.side, torch.inf)
         return Image(
             rgb.reshape(*shape, 3),
             alpha.reshape(shape),
@@ -347,6 +375,8 @@ class HashScene:
 def scene_from_tensors(config: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> HashScene:
     """Return the scene that `HashScene.tensors` was asked of. Raises ValueError or KeyError where they do not fit."""
     values = dict(config)
+    if values.get("unbounded") and "sky" not in values:
+        raise ValueError("fields of scenes without end were other ones in earlier versions: fit the pictures again")
     values["table"] = HashSpec(**values["table"])
     values["low"] = tuple(values["low"])
     if values.get("bounds") is not None:

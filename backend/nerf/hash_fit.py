@@ -24,17 +24,17 @@ from addon.wire.messages import Bounds, FitOptions
 from ..kernels.compositing import composite_packed
 from ..kernels.hash_encoding import HashSpec, hash_encode
 from ..kernels.radiance_mlp import radiance_mlp
-from ..kernels.ray_marching import Samples
 from ..kernels.sparse_adam import AdamState, sparse_adam
 from ..kernels.spherical_harmonics import spherical_harmonics
 from ..kernels.visible_samples import visible_samples
 from ..kernels.warm_up import warm_up
 from ..progress import Progress, part, silent
+from .backdrop import find_backdrop
 from .comparison import Comparison
 from .datasets import Dataset
 from .fitting import StepReport, elapsed, optimizer_tensors, restore_optimizer
-from .hash_field import HashField, HashFieldConfig, HashScene
-from .occupancy import Occupancy, Silhouette, carve
+from .hash_field import HashField, HashFieldConfig, HashScene, at_infinity
+from .occupancy import Occupancy, Silhouette, carve, fewest_views
 from .poses import UNCERTAINTY, PoseRefinement
 from .rays import RayBatch, TrainingRays
 from .region import region_of
@@ -46,8 +46,17 @@ HULL_RESOLUTION = 128
 SURVEY_AFTER = 1.5
 """The surface is looked for again when the fit has taken so many times the steps; and at its end."""
 
+COARSEST = 1 / 6
+"""Field units: the first steps of rays while nothing is known of where the scene is."""
+
+OCCUPIED_TOO = 8
+"""While it is not known where the scene is, so many times more cells are looked at among those taken for occupied."""
+
 RAYS_AT_ONCE = 1 << 13
 """Of a survey."""
+
+DIM = 1e-3
+"""Rays with less light left are not told what is behind everything."""
 
 OCCLUDED = 1e-2
 """Samples behind this much of the light being left are not evaluated in full."""
@@ -69,6 +78,7 @@ class Training:
     warm_up: int = 100  # steps before cells are taken for empty
     look_every: int = 16
     look_at: int = 1 << 15  # cells
+    samples_per_ray: int = 10  # about, while it is not known where the scene is: steps are as long as that needs
 
 
 PRESETS = {
@@ -76,6 +86,17 @@ PRESETS = {
     "standard": Training(),
     "fine": Training(log2_size=19, num_levels=16),
 }
+
+
+@dataclass(frozen=True)
+class _Sky:
+    """What is behind rays. rays int64 [N]: those that are told; points [N, 3] of the unit cube and features [N, width]
+    there, whose gradient is the table's; colors [R, 3] of all, sRGB."""
+
+    rays: Tensor
+    points: Tensor
+    features: Tensor
+    colors: Tensor
 
 
 class HashFit:
@@ -103,18 +124,26 @@ class HashFit:
         pictures = dataset.load_all(self.views, part(progress, 0.0, 0.3))
         self.rays = TrainingRays(self.views, pictures, device)
         self._generator = torch.Generator().manual_seed(options.seed)
-        silhouettes = self._silhouettes()
         pinholes = all(view.lens.model == "pinhole" for view in self.views)
-        low, side, unbounded, bounds = self._place(dataset, silhouettes if pinholes else [], part(progress, 0.3, 0.5))
-        pixel = self._pixel_size(low, side)
-        finest = self.training.finest or 2 ** math.ceil(math.log2(max(64.0, min(2048.0, 1.5 * side / pixel))))
-        step = max(1 / 1024, min(1 / 64, pixel / side))
+        backdrop = find_backdrop(pictures) if pinholes and not self.rays.has_alpha else None
+        unbounded = options.unbounded == "yes"
+        if options.unbounded == "auto":  # masks in a data set that knows the object's box leave that object
+            object_alone = self.rays.has_alpha or backdrop is not None
+            unbounded = not (object_alone or (dataset.bounds is not None and not bool(self.rays.usable.all())))
+        silhouettes = self._silhouettes()
+        outlines = silhouettes if pinholes and not unbounded else []
+        low, side, bounds = self._place(dataset, outlines, part(progress, 0.3, 0.5))
+        pixels = side / self._pixel_size(low, side)
+        in_cube = 2 * pixels if unbounded else pixels  # the box is the middle half of the cube
+        finest = self.training.finest or 2 ** math.ceil(math.log2(max(64.0, min(2048.0, 1.5 * in_cube))))
+        step = max(1 / 1024, min(1 / 64, 1 / pixels))
         config = HashFieldConfig(
             low=low,
             side=side,
             table=HashSpec(self.training.num_levels, 2, self.training.log2_size, 16, finest),
             step=step,
             unbounded=unbounded,
+            sky=unbounded and not self.rays.has_alpha,
             linear=options.color_space == "linear",
             bounds=bounds,
         )
@@ -123,18 +152,21 @@ class HashFit:
         table = (torch.rand(spec.num_entries, spec.num_features, generator=self._generator) * 2 - 1) * 1e-4
         networks = config.networks.initial(self._generator)
         self.occupancy = Occupancy(self.training.grid, device)
-        if silhouettes and pinholes and not unbounded:
-            hull = carve(silhouettes, torch.tensor(low), side, self.training.grid, part(progress, 0.5, 0.95))
+        self._searching = not outlines  # nothing says where the scene is
+        if not self._searching:
+            hull = carve(outlines, torch.tensor(low), side, self.training.grid, part(progress, 0.5, 0.95))
             self.occupancy.restrict(hull.to(device))
+        if unbounded and pinholes:
+            self._leave_out_what_few_see(low, side)
         self._keep_clear(low, side, unbounded)
         self._draw_where_something_is(silhouettes)
         self.field = HashField(config, table.to(device), networks.to(device), self.occupancy.bits.occupied)
         self._adam = AdamState.zeros(self.field.table)
         self._mlp = torch.nn.Parameter(self.field.networks)
         self.field.networks = self._mlp.data
-        self.background = options.background
+        self.background: str = options.background
         if self.background == "auto":
-            self.background = "random" if self.rays.has_alpha else "black"
+            self.background = "random" if self.rays.has_alpha else backdrop or "black"
         # over random colours what is behind cannot stand in for what is there: then colours say all that alpha does
         difference, alpha = partial(smooth_l1_loss, beta=0.1), self.rays.has_alpha and self.background != "random"
         self._comparison = Comparison(options, self.rays, self.background, difference, alpha=alpha)
@@ -146,6 +178,7 @@ class HashFit:
             # a camera's gradient is the mean of the few rays that are its own: too few, and it walks at random
             self.training = replace(self.training, samples_per_step=max(self.training.samples_per_step, 1 << 14))
         self._rays_per_step = 2048
+        self._stride = COARSEST if self._searching else self.field.config.step
         self._known_bounds, self._surveyed = dataset.bounds is not None, -1
         self._smoothed = math.nan
 
@@ -168,12 +201,11 @@ class HashFit:
 
     def _place(
         self, dataset: Dataset, silhouettes: Sequence[Silhouette], progress: Progress
-    ) -> tuple[tuple[float, float, float], float, bool, Bounds | None]:
-        """Return the box (low, side), whether the scene goes on beyond it, and the bounds of what it holds."""
-        unbounded = self.options.unbounded == "yes"
+    ) -> tuple[tuple[float, float, float], float, Bounds | None]:
+        """Return the box (low, side), and the bounds of what it holds."""
         bounds = dataset.bounds
         region = region_of(dataset, self.views)
-        if bounds is None and silhouettes and not unbounded:
+        if bounds is None and silhouettes:
             cube = torch.tensor(region.bounds[0])
             edge = region.bounds[1][0] - region.bounds[0][0]
             hull = carve(silhouettes, cube, edge, HULL_RESOLUTION, progress)
@@ -183,13 +215,11 @@ class HashFit:
                 low = (cube + (first - 0.5) * edge / HULL_RESOLUTION).tolist()
                 high = (cube + (last + 0.5) * edge / HULL_RESOLUTION).tolist()
                 bounds = (low[0], low[1], low[2]), (high[0], high[1], high[2])
-        if self.options.unbounded == "auto" and bounds is None:
-            unbounded = not self.rays.has_alpha
         box = region.bounds if bounds is None else bounds
         side = max(b - a for a, b in zip(*box)) * 1.02
         middle = [(a + b) / 2 for a, b in zip(*box)]
         corner = (middle[0] - side / 2, middle[1] - side / 2, middle[2] - side / 2)
-        return corner, side, unbounded, bounds
+        return corner, side, bounds
 
     def _pixel_size(self, low: tuple[float, float, float], side: float) -> float:
         """Metres that a pixel covers in the middle of the box, the median over the views."""
@@ -210,6 +240,29 @@ class HashFit:
             size = centred.abs().amax(-1, keepdim=True)
             cells = torch.where(size > 1, centred / (size * (2 - size)), centred) / 2 + 0.5
         return cells * side + torch.tensor(low, device=self.device)
+
+    def _leave_out_what_few_see(self, low: tuple[float, float, float], side: float) -> None:
+        """What hardly any camera has in its frame cannot be fitted, and is where fog forms before the others."""
+        n = self.training.grid // 2
+        cells = self._cells(low, side, True).reshape(n, 2, n, 2, n, 2, 3).mean((1, 3, 5)).reshape(-1, 3)
+        count = torch.zeros(len(cells), dtype=torch.int32)
+        for view in self.views:
+            camera = view.camera
+            pose, k = camera.world_from_camera.float(), camera.intrinsics.float()
+            local = (cells.cpu() - pose[:3, 3]) @ pose[:3, :3]
+            pixel = local @ k.T
+            depth = pixel[:, 2]
+            count += (
+                (depth > 0)
+                & (pixel[:, 0] >= 0)
+                & (pixel[:, 0] <= camera.width * depth)
+                & (pixel[:, 1] >= 0)
+                & (pixel[:, 1] <= camera.height * depth)
+            )
+        seen = (count >= fewest_views(len(self.views))).reshape(n, n, n)
+        for axis in range(3):
+            seen = seen.repeat_interleave(2, axis)
+        self.occupancy.restrict(seen.to(self.device))
 
     def _keep_clear(self, low: tuple[float, float, float], side: float, unbounded: bool) -> None:
         """Nothing is nearer to a training camera than `options.near`."""
@@ -257,6 +310,9 @@ class HashFit:
             rays_per_second=self._rays_per_step / spent,
             samples_per_ray=samples / self._rays_per_step,
         )
+        if self._searching:
+            off = samples / (self._rays_per_step * self.training.samples_per_ray)
+            self._stride = min(max(self._stride * off**0.2, self.field.config.step), COARSEST)
         wanted = self._rays_per_step * self.training.samples_per_step / max(samples, 1)
         self._rays_per_step = int(min(max(0.9 * self._rays_per_step + 0.1 * wanted, 256), 1 << 16))
         return report
@@ -271,6 +327,7 @@ class HashFit:
         origins, directions = (ray.detach() for ray in rays)
         jitter = torch.rand(count, generator=self._generator).to(self.device)
         opened, step = self._coarse_to_fine()
+        step = max(step, self._stride)
         samples = model.march(origins, directions, jitter, step=step)
         samples, features = visible_samples(samples, model.table, model.networks, model.config.table, spec, OCCLUDED)
         if opened is not None:
@@ -280,7 +337,8 @@ class HashFit:
         view = spherical_harmonics(directions)
         raw = radiance_mlp(features, view, samples.rays, self._mlp, spec)
         pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets)
-        behind = self._comparison.behind(count, self._generator)
+        sky = self._sky(view, directions, 1 - pixels.alpha.detach(), opened) if model.config.sky else None
+        behind = self._comparison.behind(count, self._generator) if sky is None else sky.colors
         loss, error = self._comparison.loss(batch, pixels, behind, model.config.side)
         if not math.isfinite(value := float(loss.detach())):
             raise Diverged(f"The fit diverged in step {self.step}: its loss is no number any more.")
@@ -289,43 +347,63 @@ class HashFit:
         if self._mlp.grad is not None and not bool(self._mlp.grad.isfinite().all()):
             raise Diverged(f"The fit diverged in step {self.step}: its gradient is no number any more.")
         if features.grad is not None and len(features):
-            gradient = features.grad if opened is None else features.grad * opened
+            gradient, points = features.grad, samples.points
+            if sky is not None and sky.features.grad is not None:
+                gradient, points = torch.cat((gradient, sky.features.grad)), torch.cat((points, sky.points))
+            if opened is not None:
+                gradient = gradient * opened
             if refinement is not None:
-                self._move_cameras(refinement, rays, directions.grad, gradient, samples)
-            self._move_table(gradient, samples.points, rate)
+                index = samples.rays.long()
+                moved = model.unit(rays[0][index] + samples.t[:, None] * rays[1][index])
+                if sky is not None:
+                    moved = torch.cat((moved, at_infinity(rays[1][sky.rays])))
+                self._move_cameras(refinement, (moved, rays[1]), (points, directions.grad), gradient)
+            self._move_table(gradient, points, rate)
         self._optimizer.step()
         return value, float(error), len(samples.t)
 
-    def _coarse_to_fine(self) -> tuple[Tensor | None, float | None]:
+    def _sky(self, view: Tensor, directions: Tensor, light: Tensor, opened: Tensor | None) -> _Sky:
+        """What is behind rays with so much light left [R]."""
+        model, lit = self.field, (light > DIM).nonzero(as_tuple=True)[0]
+        points = at_infinity(directions.detach()[lit])
+        features = hash_encode(points, model.table, model.config.table)
+        if opened is not None:
+            features = features * opened
+        features.requires_grad_()
+        raw = radiance_mlp(features, view, lit.int(), self._mlp, model.config.networks)
+        colors = raw.new_zeros(len(view), 3).index_copy(0, lit, torch.sigmoid(raw[:, 1:]))
+        return _Sky(lit, points, features, colors)
+
+    def _coarse_to_fine(self) -> tuple[Tensor | None, float]:
         """While cameras are refined: how far each feature is open, and steps of rays as fine as what is open needs."""
         if self._refinement is None:
-            return None, None
+            return None, 0.0
         spec = self.field.config.table
         weights = self._refinement.opened(spec.num_levels, self._elapsed())
         if bool((weights == 1).all()):
-            return None, None
+            return None, 0.0
         finest = spec.levels[int((weights > 0).sum()) - 1].resolution
         opened = weights.to(self.device).repeat_interleave(spec.num_features)
-        return opened, max(self.field.config.step, 1 / finest)
+        return opened, 1 / finest
 
     def _move_cameras(
         self,
         refinement: PoseRefinement,
-        rays: tuple[Tensor, Tensor],
-        view_gradient: Tensor | None,
+        moved: tuple[Tensor, Tensor],
+        known: tuple[Tensor, Tensor | None],
         gradient: Tensor,
-        samples: Samples,
     ) -> None:
-        """Follow the gradient of the features [N, width] through the samples to the rays, and to their cameras."""
+        """Follow the gradient of the features [N, width] through their points to the cameras.
+
+        moved: points [N, 3] and directions [R, 3] as they follow from the cameras. known: the same points alone, and
+        the gradient of the directions.
+        """
         model = self.field
-        points = samples.points.detach().requires_grad_()
+        points = known[0].detach().requires_grad_()
         features = hash_encode(points, model.table, model.config.table)
         (to_points,) = torch.autograd.grad(features, points, gradient)
-        index = samples.rays.long()
-        moved = model.unit(rays[0][index] + samples.t[:, None] * rays[1][index])
-        if view_gradient is None:
-            view_gradient = torch.zeros_like(rays[1])
-        refinement.advance((moved, rays[1]), (to_points, view_gradient), self.step, self._elapsed())
+        to_directions = torch.zeros_like(moved[1]) if known[1] is None else known[1]
+        refinement.advance(moved, (to_points, to_directions), self.step, self._elapsed())
 
     def _move_table(self, gradient: Tensor, points: Tensor, rate: float) -> None:
         if self.device.type in ("cpu", "cuda"):
@@ -342,10 +420,11 @@ class HashFit:
 
     def _look(self) -> None:
         """Find out where the field is empty."""
-        first = self.step == 0
-        count = self.training.look_at
-        self.occupancy.look(self.field.density, count, self._generator)
-        if self.step >= self.training.warm_up and not first:
+        settled = self.step >= self.training.warm_up
+        if settled or not self._searching:
+            occupied = OCCUPIED_TOO * self.training.look_at if self._searching else 0
+            self.occupancy.look(self.field.density, self.training.look_at, self._generator, occupied=occupied)
+        if settled and self.step:
             self.occupancy.settle(min(0.01 / self.field.config.step, 4.0))
         self.field.occupancy = self.occupancy.bits
 
@@ -390,7 +469,7 @@ class HashFit:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that `restore` needs to go on exactly here."""
-        numbers = [self.step, self.seconds, self._smoothed, self._rays_per_step]
+        numbers = [self.step, self.seconds, self._smoothed, self._rays_per_step, self._stride]
         return {
             "table": self.field.table,
             "table_mean": self._adam.mean,
@@ -425,12 +504,15 @@ class HashFit:
         if self._refinement is not None:
             self._refinement.restore(tensors)
         restore_optimizer(self._optimizer, tensors)
-        step, self.seconds, self._smoothed, rays = tensors["progress"].tolist()
+        step, self.seconds, self._smoothed, rays, *stride = tensors["progress"].tolist()
         self.step, self._rays_per_step = int(step), int(rays)
+        self._stride = stride[0] if stride else self.field.config.step  # earlier versions had the field's own
         self.occupancy.restore(tensors["occupied"])
         self.field.occupancy = self.occupancy.bits
 
     def _box(self) -> Tensor:
-        """What places the table's content in the world: corner, side, and whether space is contracted, [5]."""
+        """What places the table's content in the world: corner, side, and how space is contracted, [5]."""
         config = self.field.config
-        return torch.tensor([*config.low, config.side, config.side * config.unbounded], dtype=torch.float64)
+        return torch.tensor(
+            [*config.low, config.side, config.side * (config.unbounded + config.sky)], dtype=torch.float64
+        )

@@ -46,13 +46,18 @@ class Occupancy:
         return float(self.bits.occupied.float().mean())
 
     @torch.no_grad()
-    def look(self, density: Callable[[Tensor], Tensor], count: int, generator: torch.Generator) -> None:
-        """Ask the density [N] (per field unit) at a random point of up to `count` possible cells, points [N, 3]."""
+    def look(
+        self, density: Callable[[Tensor], Tensor], count: int, generator: torch.Generator, *, occupied: int = 0
+    ) -> None:
+        """Ask the density [N] (per unit of the samples' length) at a random point of up to `count` possible cells,
+        points [N, 3]; and of up to `occupied` cells that are taken for occupied."""
         cells = self.possible.reshape(-1).nonzero(as_tuple=True)[0]
         if not len(cells):
             return
-        if count < len(cells):
-            cells = cells[torch.randint(len(cells), (count,), generator=generator).to(cells.device)]
+        cells = _some(cells, count, generator)
+        if occupied:
+            known = self.bits.occupied.reshape(-1).nonzero(as_tuple=True)[0]
+            cells = torch.cat((cells, _some(known, occupied, generator)))
         n = self.resolution
         corner = torch.stack((cells // (n * n), cells // n % n, cells % n), -1)
         points = (corner + torch.rand(corner.shape, generator=generator).to(cells.device)) / n
@@ -64,6 +69,18 @@ class Occupancy:
     def settle(self, threshold: float) -> None:
         """Take as occupied what is denser than the threshold, or not looked at yet."""
         self.bits = OccupancyBits((self.peak > threshold) & self.possible)
+
+
+def _some(cells: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return up to `count` of these, drawn at random where there are more."""
+    if count >= len(cells):
+        return cells
+    return cells[torch.randint(len(cells), (count,), generator=generator).to(cells.device)]
+
+
+def fewest_views(count: int) -> int:
+    """Return how many of so many views must see something for it to be fitted."""
+    return min(4, 1 + count // 10)
 
 
 @dataclass(frozen=True)
@@ -123,7 +140,7 @@ def carve(
     in the frame shows nothing within its outline, or if hardly any view shows something there: beside most frames
     nothing is known, and what so few views see cannot be fitted.
     """
-    fewest = min(4, 1 + len(views) // 10)
+    fewest = fewest_views(len(views))
     n = min(16, resolution)
     cells = torch.cartesian_prod(*[torch.arange(n)] * 3)
     children = torch.cartesian_prod(*[torch.arange(2)] * 3)

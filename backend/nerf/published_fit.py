@@ -22,6 +22,7 @@ from ..kernels.compositing import Pixels
 from ..progress import Progress, silent
 from ..rendering.compositing import distortion, interval_lengths
 from ..scene import FieldInfo
+from .backdrop import find_backdrop
 from .comparison import Comparison
 from .datasets import Dataset
 from .encodings import opened_encoding
@@ -94,9 +95,9 @@ class PublishedFit:
         self.view_names = tuple(view.name for view in self.views)
         pictures = dataset.load_all(self.views, progress)
         self._rays = TrainingRays(self.views, pictures, device)
-        self.background = options.background
+        self.background: str = options.background
         if self.background == "auto":
-            self.background = "white" if self._rays.has_alpha else "black"
+            self.background = "white" if self._rays.has_alpha else find_backdrop(pictures) or "black"
         alpha = self._rays.has_alpha and self.background == "transparent"
         self._comparison = Comparison(options, self._rays, self.background, mse_loss, alpha=alpha)
         region = region_of(dataset, self.views)

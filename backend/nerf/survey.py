@@ -54,6 +54,9 @@ class Survey:
         hits, density = [], []
         for origins, directions in rays:
             reached, met, dense = model.half_light(origins, directions)
+            if model.config.unbounded:  # of what lies beyond the box no mesh is made
+                within = ((met - 0.5).abs() <= 0.25).all(-1)
+                met, dense = met[within], dense[within]
             seen[_cells(reached, n)] = True
             hits.append(met)
             density.append(dense)

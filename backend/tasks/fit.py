@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ from ..nerf.alignment import aligned, moved
 from ..nerf.datasets import Dataset, Pixels, View, open_dataset
 from ..nerf.evaluate import (
     Evaluation,
-    backdrop,
+    behind_of,
     camera_of,
     composited,
     developed,
@@ -271,7 +271,7 @@ class Session:
             self.dataset,
             views,
             device,
-            behind_opaque=behind_opaque(self.state.options),
+            behind_opaque=behind_opaque(self.made),
             refine_poses=refined,
             appearance=self.state.options.appearance,
             progress=progress,
@@ -306,7 +306,7 @@ class Session:
             constructor=constructor,
             source="trained",
             pose_prior=usual_view(views, scene),
-            background=behind_opaque(state.options),
+            background=behind_opaque(self.made),
             card=f"Method {state.options.method}, {state.step} steps, {state.seconds:.1f} s of fitting, preset "
             f"{state.options.preset}, seed {state.options.seed}.{figures}.\n",
         )
@@ -319,10 +319,10 @@ class Watch:
     def __init__(self, dataset: Dataset, preview: Camera | None, options: FitOptions, device: torch.device) -> None:
         """Views held back are compared as the options say that the fit sees its own: with cameras that follow it, and
         colours of their own."""
-        self._dataset, self._behind, self._device = dataset, behind_opaque(options), device
+        self._dataset, self._device = dataset, device
         self._views = spread(dataset.split("test"), WATCHED_VIEWS)
         self._camera = None if preview is None else from_wire(resized(preview, PICTURE_SIZE), device)
-        self._truths: dict[str, tuple[Pixels, np.ndarray, float]] = {}
+        self._truths: dict[str, tuple[Pixels, np.ndarray, np.ndarray]] = {}
         self._align, self._appearance = options.refine_poses, options.appearance
         self._aligned: dict[str, View] = {}
         self._scores: dict[str, float] = {}
@@ -348,18 +348,19 @@ class Watch:
             image = render_scene(scene, self._camera, progress, quality="draft")
         else:
             number = self._count // 2 if self._camera is not None else self._count
-            image = self._compare(scene, self._views[number % len(self._views)], progress)
+            view = self._views[number % len(self._views)]
+            image = self._compare(scene, view, behind_opaque(made), progress)
         cost = time.perf_counter() - started
         if self._count:  # the first one may have compiled kernels
             self._spent, self._last_cost = self._spent + cost, cost
         self._last, self._count = made.seconds, self._count + 1
         return image8(rgba(image))
 
-    def _compare(self, scene: Scene, view: View, progress: Progress) -> Image:
+    def _compare(self, scene: Scene, view: View, behind_opaque: str, progress: Progress) -> Image:
         stride = stride_for(view, PICTURE_SIZE)
         if view.name not in self._truths:
             pixels = strided(self._dataset.load(view), stride)
-            behind = backdrop(pixels, "white", self._behind)
+            behind = behind_of(pixels, "white", behind_opaque)
             self._truths[view.name] = pixels, photograph(pixels, behind), behind
         pixels, truth, behind = self._truths[view.name]
         small = self._aligned.get(view.name) or strided_view(view, stride)
@@ -381,9 +382,9 @@ def with_length(options: FitOptions) -> FitOptions:
     return replace(options, seconds=PRESET_SECONDS[options.preset])
 
 
-def behind_opaque(options: FitOptions) -> Literal["white", "black"]:
-    """Return what a fit takes to be behind pictures without alpha."""
-    return "white" if options.background == "white" else "black"
+def behind_opaque(made: Fit) -> str:
+    """Return what a fit takes to be behind pictures without alpha, as `color_of` knows it."""
+    return "black" if made.background in ("random", "transparent") else made.background
 
 
 def spread(views: tuple[View, ...], count: int) -> tuple[View, ...]:

@@ -95,7 +95,7 @@ def render_views(request: ViewsRequest, folder: Path, progress: Progress, worksp
     split = tuple(with_splits(made))
     write_transforms(folder, split, bounds=info.bounds)
     background = workspace.card(request.scene.model).background if opaque else ""
-    return WrittenViews(split, background or "auto")
+    return WrittenViews(split, "white" if background == "white" else "black" if background == "black" else "auto")
 
 
 def viewpoints(info: ModelInfo, count: int, size: int, seed: int = 0) -> list[Camera]:

@@ -4,7 +4,8 @@ Vocabulary. Rays live in the *field's* frame, where the inner box is 0..1 along 
 (any length). `occupied` [n, n, n] (x, y, z) says which cells of the *unit cube* may hold something. With `contracted`
 the unit cube holds all of space: the inner box is its middle half, what lies outside is drawn in (`contract`).
 
-Samples come packed: those of ray r are rows offsets[r]..offsets[r+1], front to back.
+Samples come packed: those of ray r are rows offsets[r]..offsets[r+1], front to back. Their lengths are those that they
+have in the unit cube, times its middle half's scale: in the box what they are in the field's frame, beyond it less.
 
 Engines: `reference` (reference.py, PyTorch, the definition, any device) and `warp` (warp_engine.py, CPU and CUDA).
 """
@@ -18,7 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ["Impl", "OccupancyBits", "Samples", "Steps", "contract", "march_rays"]
+__all__ = ["Impl", "OccupancyBits", "Samples", "Steps", "contract", "march_rays", "reach"]
 
 Impl = Literal["auto", "reference", "warp"]
 
@@ -31,10 +32,11 @@ FARTHEST = 8
 
 @dataclass(frozen=True)
 class Steps:
-    """How a ray is walked: steps of max(`smallest`, t · `cone`), at most `most` samples; t in units of directions.
+    """How a ray is walked: steps of max(`smallest` · s², t · `cone`), at most `most` samples; t in units of directions.
 
     cone: 0 for even steps; 1/256 and the like for exponential ones (Sec. 5.4, appendix E.1 of
-    arxiv.org/abs/2201.05989).
+    arxiv.org/abs/2201.05989). s: with `contracted`, how far out a step begins (`reach`), so that a ray to or from the
+    box takes even steps in the unit cube; else 1.
     """
 
     smallest: float
@@ -49,7 +51,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class Samples:
-    """points [N, 3] in the unit cube; t, lengths [N] middle and length of each interval; rays int32 [N];
+    """points [N, 3] in the unit cube; t, lengths [N] where each interval is and its length there; rays int32 [N];
     offsets int32 [R + 1]."""
 
     points: Tensor
@@ -117,6 +119,14 @@ class OccupancyBits:
                 grown.narrow(axis, 0, m - 1).logical_or_(near.narrow(axis, 1, m - 1))
                 near = grown
         return empty.reshape(-1)
+
+
+def reach(points: Tensor) -> Tensor:
+    """Return how far out points [..., 3] of the field's frame are: [...], 1 at the inner box's sides and within.
+
+    Along the way out `contract` draws space in by 1 / reach².
+    """
+    return (points * 2.0 - 1.0).abs().amax(-1).clamp(min=1.0)
 
 
 def contract(points: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import OccupancyBits, Samples, Steps, contract
+from . import OccupancyBits, Samples, Steps, contract, reach
 
 CHUNK = 64
 """Steps looked at together."""
@@ -22,13 +22,13 @@ def march_rays_reference(
     jitter: Tensor,
 ) -> Samples:
     """See `march_rays`."""
-    t = near + jitter * torch.clamp(near * steps.cone, min=steps.smallest)
+    t = near + jitter * _stride(near, origins + directions * near[:, None], steps)[0]
     alive = torch.nonzero(t < far, as_tuple=True)[0]
     t = t[alive]
     counts = torch.zeros_like(near, dtype=torch.int32)
     rays, starts, lengths, points = [], [], [], []
     while len(alive):
-        along, length = _ahead(t, steps)
+        along, stride, length = _ahead(t, origins[alive], directions[alive], steps)
         where = origins[alive, None] + directions[alive, None] * along[..., None]
         unit = contract(where) if steps.contracted else where
         hit = (along < far[alive, None]) & _occupied(unit, occupancy)
@@ -40,7 +40,7 @@ def march_rays_reference(
         lengths.append(length[ray, place])
         points.append(unit[ray, place])
         counts[alive] += hit.sum(1, dtype=torch.int32)
-        t = along[:, -1] + length[:, -1]
+        t = along[:, -1] + stride[:, -1]
         going = (t < far[alive]) & (counts[alive] < steps.most)
         alive, t = alive[going], t[going]
     offsets = torch.zeros(len(near) + 1, dtype=torch.int32, device=near.device)
@@ -55,16 +55,26 @@ def march_rays_reference(
     )
 
 
-def _ahead(t: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
-    """Where the next steps of rays at t [R] start, and how long they are: [R, CHUNK]."""
-    if steps.cone == 0:
+def _ahead(t: Tensor, origins: Tensor, directions: Tensor, steps: Steps) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the next steps of rays at t [R] start, how far they go, and their lengths as samples: [R, CHUNK]."""
+    if steps.cone == 0 and not steps.contracted:
         along = t[:, None] + steps.smallest * torch.arange(CHUNK, device=t.device, dtype=t.dtype)
-        return along, torch.full_like(along, steps.smallest)
-    starts = [t]
-    while len(starts) < CHUNK:
-        starts.append(starts[-1] + torch.clamp(starts[-1] * steps.cone, min=steps.smallest))
-    along = torch.stack(starts, 1)
-    return along, torch.clamp(along * steps.cone, min=steps.smallest)
+        stride = torch.full_like(along, steps.smallest)
+        return along, stride, stride
+    found = []
+    for _ in range(CHUNK):
+        stride, length = _stride(t, origins + directions * t[:, None], steps)
+        found.append((t, stride, length))
+        t = t + stride
+    along, stride, length = (torch.stack(parts, 1) for parts in zip(*found))
+    return along, stride, length
+
+
+def _stride(t: Tensor, points: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
+    """How far steps at t [R] go, and their lengths as samples: in contracted space less, beyond the box."""
+    drawn_in = reach(points).square() if steps.contracted else torch.ones_like(t)
+    stride = torch.maximum(steps.smallest * drawn_in, t * steps.cone)
+    return stride, stride / drawn_in
 
 
 def _occupied(unit: Tensor, occupancy: OccupancyBits) -> Tensor:

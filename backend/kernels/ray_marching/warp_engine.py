@@ -86,6 +86,22 @@ def contract_point(p: wp.vec3) -> wp.vec3:
 
 
 @wp.func
+def drawn_in(p: wp.vec3, walk: Walk) -> float:
+    """How many times shorter a step is in the unit cube than in the field's frame: `reach` squared."""
+    if walk.contracted == 0:
+        return 1.0
+    c = p * 2.0 - wp.vec3(1.0)
+    out = wp.max(wp.max(wp.max(wp.abs(c[0]), wp.abs(c[1])), wp.abs(c[2])), 1.0)
+    return out * out
+
+
+@wp.func
+def stride(t: float, drawn: float, walk: Walk) -> float:
+    """How far a step at t goes."""
+    return wp.max(walk.smallest * drawn, t * walk.cone)
+
+
+@wp.func
 def _exit(p: wp.vec3, inverse: wp.vec3, room: wp.vec3) -> float:
     """How much further t a ray at p leaves the cube of empty cells around its own (see `_room`)."""
     nearest = float(1.0e30)
@@ -133,27 +149,30 @@ def next_sample(
     start = t - taken * walk.smallest
     while t < far:
         p = origin + direction * t
+        u = p
         if walk.contracted != 0:
-            p = contract_point(p)
-        room = _room(p, walk, bits, empty)
+            u = contract_point(p)
+        room = _room(u, walk, bits, empty)
         if room[2] == 0.0:
             return wp.vec2(t, taken)
-        if walk.contracted != 0 or room[2] < 0.0 or walk.cone > 0.0:
-            if walk.cone == 0.0:
-                taken += 1.0
-                t = start + taken * walk.smallest
-            elif walk.contracted != 0 or room[2] < 0.0:
-                t += wp.max(walk.smallest, t * walk.cone)
-            else:
-                until = t + _exit(p, inverse, room)
-                t += wp.max(walk.smallest, t * walk.cone)
-                while t < until:
-                    t += wp.max(walk.smallest, t * walk.cone)
-        else:
-            steps = wp.ceil(_exit(p, inverse, room) * walk.per_step)
+        if walk.contracted != 0:
+            t += stride(t, drawn_in(p, walk), walk)
+        elif walk.cone == 0.0:
+            steps = wp.where(room[2] < 0.0, 1.0, wp.ceil(_exit(p, inverse, room) * walk.per_step))
             taken += wp.where(steps > 1.0, steps, 1.0)
             t = start + taken * walk.smallest
+        else:
+            until = t + wp.where(room[2] < 0.0, 0.0, _exit(p, inverse, room))
+            t += stride(t, 1.0, walk)
+            while t < until:
+                t += stride(t, 1.0, walk)
     return wp.vec2(far, taken)
+
+
+@wp.func
+def first_step(near: float, jitter: float, origin: wp.vec3, direction: wp.vec3, walk: Walk) -> wp.vec2:
+    """(t, steps taken) where a ray begins."""
+    return wp.vec2(near + jitter * stride(near, drawn_in(origin + direction * near, walk), walk), 0.0)
 
 
 @wp.kernel(enable_backward=False)
@@ -167,12 +186,12 @@ def _count(
     i = first + wp.tid()
     d = directions[i]
     inverse = wp.vec3(safe_inverse(d[0]), safe_inverse(d[1]), safe_inverse(d[2]))
-    at = wp.vec2(near[i] + jitter[i] * wp.max(walk.smallest, near[i] * walk.cone), 0.0)
+    at = first_step(near[i], jitter[i], origins[i], d, walk)
     number = int(0)
     at = next_sample(at, far[i], origins[i], d, inverse, walk, bits, empty)
     while at[0] < far[i] and number < walk.most:
         number += 1
-        at = wp.vec2(at[0] + wp.max(walk.smallest, at[0] * walk.cone), at[1] + 1.0)
+        at = wp.vec2(at[0] + stride(at[0], drawn_in(origins[i] + d * at[0], walk), walk), at[1] + 1.0)
         at = next_sample(at, far[i], origins[i], d, inverse, walk, bits, empty)
     counts[i] = number
 
@@ -190,18 +209,19 @@ def _write(
     i = first + wp.tid()
     d = directions[i]
     inverse = wp.vec3(safe_inverse(d[0]), safe_inverse(d[1]), safe_inverse(d[2]))
-    at = wp.vec2(near[i] + jitter[i] * wp.max(walk.smallest, near[i] * walk.cone), 0.0)
+    at = first_step(near[i], jitter[i], origins[i], d, walk)
     row = offsets[i]
     end = offsets[i + 1]
     while row < end:
         at = next_sample(at, far[i], origins[i], d, inverse, walk, bits, empty)
-        length = wp.max(walk.smallest, at[0] * walk.cone)
         p = origins[i] + d * at[0]
+        drawn = drawn_in(p, walk)
+        ahead = stride(at[0], drawn, walk)
         if walk.contracted != 0:
             p = contract_point(p)
         points[row] = p
         ts[row] = at[0]
-        lengths[row] = length
+        lengths[row] = ahead / drawn
         rays[row] = i
         row += 1
-        at = wp.vec2(at[0] + length, at[1] + 1.0)
+        at = wp.vec2(at[0] + ahead, at[1] + 1.0)

@@ -19,7 +19,16 @@ from ..native import TILE, exponential, layer, layer_by_sample
 from ..radiance_mlp import RadianceMlpSpec
 from ..radiance_mlp.fused import color_layers
 from ..ray_marching import OccupancyBits, Steps
-from ..ray_marching.warp_engine import Walk, contract_point, next_sample, safe_inverse, walk_of
+from ..ray_marching.warp_engine import (
+    Walk,
+    contract_point,
+    drawn_in,
+    first_step,
+    next_sample,
+    safe_inverse,
+    stride,
+    walk_of,
+)
 from ..slices import in_slices, num_slices
 from ..spherical_harmonics import harmonics_of_tile
 from ..warp_runtime import wp
@@ -252,9 +261,9 @@ def _kernel(levels: int, channels: int, mlp: RadianceMlpSpec) -> Any:
                     given += 1
                     more = wp.where(ray < count, 1, 0)
                     if ray < count:
-                        start = near[ray] + jitter[ray] * wp.max(walk.smallest, near[ray] * walk.cone)
+                        start = first_step(near[ray], jitter[ray], origins[ray], directions[ray], walk)
                         pool_rays[slot] = ray
-                        pool_at[slot] = wp.vec3(start, 0.0, 0.0)
+                        pool_at[slot] = wp.vec3(start[0], 0.0, 0.0)
                         active += 1
                 else:
                     i = pool_rays[slot]
@@ -272,16 +281,17 @@ def _kernel(levels: int, channels: int, mlp: RadianceMlpSpec) -> Any:
                         goes_on = at[0] < end and samples < float(walk.most)
                         if goes_on:
                             p = o + d * at[0]
+                            drawn = drawn_in(p, walk)
+                            further = stride(at[0], drawn, walk)
                             if walk.contracted != 0:
                                 p = contract_point(p)
-                            length = wp.max(walk.smallest, at[0] * walk.cone)
                             wave[0, filled] = p[0]
                             wave[1, filled] = p[1]
                             wave[2, filled] = p[2]
                             wave[3, filled] = at[0]
-                            wave[4, filled] = length
+                            wave[4, filled] = further / drawn
                             wave_rays[filled] = i
-                            at = wp.vec2(at[0] + length, at[1] + 1.0)
+                            at = wp.vec2(at[0] + further, at[1] + 1.0)
                             samples += 1.0
                             filled += 1
                     if goes_on:
