@@ -84,18 +84,24 @@ class Comparison:
             return torch.rand(count, 3, generator=generator).to(self.device)
         return torch.tensor(color_of(self.background), device=self.device).expand(count, 3)
 
-    def loss(self, batch: RayBatch, pixels: Pixels, behind: Tensor, size: float) -> tuple[Tensor, Tensor]:
+    def loss(
+        self, batch: RayBatch, pixels: Pixels, behind: Tensor, size: float, *, photographed: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Return what is lowered, and the squared error of the colours.
 
         pixels: as composited, in sRGB or linear as the options say, with t and distortion in parts of `size` (metres).
+        photographed: what is behind is in the pictures, which have no alpha, as their cameras saw it.
         """
         options, linear = self.options, self.options.color_space == "linear"
-        target, alpha = batch.rgb, batch.alpha[:, None]
-        rgb = self.appearance.seen(pixels.rgb, pixels.alpha, batch.views)
+        target, alpha, opacity = batch.rgb, batch.alpha[:, None], pixels.alpha[:, None]
         if linear:
             target, behind = linear_from_srgb(target), linear_from_srgb(behind)
-        rgb = rgb + (1 - pixels.alpha[:, None]) * behind
-        target = target * alpha + behind * (1 - alpha)
+        if photographed:
+            rgb = pixels.rgb + (1 - opacity) * behind
+            rgb = self.appearance.seen(rgb, torch.ones_like(pixels.alpha), batch.views)
+        else:
+            rgb = self.appearance.seen(pixels.rgb, pixels.alpha, batch.views) + (1 - opacity) * behind
+            target = target * alpha + behind * (1 - alpha)
         if linear:  # light is composited, but compared as it is seen: an error in the dark counts as one in the bright
             rgb, target = srgb_from_linear(rgb), srgb_from_linear(target)
         loss = self._difference(rgb, target)

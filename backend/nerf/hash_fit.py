@@ -339,7 +339,8 @@ class HashFit:
         pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets)
         sky = self._sky(view, directions, 1 - pixels.alpha.detach(), opened) if model.config.sky else None
         behind = self._comparison.behind(count, self._generator) if sky is None else sky.colors
-        loss, error = self._comparison.loss(batch, pixels, behind, model.config.side)
+        seen = sky is not None
+        loss, error = self._comparison.loss(batch, pixels, behind, model.config.side, photographed=seen)
         if not math.isfinite(value := float(loss.detach())):
             raise Diverged(f"The fit diverged in step {self.step}: its loss is no number any more.")
         self._optimizer.zero_grad()

@@ -170,9 +170,9 @@ def next_sample(
 
 
 @wp.func
-def first_step(near: float, jitter: float, origin: wp.vec3, direction: wp.vec3, walk: Walk) -> wp.vec2:
-    """(t, steps taken) where a ray begins."""
-    return wp.vec2(near + jitter * stride(near, drawn_in(origin + direction * near, walk), walk), 0.0)
+def first_step(near: float, jitter: float, origin: wp.vec3, direction: wp.vec3, walk: Walk) -> float:
+    """t where a ray begins."""
+    return near + jitter * stride(near, drawn_in(origin + direction * near, walk), walk)
 
 
 @wp.kernel(enable_backward=False)
@@ -186,7 +186,7 @@ def _count(
     i = first + wp.tid()
     d = directions[i]
     inverse = wp.vec3(safe_inverse(d[0]), safe_inverse(d[1]), safe_inverse(d[2]))
-    at = first_step(near[i], jitter[i], origins[i], d, walk)
+    at = wp.vec2(first_step(near[i], jitter[i], origins[i], d, walk), 0.0)
     number = int(0)
     at = next_sample(at, far[i], origins[i], d, inverse, walk, bits, empty)
     while at[0] < far[i] and number < walk.most:
@@ -209,7 +209,7 @@ def _write(
     i = first + wp.tid()
     d = directions[i]
     inverse = wp.vec3(safe_inverse(d[0]), safe_inverse(d[1]), safe_inverse(d[2]))
-    at = first_step(near[i], jitter[i], origins[i], d, walk)
+    at = wp.vec2(first_step(near[i], jitter[i], origins[i], d, walk), 0.0)
     row = offsets[i]
     end = offsets[i + 1]
     while row < end:

@@ -263,7 +263,7 @@ def _kernel(levels: int, channels: int, mlp: RadianceMlpSpec) -> Any:
                     if ray < count:
                         start = first_step(near[ray], jitter[ray], origins[ray], directions[ray], walk)
                         pool_rays[slot] = ray
-                        pool_at[slot] = wp.vec3(start[0], 0.0, 0.0)
+                        pool_at[slot] = wp.vec3(start, 0.0, 0.0)
                         active += 1
                 else:
                     i = pool_rays[slot]

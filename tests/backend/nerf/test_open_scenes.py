@@ -34,16 +34,17 @@ def surroundings(directions: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Opaque(RayTraced):
-    """The ray-traced scene without alpha, over a colour [H, W, 3] or [3] for each view."""
+    """The ray-traced scene without alpha, over a colour [H, W, 3] or [3] for each view, all of it times a gain."""
 
     color: Callable[[View], np.ndarray] = lambda view: np.ones(3)
+    gain: Callable[[View], float] = lambda view: 1.0
 
     def load(self, view: View) -> Pixels:
         pixels = super().load(view)
         assert pixels.alpha is not None
         alpha = pixels.alpha[..., None] / 255
         rgb = pixels.rgb / 255 * alpha + self.color(view) * (1 - alpha)
-        return dataclasses.replace(pixels, rgb=(rgb * 255 + 0.5).astype(np.uint8), alpha=None)
+        return dataclasses.replace(pixels, rgb=(rgb * self.gain(view) * 255 + 0.5).astype(np.uint8), alpha=None)
 
 
 def before(color: Callable[[View], np.ndarray]) -> Opaque:
@@ -169,6 +170,22 @@ def test_far_surroundings_turn_the_cameras(outdoors: Opaque) -> None:
     for _ in range(20):
         made.advance()
     assert len(moved) == 20 and moved[-1] > 0
+
+
+def test_what_each_camera_did_to_its_colors_stays_out_of_the_sky() -> None:
+    uneven = dataclasses.replace(
+        before(far_away), gain=lambda view: 0.3 if view.split == "train" and view.appearance % 2 else 1.0
+    )
+    steps, view = 200, uneven.split("test")[0]
+    truth = far_away(view)
+
+    def missed(made: HashFit) -> float:
+        """How uneven the sky's brightness is, against the truth."""
+        directions = view.camera.rays().directions.reshape(-1, 3)
+        ratio = made.field.sky(directions).mean(-1) / torch.from_numpy(truth.reshape(-1, 3).mean(-1))
+        return float(ratio.std() / ratio.mean())
+
+    assert missed(fit(uneven, steps, appearance="exposure")) < 0.7 * missed(fit(uneven, steps))
 
 
 @pytest.mark.parametrize("color", [(1.0, 1.0, 1.0), (0.4, 0.55, 0.5)], ids=["white", "green"])
