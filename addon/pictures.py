@@ -12,7 +12,7 @@ import base64
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import bpy
 import numpy as np
@@ -227,7 +227,8 @@ def fit_views(context: Any) -> Job:
             client.upload(payload.unpack(base64.b64decode(code)))
         made = job.ask(client, ViewsRequest(ref, count), end=VIEWS_SHARE)
         background = made.background if options.background == "auto" else options.background
-        return FitRequest(name, made.files, dataclasses.replace(options, background=background))
+        unbounded: Literal["yes", "no"] = "yes" if options.unbounded == "yes" else "no"  # a model makes one object
+        return FitRequest(name, made.files, dataclasses.replace(options, background=background, unbounded=unbounded))
 
     return fitting.run_fit(context, name, request, None, start=VIEWS_SHARE)
 

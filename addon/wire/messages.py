@@ -373,7 +373,7 @@ class FitOptions:
     seconds: float = 0.0  # of fitting in all, over all sessions; 0 = the preset's, unless steps are given
     steps: int = 0  # in all; 0 = as the seconds say
     background: Literal["auto", "white", "black", "random", "transparent"] = (
-        "auto"  # what lies behind images with alpha
+        "auto"  # what lies behind images with alpha; behind others, white and black say that it is that colour
     )
     color_space: Literal["srgb", "linear"] = "srgb"  # in which colours are composited
     unbounded: Literal["auto", "yes", "no"] = "auto"  # whether the scene goes on beyond the cameras

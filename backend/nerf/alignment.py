@@ -77,7 +77,9 @@ def aligned(
     behind: the colour [3], or grey, that is behind pictures without alpha, as the fit took it.
     """
     rgb = torch.from_numpy(pixels.rgb).float() / 255
-    alpha = None if pixels.alpha is None else torch.from_numpy(pixels.alpha).float()[..., None] / 255
+    alpha = None
+    if pixels.alpha is not None and pixels.has_alpha:
+        alpha = torch.from_numpy(pixels.alpha).float()[..., None] / 255
     picture = rgb if alpha is None else torch.cat((rgb * alpha, alpha), -1)  # [H, W, 3 or 4]
     used = torch.ones(picture.shape[:2]) if pixels.mask is None else torch.from_numpy(pixels.mask).float()
 

@@ -78,8 +78,7 @@ def camera_of(view: View, stride: int = 1) -> Camera:
 def behind_of(pixels: Pixels, background: str, behind_opaque: str) -> np.ndarray:
     """Return the colour, sRGB 0..1 [3], that a render is composited over to be compared with a picture: `background`
     where the picture has alpha; else what the fit took to be behind such pictures, black where it does not say."""
-    has_alpha = pixels.alpha is not None and pixels.alpha.min() < 255  # as `TrainingRays` has it
-    name = background if has_alpha else behind_opaque or "black"
+    name = background if pixels.has_alpha else behind_opaque or "black"
     return np.array(color_of(name), np.float32)
 
 

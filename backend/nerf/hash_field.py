@@ -3,7 +3,7 @@
 Vocabulary. World is the data set's frame. The *field frame* is world moved and scaled by one factor, so that the *box*,
 a cube, is 0..1 along each axis: `low` is the box's corner in world, `side` its edge in metres. The tables live on the
 *unit cube* of `kernels.ray_marching`: the box itself, or with `unbounded` all of space, contracted. Density comes per
-field unit and becomes 1/metre when divided by `side`.
+unit of the samples' length: that of the field frame in the box, and drawn in beyond it (`size_at`).
 """
 
 from __future__ import annotations
@@ -301,7 +301,8 @@ class HashScene:
         origins, directions = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3)
         origins = model.from_world(origins)
         rows = max(1, 65536 // camera.width)
-        parts, normals = [], []
+        has_sky = model.config.sky and model.clip is None
+        parts, normals, behind = [], [], []
         for first in range(0, camera.height, rows):
             progress(first / camera.height, "Rendering")
             part = slice(first * camera.width, (first + rows) * camera.width)
@@ -311,18 +312,15 @@ class HashScene:
             found = model.render_rays(origins[part], directions[part], late, step=step)
             parts.append(found)
             normals.append(self._normals(origins[part], directions[part], found))
+            if has_sky:
+                behind.append(self._behind(directions[part], 1 - found[:, 3]))
         result = torch.cat(parts)
         alpha = result[:, 3].clamp(0, 1)
         opacity = alpha.clamp(min=1e-4)[:, None]
         distance = torch.where(alpha > 0.5, result[:, 4] / opacity[:, 0] * model.config.side, torch.inf)
         rgb = result[:, :3]
-        if model.config.sky and model.clip is None:
-            open_ = (alpha < 1 - OPAQUE).nonzero(as_tuple=True)[0]
-            behind = model.sky(directions[open_])
-            if model.config.linear:
-                behind = linear_from_srgb(behind)
-            rgb = rgb.index_add(0, open_, (1 - alpha[open_, None]) * behind)
-            alpha, opacity = torch.ones_like(alpha), torch.ones_like(opacity)
+        if has_sky:
+            rgb, alpha, opacity = rgb + torch.cat(behind), torch.ones_like(alpha), torch.ones_like(opacity)
         rgb = (rgb / opacity).clamp(0, 1)
         if model.config.linear:
             rgb = srgb_from_linear(rgb)
@@ -340,6 +338,14 @@ class HashScene:
         clipped = copy.copy(self.hash_field)
         clipped.clip = box
         return HashScene(clipped)
+
+    def _behind(self, directions: Tensor, light: Tensor) -> Tensor:
+        """The sky's part of the pixels of rays with so much light left [R]: [R, 3], as it is composited."""
+        model, lit = self.hash_field, (light > 1e-4).nonzero(as_tuple=True)[0]
+        colors = model.sky(directions[lit])
+        if model.config.linear:
+            colors = linear_from_srgb(colors)
+        return torch.zeros_like(directions).index_copy(0, lit, light[lit, None] * colors)
 
     def _normals(self, origins: Tensor, directions: Tensor, found: Tensor) -> Tensor:
         """Where the surface is seen, which way density falls fastest: [R, 3] unit, 0 where empty."""

@@ -125,7 +125,11 @@ class HashFit:
         self.rays = TrainingRays(self.views, pictures, device)
         self._generator = torch.Generator().manual_seed(options.seed)
         pinholes = all(view.lens.model == "pinhole" for view in self.views)
-        backdrop = find_backdrop(pictures) if pinholes and not self.rays.has_alpha else None
+        backdrop: str | None = None
+        if options.background in ("white", "black"):
+            backdrop = options.background
+        elif not any(view.lens.model == "fisheye" for view in self.views):  # a fisheye's picture has a black rim
+            backdrop = find_backdrop(pictures)
         unbounded = options.unbounded == "yes"
         if options.unbounded == "auto":  # masks in a data set that knows the object's box leave that object
             object_alone = self.rays.has_alpha or backdrop is not None
@@ -347,10 +351,10 @@ class HashFit:
         loss.backward()
         if self._mlp.grad is not None and not bool(self._mlp.grad.isfinite().all()):
             raise Diverged(f"The fit diverged in step {self.step}: its gradient is no number any more.")
-        if features.grad is not None and len(features):
-            gradient, points = features.grad, samples.points
-            if sky is not None and sky.features.grad is not None:
-                gradient, points = torch.cat((gradient, sky.features.grad)), torch.cat((points, sky.points))
+        gradient, points = features.grad, samples.points
+        if gradient is not None and sky is not None and sky.features.grad is not None:
+            gradient, points = torch.cat((gradient, sky.features.grad)), torch.cat((points, sky.points))
+        if gradient is not None and len(points):
             if opened is not None:
                 gradient = gradient * opened
             if refinement is not None:
@@ -447,16 +451,23 @@ class HashFit:
         """Find out where the surface is: its level (a fit that is still soft has it at less than usual), its box where
         nobody knows one, and what is solid behind it."""
         config, generator = self.field.config, torch.Generator().manual_seed(self.options.seed)
-        batches = 1 if config.unbounded else math.ceil(RAYS_PER_FACE * self.training.grid**2 / RAYS_AT_ONCE)
+        whole = not config.unbounded or self._elapsed() >= 1  # rays through all of space take long
+        batches = math.ceil(RAYS_PER_FACE * self.training.grid**2 / RAYS_AT_ONCE) if whole else 1
         survey = Survey.of(self.field, (self._some_rays(RAYS_AT_ONCE, generator) for _ in range(batches)))
         usual = math.log(2) / config.step
         bounds = config.bounds
-        if not config.unbounded:
-            self.field.solid = survey.solid(self.field.occupancy.occupied)
-            if not self._known_bounds and (found := survey.box) is not None:
-                low = torch.tensor(config.low)
-                first, last = ((low + config.side * corner).tolist() for corner in found)
-                bounds = (first[0], first[1], first[2]), (last[0], last[1], last[2])
+        if whole:
+            solid = survey.solid(self.field.occupancy.occupied)
+            if config.unbounded:  # of what lies beyond the box no mesh is made
+                box = slice(len(solid) // 4, -(len(solid) // 4))
+                within = torch.zeros_like(solid)
+                within[box, box, box] = True
+                solid &= within
+            self.field.solid = solid
+        if not (config.unbounded or self._known_bounds) and (found := survey.box) is not None:
+            low = torch.tensor(config.low)
+            first, last = ((low + config.side * corner).tolist() for corner in found)
+            bounds = (first[0], first[1], first[2]), (last[0], last[1], last[2])
         level = min(usual, survey.level or usual) / config.side
         self.field.config = replace(config, iso_level=level, bounds=bounds)
 
@@ -514,6 +525,5 @@ class HashFit:
     def _box(self) -> Tensor:
         """What places the table's content in the world: corner, side, and how space is contracted, [5]."""
         config = self.field.config
-        return torch.tensor(
-            [*config.low, config.side, config.side * (config.unbounded + config.sky)], dtype=torch.float64
-        )
+        kind = 2 * config.unbounded + config.sky  # 1 alone is how earlier versions contracted
+        return torch.tensor([*config.low, config.side, config.side * kind], dtype=torch.float64)

@@ -54,8 +54,7 @@ class TrainingRays:
         self.poses = torch.stack([view.camera.world_from_camera.float() for view in views]).to(device)
         self.sizes = torch.tensor([[view.camera.width, view.camera.height] for view in views])
         self.starts = torch.cat((torch.zeros(1, dtype=torch.long), self.sizes.prod(1).cumsum(0)))
-        # of pictures that are opaque everywhere, alpha says nothing
-        self.has_alpha = any(pixels.alpha is not None and pixels.alpha.min() < 255 for pixels in pictures)
+        self.has_alpha = any(pixels.has_alpha for pixels in pictures)
         rgba = np.full((int(self.starts[-1]), 4), 255, np.uint8)
         usable = np.ones(len(rgba), bool)
         has_depth = any(pixels.depth is not None for pixels in pictures)

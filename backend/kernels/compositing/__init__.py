@@ -38,8 +38,9 @@ def composite_packed(raw: Tensor, t: Tensor, lengths: Tensor, offsets: Tensor, *
     """Composite samples front to back. Differentiable in raw.
 
     Args:
-        raw: [N, 4] before activation. Density is per unit of t.
-        t, lengths: [N] middle and length of each interval.
+        raw: [N, 4] before activation. Density is per unit of `lengths`.
+        t, lengths: [N] where each interval is, and its length. Where samples' lengths are contracted (`ray_marching`),
+            the distortion of what lies beyond the box counts their places in t, and their lengths as they are.
         offsets: int32 [R + 1]; the samples of ray r are rows offsets[r]..offsets[r + 1].
 
     Raises:

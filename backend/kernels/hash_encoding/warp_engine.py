@@ -20,7 +20,8 @@ from .spec import HashSpec
 U64 = wp.uint64  # addresses: kernels get raw memory, which costs nothing to hand over
 
 BLOCK = 64 * TILE
-"""Points whose features (128 KB for 32) are written level after level before moving on: they stay in the cache."""
+"""Points whose features (128 KB for 32; with AVX-512 256 KB) are written level after level before moving on: they stay
+in the cache."""
 
 
 def hash_encode_warp(points: Tensor, table: Tensor, spec: HashSpec) -> Tensor:

@@ -51,6 +51,11 @@ class Pixels:
     mask: np.ndarray | None = None  # bool [H, W]: True = use this pixel
     depth: np.ndarray | None = None  # float32 [H, W], metres along z, NaN where not known
 
+    @property
+    def has_alpha(self) -> bool:
+        """Whether alpha says anything: of a picture that is opaque everywhere it does not."""
+        return self.alpha is not None and bool(self.alpha.min() < 255)
+
 
 @dataclass(frozen=True)
 class Dataset:

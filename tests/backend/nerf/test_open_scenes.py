@@ -13,6 +13,7 @@ from torch import Tensor
 
 from addon.wire.messages import FitOptions
 from backend.bench.ray_traced import RayTraced, ray_traced
+from backend.nerf.alignment import aligned
 from backend.nerf.datasets import Dataset, Pixels, View
 from backend.nerf.evaluate import evaluate
 from backend.nerf.hash_field import HashField, HashScene, at_infinity, scene_from_tensors
@@ -154,7 +155,7 @@ def test_directions_lead_to_the_faces_of_the_cube() -> None:
 
 
 def test_far_surroundings_turn_the_cameras(outdoors: Opaque) -> None:
-    """With nothing but the sky to go by, the gradient of a camera's turn is there and is not that of a shift."""
+    """The sky's points are among those that cameras follow; they depend on a camera's turn and not on its place."""
     made = HashFit(outdoors, FitOptions(steps=50, refine_poses=True), CPU, training=SMALL)
     moved: list[float] = []
     advance = made._refinement.advance  # type: ignore[union-attr]
@@ -170,6 +171,10 @@ def test_far_surroundings_turn_the_cameras(outdoors: Opaque) -> None:
     for _ in range(20):
         made.advance()
     assert len(moved) == 20 and moved[-1] > 0
+    turn = torch.zeros(3, requires_grad=True)
+    directions = torch.linalg.cross(turn.expand(4, 3), torch.eye(3)[[0, 1, 2, 0]]) + torch.eye(3)[[0, 1, 2, 0]] + 0.1
+    at_infinity(directions).square().sum().backward()
+    assert turn.grad is not None and turn.grad.abs().sum() > 0
 
 
 def test_what_each_camera_did_to_its_colors_stays_out_of_the_sky() -> None:
@@ -191,18 +196,40 @@ def test_what_each_camera_did_to_its_colors_stays_out_of_the_sky() -> None:
 @pytest.mark.parametrize("color", [(1.0, 1.0, 1.0), (0.4, 0.55, 0.5)], ids=["white", "green"])
 def test_an_object_before_a_plain_colour_is_fitted_alone(color: tuple[float, float, float]) -> None:
     plain = before(lambda view: np.array(color))
-    made = fit(plain, 300)
+    made = fit(plain, 600)  # what is of one colour with the backdrop becomes opaque late
     assert not made.field.config.unbounded and made.background == ("white" if color[0] == 1 else "#668c80")
-    assert psnr(made, plain) > 18.5
+    assert psnr(made, plain) > 20.0
     view = plain.split("test")[0]
     alpha = ray_traced(SIZE).load(ray_traced(SIZE).split("test")[0]).alpha
     assert alpha is not None
     seen = made.scene().render(view.camera).alpha
-    assert seen[torch.from_numpy(alpha == 0)].mean() < 0.06, "what is behind the object is not in the field"
-    assert seen[torch.from_numpy(alpha == 255)].mean() > 0.9
+    assert seen[torch.from_numpy(alpha == 0)].mean() < 0.12, "what is behind the object is not in the field"
+    assert seen[torch.from_numpy(alpha == 255)].mean() > 0.85
 
 
-def test_a_colour_that_is_asked_for_stands() -> None:
+def test_with_nothing_but_sky_the_sky_is_learnt(outdoors: Opaque) -> None:
+    made = HashFit(outdoors, FitOptions(steps=20, near=1e3), CPU, training=SMALL)
+    before_it = made.field.table.clone()
+    losses = [made.advance().loss for _ in range(20)]
+    assert not made.occupancy.possible.any() and losses[-1] < 0.8 * losses[0]
+    assert not torch.equal(made.field.table, before_it)
+
+
+def test_alpha_that_says_nothing_leaves_cameras_where_they_fit() -> None:
+    """A picture saved with alpha, opaque everywhere, is aligned as the same without."""
+    plain = before(lambda view: np.array((1.0, 1.0, 1.0)))
+    scene, view = fit(plain, 150).scene(), plain.split("test")[0]
+    pixels = plain.load(view)
+    opaque = dataclasses.replace(pixels, alpha=np.full(pixels.rgb.shape[:2], 255, np.uint8))
+    assert not opaque.has_alpha
+    behind = np.ones(3, np.float32)
+    expected, got = (aligned(scene, view, seen, CPU, behind=behind).camera for seen in (pixels, opaque))
+    torch.testing.assert_close(got.world_from_camera, expected.world_from_camera)
+
+
+def test_a_colour_that_is_asked_for_stands(outdoors: Opaque) -> None:
+    made = HashFit(outdoors, FitOptions(steps=1, background="white"), CPU, training=SMALL)
+    assert made.background == "white" and not made.field.config.unbounded
     plain = before(lambda view: np.array((1.0, 1.0, 1.0)))
     assert HashFit(plain, FitOptions(steps=1, background="black"), CPU, training=SMALL).background == "black"
     made = HashFit(plain, FitOptions(steps=1, unbounded="yes"), CPU, training=SMALL)
