@@ -644,7 +644,7 @@ class LatheField(bpy.types.PropertyGroup):
     )
     background: EnumProperty(
         name="Background",
-        description="What lies behind images with alpha",
+        description="What lies behind images with alpha. White and Black: that it lies behind images without, too",
         items=(
             ("AUTO", "Automatic", "As the data set suggests"),
             ("WHITE", "White", "White"),
@@ -666,8 +666,8 @@ class LatheField(bpy.types.PropertyGroup):
         name="Surroundings",
         description="Whether the scene goes on beyond the cameras",
         items=(
-            ("AUTO", "Automatic", "As the pictures suggest"),
-            ("YES", "Fit Them Too", "The far distance is contracted into the field"),
+            ("AUTO", "Automatic", "Of images without alpha that have no plain colour behind the object"),
+            ("YES", "Fit Them Too", "The far distance is contracted into the field, with a sky behind it"),
             ("NO", "Object Alone", "Nothing outside the box"),
         ),
         default="AUTO",

@@ -120,9 +120,13 @@ def fit(
     seconds: Annotated[float, typer.Option(help="Seconds of fitting in all; 0 is the preset's.")] = 0.0,
     steps: Annotated[int, typer.Option(help="Steps in all; 0 goes by the seconds.")] = 0,
     refine_poses: Annotated[bool, typer.Option(help="Fit the cameras too.")] = False,
-    background: Annotated[Background, typer.Option(help="What lies behind images with alpha.")] = Background.auto,
+    background: Annotated[
+        Background, typer.Option(help="What lies behind images with alpha; white, black: or without.")
+    ] = Background.auto,
     color_space: Annotated[ColorSpace, typer.Option(help="In which colours is composited.")] = ColorSpace.srgb,
-    unbounded: Annotated[Unbounded, typer.Option(help="Does the scene go on beyond the cameras?")] = Unbounded.auto,
+    unbounded: Annotated[
+        Unbounded, typer.Option(help="Does the scene go on beyond its box? auto: as the images say.")
+    ] = Unbounded.auto,
     appearance: Annotated[
         Appearance,
         typer.Option(help="Learn of each image its exposure and white balance, or contrast and tint too (color)."),
