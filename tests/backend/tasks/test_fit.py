@@ -437,6 +437,8 @@ def test_no_view_held_back_gives_no_figure(workspace: Workspace, tmp_path: Path)
 class Clock:
     """A fit of whose seconds a test is the master, and whose pictures cost what it says."""
 
+    background = "random"
+
     def __init__(self, cost: float, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.seconds, self.step, self.cost, self.looks = 0.0, 0.0, 0, cost, list[float]()
         monkeypatch.setattr(task.time, "perf_counter", lambda: self.now)
