@@ -128,7 +128,7 @@ class HashFit:
         backdrop: str | None = None
         if options.background in ("white", "black"):
             backdrop = options.background
-        elif not any(view.lens.model == "fisheye" for view in self.views):  # a fisheye's picture has a black rim
+        elif not (self.rays.has_alpha or any(view.lens.model == "fisheye" for view in self.views)):  # those have a rim
             backdrop = find_backdrop(pictures)
         unbounded = options.unbounded == "yes"
         if options.unbounded == "auto":  # masks in a data set that knows the object's box leave that object
