@@ -128,8 +128,8 @@ class HashFit:
         backdrop: str | None = None
         if options.background in ("white", "black"):
             backdrop = options.background
-        elif not (self.rays.has_alpha or any(view.lens.model == "fisheye" for view in self.views)):  # those have a rim
-            backdrop = find_backdrop(pictures)
+        elif not (self.rays.has_alpha or any(view.lens.model == "fisheye" for view in self.views)):
+            backdrop = find_backdrop(pictures)  # around what a fisheye sees there is black, which is none
         unbounded = options.unbounded == "yes"
         if options.unbounded == "auto":  # masks in a data set that knows the object's box leave that object
             object_alone = self.rays.has_alpha or backdrop is not None
@@ -248,12 +248,12 @@ class HashFit:
     def _leave_out_what_few_see(self, low: tuple[float, float, float], side: float) -> None:
         """What hardly any camera has in its frame cannot be fitted, and is where fog forms before the others."""
         n = self.training.grid // 2
-        cells = self._cells(low, side, True).reshape(n, 2, n, 2, n, 2, 3).mean((1, 3, 5)).reshape(-1, 3)
+        cells = self._cells(low, side, True).cpu().reshape(n, 2, n, 2, n, 2, 3).mean((1, 3, 5)).reshape(-1, 3)
         count = torch.zeros(len(cells), dtype=torch.int32)
         for view in self.views:
             camera = view.camera
             pose, k = camera.world_from_camera.float(), camera.intrinsics.float()
-            local = (cells.cpu() - pose[:3, 3]) @ pose[:3, :3]
+            local = (cells - pose[:3, 3]) @ pose[:3, :3]
             pixel = local @ k.T
             depth = pixel[:, 2]
             count += (
@@ -343,8 +343,8 @@ class HashFit:
         pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets)
         sky = self._sky(view, directions, 1 - pixels.alpha.detach(), opened) if model.config.sky else None
         behind = self._comparison.behind(count, self._generator) if sky is None else sky.colors
-        seen = sky is not None
-        loss, error = self._comparison.loss(batch, pixels, behind, model.config.side, photographed=seen)
+        size = model.config.side
+        loss, error = self._comparison.loss(batch, pixels, behind, size, photographed=sky is not None)
         if not math.isfinite(value := float(loss.detach())):
             raise Diverged(f"The fit diverged in step {self.step}: its loss is no number any more.")
         self._optimizer.zero_grad()
