@@ -8,6 +8,8 @@ compiled are what makes it fast.
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 TILE = 32 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 16
@@ -18,19 +20,28 @@ FUSED = "#pragma clang fp contract(fast)"
 """At the head of a block: a product and a sum become one instruction."""
 
 
-def layer(name: str, source: str, weights: str, inputs: int, outputs: int, *, relu: bool) -> str:
-    """Return code for `float name[outputs][TILE]` = source [inputs][TILE] · weights [inputs][outputs], perhaps ReLU.
+def layer(
+    name: str, source: str, weights: str, inputs: int, outputs: int, *, relu: bool, onto: str | None = None
+) -> str:
+    """Return code for `float name[outputs][TILE]` = source [inputs][TILE] · weights [inputs][outputs], perhaps added
+    `onto` [outputs][TILE], perhaps ReLU.
 
     Four outputs at a time: their sums (4 x TILE) stay in registers over the whole of the inputs.
     """
     if outputs % 4:
         raise ValueError(f"outputs must be a multiple of 4, got {outputs}")
     keep = "v < 0.0f ? 0.0f : v" if relu else "v"  # what is not a number stays none
+    begun = (
+        f"for (int i = 0; i < 4; ++i) for (int s = 0; s < {TILE}; ++s) sum[i][s] = {onto}[(j + i) * {TILE} + s];"
+        if onto
+        else ""
+    )
     return f"""
     float {name}[{outputs * TILE}];
     for (int j = 0; j < {outputs}; j += 4) {{
         {FUSED}
         float sum[4][{TILE}] = {{}};
+        {begun}
         for (int k = 0; k < {inputs}; ++k) {{
             const float* w = {weights} + k * {outputs} + j;
             const float w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3];
@@ -62,6 +73,37 @@ def layer_by_sample(name: str, source: str, weights: str, inputs: int, outputs: 
         for (int i = 0; i < 4; ++i)
             for (int j = 0; j < {outputs}; ++j) {name}[(s + i) * {outputs} + j] = sum[i][j];
     }}"""
+
+
+def turned(name: str, source: str, columns: int) -> str:
+    """Return code for `float name[columns][TILE]` = source [TILE][columns], turned.
+
+    Squares of half a tile are turned in registers: their quarters change places across the diagonal, then the quarters
+    of each quarter, and so on.
+    """
+    side = math.gcd(columns, TILE // 2)
+    changes, half = "", side // 2
+    while half:
+        kept = ", ".join(str(lane if not lane & half else side + lane - half) for lane in range(side))
+        given = ", ".join(str(lane + half if not lane & half else side + lane) for lane in range(side))
+        for row in range(side):
+            if not row & half:
+                a, b = f"row[{row}]", f"row[{row + half}]"
+                changes += f"""
+            {{ const line upper = {a}, lower = {b};
+              {a} = __builtin_shufflevector(upper, lower, {kept});
+              {b} = __builtin_shufflevector(upper, lower, {given}); }}"""
+        half //= 2
+    return f"""
+    float {name}[{columns * TILE}];
+    for (int s = 0; s < {TILE}; s += {side})
+        for (int k = 0; k < {columns}; k += {side}) {{
+            typedef float line __attribute__((vector_size({4 * side})));
+            line row[{side}];
+            for (int i = 0; i < {side}; ++i) __builtin_memcpy(&row[i], {source} + (s + i) * {columns} + k, {4 * side});
+            {changes}
+            for (int i = 0; i < {side}; ++i) __builtin_memcpy({name} + (k + i) * {TILE} + s, &row[i], {4 * side});
+        }}"""
 
 
 def layer_inputs_gradient(name: str, gradient: str, weights: str, inputs: int, outputs: int, *, gate: str = "") -> str:

@@ -192,36 +192,50 @@ def encoded_tiles(channels: int, points: str, store: str) -> str:
     """
     if channels == 2:  # the usual number: an entry is one word of 8 bytes, and four samples fill two vector registers
         together = 4
-        sums = f"""
-            {FUSED}
+        fetch = """
             typedef double four __attribute__((vector_size(32)));
-            typedef float eight __attribute__((vector_size(32)));
+            typedef float numbers __attribute__((vector_size(32)));
             typedef double word __attribute__((aligned(4), may_alias));
-            eight sums[2] = {{}};  // two, so that one need not wait for the other
-            {UNROLLED}
-            for (int corner = 0; corner < 8; ++corner) {{
+            auto fetched = [&](int corner) {
                 const unsigned* place = places[now][corner] + at;
-                const four words = {{
+                return (numbers)four{
                     *(const word*)(entries + 2 * (size_t)place[0]), *(const word*)(entries + 2 * (size_t)place[1]),
                     *(const word*)(entries + 2 * (size_t)place[2]), *(const word*)(entries + 2 * (size_t)place[3]),
-                }};
-                sums[corner & 1] += *(const eight*)(weights[now][corner] + 2 * at) * (eight)words;
-            }}
-            const eight sum = sums[0] + sums[1];"""
+                };
+            };"""
     else:
         together = 1
-        sums = f"""
-            float sum[{channels}] = {{}};
-            for (int corner = 0; corner < 8; ++corner) {{
-                const float* entry = entries + (size_t)places[now][corner][at] * {channels};
-                for (int f = 0; f < {channels}; ++f) sum[f] += weights[now][corner][at * {channels} + f] * entry[f];
-            }}"""
+        fetch = f"""
+            typedef float numbers __attribute__((vector_size({4 * channels}), aligned(4)));
+            auto fetched = [&](int corner) {{
+                return *(const numbers*)(entries + (size_t)places[now][corner][at] * {channels});
+            }};"""
     return _tiles_ahead(
+        f"alignas(64) float along[2][3][{TILE * channels}];  // how far from the lower corner to the upper: of x, y, z",
+        f"""
+                for (int f = 0; f < {channels}; ++f) {{
+                    along[to][0][lane * {channels} + f] = *fx[1];
+                    along[to][1][lane * {channels} + f] = *fy[1];
+                    along[to][2][lane * {channels} + f] = *fz[1];
+                }}""",
         channels,
         points,
         f"""
         for (int at = 0; at < {TILE}; at += {together}) {{
-            {sums}
+            {FUSED}
+            {fetch}
+            const numbers along_x = *(const numbers*)(along[now][0] + {channels} * at);
+            const numbers along_y = *(const numbers*)(along[now][1] + {channels} * at);
+            const numbers along_z = *(const numbers*)(along[now][2] + {channels} * at);
+            numbers edge[4];
+            {UNROLLED}
+            for (int i = 0; i < 4; ++i) {{
+                const numbers lower = fetched(2 * i), upper = fetched(2 * i + 1);
+                edge[i] = lower + along_x * (upper - lower);
+            }}
+            const numbers below = edge[0] + along_y * (edge[1] - edge[0]);
+            const numbers above = edge[2] + along_y * (edge[3] - edge[2]);
+            const numbers sum = below + along_z * (above - below);
             for (int i = 0; i < {together * channels}; ++i) {{
                 const int s = at + i / {channels}, f = i % {channels};
                 const float value = sum[i];
@@ -232,14 +246,18 @@ def encoded_tiles(channels: int, points: str, store: str) -> str:
     )
 
 
-def _tiles_ahead(channels: int, points: str, work: str) -> str:
+def _tiles_ahead(kept: str, keep: str, channels: int, points: str, work: str) -> str:
     """Return code for a loop over tiles, with `work` on the tile that begins at point `first`: places [now][corner][s]
-    of its entries, weights [now][corner][s · channels + f], and ask(s), to be called for every s, which fetches the
-    next tile's."""
+    of its entries, what `keep` wrote to `kept`, and ask(s), to be called for every s, which fetches the next tile's.
+
+    Args:
+        kept: declares arrays [2], one for a tile and one for the next.
+        keep: code that writes to [to] what there is to know of sample `lane` from its fx, fy, fz [2][1].
+    """
     return f"""
     const bool far_away = (size_t)size * {4 * channels} > {CACHE};
     unsigned places[2][8][{TILE}];
-    alignas(32) float weights[2][8][{TILE * channels}];
+    {kept}
     auto look = [&](int first, int to) {{
         {points}
         const float* const point[3] = {{px, py, pz}};
@@ -250,10 +268,9 @@ def _tiles_ahead(channels: int, points: str, work: str) -> str:
                 {UNROLLED}
                 for (int corner = 0; corner < 8; ++corner) {{
                     {hash_index(1)}
-                    const float weight = *wx * *wy * *wz;
                     places[to][corner][lane] = *index;
-                    for (int f = 0; f < {channels}; ++f) weights[to][corner][lane * {channels} + f] = weight;
                 }}
+                {keep}
             }}
         }};
         if (dense) each(true); else each(false);
@@ -310,12 +327,17 @@ def _table(tile: int, width: int, channels: int) -> str:
             for (int corner = 0; corner < 8; ++corner) {{
                 const size_t place = places[now][corner][s];
                 float* entry = entries + place * {channels};
-                for (int f = 0; f < {channels}; ++f) entry[f] += weights[now][corner][s * {channels}] * g[f];
+                for (int f = 0; f < {channels}; ++f) entry[f] += weights[now][corner][s] * g[f];
                 if (touched) touched[place >> 3] = 1;
             }}
             ask(s);
         }}"""
-        return read + LEVEL + _tiles_ahead(channels, points_of("first", "end"), work)
+        kept = f"float weights[2][8][{TILE}];"
+        keep = f"""
+                {UNROLLED}
+                for (int corner = 0; corner < 8; ++corner)
+                    weights[to][corner][lane] = fx[corner & 1][0] * fy[corner >> 1 & 1][0] * fz[corner >> 2][0];"""
+        return read + LEVEL + _tiles_ahead(kept, keep, channels, points_of("first", "end"), work)
     return f"""{read}
     {_load(tile)}
     for (int corner = 0; corner < 8; ++corner) {{

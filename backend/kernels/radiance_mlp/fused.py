@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..native import TILE, layer, layer_inputs_gradient, layer_weights_gradient
+from ..native import FUSED, TILE, layer, layer_inputs_gradient, layer_weights_gradient
 from ..slices import in_slices, num_slices
 from ..warp_runtime import wp
 from .spec import RadianceMlpSpec
@@ -139,14 +139,40 @@ def color_layers(spec: RadianceMlpSpec, view: str) -> str:
     """Code for the colour network, from geometry [channels][TILE]: c0 (geometry and view), c1, c2, and rgb [4][TILE]
     before its activation. view: code that writes to c0 [channels..][TILE] what the network is told of each sample's
     ray."""
-    weights = [f"parameters + {offset}" for offset in spec.offsets]
+    first = f"parameters + {spec.offsets[2]}"
     return f"""
     float c0[{(spec.geometry + spec.view) * TILE}];
     for (int k = 0; k < {spec.geometry * TILE}; ++k) c0[k] = geometry[k];
     {view}
-    {layer("c1", "c0", weights[2], spec.geometry + spec.view, spec.hidden, relu=True)}
-    {layer("c2", "c1", weights[3], spec.hidden, spec.hidden, relu=True)}
-    {layer("rgb", "c2", weights[4], spec.hidden, 4, relu=False)}"""
+    {layer("c1", "c0", first, spec.geometry + spec.view, spec.hidden, relu=True)}
+    {_after_first(spec)}"""
+
+
+def view_of_ray(spec: RadianceMlpSpec, view: str) -> str:
+    """Code for `float viewed[hidden]`: what the colour network's first layer makes of a ray's `view` [view], which all
+    samples of the ray share."""
+    return f"""
+    float viewed[{spec.hidden}] = {{}};
+    for (int k = 0; k < {spec.view}; ++k) {{
+        {FUSED}
+        const float* w = parameters + {spec.offsets[2]} + ({spec.geometry} + k) * {spec.hidden};
+        for (int j = 0; j < {spec.hidden}; ++j) viewed[j] += {view}[k] * w[j];
+    }}"""
+
+
+def color_layers_of_rays(spec: RadianceMlpSpec) -> str:
+    """The code of `color_layers`, from geometry [channels][TILE] and what `view_of_ray` made of each sample's ray,
+    viewed [hidden][TILE]."""
+    first = f"parameters + {spec.offsets[2]}"
+    return f"""
+    {layer("c1", "geometry", first, spec.geometry, spec.hidden, relu=True, onto="viewed")}
+    {_after_first(spec)}"""
+
+
+def _after_first(spec: RadianceMlpSpec) -> str:
+    return f"""
+    {layer("c2", "c1", f"parameters + {spec.offsets[3]}", spec.hidden, spec.hidden, relu=True)}
+    {layer("rgb", "c2", f"parameters + {spec.offsets[4]}", spec.hidden, 4, relu=False)}"""
 
 
 def _view(spec: RadianceMlpSpec) -> str:
