@@ -78,8 +78,8 @@ def layer_by_sample(name: str, source: str, weights: str, inputs: int, outputs: 
 def turned(name: str, source: str, columns: int) -> str:
     """Return code for `float name[columns][TILE]` = source [TILE][columns], turned.
 
-    Squares of half a tile are turned in registers: their quarters change places across the diagonal, then the quarters
-    of each quarter, and so on.
+    Squares, of half a tile at most, are turned in registers: their quarters change places across the diagonal, then the
+    quarters of each quarter, and so on.
     """
     side = math.gcd(columns, TILE // 2)
     changes, half = "", side // 2

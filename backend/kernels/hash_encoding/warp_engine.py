@@ -211,6 +211,8 @@ def encoded_tiles(channels: int, points: str, store: str) -> str:
                 return *(const numbers*)(entries + (size_t)places[now][corner][at] * {channels});
             }};"""
     return _tiles_ahead(
+        channels,
+        points,
         f"alignas(64) float along[2][3][{TILE * channels}];  // how far from the lower corner to the upper: of x, y, z",
         f"""
                 for (int f = 0; f < {channels}; ++f) {{
@@ -218,8 +220,6 @@ def encoded_tiles(channels: int, points: str, store: str) -> str:
                     along[to][1][lane * {channels} + f] = *fy[1];
                     along[to][2][lane * {channels} + f] = *fz[1];
                 }}""",
-        channels,
-        points,
         f"""
         for (int at = 0; at < {TILE}; at += {together}) {{
             {FUSED}
@@ -246,18 +246,19 @@ def encoded_tiles(channels: int, points: str, store: str) -> str:
     )
 
 
-def _tiles_ahead(kept: str, keep: str, channels: int, points: str, work: str) -> str:
+def _tiles_ahead(channels: int, points: str, declared: str, filled: str, work: str) -> str:
     """Return code for a loop over tiles, with `work` on the tile that begins at point `first`: places [now][corner][s]
-    of its entries, what `keep` wrote to `kept`, and ask(s), to be called for every s, which fetches the next tile's.
+    of its entries, what else is `declared`, and ask(s), to be called for every s, which fetches the next tile's.
 
     Args:
-        kept: declares arrays [2], one for a tile and one for the next.
-        keep: code that writes to [to] what there is to know of sample `lane` from its fx, fy, fz [2][1].
+        channels, points: see `encoded_tiles`.
+        declared: declares arrays [2][..], for a tile and for the next.
+        filled: code that writes to them at [to] what there is to know of sample `lane` from its fx, fy, fz [2][1].
     """
     return f"""
     const bool far_away = (size_t)size * {4 * channels} > {CACHE};
     unsigned places[2][8][{TILE}];
-    {kept}
+    {declared}
     auto look = [&](int first, int to) {{
         {points}
         const float* const point[3] = {{px, py, pz}};
@@ -270,7 +271,7 @@ def _tiles_ahead(kept: str, keep: str, channels: int, points: str, work: str) ->
                     {hash_index(1)}
                     places[to][corner][lane] = *index;
                 }}
-                {keep}
+                {filled}
             }}
         }};
         if (dense) each(true); else each(false);
@@ -332,12 +333,12 @@ def _table(tile: int, width: int, channels: int) -> str:
             }}
             ask(s);
         }}"""
-        kept = f"float weights[2][8][{TILE}];"
-        keep = f"""
+        declared = f"float weights[2][8][{TILE}];"
+        filled = f"""
                 {UNROLLED}
                 for (int corner = 0; corner < 8; ++corner)
                     weights[to][corner][lane] = fx[corner & 1][0] * fy[corner >> 1 & 1][0] * fz[corner >> 2][0];"""
-        return read + LEVEL + _tiles_ahead(kept, keep, channels, points_of("first", "end"), work)
+        return read + LEVEL + _tiles_ahead(channels, points_of("first", "end"), declared, filled, work)
     return f"""{read}
     {_load(tile)}
     for (int corner = 0; corner < 8; ++corner) {{

@@ -148,24 +148,24 @@ def color_layers(spec: RadianceMlpSpec, view: str) -> str:
     {_after_first(spec)}"""
 
 
-def view_of_ray(spec: RadianceMlpSpec, view: str) -> str:
-    """Code for `float viewed[hidden]`: what the colour network's first layer makes of a ray's `view` [view], which all
-    samples of the ray share."""
+def layer_of_view(name: str, spec: RadianceMlpSpec, view: str) -> str:
+    """Code for `float name[hidden]`: what the colour network's first layer makes of a ray's `view` [view] alone. All
+    samples of the ray share it."""
     return f"""
-    float viewed[{spec.hidden}] = {{}};
+    float {name}[{spec.hidden}] = {{}};
     for (int k = 0; k < {spec.view}; ++k) {{
         {FUSED}
         const float* w = parameters + {spec.offsets[2]} + ({spec.geometry} + k) * {spec.hidden};
-        for (int j = 0; j < {spec.hidden}; ++j) viewed[j] += {view}[k] * w[j];
+        for (int j = 0; j < {spec.hidden}; ++j) {name}[j] += {view}[k] * w[j];
     }}"""
 
 
-def color_layers_of_rays(spec: RadianceMlpSpec) -> str:
-    """The code of `color_layers`, from geometry [channels][TILE] and what `view_of_ray` made of each sample's ray,
-    viewed [hidden][TILE]."""
+def color_layers_of_rays(spec: RadianceMlpSpec, of_views: str) -> str:
+    """The code of `color_layers`, from geometry [channels][TILE] and what `layer_of_view` made of each sample's ray,
+    of_views [hidden][TILE]."""
     first = f"parameters + {spec.offsets[2]}"
     return f"""
-    {layer("c1", "geometry", first, spec.geometry, spec.hidden, relu=True, onto="viewed")}
+    {layer("c1", "geometry", first, spec.geometry, spec.hidden, relu=True, onto=of_views)}
     {_after_first(spec)}"""
 
 

@@ -1,19 +1,19 @@
 """Walking several rays at once, a ray in each lane of a processor's vectors: C++ text, for the CPU.
 
-What a lane does is what `warp_engine.next_sample` does. A ray alone must wait for each cell that it looks at before it
-knows the next; neighbours look at theirs meanwhile.
+A lane looks at the cells that `warp_engine.next_sample` looks at. A ray alone must wait for each before it knows the
+next; neighbours look at theirs meanwhile.
 """
 
 from . import BLOCK
 
 LANES = 16
 
-_SHIFT = BLOCK.bit_length() - 1
+_SHIFT = BLOCK.bit_length() - 1  # a division by BLOCK, which is a power of two
 
 WALK = f"""
     typedef float reals __attribute__((vector_size({4 * LANES})));
     typedef int integers __attribute__((vector_size({4 * LANES})));
-    auto same = [](float x) {{ return x - reals{{}}; }};
+    auto everywhere = [](float x) {{ return x - reals{{}}; }};
     auto load = [](const float* from) {{ reals x; __builtin_memcpy(&x, from, sizeof(x)); return x; }};
     auto store = [](float* to, reals x) {{ __builtin_memcpy(to, &x, sizeof(x)); }};
     auto larger = [](reals a, reals b) {{ return a > b ? a : b; }};
@@ -23,14 +23,14 @@ WALK = f"""
         return larger(larger(larger(a, -a), larger(b, -b)), larger(c, -c));
     }};
     auto drawn_in = [&](reals x, reals y, reals z) {{
-        if (!contracted) return same(1.0f);
-        const reals out = larger(outermost(x, y, z), same(1.0f));
+        if (!contracted) return everywhere(1.0f);
+        const reals out = larger(outermost(x, y, z), everywhere(1.0f));
         return out * out;
     }};
     auto contract = [&](reals& x, reals& y, reals& z) {{
         if (!contracted) return;
         const reals size = outermost(x, y, z);
-        const reals scale = size > 1.0f ? (2.0f - 1.0f / size) / size : same(1.0f);
+        const reals scale = size > 1.0f ? (2.0f - 1.0f / size) / size : everywhere(1.0f);
         x = (x * 2.0f - 1.0f) * scale * 0.25f + 0.5f;
         y = (y * 2.0f - 1.0f) * scale * 0.25f + 0.5f;
         z = (z * 2.0f - 1.0f) * scale * 0.25f + 0.5f;
@@ -40,7 +40,7 @@ WALK = f"""
     const float per_step = 1.0f / smallest;
     const int along = resolution / {BLOCK};
     const float cells = (float)resolution, blocks = (float)along, cell = 1.0f / cells, block = 1.0f / blocks;
-    auto fetched = [](const unsigned char* from, integers places) {{
+    auto bytes_at = [](const unsigned char* from, integers places) {{
         typedef unsigned char bytes __attribute__((vector_size({LANES})));
         int each[{LANES}];
         __builtin_memcpy(each, &places, sizeof(each));
@@ -63,20 +63,20 @@ WALK = f"""
             const reals fz = __builtin_elementwise_floor(z * cells);
             const integers inside =
                 (fx >= 0.0f) & (fy >= 0.0f) & (fz >= 0.0f) & (fx < cells) & (fy < cells) & (fz < cells);
-            const integers i = __builtin_convertvector(inside ? fx : same(0.0f), integers);
-            const integers j = __builtin_convertvector(inside ? fy : same(0.0f), integers);
-            const integers k = __builtin_convertvector(inside ? fz : same(0.0f), integers);
+            const integers i = __builtin_convertvector(inside ? fx : everywhere(0.0f), integers);
+            const integers j = __builtin_convertvector(inside ? fy : everywhere(0.0f), integers);
+            const integers k = __builtin_convertvector(inside ? fz : everywhere(0.0f), integers);
             const integers away =
-                fetched(empty, ((i >> {_SHIFT}) * along + (j >> {_SHIFT})) * along + (k >> {_SHIFT}));
-            const integers byte = fetched(bits, (i * resolution + j) * (resolution >> 3) + (k >> 3));
+                bytes_at(empty, ((i >> {_SHIFT}) * along + (j >> {_SHIFT})) * along + (k >> {_SHIFT}));
+            const integers byte = bytes_at(bits, (i * resolution + j) * (resolution >> 3) + (k >> 3));
             looking &= ~(inside & ((byte >> (k & 7) & 1) != 0));
             if (contracted) {{
                 t = looking ? t + stride(t, drawn_in(px, py, pz)) : t;
             }} else {{
                 const integers whole_blocks = away != 0;
-                const reals parts = whole_blocks ? same(blocks) : same(cells);
-                const reals edge = whole_blocks ? same(block) : same(cell);
-                const reals many = whole_blocks ? __builtin_convertvector(away, reals) : same(1.0f);
+                const reals parts = whole_blocks ? everywhere(blocks) : everywhere(cells);
+                const reals edge = whole_blocks ? everywhere(block) : everywhere(cell);
+                const reals many = whole_blocks ? __builtin_convertvector(away, reals) : everywhere(1.0f);
                 auto exit = [&](reals p, const float* inverse) {{
                     const reals per = load(inverse + at), ahead = per > 0.0f ? many : 1.0f - many;
                     return ((__builtin_elementwise_floor(p * parts) + ahead) * edge - p) * per;
@@ -84,14 +84,14 @@ WALK = f"""
                 const reals further =
                     smaller(exit(pz, inverse_z), smaller(exit(py, inverse_y), exit(px, inverse_x)));
                 if (even) {{
-                    const reals skipped = larger(__builtin_elementwise_ceil(further * per_step), same(1.0f));
-                    steps = looking ? steps + (inside ? skipped : same(1.0f)) : steps;
+                    const reals skipped = larger(__builtin_elementwise_ceil(further * per_step), everywhere(1.0f));
+                    steps = looking ? steps + (inside ? skipped : everywhere(1.0f)) : steps;
                     t = looking ? begin + steps * smallest : t;
                 }} else {{
-                    const reals until = inside ? t + further : t;
+                    const reals until = inside ? smaller(t + further, end) : t;
                     integers going = looking;
                     do {{
-                        t = going ? t + stride(t, same(1.0f)) : t;
+                        t = going ? t + stride(t, everywhere(1.0f)) : t;
                         going &= t < until;
                     }} while (__builtin_reduce_or(going));
                 }}
@@ -105,5 +105,6 @@ WALK = f"""
 behind it where there is none. (And for what it is made of: vectors, `drawn_in`, `contract`, `stride`, `even`.)
 
 Reads smallest, cone, contracted, resolution (see `Steps`, `OccupancyBits`), bits, empty; and of each ray origin_x,
-direction_x, inverse_x (1 / direction; 1e30 for next to nothing), y, z; begins and ends, t. It moves ts, t, and taken,
-the even steps since `begins`."""
+direction_x, inverse_x (1 / direction; 1e30 for next to nothing), y, z; begins and ends, its first t and the one that it
+does not come to. It moves ts, where rays are, and taken, the even steps since `begins`. A lane whose `ends` is
+-infinity never looks, whatever else stands there."""

@@ -162,7 +162,7 @@ def next_sample(
             taken += wp.where(steps > 1.0, steps, 1.0)
             t = start + taken * walk.smallest
         else:
-            until = t + wp.where(room[2] < 0.0, 0.0, _exit(p, inverse, room))
+            until = wp.min(t + wp.where(room[2] < 0.0, 0.0, _exit(p, inverse, room)), far)
             t += stride(t, 1.0, walk)
             while t < until:
                 t += stride(t, 1.0, walk)

@@ -61,6 +61,18 @@ def render_rays(
         ValueError: a shape does not fit, or there is no engine named `impl`.
         RuntimeError: the engine cannot run on this device.
     """
+    count = len(origins)
+    if origins.shape != (count, 3) or directions.shape != (count, 3):
+        raise ValueError(f"origins and directions must be [R, 3], got {list(origins.shape)}, {list(directions.shape)}")
+    if any(x is not None and x.shape != (count,) for x in (near, far, jitter)):
+        raise ValueError(f"near, far and jitter must be [{count}]")
+    if table.shape != (spec.num_entries, spec.num_features):
+        raise ValueError(f"table must be {[spec.num_entries, spec.num_features]}, got {list(table.shape)}")
+    if mlp.inputs != spec.width or parameters.shape != (mlp.num_parameters,):
+        raise ValueError(
+            f"networks of {spec.width} features and {mlp.num_parameters} parameters are wanted, got {mlp.inputs} and "
+            f"{list(parameters.shape)}"
+        )
     if mlp.view != COUNT:
         raise ValueError(f"the colour network must take {COUNT} harmonics of the direction, not {mlp.view} numbers")
     if impl == "auto":

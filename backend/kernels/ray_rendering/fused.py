@@ -18,7 +18,7 @@ from ..hash_encoding import HashSpec
 from ..hash_encoding.warp_engine import LEVEL, encoded_tiles, level_words
 from ..native import TILE, exponential, layer, layer_by_sample, turned
 from ..radiance_mlp import RadianceMlpSpec
-from ..radiance_mlp.fused import color_layers_of_rays, view_of_ray
+from ..radiance_mlp.fused import color_layers_of_rays, layer_of_view
 from ..ray_marching import OccupancyBits, Steps
 from ..ray_marching.lanes import LANES, WALK
 from ..slices import in_slices, num_slices
@@ -38,6 +38,8 @@ TOGETHER = 64
 
 QUEUE = 8 * TILE
 """Groups that are coloured at a time: the colour network's weights are fetched but once for them."""
+
+assert POOL % LANES == 0 and TOGETHER <= POOL and POOL * AHEAD % TILE == 0 and QUEUE % TILE == 0
 
 
 def render_rays_fused(
@@ -84,23 +86,24 @@ OF_RAYS = (
     *("begins", "ends", "ts", "taken"),  # see WALK
     *("met", "light", "behind_groups", "part", "depth"),
 )
-"""Numbers of each ray in the pool. The last five: samples it has met; light left behind all of them, and behind whole
-groups; the part of the light in which the next begins; Σ w t."""
+"""Numbers of each ray in the pool, counts among them, so that a vector holds them. The last five: samples it has met;
+light left behind all of them, and behind whole groups; the part of the light in which the next begins; Σ w t."""
 
 
 def _room(width: int, mlp: RadianceMlpSpec) -> dict[str, int]:
     """Numbers that a thread keeps of each kind: of the rays in its pool (`held`, Σ w geometry of the group that is not
-    whole; `seen`, what the colour network makes of the direction), of a wave's samples, of the groups in the queue."""
+    whole; `of_view`, what the colour network makes of the direction), of a wave's samples, of the groups in the queue.
+    Vectors may reach beyond the last ray or sample."""
     rays, samples = POOL + LANES, POOL * AHEAD + LANES
     return {
         **dict.fromkeys(OF_RAYS, rays),
         "held": rays * mlp.geometry,
-        "seen": rays * mlp.hidden,
+        "of_view": rays * mlp.hidden,
         **dict.fromkeys(("xs", "ys", "zs", "depths", "lengths"), samples),
         "features": POOL * AHEAD * width,
-        "weights": QUEUE,
-        "means": QUEUE * mlp.geometry,
-        "views": QUEUE * mlp.hidden,
+        "queued_weights": QUEUE,
+        "queued_means": QUEUE * mlp.geometry,
+        "queued_views": QUEUE * mlp.hidden,
     }
 
 
@@ -111,7 +114,7 @@ def _declared(width: int, mlp: RadianceMlpSpec) -> str:
         at += size
     return f"""
     {" ".join(parts)}
-    int rays[{POOL + LANES}], slots[{POOL * AHEAD + LANES}], queued[{QUEUE}];
+    int rays[{POOL + LANES}], slots[{POOL * AHEAD + LANES}], queued_rays[{QUEUE}];
     const float* origins = (const float*)origins_at; const float* directions = (const float*)directions_at;
     const float* near = (const float*)near_at; const float* far = (const float*)far_at;
     const float* jitter = (const float*)jitter_at; const float* parameters = (const float*)parameters_at;
@@ -126,37 +129,36 @@ def _groups(mlp: RadianceMlpSpec) -> str:
     int number = 0;
     auto color = [&]() {{
         for (int first = 0; first < number; first += {TILE}) {{
-            {turned("geometry", f"(means + {mlp.geometry} * first)", mlp.geometry)}
-            {turned("viewed", f"(views + {mlp.hidden} * first)", mlp.hidden)}
-            {color_layers_of_rays(mlp)}
+            {turned("geometry", f"(queued_means + {mlp.geometry} * first)", mlp.geometry)}
+            {turned("of_views", f"(queued_views + {mlp.hidden} * first)", mlp.hidden)}
+            {color_layers_of_rays(mlp, "of_views")}
             for (int k = 0; k < {3 * TILE}; ++k) rgb[k] = -rgb[k];
             {exponential("rgb", 3 * TILE)}
             for (int k = 0; k < {3 * TILE}; ++k) rgb[k] = 1.0f / (1.0f + rgb[k]);
             for (int s = 0; s < {TILE} && first + s < number; ++s) {{
-                float* pixel = pixels + 5 * (size_t)queued[first + s];
-                for (int c = 0; c < 3; ++c) pixel[c] += weights[first + s] * rgb[c * {TILE} + s];
+                float* pixel = pixels + 5 * (size_t)queued_rays[first + s];
+                for (int c = 0; c < 3; ++c) pixel[c] += queued_weights[first + s] * rgb[c * {TILE} + s];
             }}
         }}
         number = 0;
     }};
-    auto see = [&](int slot) {{
-        float view[{mlp.view}];
-        {harmonics_of_tile("view", "directions + 3 * (size_t)rays[slot]", 1)}
-        {view_of_ray(mlp, "view")}
-        __builtin_memcpy(seen + {mlp.hidden} * slot, viewed, sizeof(viewed));
-    }};
     auto whole = [&](int slot) {{
-        if (behind_groups[slot] == 1.0f) see(slot);  // the first one
+        if (behind_groups[slot] == 1.0f) {{  // the first of this ray: each takes some light
+            float view[{mlp.view}];
+            {harmonics_of_tile("view", "directions + 3 * (size_t)rays[slot]", 1)}
+            {layer_of_view("made", mlp, "view")}
+            __builtin_memcpy(of_view + {mlp.hidden} * slot, made, sizeof(made));
+        }}
         const float weight = behind_groups[slot] - light[slot], scale = 1.0f / weight;
         behind_groups[slot] = light[slot];
         float* sum = held + {mlp.geometry} * slot;
         float mean[{mlp.geometry}];
         for (int k = 0; k < {mlp.geometry}; ++k) mean[k] = sum[k] * scale;
         __builtin_memset(sum, 0, sizeof(mean));
-        __builtin_memcpy(means + {mlp.geometry} * number, mean, sizeof(mean));
-        __builtin_memcpy(views + {mlp.hidden} * number, seen + {mlp.hidden} * slot, {4 * mlp.hidden});
-        weights[number] = weight;
-        queued[number] = rays[slot];
+        __builtin_memcpy(queued_means + {mlp.geometry} * number, mean, sizeof(mean));
+        __builtin_memcpy(queued_views + {mlp.hidden} * number, of_view + {mlp.hidden} * slot, {4 * mlp.hidden});
+        queued_weights[number] = weight;
+        queued_rays[number] = rays[slot];
         if (++number == {QUEUE}) color();
     }};"""
 
@@ -178,9 +180,10 @@ def _pool(mlp: RadianceMlpSpec) -> str:
             float* pixel = pixels + 5 * (size_t)rays[slot];
             pixel[3] = 1.0f - light[slot];
             pixel[4] = depth[slot];
-            move(--active, slot);  // the last one takes its place
+            if (--active == slot) break;
+            move(active, slot);  // the last one takes its place
             __builtin_memcpy(held + {mlp.geometry} * slot, held + {mlp.geometry} * active, {4 * mlp.geometry});
-            __builtin_memcpy(seen + {mlp.hidden} * slot, seen + {mlp.hidden} * active, {4 * mlp.hidden});
+            __builtin_memcpy(of_view + {mlp.hidden} * slot, of_view + {mlp.hidden} * active, {4 * mlp.hidden});
         }}
     }};
     auto join = [&]() {{
@@ -196,12 +199,12 @@ def _pool(mlp: RadianceMlpSpec) -> str:
                 direction_x[slot] = d[0]; direction_y[slot] = d[1]; direction_z[slot] = d[2];
                 inverse_x[slot] = inverse(d[0]); inverse_y[slot] = inverse(d[1]); inverse_z[slot] = inverse(d[2]);
                 rays[slot] = ray;
-                ts[slot] = near[ray]; ends[slot] = far[ray]; begins[slot] = jitter[ray];
+                ts[slot] = near[ray]; ends[slot] = far[ray]; begins[slot] = jitter[ray];  // of a step, so far
                 taken[slot] = met[slot] = part[slot] = depth[slot] = 0.0f;
                 light[slot] = behind_groups[slot] = 1.0f;
             }}
             for (int slot = first; slot < end; slot += {LANES}) {{
-                for (int i = end; i < slot + {LANES}; ++i) ts[i] = ends[i] = 0.0f;
+                for (int i = end; i < slot + {LANES}; ++i) ends[i] = -__builtin_inff();
                 const reals t = load(ts + slot);
                 const reals x = load(origin_x + slot) + load(direction_x + slot) * t;
                 const reals y = load(origin_y + slot) + load(direction_y + slot) * t;
@@ -222,7 +225,7 @@ def _pool(mlp: RadianceMlpSpec) -> str:
 
 SAMPLES = f"""
     int n = 0;
-    for (int i = active; i < active + {LANES}; ++i) ts[i] = ends[i] = 0.0f;
+    for (int i = active; i < active + {LANES}; ++i) ends[i] = -__builtin_inff();  // nobody is there
     for (int slot = 0; slot < active; slot += {LANES})
         for (int step = 0; step < {AHEAD}; ++step) {{
             const reals t = load(ts + slot), so_far = load(met + slot), steps = load(taken + slot) + 1.0f;
@@ -231,7 +234,7 @@ SAMPLES = f"""
             reals z = load(origin_z + slot) + load(direction_z + slot) * t;
             const reals drawn = drawn_in(x, y, z), further = stride(t, drawn), length = further / drawn;
             contract(x, y, z);
-            const reals zero = {{}}, one = same(1.0f);
+            const reals zero = {{}}, one = everywhere(1.0f);
             x = smaller(larger(x, zero), one); y = smaller(larger(y, zero), one); z = smaller(larger(z, zero), one);
             const integers here = (t < load(ends + slot)) & (so_far < (float)most);
             if (__builtin_reduce_and(here)) {{
@@ -290,9 +293,9 @@ def _light(width: int, mlp: RadianceMlpSpec) -> str:
             light[slot] = behind;
             depth[slot] += weight * depths[first + s];
             float* sum = held + {mlp.geometry} * slot;
-            float with[{mlp.geometry}];
-            for (int k = 0; k < {mlp.geometry}; ++k) with[k] = sum[k] + weight * geometry[s * {mlp.geometry} + k];
-            __builtin_memcpy(sum, with, sizeof(with));
+            float total[{mlp.geometry}];  // not in place: the compiler cannot know that these never overlap
+            for (int k = 0; k < {mlp.geometry}; ++k) total[k] = sum[k] + weight * geometry[s * {mlp.geometry} + k];
+            __builtin_memcpy(sum, total, sizeof(total));
             const float next = __builtin_floorf((1.0f - behind) * per_part);
             if (part[slot] == next) continue;
             part[slot] = next;

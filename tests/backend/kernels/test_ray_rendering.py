@@ -19,7 +19,12 @@ FAINTEST = 1e-2
 CLOSE = 1e-3
 """Whether a sample is in one group or the next may turn on a bit."""
 
-MLP = {2: RadianceMlpSpec(8, 16, 16, 16), 4: RadianceMlpSpec(16, 16, 16, 16)}
+MLP = {
+    1: RadianceMlpSpec(4, 20, 12, 16),
+    2: RadianceMlpSpec(8, 16, 16, 16),
+    4: RadianceMlpSpec(16, 16, 16, 16),
+    8: RadianceMlpSpec(32, 36, 4, 16),
+}
 
 
 def rendered(
@@ -29,6 +34,7 @@ def rendered(
     channels: int = 2,
     steps: Steps = EVEN,
     poisoned: bool = False,
+    near: float = 0.0,
     jitter: bool = False,
     dense: float = 8.0,
     threshold: float = 1e-2,
@@ -39,6 +45,7 @@ def rendered(
     random = torch.Generator().manual_seed(0)
     origins = torch.rand(count, 3, generator=random)
     origins[:, 2] = -0.5
+    origins[:, 2] -= near
     origins[::5, 0] = 3.0
     directions = torch.nn.functional.normalize(
         torch.randn(count, 3, generator=random) * 0.2 + torch.tensor([0, 0, 1.0])
@@ -50,7 +57,7 @@ def rendered(
     late = torch.rand(count, generator=random) if jitter else None
     mlp = MLP[channels]
     return render_rays(
-        origins, directions, torch.zeros(count), torch.full((count,), 2.0), occupied, steps,
+        origins, directions, torch.full((count,), near), torch.full((count,), near + 2.0), occupied, steps,
         table, mlp.initial(random), spec, mlp, late, threshold=threshold, faintest=faintest, impl=impl,
     )  # fmt: skip
 
@@ -100,7 +107,9 @@ def test_a_group_is_a_part_of_the_light_and_its_geometry_the_mean_over_it() -> N
 @pytest.mark.parametrize(
     "given",
     [
+        {"channels": 1},
         {"channels": 4},
+        {"channels": 8},
         {"jitter": True},
         {"steps": Steps(1 / 50, cone=1 / 32)},
         {"steps": Steps(1 / 50, cone=1 / 32, contracted=True)},
@@ -114,9 +123,24 @@ def test_fused_agrees_on_other_fields_and_walks(given: dict[str, object]) -> Non
     torch.testing.assert_close(got, expected, rtol=0, atol=CLOSE)
 
 
-def test_no_ray_is_lost_when_many_more_come_than_go_at_a_time() -> None:
-    whole = rendered(5000, "fused")
-    torch.testing.assert_close(whole, rendered(5000, "stages"), rtol=0, atol=CLOSE)
+@pytest.mark.parametrize("near", [0.0, -3.0])
+def test_no_ray_is_lost_when_many_more_come_than_go_at_a_time(near: float) -> None:
+    whole = rendered(5000, "fused", near=near)
+    torch.testing.assert_close(whole, rendered(5000, "stages", near=near), rtol=0, atol=CLOSE)
+
+
+@pytest.mark.parametrize("impl", ["stages", "fused"])
+def test_a_ray_that_does_not_move_ends(impl: Impl) -> None:
+    spec, mlp = HashSpec(4, 2, 10, 4, 32), MLP[2]
+    occupied = torch.zeros(16, 16, 16, dtype=torch.bool)
+    occupied[15, 15, 15] = True
+    inside, nowhere = torch.full((1, 3), 0.3), torch.zeros(1, 3)
+    pixels = render_rays(
+        inside, nowhere, torch.zeros(1), torch.full((1,), 2.0), OccupancyBits(occupied), Steps(1 / 50, cone=1e-8),
+        torch.zeros(spec.num_entries, 2), mlp.initial(torch.Generator()), spec, mlp, threshold=0.1, faintest=0.1,
+        impl=impl,
+    )  # fmt: skip
+    assert (pixels == 0).all()
 
 
 def test_the_same_rays_give_the_same_bits() -> None:
@@ -126,6 +150,25 @@ def test_the_same_rays_give_the_same_bits() -> None:
 def test_what_is_no_number_is_seen() -> None:
     alpha = rendered(300, "fused", poisoned=True)[:, 3]
     assert alpha.isnan().any() and (alpha[::5] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong", "said"),
+    [
+        (1, torch.zeros(2, 2), r"origins and directions must be \[R, 3\], got \[2, 3\], \[2, 2\]"),
+        (3, torch.zeros(3), r"near, far and jitter must be \[2\]"),
+        (6, torch.zeros(9, 2), r"table must be .*, got \[9, 2\]"),
+        (7, torch.zeros(9), r"networks of 8 features and 1216 parameters are wanted, got 8 and \[9\]"),
+    ],
+)
+def test_what_does_not_fit_is_said(place: int, wrong: Tensor, said: str) -> None:
+    spec, mlp = HashSpec(4, 2, 10, 4, 32), MLP[2]
+    full = OccupancyBits(torch.ones(8, 8, 8, dtype=torch.bool))
+    rays, table = torch.zeros(2, 3), torch.zeros(spec.num_entries, 2)
+    given = [rays, rays, rays[:, 0], rays[:, 0], full, Steps(0.1), table, torch.zeros(mlp.num_parameters)]
+    given[place] = wrong
+    with pytest.raises(ValueError, match=said):
+        render_rays(*given, spec, mlp, threshold=0.1, faintest=0.1)  # type: ignore[arg-type]
 
 
 def test_an_unknown_engine_and_a_network_of_other_inputs_are_named() -> None:
