@@ -75,13 +75,13 @@ def layer_by_sample(name: str, source: str, weights: str, inputs: int, outputs: 
     }}"""
 
 
-def turned(name: str, source: str, columns: int) -> str:
-    """Return code for `float name[columns][TILE]` = source [TILE][columns], turned.
+def turned(name: str, source: str, rows: int, columns: int) -> str:
+    """Return code for `float name[columns][rows]` = source [rows][columns], turned.
 
     Squares, of half a tile at most, are turned in registers: their quarters change places across the diagonal, then the
     quarters of each quarter, and so on.
     """
-    side = math.gcd(columns, TILE // 2)
+    side = math.gcd(rows, columns, TILE // 2)
     changes, half = "", side // 2
     while half:
         kept = ", ".join(str(lane if not lane & half else side + lane - half) for lane in range(side))
@@ -95,14 +95,14 @@ def turned(name: str, source: str, columns: int) -> str:
               {b} = __builtin_shufflevector(upper, lower, {given}); }}"""
         half //= 2
     return f"""
-    float {name}[{columns * TILE}];
-    for (int s = 0; s < {TILE}; s += {side})
+    float {name}[{columns * rows}];
+    for (int s = 0; s < {rows}; s += {side})
         for (int k = 0; k < {columns}; k += {side}) {{
             typedef float line __attribute__((vector_size({4 * side})));
             line row[{side}];
             for (int i = 0; i < {side}; ++i) __builtin_memcpy(&row[i], {source} + (s + i) * {columns} + k, {4 * side});
             {changes}
-            for (int i = 0; i < {side}; ++i) __builtin_memcpy({name} + (k + i) * {TILE} + s, &row[i], {4 * side});
+            for (int i = 0; i < {side}; ++i) __builtin_memcpy({name} + (k + i) * {rows} + s, &row[i], {4 * side});
         }}"""
 
 

@@ -198,15 +198,21 @@ def _forward(spec: RadianceMlpSpec) -> str:
     }}"""
 
 
-def _density(spec: RadianceMlpSpec) -> str:
+def density_layers(spec: RadianceMlpSpec) -> str:
+    """Code for the density alone, from x [inputs][TILE]: density [TILE] before its activation."""
     return f"""
-    {_tiles(spec.inputs)}
     {layer("h1", "x", "parameters", spec.inputs, spec.hidden, relu=True)}
     float density[{TILE}] = {{}};
     for (int k = 0; k < {spec.hidden}; ++k) {{
         const float w = parameters[{spec.offsets[1]} + k * {spec.geometry}];
         for (int s = 0; s < {TILE}; ++s) density[s] += w * h1[k * {TILE} + s];
-    }}
+    }}"""
+
+
+def _density(spec: RadianceMlpSpec) -> str:
+    return f"""
+    {_tiles(spec.inputs)}
+    {density_layers(spec)}
     for (int s = 0; s < count; ++s) ((float*)density_at)[first + s] = density[s];
     }}"""
 
@@ -249,23 +255,14 @@ def _backward(spec: RadianceMlpSpec) -> str:
 
 
 @lru_cache(maxsize=8)
-def density_function(spec: RadianceMlpSpec) -> Any:
-    """Return the Warp function (start, end, addresses of features, parameters, density) for samples start..end."""
-
-    @wp.func_native(_density(spec))
-    def run_density(start: int, end: int, features_at: U64, parameters_at: U64, density_at: U64): ...
-
-    return run_density
-
-
-@lru_cache(maxsize=8)
 def _kernels(spec: RadianceMlpSpec) -> _Kernels:
     """Compiled for this network. A launch index is a whole slice of the samples."""
 
     @wp.func_native(_forward(spec))
     def run(start: int, end: int, features_at: U64, view_at: U64, rays_at: U64, parameters_at: U64, raw_at: U64): ...
 
-    run_density = density_function(spec)
+    @wp.func_native(_density(spec))
+    def run_density(start: int, end: int, features_at: U64, parameters_at: U64, density_at: U64): ...
 
     @wp.func_native(_backward(spec))
     def run_backward(

@@ -129,8 +129,8 @@ def _groups(mlp: RadianceMlpSpec) -> str:
     int number = 0;
     auto color = [&]() {{
         for (int first = 0; first < number; first += {TILE}) {{
-            {turned("geometry", f"(queued_means + {mlp.geometry} * first)", mlp.geometry)}
-            {turned("of_views", f"(queued_views + {mlp.hidden} * first)", mlp.hidden)}
+            {turned("geometry", f"(queued_means + {mlp.geometry} * first)", TILE, mlp.geometry)}
+            {turned("of_views", f"(queued_views + {mlp.hidden} * first)", TILE, mlp.hidden)}
             {color_layers_of_rays(mlp, "of_views")}
             for (int k = 0; k < {3 * TILE}; ++k) rgb[k] = -rgb[k];
             {exponential("rgb", 3 * TILE)}

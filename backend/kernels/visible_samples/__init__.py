@@ -3,7 +3,7 @@
 Density is asked from the front of each ray, and no further than where less than `threshold` of the light is left.
 
 Engines: `reference` (all samples are encoded, then dropped; any device) and `fused` (a ray stops as soon as it may,
-a tile of samples at a time; CPU).
+a few samples at a time; CPU).
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""Encoding and density along each ray until it is opaque. CPU."""
+"""Encoding and density along each ray until it is opaque. CPU.
+
+Each thread keeps a pool of rays. In a *wave* each goes on by a few samples; the wave's samples are encoded, one level
+of the table after the other, and go through the density network, a tile at a time. A ray that is opaque or at its end
+makes room for another.
+"""
 
 from functools import lru_cache
 from typing import Any
@@ -8,19 +13,27 @@ from torch import Tensor
 
 from ..compositing import LARGEST_EXPONENT
 from ..hash_encoding import HashSpec
-from ..hash_encoding.warp_engine import LEVEL, encoded_tiles, level_words, points_of
-from ..native import TILE
+from ..hash_encoding.warp_engine import LEVEL, encoded_tiles, level_words
+from ..native import TILE, exponential, turned
 from ..radiance_mlp import RadianceMlpSpec
-from ..radiance_mlp.fused import density_function
+from ..radiance_mlp.fused import density_layers
 from ..ray_marching import Samples
-from ..slices import in_slices
+from ..slices import in_slices, num_slices
 from ..warp_runtime import wp
 
 U64 = wp.uint64  # addresses
 
-RAYS = 64
-"""Rays that go on together, a tile of samples of each: one level of the table after the other, which stays in the
-cache."""
+POOL = 256
+"""Rays that a thread follows at a time."""
+
+AHEAD = 4
+"""Samples that a ray goes ahead in a wave: as many may turn out to be behind its surface."""
+
+WAVE = POOL * AHEAD
+assert WAVE % TILE == 0
+
+SURELY = 1.0 + 1e-4
+"""How much thicker than asked for a ray gets before it stops: sums in single precision and in double differ."""
 
 
 def features_until_opaque(
@@ -31,96 +44,92 @@ def features_until_opaque(
     count = len(samples.offsets) - 1
     features = torch.empty(len(samples.t), spec.width)
     density = torch.full((len(samples.t),), LARGEST_EXPONENT)
-    thickness, following = torch.zeros(count), samples.offsets[:-1].clone()
+    following = torch.zeros(1, dtype=torch.int32)  # which ray is to be taken next
     kernel = _kernel(spec.num_levels, spec.num_features, mlp)
     given = (samples.points, samples.lengths, samples.offsets, level_words(spec, table.device), table, parameters)
-    pointers = [tensor.data_ptr() for tensor in (*given, features, density, thickness, following)]
 
-    def work(_: int, start: int, end: int) -> None:
-        wp.launch(kernel, end - start, inputs=[start, count, limit, *pointers], device="cpu")
+    def work(_number: int, _start: int, _end: int) -> None:
+        room = torch.zeros(WAVE * (3 + spec.width))
+        addresses = [x.data_ptr() for x in (*given, features, density, following, room)]
+        wp.launch(kernel, 1, inputs=[count, limit * SURELY, *addresses], device="cpu")
 
-    in_slices(work, -(-count // RAYS))
+    in_slices(work, num_slices())
     return features, density
 
 
-def _encode(levels: int, channels: int) -> str:
-    """Code that writes the features of the next tile of samples of each ray first..last that goes on."""
+def _until_opaque(levels: int, channels: int, mlp: RadianceMlpSpec) -> str:
     width = levels * channels
-    store = f"if (begin[tile] + s < stop[tile]) features[(size_t)(begin[tile] + s) * {width} + f] = value;"
+    points = "const float* px = xs + first; const float* py = ys + first; const float* pz = zs + first;"
+    store = f"encoded[(size_t)first * {width} + (level * {channels} + f) * {TILE} + s] = value;"
     return f"""
-    const int* offsets = (const int*)offsets_at;
-    const int* following = (const int*)following_at;
-    int begin[{RAYS}], stop[{RAYS}], tiles = 0;
-    for (int ray = first; ray < last; ++ray) {{
-        if (following[ray] >= offsets[ray + 1] || ((const float*)thickness_at)[ray] >= limit) continue;
-        const int rest = offsets[ray + 1] - following[ray];
-        begin[tiles] = following[ray];
-        stop[tiles++] = following[ray] + (rest < {TILE} ? rest : {TILE});
-    }}
-    const int start = 0, end = tiles * {TILE};
-    for (int level = 0; level < {levels}; ++level) {{
-        {LEVEL}
-        const float* entries = (const float*)table_at + (size_t)meta[2] * {channels};
-        float* features = (float*)features_at + (size_t)level * {channels};
-        {
-        encoded_tiles(
-            channels,
-            f"const int tile = first / {TILE};" + points_of("begin[tile]", "stop[tile]"),
-            f"const int tile = first / {TILE}; " + store,
-        )
-    }
+    const float* points = (const float*)points_at; const float* lengths = (const float*)lengths_at;
+    const int* offsets = (const int*)offsets_at; const float* parameters = (const float*)parameters_at;
+    float* features = (float*)features_at; float* densities = (float*)densities_at;
+    float* const xs = (float*)room_at; float* const ys = xs + {WAVE}; float* const zs = ys + {WAVE};
+    float* const encoded = zs + {WAVE};  // [tile][level · channel][TILE]
+    int rows[{WAVE}], slots[{WAVE}], next[{POOL}], stop[{POOL}], active = 0;
+    float thickness[{POOL}];
+    bool more = true;
+    for (;;) {{
+        for (int slot = 0; slot < active;) {{
+            if (next[slot] < stop[slot] && !(thickness[slot] >= limit)) {{ ++slot; continue; }}
+            --active;  // the last one takes its place
+            next[slot] = next[active]; stop[slot] = stop[active]; thickness[slot] = thickness[active];
+        }}
+        while (more && active < {POOL}) {{
+            const int ray = __atomic_fetch_add((int*)following_at, 1, __ATOMIC_RELAXED);
+            more = ray + 1 < count;
+            if (ray >= count || offsets[ray] == offsets[ray + 1]) continue;
+            next[active] = offsets[ray]; stop[active] = offsets[ray + 1]; thickness[active++] = 0.0f;
+        }}
+        if (active == 0) break;
+        int n = 0;
+        for (int slot = 0; slot < active; ++slot)
+            for (int i = 0; i < {AHEAD} && next[slot] < stop[slot]; ++i, ++n) {{
+                const float* p = points + 3 * (size_t)next[slot];
+                xs[n] = p[0] > 0.0f ? (p[0] < 1.0f ? p[0] : 1.0f) : 0.0f;
+                ys[n] = p[1] > 0.0f ? (p[1] < 1.0f ? p[1] : 1.0f) : 0.0f;
+                zs[n] = p[2] > 0.0f ? (p[2] < 1.0f ? p[2] : 1.0f) : 0.0f;
+                slots[n] = slot;
+                rows[n] = next[slot]++;
+            }}
+        const int start = 0, end = n;
+        for (int level = 0; level < {levels}; ++level) {{
+            {LEVEL}
+            const float* entries = (const float*)table_at + (size_t)meta[2] * {channels};
+            {encoded_tiles(channels, points, store)}
+        }}
+        for (int first = 0; first < n; first += {TILE}) {{
+            const float* x = encoded + (size_t)first * {width};
+            {density_layers(mlp)}
+            {turned("by_sample", "x", width, TILE)}
+            float opaque[{TILE}];
+            for (int s = 0; s < {TILE}; ++s)
+                opaque[s] = density[s] > {LARGEST_EXPONENT}f ? {LARGEST_EXPONENT}f : density[s];
+            {exponential("opaque")}
+            for (int s = 0; s < {TILE} && first + s < n; ++s) {{
+                const size_t row = rows[first + s];
+                densities[row] = density[s];
+                thickness[slots[first + s]] += opaque[s] * lengths[row];
+                __builtin_memcpy(features + row * {width}, by_sample + s * {width}, {4 * width});
+            }}
+        }}
     }}"""
 
 
 @lru_cache(maxsize=8)
-def _kernel(num_levels: int, num_features: int, mlp: RadianceMlpSpec) -> Any:
-    @wp.func_native(_encode(num_levels, num_features))
-    def encode(
-        first: int, last: int, limit: float, points_at: U64, offsets_at: U64, levels_at: U64, table_at: U64,
-        features_at: U64, thickness_at: U64, following_at: U64,
+def _kernel(levels: int, channels: int, mlp: RadianceMlpSpec) -> Any:
+    @wp.func_native(_until_opaque(levels, channels, mlp))
+    def run(
+        count: int, limit: float, points_at: U64, lengths_at: U64, offsets_at: U64, levels_at: U64, table_at: U64,
+        parameters_at: U64, features_at: U64, densities_at: U64, following_at: U64, room_at: U64,
     ): ...  # fmt: skip
-
-    run_density = density_function(mlp)
-    tile, largest = wp.constant(TILE), wp.constant(LARGEST_EXPONENT)
-    together = wp.constant(RAYS)
-
-    @wp.func_native("return ((const int*)address)[index];")
-    def read_int(address: U64, index: int) -> int: ...
-
-    @wp.func_native("((int*)address)[index] = value;")
-    def write_int(address: U64, index: int, value: int): ...
-
-    @wp.func_native("return ((const float*)address)[index];")
-    def read_float(address: U64, index: int) -> float: ...
-
-    @wp.func_native("((float*)address)[index] = value;")
-    def write_float(address: U64, index: int, value: float): ...
-
-    @wp.func
-    def is_going(ray: int, limit: float, offsets: U64, thickness: U64, following: U64) -> bool:
-        return read_int(following, ray) < read_int(offsets, ray + 1) and read_float(thickness, ray) < limit
 
     @wp.kernel(enable_backward=False, module="unique")
     def until_opaque(
-        first: int, count: int, limit: float, points: U64, lengths: U64, offsets: U64, words: U64, table: U64,
-        parameters: U64, features: U64, density: U64, thickness: U64, following: U64,
-    ) -> None:  # fmt: skip
-        start = (first + wp.tid()) * together
-        end = wp.min(start + together, count)
-        going = int(1)
-        while going > 0:
-            going = int(0)
-            encode(start, end, limit, points, offsets, words, table, features, thickness, following)
-            for ray in range(start, end):
-                if is_going(ray, limit, offsets, thickness, following):
-                    at = read_int(following, ray)
-                    last = wp.min(at + tile, read_int(offsets, ray + 1))
-                    run_density(at, last, features, parameters, density)
-                    passed = read_float(thickness, ray)
-                    for i in range(at, last):
-                        passed += wp.exp(wp.min(read_float(density, i), largest)) * read_float(lengths, i)
-                    write_float(thickness, ray, passed)
-                    write_int(following, ray, last)
-                    going += 1
+        count: int, limit: float, points: U64, lengths: U64, offsets: U64, levels_at: U64, table: U64,
+        parameters: U64, features: U64, densities: U64, following: U64, room: U64,
+    ):  # fmt: skip  # type: ignore[no-untyped-def]
+        run(count, limit, points, lengths, offsets, levels_at, table, parameters, features, densities, following, room)
 
     return until_opaque
