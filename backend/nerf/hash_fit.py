@@ -29,9 +29,11 @@ from ..kernels.spherical_harmonics import spherical_harmonics
 from ..kernels.visible_samples import visible_samples
 from ..kernels.warm_up import warm_up
 from ..progress import Progress, part, silent
+from .alignment import at_pose, found_again, missed
 from .backdrop import find_backdrop
 from .comparison import Comparison
 from .datasets import Dataset
+from .evaluate import behind_of
 from .fitting import StepReport, elapsed, optimizer_tensors, restore_optimizer
 from .hash_field import HashField, HashFieldConfig, HashScene, at_infinity
 from .occupancy import Occupancy, Silhouette, carve, fewest_views
@@ -296,6 +298,8 @@ class HashFit:
         started = time.perf_counter()
         if self.step % self.training.look_every == 0:
             self._look()
+        if self._refinement is not None and self._refinement.looks_now(self._elapsed()):
+            self._find_lost_cameras(self._refinement)
         batch = self.rays.draw(self._rays_per_step, self._generator)
         rate = self.training.rate * (self.training.final_rate / self.training.rate) ** self._elapsed()
         for group, full in zip(
@@ -409,6 +413,26 @@ class HashFit:
         (to_points,) = torch.autograd.grad(features, points, gradient)
         to_directions = torch.zeros_like(moved[1]) if known[1] is None else known[1]
         refinement.advance(moved, (to_points, to_directions), self.step, self._elapsed())
+
+    def _find_lost_cameras(self, refinement: PoseRefinement) -> None:
+        """Look for cameras that see something else than their pictures around where they were given."""
+        scene, cameras = HashScene(self.field), self.poses()
+        pictures = [self.rays.picture(number) for number in range(len(self.views))]
+        behind = [behind_of(picture, "black", self.background) for picture in pictures]
+
+        def far(number: int, pose: Tensor) -> float:
+            view = at_pose(self.views[number], pose)
+            return missed(scene, view, pictures[number], self.device, behind=behind[number])
+
+        differences = torch.tensor([far(number, pose) for number, pose in enumerate(cameras)])
+        lost = (differences > refinement.lost * differences.nanmedian()).nonzero()[:, 0].tolist()
+        for number in sorted(lost, key=lambda n: -differences[n])[: max(1, len(self.views) // 10)]:
+            view = at_pose(self.views[number], refinement.given(number))
+            again = found_again(
+                scene, view, pictures[number], self.device, reach=UNCERTAINTY / 2, behind=behind[number]
+            ).camera.world_from_camera
+            if far(number, again) < differences[number] / 2:
+                refinement.place(number, again)
 
     def _move_table(self, gradient: Tensor, points: Tensor, rate: float) -> None:
         if self.device.type in ("cpu", "cuda"):

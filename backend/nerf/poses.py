@@ -151,12 +151,15 @@ class PoseRefinement:
     wait, warm_up = 40, 50  # steps without, and with a rising rate
     coarse, fine = 0.1, 0.5  # parts of the fit between which the scene is opened
     held = 0.3  # part of the fit in which the whole is kept where it was given
+    looked = (0.6, 0.8)  # parts of the fit at which lost cameras are looked for
+    lost = 10.0  # how many times as far from the scene as that of most cameras the picture of a lost one is
 
     def __init__(self, world_from_camera: Tensor, length: float) -> None:
         self.corrections = PoseCorrections(world_from_camera, length)
         self._marks = _marks(self.corrections.given, length)
         twists = self.corrections.twists.detach()
         self._mean, self._square, self._taken = torch.zeros_like(twists), torch.zeros_like(twists), 0
+        self._looks = 0  # for lost cameras
 
     @classmethod
     def about(cls, world_from_camera: Tensor, middle: Sequence[float]) -> PoseRefinement:
@@ -197,10 +200,28 @@ class PoseRefinement:
                 drift = similarity_between(_marks(self.cameras(), self.corrections.length), self._marks)
                 given.copy_(drift.poses(given.cpu().double()))
 
+    def looks_now(self, elapsed: float) -> bool:
+        """Whether lost cameras are to be looked for when this part of the fit (0..1) lies behind: once at each of
+        `looked`."""
+        before, self._looks = self._looks, sum(elapsed >= part for part in self.looked)
+        return self._looks > before
+
+    def given(self, view: int) -> Tensor:
+        """Return the pose [4, 4] that a camera was given, moved with the whole."""
+        return self.corrections.given[view]
+
+    def place(self, view: int, world_from_camera: Tensor) -> None:
+        """Put a camera elsewhere; from there it is refined as if it had been given there."""
+        with torch.no_grad():
+            self.corrections.given[view] = world_from_camera.to(self.corrections.given)
+            for numbers in (self.corrections.twists, self._mean, self._square):
+                numbers[view] = 0
+
     def tensors(self) -> dict[str, Tensor]:
         """Everything that `restore` needs."""
         return {name: value.clone() for name, value in self._kept().items()} | {
-            "twists.taken": torch.tensor(self._taken)
+            "twists.taken": torch.tensor(self._taken),
+            "twists.looks": torch.tensor(self._looks),
         }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
@@ -208,6 +229,7 @@ class PoseRefinement:
         for name, mine in self._kept().items():
             mine.copy_(tensors[name])
         self._taken = int(tensors["twists.taken"])
+        self._looks = int(tensors.get("twists.looks", torch.tensor(0)))  # earlier versions had none
 
     def _kept(self) -> dict[str, Tensor]:
         found = {"twists": self.corrections.twists.detach(), "given": self.corrections.given}

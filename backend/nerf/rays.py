@@ -94,6 +94,14 @@ class TrainingRays:
         """Return all rays of one view, row by row."""
         return self.at(torch.arange(int(self.starts[view]), int(self.starts[view + 1])))
 
+    def picture(self, view: int) -> Pixels:
+        """Return the pixels of one view, as they are drawn from."""
+        part = slice(int(self.starts[view]), int(self.starts[view + 1]))
+        width, height = self.sizes[view].tolist()
+        rgba = self.rgba[part].reshape(height, width, 4).numpy()
+        alpha = rgba[..., 3] if self.has_alpha else None
+        return Pixels(rgba[..., :3], alpha, self.usable[part].reshape(height, width).numpy())
+
     def at(self, flat: Tensor) -> RayBatch:
         """Return the rays of pixels by their place among all pixels, int64 [R]."""
         views = torch.searchsorted(self.starts, flat, right=True) - 1

@@ -165,7 +165,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("dataset", type=Path, help="folder with pictures and their true cameras")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures and the figures")
     parser.add_argument("--size", type=int, default=128, help="pixels of the longer side")
-    parser.add_argument("--steps", type=int, default=1000, help="of each fit")
+    parser.add_argument("--steps", type=int, default=2000, help="of each fit")
     parser.add_argument("--preset", choices=["draft", "standard", "fine"], default="draft")
     parser.add_argument("--degrees", type=float, default=3.0, help="by which each camera is turned")
     parser.add_argument("--percent", type=float, default=5.0, help="of its distance by which each camera is moved")

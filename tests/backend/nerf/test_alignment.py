@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from backend.cameras import Camera, intrinsics_from_fov, look_at
-from backend.nerf.alignment import aligned, at_pose, moved
+from backend.nerf.alignment import aligned, at_pose, found_again, missed, moved
 from backend.nerf.datasets import Lens, Pixels, View
 from backend.nerf.evaluate import camera_of
 from backend.nerf.poses import motion_of_all, perturbed, rotation_angle
@@ -73,10 +73,25 @@ def test_a_camera_that_is_off_by_some_degrees_finds_back(kind: str) -> None:
     assert (found[:3, 3] - truth[:3, 3]).norm() < 0.001 * DISTANCE
 
 
+@pytest.mark.parametrize("kind", ["alpha", "opaque", "lens"])
+def test_a_camera_that_is_lost_is_found_again(kind: str) -> None:
+    view, pixels = view_and_picture(kind)
+    truth = view.camera.world_from_camera
+    start = at_pose(view, perturbed(truth[None], math.radians(18), 0.3 * DISTANCE, seed=2)[0])
+    alone = aligned(BLOBS, start, pixels, CPU, behind=0.5)
+    found = found_again(BLOBS, start, pixels, CPU, reach=0.3, behind=0.5)
+    assert rotation_angle(alone.camera.world_from_camera[:3, :3].T @ truth[:3, :3]) > math.radians(18)
+    assert rotation_angle(found.camera.world_from_camera[:3, :3].T @ truth[:3, :3]) < math.radians(0.05)
+    far, near = (missed(BLOBS, there, pixels, CPU, behind=0.5) for there in (start, found))
+    assert near < 0.1 * far
+
+
 def test_a_picture_with_nothing_usable_leaves_its_camera_where_it_is() -> None:
     view, pixels = view_and_picture("alpha")
     nothing = Pixels(pixels.rgb, pixels.alpha, np.zeros((SIZE, SIZE), bool))
-    assert torch.equal(aligned(BLOBS, view, nothing, CPU).camera.world_from_camera, view.camera.world_from_camera)
+    for there in (aligned(BLOBS, view, nothing, CPU), found_again(BLOBS, view, nothing, CPU, reach=0.1)):
+        assert torch.equal(there.camera.world_from_camera, view.camera.world_from_camera)
+    assert math.isnan(missed(BLOBS, view, nothing, CPU))
 
 
 def test_views_held_back_go_with_those_of_the_fit() -> None:
