@@ -124,10 +124,12 @@ class _Sight:
             return torch.cat((color, opacity), -1).cpu()
         return color.cpu() + self.behind * (1 - opacity.cpu())
 
-    def missed(self, pose: Tensor, size: int) -> float:
-        """The mean squared difference of a small picture from a pose; not a number where there is none."""
+    def missed(self, poses: Sequence[Tensor], size: int) -> list[float]:
+        """The mean squared difference of a small picture from each pose; not a number where there is none."""
         places, wanted, _ = self.small(size)
-        return float((self.seen(pose, places) - wanted).square().mean()) if len(places) else math.nan
+        if not len(places):
+            return [math.nan] * len(poses)
+        return [float((self.seen(pose, places) - wanted).square().mean()) for pose in poses]
 
 
 @torch.no_grad()
@@ -166,7 +168,7 @@ def missed(
 ) -> float:
     """Return how far a view's picture is from the scene: the mean squared difference of a small one, not a number where
     nothing of the picture may be used."""
-    return _Sight.of(scene, view, pixels, device, behind).missed(view.camera.world_from_camera, SMALL)
+    return _Sight.of(scene, view, pixels, device, behind).missed([view.camera.world_from_camera], SMALL)[0]
 
 
 @torch.no_grad()
@@ -184,7 +186,7 @@ def found_again(
     twists = reach * torch.randn(TRIED, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     twists[0] = 0
     tried = pose @ motion_about(twists, _distance(scene, pose))
-    differences = torch.tensor([sight.missed(there, TINY) for there in tried])
+    differences = torch.tensor(sight.missed(list(tried), TINY))
     if bool(differences.isnan().any()):
         return view
     return aligned(scene, at_pose(view, tried[int(differences.argmin())]), pixels, device, behind=behind)

@@ -52,6 +52,11 @@ def color_of(name: str) -> tuple[float, float, float]:
     return red, green, blue
 
 
+def behind_opaque(background: str) -> str:
+    """Return what a fit with this background takes to be behind pictures without alpha, as `color_of` knows it."""
+    return "black" if background in ("random", "transparent") else background
+
+
 def _used(pixels: Pixels) -> np.ndarray:
     """The pixels that masks leave: bool [H, W]."""
     return np.ones(pixels.rgb.shape[:2], bool) if pixels.mask is None else pixels.mask

@@ -30,7 +30,7 @@ from ..kernels.visible_samples import visible_samples
 from ..kernels.warm_up import warm_up
 from ..progress import Progress, part, silent
 from .alignment import at_pose, found_again, missed
-from .backdrop import find_backdrop
+from .backdrop import behind_opaque, find_backdrop
 from .comparison import Comparison
 from .datasets import Dataset
 from .evaluate import behind_of
@@ -418,7 +418,7 @@ class HashFit:
         """Look for cameras that see something else than their pictures around where they were given."""
         scene, cameras = HashScene(self.field), self.poses()
         pictures = [self.rays.picture(number) for number in range(len(self.views))]
-        behind = [behind_of(picture, "black", self.background) for picture in pictures]
+        behind = [behind_of(picture, "black", behind_opaque(self.background)) for picture in pictures]
 
         def far(number: int, pose: Tensor) -> float:
             view = at_pose(self.views[number], pose)

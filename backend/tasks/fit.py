@@ -42,6 +42,7 @@ from ..checkpoints.store import ModelCard
 from ..folders import user_models
 from ..nerf import fit_state
 from ..nerf.alignment import aligned, moved
+from ..nerf.backdrop import behind_opaque
 from ..nerf.datasets import Dataset, Pixels, View, open_dataset
 from ..nerf.evaluate import (
     Evaluation,
@@ -271,7 +272,7 @@ class Session:
             self.dataset,
             views,
             device,
-            behind_opaque=behind_opaque(self.made),
+            behind_opaque=behind_opaque(self.made.background),
             refine_poses=refined,
             appearance=self.state.options.appearance,
             progress=progress,
@@ -306,7 +307,7 @@ class Session:
             constructor=constructor,
             source="trained",
             pose_prior=usual_view(views, scene),
-            background=behind_opaque(self.made),
+            background=behind_opaque(self.made.background),
             card=f"Method {state.options.method}, {state.step} steps, {state.seconds:.1f} s of fitting, preset "
             f"{state.options.preset}, seed {state.options.seed}.{figures}.\n",
         )
@@ -349,7 +350,7 @@ class Watch:
         else:
             number = self._count // 2 if self._camera is not None else self._count
             view = self._views[number % len(self._views)]
-            image = self._compare(scene, view, behind_opaque(made), progress)
+            image = self._compare(scene, view, behind_opaque(made.background), progress)
         cost = time.perf_counter() - started
         if self._count:  # the first one may have compiled kernels
             self._spent, self._last_cost = self._spent + cost, cost
@@ -380,11 +381,6 @@ def with_length(options: FitOptions) -> FitOptions:
     if options.seconds or options.steps:
         return options
     return replace(options, seconds=PRESET_SECONDS[options.preset])
-
-
-def behind_opaque(made: Fit) -> str:
-    """Return what a fit takes to be behind pictures without alpha, as `color_of` knows it."""
-    return "black" if made.background in ("random", "transparent") else made.background
 
 
 def spread(views: tuple[View, ...], count: int) -> tuple[View, ...]:

@@ -246,6 +246,21 @@ def encoded_tiles(channels: int, points: str, store: str) -> str:
     )
 
 
+def encoded_wave(levels: int, channels: int, name: str) -> str:
+    """Return code that writes the features name [tile][level · channel][TILE] of points xs, ys, zs [n], which lie in
+    0..1, on the CPU: one level of the table at table_at after the other, which stays in the cache."""
+    width = levels * channels
+    points = "const float* px = xs + first; const float* py = ys + first; const float* pz = zs + first;"
+    store = f"{name}[(size_t)first * {width} + (level * {channels} + f) * {TILE} + s] = value;"
+    return f"""
+    const int start = 0, end = n;
+    for (int level = 0; level < {levels}; ++level) {{
+    {LEVEL}
+    const float* entries = (const float*)table_at + (size_t)meta[2] * {channels};
+    {encoded_tiles(channels, points, store)}
+    }}"""
+
+
 def _tiles_ahead(channels: int, points: str, declared: str, filled: str, work: str) -> str:
     """Return code for a loop over tiles, with `work` on the tile that begins at point `first`: places [now][corner][s]
     of its entries, what else is `declared`, and ask(s), to be called for every s, which fetches the next tile's.

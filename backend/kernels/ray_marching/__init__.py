@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ["Impl", "OccupancyBits", "Samples", "Steps", "contract", "march_rays", "reach"]
+__all__ = ["Impl", "OccupancyBits", "Samples", "Steps", "check_rays", "contract", "march_rays", "reach"]
 
 Impl = Literal["auto", "reference", "warp"]
 
@@ -141,6 +141,15 @@ def contract(points: Tensor) -> Tensor:
     return torch.where(outside, (2.0 - 1.0 / safe) * centred / safe, centred) * 0.25 + 0.5
 
 
+def check_rays(origins: Tensor, directions: Tensor, near: Tensor, far: Tensor, jitter: Tensor | None) -> None:
+    """Raise ValueError where the shapes of rays do not fit, see `march_rays`."""
+    count = len(origins)
+    if origins.shape != (count, 3) or directions.shape != (count, 3):
+        raise ValueError(f"origins and directions must be [R, 3], got {list(origins.shape)}, {list(directions.shape)}")
+    if any(x is not None and x.shape != (count,) for x in (near, far, jitter)):
+        raise ValueError(f"near, far and jitter must be [{count}]")
+
+
 def march_rays(
     origins: Tensor,
     directions: Tensor,
@@ -163,11 +172,7 @@ def march_rays(
         ValueError: a shape does not fit, or there is no engine named `impl`.
         RuntimeError: the engine cannot run on this device.
     """
-    count = len(origins)
-    if origins.shape != (count, 3) or directions.shape != (count, 3):
-        raise ValueError(f"origins and directions must be [R, 3], got {list(origins.shape)}, {list(directions.shape)}")
-    if near.shape != (count,) or far.shape != (count,) or (jitter is not None and jitter.shape != (count,)):
-        raise ValueError(f"near, far and jitter must be [{count}]")
+    check_rays(origins, directions, near, far, jitter)
     if jitter is None:
         jitter = torch.full_like(near, 0.5)
     kind = origins.device.type

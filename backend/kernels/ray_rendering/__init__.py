@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..hash_encoding import HashSpec
 from ..radiance_mlp import RadianceMlpSpec, color_mlp, geometry_mlp
-from ..ray_marching import OccupancyBits, Steps, march_rays
+from ..ray_marching import OccupancyBits, Steps, check_rays, march_rays
 from ..spherical_harmonics import COUNT, spherical_harmonics
 from ..visible_samples import visible_samples
 from .grouping import grouped
@@ -61,11 +61,7 @@ def render_rays(
         ValueError: a shape does not fit, or there is no engine named `impl`.
         RuntimeError: the engine cannot run on this device.
     """
-    count = len(origins)
-    if origins.shape != (count, 3) or directions.shape != (count, 3):
-        raise ValueError(f"origins and directions must be [R, 3], got {list(origins.shape)}, {list(directions.shape)}")
-    if any(x is not None and x.shape != (count,) for x in (near, far, jitter)):
-        raise ValueError(f"near, far and jitter must be [{count}]")
+    check_rays(origins, directions, near, far, jitter)
     if table.shape != (spec.num_entries, spec.num_features):
         raise ValueError(f"table must be {[spec.num_entries, spec.num_features]}, got {list(table.shape)}")
     if mlp.inputs != spec.width or parameters.shape != (mlp.num_parameters,):

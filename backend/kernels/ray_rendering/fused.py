@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..compositing import LARGEST_EXPONENT
 from ..hash_encoding import HashSpec
-from ..hash_encoding.warp_engine import LEVEL, encoded_tiles, level_words
+from ..hash_encoding.warp_engine import encoded_wave, level_words
 from ..native import TILE, exponential, layer, layer_by_sample, turned
 from ..radiance_mlp import RadianceMlpSpec
 from ..radiance_mlp.fused import color_layers_of_rays, layer_of_view
@@ -256,20 +256,6 @@ SAMPLES = f"""
 Those of a ray stand front to back."""
 
 
-def _features(levels: int, channels: int) -> str:
-    """Code that writes the features [tile][level · channel][TILE] of a wave's samples."""
-    width = levels * channels
-    points = "const float* px = xs + first; const float* py = ys + first; const float* pz = zs + first;"
-    store = f"features[(size_t)first * {width} + (level * {channels} + f) * {TILE} + s] = value;"
-    return f"""
-    const int start = 0, end = n;
-    for (int level = 0; level < {levels}; ++level) {{
-    {LEVEL}
-    const float* entries = (const float*)table_at + (size_t)meta[2] * {channels};
-    {encoded_tiles(channels, points, store)}
-    }}"""
-
-
 def _light(width: int, mlp: RadianceMlpSpec) -> str:
     """Code that follows light through a wave's samples."""
     return f"""
@@ -317,7 +303,7 @@ def _render(levels: int, channels: int, mlp: RadianceMlpSpec) -> str:
         join();
         if (active == 0) break;
         {SAMPLES}
-        {_features(levels, channels)}
+        {encoded_wave(levels, channels, "features")}
         {_light(width, mlp)}
     }}
     color();"""

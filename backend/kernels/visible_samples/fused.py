@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..compositing import LARGEST_EXPONENT
 from ..hash_encoding import HashSpec
-from ..hash_encoding.warp_engine import LEVEL, encoded_tiles, level_words
+from ..hash_encoding.warp_engine import encoded_wave, level_words
 from ..native import TILE, exponential, turned
 from ..radiance_mlp import RadianceMlpSpec
 from ..radiance_mlp.fused import density_layers
@@ -59,8 +59,6 @@ def features_until_opaque(
 
 def _until_opaque(levels: int, channels: int, mlp: RadianceMlpSpec) -> str:
     width = levels * channels
-    points = "const float* px = xs + first; const float* py = ys + first; const float* pz = zs + first;"
-    store = f"encoded[(size_t)first * {width} + (level * {channels} + f) * {TILE} + s] = value;"
     return f"""
     const float* points = (const float*)points_at; const float* lengths = (const float*)lengths_at;
     const int* offsets = (const int*)offsets_at; const float* parameters = (const float*)parameters_at;
@@ -93,12 +91,7 @@ def _until_opaque(levels: int, channels: int, mlp: RadianceMlpSpec) -> str:
                 slots[n] = slot;
                 rows[n] = next[slot]++;
             }}
-        const int start = 0, end = n;
-        for (int level = 0; level < {levels}; ++level) {{
-            {LEVEL}
-            const float* entries = (const float*)table_at + (size_t)meta[2] * {channels};
-            {encoded_tiles(channels, points, store)}
-        }}
+        {encoded_wave(levels, channels, "encoded")}
         for (int first = 0; first < n; first += {TILE}) {{
             const float* x = encoded + (size_t)first * {width};
             {density_layers(mlp)}

@@ -44,8 +44,7 @@ def rendered(
     spec = HashSpec(4, channels, 10, 4, 32)
     random = torch.Generator().manual_seed(0)
     origins = torch.rand(count, 3, generator=random)
-    origins[:, 2] = -0.5
-    origins[:, 2] -= near
+    origins[:, 2] = -0.5 - near
     origins[::5, 0] = 3.0
     directions = torch.nn.functional.normalize(
         torch.randn(count, 3, generator=random) * 0.2 + torch.tensor([0, 0, 1.0])

@@ -86,6 +86,21 @@ def test_a_continued_fit_goes_on_with_the_cameras_it_had(patches):
     assert torch.allclose(again.poses(), fit.poses(), atol=1e-6)
 
 
+def test_a_camera_that_was_lost_is_found_again():
+    balls = striped_balls.seen(32, 64)
+    truth = true_poses(balls)
+    fit = HashFit(balls, FitOptions(steps=300, refine_poses=True), CPU, training=replace(SMALL, num_levels=8))
+    while fit.step < 174:
+        fit.advance()
+    fit.rays.rgba[fit.rays.starts[7] : fit.rays.starts[8], 3] = 255  # one picture among them is opaque
+    with torch.no_grad():
+        fit._refinement.corrections.twists[3] = torch.tensor([0.1, 0.6, 0.1, 0.2, 0.0, 0.0])
+    assert pose_errors(fit.poses(), truth).rotation[3] > 0.5
+    while fit.step < 186:
+        fit.advance()
+    assert pose_errors(fit.poses(), truth).rotation[3] < 0.03
+
+
 def test_cameras_stay_as_given_where_refinement_is_not_asked_for(patches):
     fit = HashFit(patches, FitOptions(steps=10), CPU, training=SMALL)
     fit.advance()
