@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from ..cameras import from_wire, orbit
-from ..checkpoints.store import load_model, model_folder
-from ..generators.deepsdf.model import Decoder, DecoderSpec, DeepSDF
+from ..generators.deepsdf.model import Decoder, DecoderSpec
+from ..generators.deepsdf.scene import DeepSDF
 from ..kernels.sdf_mlp import Impl, MlpWeights, sdf_mlp
+from ..models.library import load_model
+from ..models.store import model_folder
 from . import Row
 
 POINTS = 65_536

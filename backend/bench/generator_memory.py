@@ -15,12 +15,12 @@ from .peak import peak_bytes
 def main(arguments: list[str]) -> None:
     """Take a picture, then another of the same kind, and write the peak."""
     name, path, weights, tiny = arguments
-    if path not in ("straightforward", "new"):
-        raise ValueError(f"PATH must be straightforward or new, got {path!r}")
+    if path not in ("reference", "new"):
+        raise ValueError(f"PATH must be reference or new, got {path!r}")
     case = CASES[name]
     pictures = Pictures(case, Path(weights), tiny=tiny == "1", size=16 if tiny == "1" else case.memory_size)
     for camera in (pictures.first, pictures.other):
-        pictures.take("straightforward" if path == "straightforward" else "new", camera)
+        pictures.take("reference" if path == "reference" else "new", camera)
     sys.stdout.write(f"{peak_bytes() / 2**20:.1f}\n")
 
 

@@ -1,15 +1,15 @@
-"""Generators at their official full sizes, against this project's own straightforward path in the same run.
+"""Generators at their official full sizes, against this project's own reference path in the same run.
 
-The straightforward path is the one that parity is proved with: separate up-sampling and filters, every sample
+The reference path is the one that parity is proved with: separate up-sampling and filters, every sample
 evaluated, the backbone once for each frame. Paths take turns; each figure is a median. Three more things are said of
 every case:
 
-* the PSNR of the fast picture to the straightforward one, both over white;
+* the PSNR of the fast picture to the reference one, both over white;
 * the peak memory of a process that does nothing but two pictures, on either path (`generator_memory`);
 * the arithmetic limit: the time in which this machine's sgemm, measured in the same run, would do the matrix products
-  and convolutions that the straightforward path asks for (as PyTorch's flop counter counts them, two for each
+  and convolutions that the reference path asks for (as PyTorch's flop counter counts them, two for each
   multiply-add, nothing for what is element-wise), as a share of the time that each path takes. Above 100 % a path is
-  faster than the straightforward one could be.
+  faster than the reference one could be.
 
 EG3D's and StyleNeRF's weights are random, for their work does not depend on them. π-GAN and GRAF are measured twice:
 with random weights whose density is scaled so that nothing is empty and nothing opaque, where no sample can be left out
@@ -37,17 +37,22 @@ from torch.utils.flop_counter import FlopCounterMode
 from addon.wire.errors import InvalidRequest
 
 from ..cameras import Camera, from_wire, orbit
-from ..checkpoints.store import ModelCard, load_model
 from ..folders import data_folder
 from ..generators.eg3d import model as eg3d
+from ..generators.eg3d import scene as eg3d_scene
 from ..generators.graf import model as graf
+from ..generators.graf import scene as graf_scene
 from ..generators.pigan import model as pigan
+from ..generators.pigan import scene as pigan_scene
 from ..generators.stylenerf import model as stylenerf
-from ..scene import Image
+from ..generators.stylenerf import scene as stylenerf_scene
+from ..models.card import ModelCard
+from ..models.library import load_model
+from ..scenes.protocol import Image
 from ..training import solid_object
 from . import Row
 
-PicturePath = Literal["straightforward", "new", "camera", "draft"]
+PicturePath = Literal["reference", "new", "camera", "draft"]
 LABELS: dict[PicturePath, str] = {"new": "new latent", "camera": "same latent, new camera", "draft": "draft"}
 ROUNDS = 3
 PSNR_BAR = 45.0
@@ -66,7 +71,7 @@ class Case:
 
     title: str
     make: Callable[[bool, Path], Any]  # whether tiny, folder of fitted weights → the generator
-    bars: dict[PicturePath, float]  # what the straightforward path must take of each other path's time
+    bars: dict[PicturePath, float]  # what the reference path must take of each other path's time
     psnr_bar: float = PSNR_BAR_SKIPPING
     size: int = 128
     memory_size: int = 64
@@ -93,7 +98,7 @@ def make_eg3d(tiny: bool, weights: Path) -> Any:
         rendering=eg3d.RenderingConfig(neural_resolution=64),
     )
     config = tiny_eg3d() if tiny else full
-    return eg3d.load("eg3d", _card("eg3d", config), eg3d.EG3D(config).state_dict())
+    return eg3d_scene.load("eg3d", _card("eg3d", config), eg3d.EG3D(config).state_dict())
 
 
 def tiny_stylenerf() -> stylenerf.StyleNeRFConfig:
@@ -121,19 +126,20 @@ def make_stylenerf(tiny: bool, weights: Path) -> Any:
         upsampler=stylenerf.UpsamplerConfig(resolutions=(64, 128, 256, 512), channels=(512, 256, 128, 64)),
     )
     config = tiny_stylenerf() if tiny else full
-    return stylenerf.load("stylenerf", _card("stylenerf", config), stylenerf.StyleNeRF(config).state_dict())
+    return stylenerf_scene.load("stylenerf", _card("stylenerf", config), stylenerf.StyleNeRF(config).state_dict())
 
 
 def make_pigan(tiny: bool, weights: Path) -> Any:
     """128², 48 + 48 samples."""
     config = pigan.PiGANConfig(hidden_dim=32, num_steps=12) if tiny else pigan.PiGANConfig()
-    return _with_something_everywhere(pigan.load("pigan", _card("pigan", config), pigan.PiGAN(config).state_dict()))
+    network = pigan.PiGAN(config)
+    return _with_something_everywhere(pigan_scene.load("pigan", _card("pigan", config), network.state_dict()))
 
 
 def make_graf(tiny: bool, weights: Path) -> Any:
     """128², 64 samples."""
     config = graf.GRAFConfig(hidden_dim=32, num_samples=12) if tiny else graf.GRAFConfig()
-    return _with_something_everywhere(graf.load("graf", _card("graf", config), graf.GRAF(config).state_dict()))
+    return _with_something_everywhere(graf_scene.load("graf", _card("graf", config), graf.GRAF(config).state_dict()))
 
 
 def make_solid_pigan(tiny: bool, weights: Path) -> Any:
@@ -190,11 +196,11 @@ class Pictures:
         """Return the picture of `camera` (the other one if none is named)."""
         camera = camera or self.other
         image: Image
-        if path == "straightforward":
+        if path == "reference":
             if self.generator.info.kind in ("eg3d", "stylenerf"):
-                image = self.generator.synthesize(self.ws, straightforward=True).render(camera)
+                image = self.generator.synthesize(self.ws, reference=True).render(camera)
             else:
-                image = self.generator.synthesize(self.ws).render(camera, straightforward=True)
+                image = self.generator.synthesize(self.ws).render(camera, reference=True)
         elif path == "new":
             image = self.generator.synthesize(self.ws).render(camera)
         else:
@@ -257,14 +263,12 @@ def measured(name: str, weights: Path, *, tiny: bool, report: Callable[[str], No
     pictures = Pictures(case, weights, tiny=tiny, size=16 if tiny else case.size)
     counter = FlopCounterMode(display=False)
     with counter:
-        expected = pictures.take("straightforward")
+        expected = pictures.take("reference")
     operations = float(counter.get_total_flops())
     decibels = psnr(over_white(pictures.take("new")), over_white(expected))
-    yield Row(
-        f"{case.title}: PSNR to the straightforward picture", decibels, "dB", case.psnr_bar, decibels >= case.psnr_bar
-    )
+    yield Row(f"{case.title}: PSNR to the reference picture", decibels, "dB", case.psnr_bar, decibels >= case.psnr_bar)
 
-    paths: tuple[PicturePath, ...] = ("straightforward", *case.bars)
+    paths: tuple[PicturePath, ...] = ("reference", *case.bars)
     times: dict[PicturePath, list[float]] = {path: [] for path in paths}
     seconds_of_sgemm = 0.05 if tiny else 0.5
     rates = [sgemm_rate(seconds_of_sgemm)]
@@ -277,23 +281,23 @@ def measured(name: str, weights: Path, *, tiny: bool, report: Callable[[str], No
             times[path].append(time.perf_counter() - started)
         rates.append(sgemm_rate(seconds_of_sgemm))
     rate = max(rates)
-    slow = statistics.median(times["straightforward"])
-    yield Row(f"{case.title}: straightforward", slow, "s")
+    slow = statistics.median(times["reference"])
+    yield Row(f"{case.title}: reference", slow, "s")
     yield Row(f"{case.title}: its matrix products and convolutions", operations / 1e9, "GFLOP")
     yield Row(f"{case.title}: sgemm, {torch.get_num_threads()} threads", rate / 1e9, "GFLOP/s")
-    yield Row(f"{case.title}: straightforward, share of the arithmetic limit", 100 * operations / rate / slow, "%")
+    yield Row(f"{case.title}: reference, share of the arithmetic limit", 100 * operations / rate / slow, "%")
     for path, bar in case.bars.items():
         seconds = statistics.median(times[path])
         # Neighbours in time are compared, so that a slow minute of the machine hits both.
-        ratio = statistics.median(a / b for a, b in zip(times["straightforward"], times[path], strict=True))
+        ratio = statistics.median(a / b for a, b in zip(times["reference"], times[path], strict=True))
         title = f"{case.title}: {LABELS[path]}"
         yield Row(title, seconds, "s")
         yield Row(f"{title}, speed-up", ratio, "×", bar, ratio >= bar)
         if path != "draft":
             yield Row(f"{title}, share of the arithmetic limit", 100 * operations / rate / seconds, "%")
-    before = peak_memory(name, "straightforward", weights, tiny=tiny)
+    before = peak_memory(name, "reference", weights, tiny=tiny)
     peak = peak_memory(name, "new", weights, tiny=tiny)
-    yield Row(f"{case.title}: peak memory, straightforward", before, "MB")
+    yield Row(f"{case.title}: peak memory, reference", before, "MB")
     yield Row(f"{case.title}: peak memory, new latent", peak, "MB", before, peak <= before)
 
 

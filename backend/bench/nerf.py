@@ -38,10 +38,10 @@ from ..kernels.sparse_adam import AdamState, sparse_adam
 from ..kernels.spherical_harmonics import spherical_harmonics
 from ..kernels.visible_samples import visible_samples
 from ..nerf.evaluate import psnr
-from ..nerf.hash_field import FAINT, OPAQUE
-from ..nerf.hash_fit import OCCLUDED, HashFit, Training
-from ..nerf.published_fit import PublishedFit
-from ..nerf.rays import RayBatch
+from ..nerf.fit.rays import RayBatch
+from ..nerf.hash.field import FAINT, OPAQUE
+from ..nerf.hash.trainer import OCCLUDED, HashTrainer, Training
+from ..nerf.mlp.trainer import NeRFTrainer
 from . import Row
 from .peak import peak_bytes
 from .ray_traced import ray_traced
@@ -79,10 +79,10 @@ def rows(device: torch.device = CPU) -> list[Row]:
     return found
 
 
-def instant_ngp(log2_size: int, device: torch.device = CPU) -> HashFit:
+def instant_ngp(log2_size: int, device: torch.device = CPU) -> HashTrainer:
     """Return a fit with instant-ngp's shapes, far enough to have a surface: what an artist looks at."""
     training = Training(log2_size=log2_size, num_levels=16, finest=2048)
-    fit = HashFit(ray_traced(SIZE), FitOptions(steps=1000), device, training=training)
+    fit = HashTrainer(ray_traced(SIZE), FitOptions(steps=1000), device, training=training)
     for _ in range(STEPS):
         fit.advance()
     return fit
@@ -91,7 +91,7 @@ def instant_ngp(log2_size: int, device: torch.device = CPU) -> HashFit:
 # ------------------------------------------------------------------------------------------------------------ rendering
 
 
-def rendering(fit: HashFit, log2_size: int, peak: float) -> list[Row]:
+def rendering(fit: HashTrainer, log2_size: int, peak: float) -> list[Row]:
     """A picture of 256²; and what its stages take one after the other, each on samples that are there already."""
     field = fit.field
     rays = ray_traced(SIZE).split("test")[0].camera.to(field.device).rays()
@@ -149,7 +149,7 @@ def rendering(fit: HashFit, log2_size: int, peak: float) -> list[Row]:
 # ----------------------------------------------------------------------------------------------------- a training step
 
 
-def step(fit: HashFit, log2_size: int) -> list[Row]:
+def step(fit: HashTrainer, log2_size: int) -> list[Row]:
     """A training step of 4096 rays, with the optimiser's; and what its stages take, each alone."""
     table = fit.field.table.clone().requires_grad_()
     networks = fit.field.networks.clone().requires_grad_()
@@ -184,7 +184,7 @@ def step(fit: HashFit, log2_size: int) -> list[Row]:
     ]
 
 
-def step_stages(fit: HashFit, batch: RayBatch) -> dict[str, Callable[[], object]]:
+def step_stages(fit: HashTrainer, batch: RayBatch) -> dict[str, Callable[[], object]]:
     """What a training step does one after the other, each on what the stage before it made."""
     field, mlp, spec = fit.field, fit.field.config.networks, fit.field.config.table
     origins, directions = batch.in_world(fit.rays.poses)
@@ -235,7 +235,7 @@ def step_stages(fit: HashFit, batch: RayBatch) -> dict[str, Callable[[], object]
     }
 
 
-def learn_reference(fit: HashFit, batch: RayBatch, table: Tensor, networks: Tensor) -> int:
+def learn_reference(fit: HashTrainer, batch: RayBatch, table: Tensor, networks: Tensor) -> int:
     """Gradients of a step by the definitions and autograd; returns the number of samples."""
     field, mlp, spec = fit.field, fit.field.config.networks, fit.field.config.table
     origins, directions = batch.in_world(fit.rays.poses)
@@ -317,7 +317,7 @@ def published() -> list[Row]:
             truth.append(rgb * alpha + 1 - alpha)
         return psnr(torch.cat(found), torch.cat(truth))
 
-    fit = HashFit(dataset, FitOptions(seconds=20.0), torch.device("cpu"))
+    fit = HashTrainer(dataset, FitOptions(seconds=20.0), torch.device("cpu"))
 
     def engine_colors(origins: Tensor, directions: Tensor) -> Tensor:
         result = fit.field.render_rays(fit.field.from_world(origins), directions)
@@ -330,7 +330,7 @@ def published() -> list[Row]:
         Row(f"engine: seconds to {TARGET:g} dB", fit.seconds, "s"),
         Row("engine: reached", reached, "dB", TARGET, reached >= TARGET),
     ]
-    slow = PublishedFit(dataset, FitOptions(method="nerf", seconds=600.0), torch.device("cpu"))
+    slow = NeRFTrainer(dataset, FitOptions(method="nerf", seconds=600.0), torch.device("cpu"))
 
     @torch.no_grad()
     def published_colors(origins: Tensor, directions: Tensor) -> Tensor:

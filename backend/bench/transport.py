@@ -27,10 +27,11 @@ from addon.wire.messages import Camera, ImageResult, Latent, ModelInfo, PosePrio
 
 from ..cameras import Camera as TensorCamera
 from ..cameras import intrinsics_from_fov, look_at
-from ..checkpoints.store import ModelCard, save_model
 from ..generators import GENERATORS
+from ..models.card import ModelCard
+from ..models.store import save_model
 from ..progress import Progress, silent
-from ..scene import FieldInfo, FieldSample, Image
+from ..scenes.protocol import FieldInfo, FieldSample, Image
 from . import Row
 
 SIDE = 512

@@ -35,9 +35,11 @@ from torch import Tensor
 
 from addon.wire.errors import LatheError, Remedy, UnknownCheckpoint, UnreadableFile, UnsafeCheckpoint
 
-from .allocation import allocation_limit
+from ..models.allocation import allocation_limit
+from ..models.card import ModelCard
+from ..models.library import misfit
+from ..models.store import save_model
 from .isolated import read_checkpoint_isolated, read_many_isolated
-from .store import ModelCard, misfit, save_model
 from .tensorflow import bundle_prefix, is_bundle
 from .unpickle import Opaque
 
@@ -54,7 +56,7 @@ CHECKPOINTS: dict[str, str] = {
     "von": "..generators.von.checkpoint",
     "hologan": "..generators.hologan.checkpoint",
     "editnerf": "..generators.editnerf.checkpoint",
-    "nerf": "..nerf.checkpoint",
+    "nerf": "..nerf.mlp.checkpoint",
 }
 
 PICKLED = (".pth", ".pt", ".pkl", ".tar", ".npy", ".pickle", ".ckpt")

@@ -50,7 +50,7 @@ def model_name(shared: Workspace, model: str) -> str:
     """
     path = Path(model)
     if path.name != model and not ((path / "card.json").is_file() or is_scene_file(path)):
-        from ..checkpoints.store import find_models
+        from ..models.store import find_models
 
         raise UnknownModel(f"There is no such folder or model: {model}. Models here: {', '.join(find_models())}.")
     return shared.add_folder(path) if (path / "card.json").is_file() or is_scene_file(path) else model
@@ -96,7 +96,7 @@ def progress_bar() -> Iterator[Report]:
 @contextlib.contextmanager
 def expected_errors() -> Iterator[None]:
     """Turn what is to be expected (out of memory, no surface, a full disk) into the tree's errors."""
-    from ..service.tasks import as_lathe_error
+    from ..tasks.errors import as_lathe_error
 
     try:
         yield

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..nerf.datasets import Dataset, View
-    from ..nerf.fit_state import FitState
+    from ..nerf.fit.state import FitState
 
 PAUSED = 130  # exit status after Ctrl-C, as shells expect
 
@@ -147,10 +147,10 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Fit a radiance field to images with cameras. Ctrl-C saves; --resume goes on, also after a crash."""
+    from ..models.scene_file import save_scene
     from ..nerf.datasets import open_dataset
-    from ..nerf.fit_state import read_state
-    from ..nerf.scene_file import save_scene
-    from ..tasks.fit import Place, check_memory, fit_scene, with_length
+    from ..nerf.fit.state import read_state
+    from ..tasks.fit import SaveTarget, check_memory, fit_scene, with_length
 
     if out.suffix.lower() != ".safetensors":
         raise InvalidRequest(f"--out must end in .safetensors, got {out.name!r}.")
@@ -179,7 +179,7 @@ def fit(
         )
     shared = workspace(device)
     started = time.perf_counter()
-    place = Place(out.stem, state, lambda card, tensors: save_scene(out, card, tensors), resume)
+    place = SaveTarget(out.stem, state, lambda card, tensors: save_scene(out, card, tensors), resume)
     with progress_bar() as report, interruptible(report) as progress, expected_errors():
         found = open_dataset(dataset, flip_axes=options.flip_axes)
         for warning in found.warnings:
@@ -247,7 +247,7 @@ def evaluate(
         show = None if out is None else picture_writer(out)
         result = compare(
             shared.scene(SceneRef(name)), found, views, shared.device,
-            background=background.value, behind_opaque=shared.card(name).background,
+            background=background.value, background_color=shared.card(name).background,
             refine_poses=refine_poses, appearance=appearance.value, progress=report, show=show,
         )  # fmt: skip
     fields: dict[str, Any] = {
@@ -271,7 +271,7 @@ def sfm(
     as_json: Json = False,
 ) -> None:
     """Find the cameras of photographs or of a video, and write a data set that `fit` takes."""
-    from ..nerf.sfm import SfmOptions, reconstruct
+    from ..nerf.sfm.reconstruction import SfmOptions, reconstruct
 
     with progress_bar() as report, expected_errors():
         made = reconstruct(photos, out, SfmOptions(max_size=max_size, max_images=max_images), report)
@@ -298,7 +298,7 @@ def check_writable(path: Path) -> None:
 
 def unfinished(state: Path) -> FitState | None:
     """Return the saved fit that has not come to its end; None where there is none that can be read."""
-    from ..nerf.fit_state import read_state
+    from ..nerf.fit.state import read_state
 
     try:
         found = read_state(state)
@@ -325,9 +325,9 @@ def write_poses(path: Path, dataset: Dataset, result: FitResult) -> None:
     CannotWrite, InvalidRequest."""
     import torch
 
-    from ..nerf.alignment import at_pose, moved
+    from ..nerf.cameras.alignment import at_pose, moved
+    from ..nerf.cameras.poses import motion_of_all
     from ..nerf.datasets import write_transforms
-    from ..nerf.poses import motion_of_all
 
     found = torch.from_numpy(result.world_from_camera)
     train = dataset.split("train")

@@ -20,7 +20,7 @@ from . import Device, Json, answer, expected_errors, model_name, progress_bar, w
 if TYPE_CHECKING:
     from ..nerf.consistency import ViewPair
     from ..progress import Progress
-    from ..scene import Scene
+    from ..scenes.protocol import Scene
     from ..tasks.workspace import Workspace
 
 Model = Annotated[str, typer.Argument(help="Name of a model, or its folder.", metavar="MODEL")]
@@ -145,7 +145,7 @@ def _fitted(request: ViewsRequest, steps: int, progress: Progress, shared: Works
     import torch
 
     from ..nerf.datasets import open_dataset
-    from ..tasks.fit import Place, fit_scene
+    from ..tasks.fit import SaveTarget, fit_scene
     from ..tasks.views import render_views
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as made:
@@ -153,10 +153,10 @@ def _fitted(request: ViewsRequest, steps: int, progress: Progress, shared: Works
         background = render_views(request, folder / "views", part(progress, 0.0, 0.2), shared).background
         options = FitOptions(preset="draft", steps=steps, background=background, unbounded="no")
         kept: list[Any] = []
-        place = Place("views", folder / "state", lambda card, tensors: kept.append((card, tensors)))
+        place = SaveTarget("views", folder / "state", lambda card, tensors: kept.append((card, tensors)))
         with torch.enable_grad():
             result = fit_scene(open_dataset(folder / "views"), options, place, part(progress, 0.2, 1.0), shared)
-        from ..checkpoints.store import generator_of
+        from ..models.library import generator_of
 
         card, tensors = kept[-1]
         generator = generator_of("views", card, tensors, folder)

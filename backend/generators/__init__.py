@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from ..checkpoints.store import ModelCard
-    from ..generator import Generator
+    from ..models.card import ModelCard
+    from ..scenes.generator import Generator
 
 Loader = Callable[[str, "ModelCard", dict[str, Tensor]], "Generator"]
 
@@ -31,7 +31,7 @@ def _lazy(module_name: str) -> Loader:
 
 
 GENERATORS: dict[str, Loader] = {
-    kind: _lazy(f".{kind}.model")
+    kind: _lazy(f".{kind}.scene")
     for kind in (
         "deepsdf",
         "eg3d",
@@ -45,6 +45,6 @@ GENERATORS: dict[str, Loader] = {
         "von",
     )
 } | {  # fitted scenes: one scene each, without latents
-    "hash_field": _lazy("..nerf.hash_field"),
-    "nerf": _lazy("..nerf.published"),
+    "hash_field": _lazy("..nerf.hash.scene"),
+    "nerf": _lazy("..nerf.mlp.scene"),
 }

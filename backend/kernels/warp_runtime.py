@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import warp as wp
 
-from .slices import in_slices
+from ..threads import in_slices
 
 __all__ = ["launch", "launch_cuda", "wp"]
 

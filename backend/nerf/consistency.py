@@ -23,7 +23,7 @@ from addon.wire.messages import ModelInfo
 
 from ..cameras import Camera, from_wire, orbit
 from ..progress import Progress, part
-from ..scene import Image
+from ..scenes.protocol import Image
 
 SOLID = 0.5
 """Alpha above which a pixel has a place."""

@@ -9,7 +9,7 @@ window of 11 pixels (σ = 1.5). Where a view has a mask, PSNR counts the pixels 
 blank outside of it.
 
 A fit that learns the appearance of each picture makes a scene in their mean; that of a view held back is not known.
-Where it is asked for, each render is `developed` as its picture was, before they are compared.
+Where it is asked for, each render is `color_corrected` picture was, before they are compared.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from torch import Tensor
 
 from ..cameras import Camera
 from ..progress import Progress, part, silent
-from ..scene import Image, Scene
-from .alignment import aligned
-from .backdrop import color_of
+from ..scenes.protocol import Image, Scene
+from .cameras.alignment import aligned
 from .datasets import Dataset, Pixels, View
-from .lens import LensCamera
+from .datasets.lens import LensCamera
+from .fit.background_color import color_of
 
 Appearance = Literal["none", "exposure", "color"]
 
@@ -75,10 +75,10 @@ def camera_of(view: View, stride: int = 1) -> Camera:
     )
 
 
-def behind_of(pixels: Pixels, background: str, behind_opaque: str) -> np.ndarray:
+def behind_of(pixels: Pixels, background: str, background_color: str) -> np.ndarray:
     """Return the colour, sRGB 0..1 [3], that a render is composited over to be compared with a picture: `background`
     where the picture has alpha; else what the fit took to be behind such pictures, black where it does not say."""
-    name = background if pixels.has_alpha else behind_opaque or "black"
+    name = background if pixels.has_alpha else background_color or "black"
     return np.array(color_of(name), np.float32)
 
 
@@ -116,7 +116,7 @@ def composited(image: Image, background: np.ndarray | float) -> np.ndarray:
     return rgb
 
 
-def developed(
+def color_corrected(
     image: Image, truth: np.ndarray, behind: np.ndarray | float, appearance: Appearance, mask: np.ndarray | None = None
 ) -> Image:
     """Return a render in the exposure (a gain for each channel) or colours (an affine transform of them) of the picture
@@ -180,7 +180,7 @@ def evaluate(
     device: torch.device,
     *,
     background: Literal["white", "black"] = "white",
-    behind_opaque: str = "",
+    background_color: str = "",
     refine_poses: bool = False,
     appearance: Appearance = "none",
     progress: Progress = silent,
@@ -188,9 +188,9 @@ def evaluate(
 ) -> Evaluation:
     """Render and compare views at their full size.
 
-    behind_opaque: of the fit, see `behind_of`. refine_poses: each camera is aligned with its picture first, as is the
-    custom with scenes whose cameras were fitted too (see `alignment`). appearance: each render is `developed` as its
-    picture. show: is given each view's render and truth, [H, W, 3] in 0..1.
+    background_color: of the fit, see `behind_of`. refine_poses: each camera is aligned with its picture first, as is
+    the custom with scenes whose cameras were fitted too (see `alignment`). appearance: each render is `color_corrected`
+    to its image. show: is given each view's render and truth, [H, W, 3] in 0..1.
 
     Raises:
         UnreadableFile, UnusableDataset: a picture cannot be read.
@@ -199,11 +199,11 @@ def evaluate(
     for number, view in enumerate(views):
         step = part(progress, number / len(views), (number + 1) / len(views))
         pixels = dataset.load(view)
-        behind = behind_of(pixels, background, behind_opaque)
+        behind = behind_of(pixels, background, background_color)
         if refine_poses:
             view = aligned(scene, view, pixels, device, behind=behind)
         truth = photograph(pixels, behind)
-        image = developed(render_view(scene, view, device, step), truth, behind, appearance, pixels.mask)
+        image = color_corrected(render_view(scene, view, device, step), truth, behind, appearance, pixels.mask)
         rendered = composited(image, behind)
         scores.append(score(view.name, rendered, truth, pixels.mask))
         if show is not None:

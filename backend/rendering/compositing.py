@@ -74,7 +74,7 @@ def distortion(weights: Tensor, t: Tensor, lengths: Tensor) -> Tensor:
     return (2 * weights * (t * in_front - moment) + weights.square() * lengths / 3).sum(-1)
 
 
-def straight(premultiplied: Tensor, alpha: Tensor, smallest: float = 1e-4) -> Tensor:
+def unpremultiply(premultiplied: Tensor, alpha: Tensor, smallest: float = 1e-4) -> Tensor:
     """Undo the multiplication by alpha: [..., channels] from [..., channels] and [...]; 0 where alpha is tiny."""
     divided = premultiplied / alpha.clamp(min=smallest)[..., None]
     return torch.where((alpha > smallest)[..., None], divided, torch.zeros_like(divided))

@@ -7,7 +7,7 @@ transmittance is above `OPAQUE`. A sample is *known* if it was evaluated or lies
 to say that their weight goes to their neighbours. What may be interpolated is found by halving strides: from how much
 the known samples around it bend follows how far off a straight line can be, and from that how much light depends on it.
 
-The result is that of the straightforward path (`weights_from_density` of every sample) up to what those thresholds
+The result is that of the reference path (`weights_from_density` of every sample) up to what those thresholds
 leave out.
 """
 
@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..kernels.slices import in_torch_slices, slices_on
+from ..threads import in_torch_slices, slices_on
 from . import compositing, sampling
 
 OPAQUE = 1e-3

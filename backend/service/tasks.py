@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 from collections.abc import Callable
 from typing import Any
 
-from addon.wire.errors import (
-    CannotWrite,
-    InternalError,
-    InvalidRequest,
-    LatheError,
-    OutOfMemory,
-    Remedy,
-)
-from addon.wire.messages import FitRequest, GenerateRequest, MeshRequest, RenderRequest, Request
+from addon.wire.errors import LatheError, OutOfMemory
+from addon.wire.messages import Request
 
 from ..progress import Progress
+from ..tasks.errors import as_lathe_error
 
 TASKS: dict[str, str] = {
     **{name: name for name in ("render", "generate", "mesh", "complete", "fit_shape", "fit", "sfm", "views")},
@@ -44,62 +37,3 @@ def run(task: str, request: Request, progress: Progress, workspace: Any) -> Any:
         if isinstance(expected, OutOfMemory):
             workspace.unload()
         raise expected from error
-
-
-def as_lathe_error(error: Exception, request: Request | None = None) -> LatheError | None:
-    """Return the user's sentence for an error that is to be expected of a task, or None for a fault of ours."""
-    import torch
-
-    from meshing import errors as meshing
-
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
-        return _out_of_memory(request)
-    if isinstance(error, meshing.MeshingError):
-        kind = next((ours for theirs, ours in _meshing_errors().items() if isinstance(error, theirs)), InternalError)
-        remedy = error.remedy
-        return kind(
-            error.message,
-            remedy=Remedy(str(remedy["action"]), str(remedy.get("label", "")), remedy.get("value")) if remedy else None,
-        )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-        where = f" ({error.filename})" if error.filename else ""
-        return CannotWrite(f"The result could not be written{where}: {error.strerror}. Free some space and try again.")
-    return None
-
-
-def _meshing_errors() -> dict[type[Exception], type[LatheError]]:
-    from addon.wire.errors import NoSurface, NotSupported, UnreadableFile
-    from meshing import errors as meshing
-
-    return {
-        meshing.LevelOutOfRange: NoSurface,
-        meshing.EmptySurface: NoSurface,
-        meshing.InvalidGrid: InvalidRequest,
-        meshing.InvalidMesh: UnreadableFile,
-        meshing.UnknownFormat: InvalidRequest,
-        meshing.CannotWrite: CannotWrite,
-        meshing.CannotRead: UnreadableFile,
-        meshing.InvalidField: NotSupported,
-    }
-
-
-def _out_of_memory(request: Request | None) -> OutOfMemory:
-    match request:
-        case RenderRequest():
-            size = max(request.camera.width, request.camera.height)
-        case GenerateRequest():
-            size = request.size
-        case MeshRequest():
-            size = request.resolution
-        case FitRequest():
-            return OutOfMemory(
-                "There is too little memory for this fit. Use the preset 'draft', or fewer or smaller pictures.",
-                remedy=Remedy("use_preset", "Use draft", "draft"),
-            )
-        case _:
-            return OutOfMemory("There is too little memory for this. Close other programs and try again.")
-    half = max(size // 2, 8)
-    return OutOfMemory(
-        f"There is too little memory for a size of {size}. Try {half}.",
-        remedy=Remedy("lower_resolution", f"Use {half}", half),
-    )

@@ -11,9 +11,9 @@ from addon.wire import payload
 from addon.wire.errors import NotSupported, UnreadableFile
 from addon.wire.messages import CodeBlob, CompleteRequest, LatentResult, ScanBlob
 
-from ..generators.deepsdf.model import DeepSDF
 from ..generators.deepsdf.reconstruct import complete as complete_scan
 from ..generators.deepsdf.reconstruct import scan_from_points
+from ..generators.deepsdf.scene import DeepSDF
 from ..progress import Progress, part
 from .workspace import Workspace
 

@@ -37,19 +37,19 @@ from addon.wire.messages import Camera, DiscardFitRequest, FitOptions, FitReques
 from ..blobs import BlobStore, cannot_write
 from ..camera_path import resized
 from ..cameras import from_wire
-from ..checkpoints import store
-from ..checkpoints.store import ModelCard
 from ..folders import user_models
-from ..nerf import fit_state
-from ..nerf.alignment import aligned, moved
-from ..nerf.backdrop import behind_opaque
+from ..models import card as cards
+from ..models import store
+from ..models.card import ModelCard
+from ..nerf.cameras.alignment import aligned, moved
+from ..nerf.cameras.poses import motion_of_all
 from ..nerf.datasets import Dataset, Pixels, View, open_dataset
 from ..nerf.evaluate import (
     Evaluation,
     behind_of,
     camera_of,
+    color_corrected,
     composited,
-    developed,
     evaluate,
     photograph,
     psnr,
@@ -57,16 +57,17 @@ from ..nerf.evaluate import (
     strided,
     strided_view,
 )
-from ..nerf.fit_state import FitState
-from ..nerf.fitting import elapsed
-from ..nerf.poses import motion_of_all
+from ..nerf.fit import state as fit_state
+from ..nerf.fit.background_color import background_color
+from ..nerf.fit.fitting import elapsed
+from ..nerf.fit.state import FitState
 from ..progress import Progress, part, silent
-from ..scene import Image, Scene
+from ..scenes.protocol import Image, Scene
 from .render import image8, render_scene, rgba
 from .workspace import Workspace
 
 if TYPE_CHECKING:
-    from ..nerf.fitting import Fit
+    from ..nerf.fit.fitting import Fit
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def fit(request: FitRequest, progress: Progress, workspace: Workspace) -> FitRes
     def keep(card: ModelCard, tensors: dict[str, Tensor]) -> None:
         store.save_model(user_models() / request.name, card, tensors)
 
-    place = Place(request.name, folder / fit_state.STATE_NAME, keep)
+    place = SaveTarget(request.name, folder / fit_state.STATE_NAME, keep)
     return fit_scene(dataset, request.options, place, progress, workspace, preview=request.preview)
 
 
@@ -139,7 +140,7 @@ def discard_fit(request: DiscardFitRequest, progress: Progress, workspace: Works
 
 
 @dataclass(frozen=True)
-class Place:
+class SaveTarget:
     """Where a fit is saved."""
 
     name: str
@@ -151,14 +152,14 @@ class Place:
 def fit_scene(
     dataset: Dataset,
     options: FitOptions,
-    place: Place,
+    place: SaveTarget,
     progress: Progress,
     workspace: Workspace,
     *,
     preview: Camera | None = None,
 ) -> FitResult:
     """Fit, from the state saved at the place if there is one and it is to be resumed; see `fit`."""
-    from ..nerf.fitting import FITS
+    from ..nerf.methods import FITS
 
     options = with_length(options)
     if not options.use_masks:
@@ -181,7 +182,7 @@ def fit_scene(
             ) from error
         state = replace(saved, options=options, finished=False)
     session = Session(made, state, dataset, place)
-    watch = Watch(dataset, preview, options, workspace.device)
+    watch = EvalMonitor(dataset, preview, options, workspace.device)
     with workspace.live(place.name, made.scene):
         session.advance(part(progress, 0.05, 0.95), watch)
         found = session.judge(part(progress, 0.95, 1.0), workspace.device)
@@ -193,12 +194,12 @@ def fit_scene(
 class Session:
     """A fit on its way, and what was saved of it."""
 
-    def __init__(self, made: Fit, state: FitState, dataset: Dataset, place: Place) -> None:
+    def __init__(self, made: Fit, state: FitState, dataset: Dataset, place: SaveTarget) -> None:
         self.made, self.state, self.dataset, self.place = made, state, dataset, place
         self.saved_step: int | None = made.step if made.step else None
         self._started_step, self._started_seconds = made.step, made.seconds
 
-    def advance(self, progress: Progress, watch: Watch) -> None:
+    def advance(self, progress: Progress, watch: EvalMonitor) -> None:
         """Step until the seconds or steps are over, and save on the way and at every end but a bad one.
 
         Raises:
@@ -272,7 +273,7 @@ class Session:
             self.dataset,
             views,
             device,
-            behind_opaque=behind_opaque(self.made.background),
+            background_color=background_color(self.made.background),
             refine_poses=refined,
             appearance=self.state.options.appearance,
             progress=progress,
@@ -307,14 +308,14 @@ class Session:
             constructor=constructor,
             source="trained",
             pose_prior=usual_view(views, scene),
-            background=behind_opaque(self.made.background),
+            background=background_color(self.made.background),
             card=f"Method {state.options.method}, {state.step} steps, {state.seconds:.1f} s of fitting, preset "
             f"{state.options.preset}, seed {state.options.seed}.{figures}.\n",
         )
         self.place.keep(card, tensors)
 
 
-class Watch:
+class EvalMonitor:
     """Looks at the scene now and then, at a small part of the fit's time: from `preview`, and at views held back."""
 
     def __init__(self, dataset: Dataset, preview: Camera | None, options: FitOptions, device: torch.device) -> None:
@@ -350,25 +351,25 @@ class Watch:
         else:
             number = self._count // 2 if self._camera is not None else self._count
             view = self._views[number % len(self._views)]
-            image = self._compare(scene, view, behind_opaque(made.background), progress)
+            image = self._compare(scene, view, background_color(made.background), progress)
         cost = time.perf_counter() - started
         if self._count:  # the first one may have compiled kernels
             self._spent, self._last_cost = self._spent + cost, cost
         self._last, self._count = made.seconds, self._count + 1
         return image8(rgba(image))
 
-    def _compare(self, scene: Scene, view: View, behind_opaque: str, progress: Progress) -> Image:
+    def _compare(self, scene: Scene, view: View, background_color: str, progress: Progress) -> Image:
         stride = stride_for(view, PICTURE_SIZE)
         if view.name not in self._truths:
             pixels = strided(self._dataset.load(view), stride)
-            behind = behind_of(pixels, "white", behind_opaque)
+            behind = behind_of(pixels, "white", background_color)
             self._truths[view.name] = pixels, photograph(pixels, behind), behind
         pixels, truth, behind = self._truths[view.name]
         small = self._aligned.get(view.name) or strided_view(view, stride)
         if self._align:
             small = self._aligned[view.name] = aligned(scene, small, pixels, self._device, behind=behind)
         image = render_scene(scene, camera_of(small).to(self._device), progress)
-        own = developed(image, truth, behind, self._appearance, pixels.mask)
+        own = color_corrected(image, truth, behind, self._appearance, pixels.mask)
         self._scores[view.name] = psnr(composited(own, behind), truth, pixels.mask)
         return image
 
@@ -411,7 +412,7 @@ def check_name(name: str) -> None:
     folder = store.find_models().get(name)
     if folder is None:
         return
-    card = store.read_card(folder)
+    card = cards.read_card(folder)
     if card.source != "trained" or card.kind not in ("hash_field", "nerf"):
         raise InvalidRequest(
             f"There is a model named {name!r} already that was not made by fitting images. Choose another name.",

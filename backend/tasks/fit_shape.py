@@ -9,10 +9,12 @@ import numpy as np
 from addon.wire.errors import InvalidRequest, Remedy, UnreadableFile
 from addon.wire.messages import FitShapeRequest, MeshBlob, ModelResult
 
-from ..checkpoints import store
 from ..folders import user_models
-from ..generators.deepsdf.model import DecoderSpec, constructor_of
+from ..generators.deepsdf.model import DecoderSpec
 from ..generators.deepsdf.reconstruct import SINGLE_SPEC, fit_single
+from ..generators.deepsdf.scene import constructor_of
+from ..models import card as cards
+from ..models import store
 from ..progress import Progress, part
 from .workspace import Workspace
 
@@ -42,7 +44,7 @@ def fit_shape(request: FitShapeRequest, progress: Progress, workspace: Workspace
     )  # fmt: skip
     progress(0.98, "Storing the model")
     millimetres = 1000 * shape.loss * shape.model.metres_per_unit
-    card = store.ModelCard(
+    card = cards.ModelCard(
         kind="deepsdf",
         label=request.name,
         description=f"One shape, learned from a mesh of {len(faces)} triangles",
@@ -61,7 +63,7 @@ def _check_free(name: str) -> None:
     folder = store.find_models().get(name)
     if folder is None:
         return
-    card = store.read_card(folder)
+    card = cards.read_card(folder)
     if card.source != "trained" or card.constructor.get("rank") != 0:
         raise InvalidRequest(
             f"There is a model named {name!r} already that was not made by fitting a mesh. Choose another name.",

@@ -10,7 +10,7 @@ from addon.wire.messages import GenerateRequest, SceneRef, SheetResult
 
 from ..cameras import from_wire, orbit
 from ..progress import Progress, part
-from .memory import check_picture_memory
+from .memory import check_image_memory
 from .render import image8, render_scene, rgba
 from .workspace import Workspace
 
@@ -20,7 +20,7 @@ def generate(request: GenerateRequest, progress: Progress, workspace: Workspace)
     started = time.perf_counter()
     info = workspace.generator(request.model, progress).info
     camera = request.camera or orbit(info, request.size)
-    check_picture_memory(
+    check_image_memory(
         workspace, info.kind, camera.width, camera.height,
         draft=request.quality == "draft", images=len(request.latents),
     )  # fmt: skip

@@ -12,11 +12,11 @@ from addon.wire import payload
 from addon.wire.errors import CannotWrite, InvalidRequest, NotSupported, UnreadableFile
 from addon.wire.messages import CodeBlob, ImageToShapeRequest, ImageToShapeResult
 
-from ..generators.gan3d.model import GAN3D
 from ..generators.gan3d.pictures import prepare, read_picture
-from ..generators.gan3d.voxel_scene import VoxelScene
+from ..generators.gan3d.scene import GAN3D
 from ..progress import Progress
-from ..scene import Scene
+from ..scenes.protocol import Scene
+from ..scenes.voxels import VoxelScene
 from .workspace import Workspace
 
 

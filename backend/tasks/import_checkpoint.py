@@ -11,9 +11,10 @@ from addon.wire.errors import InvalidRequest, LatheError, Remedy
 from addon.wire.messages import ImportRequest, ModelResult
 
 from ..blobs import cannot_write
-from ..checkpoints import store
 from ..checkpoints.convert import import_model
 from ..folders import data_folder, user_models
+from ..models import card as cards
+from ..models import store
 from ..progress import Progress, part
 from .fit import lay_out_files
 from .workspace import Workspace
@@ -53,7 +54,7 @@ def import_checkpoint(request: ImportRequest, progress: Progress, workspace: Wor
 
 def _check_free(name: str) -> None:
     folder = store.find_models().get(name)
-    if folder is not None and store.read_card(folder).source != "imported":
+    if folder is not None and cards.read_card(folder).source != "imported":
         raise InvalidRequest(
             f"There is a model named {name!r} already that was not imported. Choose another name.",
             remedy=Remedy("choose_name", "Choose another name"),

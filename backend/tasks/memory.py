@@ -27,7 +27,7 @@ ROUND = 8  # pixels: sizes that are offered are multiples of this
 
 
 @dataclass(frozen=True)
-class PictureMemory:
+class ImageMemory:
     """What rendering takes, besides the picture itself and the model."""
 
     fixed: int = 0  # bytes: the network at work on one chunk of rays, or on its own full resolution
@@ -42,22 +42,22 @@ class PictureMemory:
 
 
 MEBI = 1 << 20
-PICTURE_MEMORY: dict[str, PictureMemory] = {
-    "pigan": PictureMemory(192 * MEBI, 48, 7, 96),
-    "graf": PictureMemory(192 * MEBI, 48, 13, 64),
-    "shadegan": PictureMemory(512 * MEBI, 48, 7, 24),
-    "eg3d": PictureMemory(768 * MEBI, 64),
-    "stylenerf": PictureMemory(512 * MEBI, 64),
-    "stylesdf": PictureMemory(1536 * MEBI, 64),
-    "von": PictureMemory(64 * MEBI),
-    "hologan": PictureMemory(64 * MEBI),
-    "gan3d": PictureMemory(32 * MEBI),
-    "nerf": PictureMemory(512 * MEBI, 160),
+IMAGE_MEMORY: dict[str, ImageMemory] = {
+    "pigan": ImageMemory(192 * MEBI, 48, 7, 96),
+    "graf": ImageMemory(192 * MEBI, 48, 13, 64),
+    "shadegan": ImageMemory(512 * MEBI, 48, 7, 24),
+    "eg3d": ImageMemory(768 * MEBI, 64),
+    "stylenerf": ImageMemory(512 * MEBI, 64),
+    "stylesdf": ImageMemory(1536 * MEBI, 64),
+    "von": ImageMemory(64 * MEBI),
+    "hologan": ImageMemory(64 * MEBI),
+    "gan3d": ImageMemory(32 * MEBI),
+    "nerf": ImageMemory(512 * MEBI, 160),
 }
 """By kind. The others take little beside the picture itself."""
 
 
-def check_picture_memory(
+def check_image_memory(
     workspace: Workspace,
     kind: str,
     width: int,
@@ -71,7 +71,7 @@ def check_picture_memory(
 
     draft: a quarter of the rays. images: how many are kept, rendered one after the other. Raises OutOfMemory.
     """
-    memory = PICTURE_MEMORY.get(kind, PictureMemory())
+    memory = IMAGE_MEMORY.get(kind, ImageMemory())
     side, pixels = max(width, height), width * height
 
     def needed(share: float) -> int:

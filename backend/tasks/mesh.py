@@ -24,10 +24,10 @@ from meshing.remember import RememberedField
 from meshing.smooth import smooth_surface
 from meshing.uv import unwrap_uvs
 
-from ..generators.gan3d.voxel_scene import EMPTY, VoxelScene
-from ..generators.von.model import VONScene
+from ..generators.von.scene import VONScene
 from ..progress import Progress, part
-from ..scene import Scene, value_of
+from ..scenes.protocol import Scene, value_of
+from ..scenes.voxels import EMPTY, VoxelScene
 from .workspace import Workspace
 
 BATCH = 1 << 16  # points in one call of the field

@@ -11,15 +11,15 @@ from addon.wire.messages import ImageResult, RenderRequest
 
 from ..cameras import Camera, from_wire
 from ..progress import Progress, part
-from ..scene import Image, Scene
-from .memory import check_picture_memory
+from ..scenes.protocol import Image, Scene
+from .memory import check_image_memory
 from .workspace import Workspace
 
 
 def render(request: RenderRequest, progress: Progress, workspace: Workspace) -> ImageResult:
     """Render the scene through the camera. A scene rendered before is not synthesised again."""
     started = time.perf_counter()
-    check_picture_memory(
+    check_image_memory(
         workspace, workspace.kind(request.scene.model), request.camera.width, request.camera.height,
         samples_per_ray=request.samples_per_ray, draft=request.quality == "draft",
     )  # fmt: skip

@@ -15,7 +15,7 @@ from addon.wire.messages import SfmRequest, SfmResult
 from ..blobs import cannot_write
 from ..folders import data_folder
 from ..nerf.datasets import VIDEOS
-from ..nerf.sfm import Reconstruction, SfmOptions, reconstruct
+from ..nerf.sfm.reconstruction import Reconstruction, SfmOptions, reconstruct
 from ..progress import Progress, part
 from .fit import lay_out_files
 from .workspace import Workspace

@@ -11,10 +11,10 @@ from addon.wire import payload
 from addon.wire.errors import NotSupported
 from addon.wire.messages import CodeBlob, ImageToShapeResult, TransferTextureRequest
 
-from ..generator import ws_from_latent
 from ..generators.gan3d.pictures import prepare, read_picture
-from ..generators.von.model import VON
+from ..generators.von.scene import VON
 from ..progress import Progress
+from ..scenes.generator import ws_from_latent
 from .workspace import Workspace
 
 

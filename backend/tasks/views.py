@@ -25,7 +25,7 @@ from ..folders import data_folder
 from ..nerf.datasets.transforms import write_transforms
 from ..nerf.datasets.views import View, with_splits
 from ..progress import Progress, part
-from .memory import check_picture_memory
+from .memory import check_image_memory
 from .render import image8, render_scene, rgba
 from .workspace import Workspace
 
@@ -75,7 +75,7 @@ def render_views(request: ViewsRequest, folder: Path, progress: Progress, worksp
     info, size = generator.info, request.size or generator.info.image_size
     if info.num_ws == 0:
         raise NotSupported(f"{info.label} is one fitted scene, made of views already: choose a generator.")
-    check_picture_memory(workspace, info.kind, size, size)
+    check_image_memory(workspace, info.kind, size, size)
     scene = workspace.scene(request.scene, part(progress, 0.0, 0.05), placed=False)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     made: list[View] = []

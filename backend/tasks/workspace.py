@@ -32,28 +32,22 @@ from addon.wire.errors import (
     UnreadableModel,
     error_to_dict,
 )
-from addon.wire.messages import (
-    IDENTITY4,
-    BrokenModel,
-    CodeBlob,
-    ErrorInfo,
-    Latent,
-    ModelInfo,
-    ModelList,
-    SceneRef,
-)
+from addon.wire.messages import IDENTITY4, BrokenModel, CodeBlob, ErrorInfo, Latent, ModelInfo, ModelList, SceneRef
 from meshing.remember import RememberedField
 
 from .. import VERSION
 from ..blobs import BlobStore
-from ..checkpoints import store
 from ..checkpoints.convert import kinds_here
 from ..folders import data_folder
-from ..generator import Generator, ws_from_latent
-from ..nerf import fit_state
-from ..nerf.scene_file import load_scene, read_scene_card, scene_name
+from ..models import card as cards
+from ..models import library, store
+from ..models.scene_file import load_scene, read_scene_card, scene_name
+from ..nerf.fit import state as fit_state
 from ..progress import Progress, silent
-from ..scene import PlacedScene, Scene, cropped
+from ..scenes.cropped import cropped
+from ..scenes.generator import Generator, ws_from_latent
+from ..scenes.placed import PlacedScene
+from ..scenes.protocol import Scene
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +117,7 @@ class Workspace:
         self._folders[name] = folder
         return name
 
-    def card(self, name: str) -> store.ModelCard:
+    def card(self, name: str) -> cards.ModelCard:
         """Return the card of a model. Raises UnknownModel, UnreadableModel."""
         return _read_card(self.folder(name))
 
@@ -308,12 +302,12 @@ def _card_file(where: Path) -> Path:
     return where if where.is_file() else where / "card.json"
 
 
-def _read_card(where: Path) -> store.ModelCard:
-    return read_scene_card(where) if where.is_file() else store.read_card(where)
+def _read_card(where: Path) -> cards.ModelCard:
+    return read_scene_card(where) if where.is_file() else cards.read_card(where)
 
 
 def _load(where: Path, device: torch.device | str) -> Generator:
-    return load_scene(where, device) if where.is_file() else store.load_model(where, device)
+    return load_scene(where, device) if where.is_file() else library.load_model(where, device)
 
 
 def _stored_info(folder: Path) -> ModelInfo:

@@ -26,8 +26,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..checkpoints.store import write_atomically
 from ..generators.deepsdf.model import Decoder, DecoderSpec
+from ..models.store import write_atomically
 from . import runs
 
 

@@ -14,11 +14,14 @@ from scipy.ndimage import label
 from torch import Tensor
 
 from ..cameras import from_wire, orbit
-from ..checkpoints.store import ModelCard, load_model, save_model
-from ..generators.deepsdf.model import Box, DecoderSpec, DeepSDF, constructor_of, model_info
+from ..generators.deepsdf.model import DecoderSpec
+from ..generators.deepsdf.scene import Box, DeepSDF, constructor_of, model_info
 from ..generators.deepsdf.sphere_tracing import EmptySpace
 from ..kernels.sdf_mlp import sdf_mlp
-from ..scene import Image
+from ..models.card import ModelCard
+from ..models.library import load_model
+from ..models.store import save_model
+from ..scenes.protocol import Image
 
 BOX_MARGIN = 0.05
 """Canonical distance between the training shapes and the bounds: interpolated shapes may be a little larger."""

@@ -38,11 +38,12 @@ from skimage.measure import marching_cubes
 from meshing.grid import extract_surface
 
 from ..cameras import Camera, from_wire, orbit
-from ..checkpoints.store import load_model, model_folder
 from ..generators.deepsdf.mesh_distance import MeshDistance
-from ..generators.deepsdf.model import WORLD_FROM_CANONICAL, DeepSDF
 from ..generators.deepsdf.reconstruct import fit_single, reconstruct
-from ..generators.layers.surface_picture import CLAY, clay_shade
+from ..generators.deepsdf.scene import WORLD_FROM_CANONICAL, DeepSDF
+from ..models.library import load_model
+from ..models.store import model_folder
+from ..scenes.surface_image import CLAY, clay_shade
 from . import chairs
 from .deepsdf_export import picture, sheet
 

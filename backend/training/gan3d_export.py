@@ -12,9 +12,12 @@ from scipy.ndimage import label
 from torch import Tensor
 
 from ..cameras import from_wire, orbit
-from ..checkpoints.store import ModelCard, load_model, save_model
-from ..generators.gan3d.model import GAN3D, Generator, ImageEncoder, constructor_of, model_info
-from ..generators.gan3d.voxel_scene import VoxelScene, cube_in_world
+from ..generators.gan3d.model import Generator, ImageEncoder
+from ..generators.gan3d.scene import GAN3D, constructor_of, model_info
+from ..models.card import ModelCard
+from ..models.library import load_model
+from ..models.store import save_model
+from ..scenes.voxels import VoxelScene, cube_in_world
 from .chair_views import CUBE_HALF
 from .deepsdf_export import picture, sheet
 from .gan3d import GanTraining

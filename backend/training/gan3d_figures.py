@@ -32,8 +32,9 @@ from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 from torch import Tensor
 
-from ..checkpoints.store import load_model, model_folder
-from ..generators.gan3d.model import GAN3D
+from ..generators.gan3d.scene import GAN3D
+from ..models.library import load_model
+from ..models.store import model_folder
 from . import chair_views, chairs
 from .deepsdf_export import sheet
 from .gan3d import load_voxels

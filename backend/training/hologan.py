@@ -25,8 +25,8 @@ from PIL import Image as Picture
 from safetensors.torch import save
 from torch import Tensor
 
-from ..checkpoints.store import write_atomically
 from ..generators.hologan.model import Discriminator, Generator, HoloGANConfig
+from ..models.store import write_atomically
 from . import chair_views, runs
 from .runs import Clock, Journal, State, follow, page
 

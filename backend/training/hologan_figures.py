@@ -29,8 +29,11 @@ from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
 from ..cameras import from_wire, orbit
-from ..checkpoints.store import ModelCard, load_model, save_model, write_atomically
-from ..generators.hologan.model import Facing, Generator
+from ..generators.hologan.model import Generator
+from ..generators.hologan.scene import Facing
+from ..models.card import ModelCard
+from ..models.library import load_model
+from ..models.store import save_model, write_atomically
 from . import chair_views
 from .deepsdf_export import picture
 from .hologan import HoloGANTraining, contact_sheet, random_views, small, views_at

@@ -30,16 +30,18 @@ from torch import Tensor
 
 from addon.wire.messages import FitOptions
 
-from ..checkpoints.store import write_atomically
-from ..nerf.alignment import at_pose, moved
+from ..models.store import write_atomically
+from ..nerf.cameras.alignment import at_pose, moved
+from ..nerf.cameras.pose_plot import plot_poses
+from ..nerf.cameras.poses import perturbed, pose_errors
 from ..nerf.datasets import Dataset, View, open_dataset
+from ..nerf.datasets.smaller import smaller
 from ..nerf.evaluate import evaluate, photograph
-from ..nerf.fit_state import fingerprint
-from ..nerf.fitting import FITS, Fit
-from ..nerf.poses import perturbed, picture_of_poses, pose_errors
-from ..nerf.region import region_of
-from ..nerf.smaller import smaller
-from ..scene import Scene
+from ..nerf.fit.fitting import Fit
+from ..nerf.fit.scene_bounds import scene_bounds_of
+from ..nerf.fit.state import fingerprint
+from ..nerf.methods import FITS
+from ..scenes.protocol import Scene
 from .demonstration import labelled_row
 
 CPU = torch.device("cpu")
@@ -70,7 +72,7 @@ def demonstrate(
     out.mkdir(parents=True, exist_ok=True)
     train = dataset.split("train")
     truth = torch.stack([view.camera.world_from_camera for view in train]).float()
-    middle = torch.tensor(region_of(dataset, train).middle).float()
+    middle = torch.tensor(scene_bounds_of(dataset, train).middle).float()
     distance = float((truth[:, :3, 3] - middle).norm(dim=-1).median())
     before = perturbed(truth, math.radians(wrong.degrees), wrong.percent / 100 * distance, wrong.seed)
     spoilt = with_poses(dataset, before)
@@ -115,7 +117,7 @@ def demonstrate(
         measure(name, fit.scene(), moved(views, errors.similarity.inverse()) if name != "true" else views)
     aligned = pose_errors(before, truth).similarity.poses(before.double())
     after = errors.similarity.poses(fit.poses().detach().double())
-    picture_of_poses(truth, aligned, after).save(out / "poses.png", optimize=True)
+    plot_poses(truth, aligned, after).save(out / "poses.png", optimize=True)
     panels = {label: torch.from_numpy(image) for label, image in seen.items()}
     labelled_row(panels, side=256).save(out / "views.png", optimize=True)
     (out / "figures.json").write_text(json.dumps({**figures, "steps": options.steps}, indent=1) + "\n")

@@ -24,21 +24,21 @@ from torch import Tensor
 
 from addon.wire.messages import FitOptions
 
-from ..checkpoints.store import write_atomically
+from ..models.store import write_atomically
 from ..nerf.datasets import Dataset, open_dataset
+from ..nerf.datasets.smaller import smaller
 from ..nerf.evaluate import camera_of, composited, photograph, psnr
-from ..nerf.published_fit import PublishedFit, PublishedTraining, small
-from ..nerf.smaller import smaller
+from ..nerf.mlp.trainer import NeRFTrainer, NeRFTraining, small
 from .demonstration import labelled_row
 
 AUTOSAVE_SECONDS = 30.0
 
 
 def fitted(
-    dataset: Dataset, training: PublishedTraining, options: FitOptions, state: Path, report: Callable[[str], None]
-) -> PublishedFit:
+    dataset: Dataset, training: NeRFTraining, options: FitOptions, state: Path, report: Callable[[str], None]
+) -> NeRFTrainer:
     """Fit, or go on from `state`."""
-    fit = PublishedFit(dataset, options, torch.device("cpu"), training=training)
+    fit = NeRFTrainer(dataset, options, torch.device("cpu"), training=training)
     if state.exists():
         fit.restore(load_file(state))
     saved = time.monotonic()
@@ -55,7 +55,7 @@ def fitted(
 
 def demonstrate(
     dataset: Dataset,
-    training: PublishedTraining,
+    training: NeRFTraining,
     options: FitOptions,
     out: Path,
     report: Callable[[str], None] = lambda text: None,
@@ -105,7 +105,7 @@ def main(arguments: list[str]) -> None:
         sys.stderr.write(text + "\n")
 
     dataset = smaller(open_dataset(options.dataset), options.size)
-    training = PublishedTraining() if options.full else small()
+    training = NeRFTraining() if options.full else small()
     fit_options = FitOptions(method="nerf", steps=options.steps, seed=options.seed)
     figures = demonstrate(dataset, training, fit_options, options.out, report)
     sys.stdout.write(json.dumps(figures, indent=1) + "\n")

@@ -49,10 +49,10 @@ from meshing.errors import MeshingError
 from meshing.grid import extract_surface
 from meshing.io import import_mesh
 
-from ..checkpoints.store import write_atomically
 from ..generators.deepsdf.mesh_distance import MeshDistance
 from ..kernels.hash_encoding import HashSpec, hash_encode
-from ..nerf.encodings import positional_encoding
+from ..models.store import write_atomically
+from ..nerf.mlp.encodings import positional_encoding
 from .deepsdf_figures import Surface, compare, mesh_surface, outer_surface
 from .demonstration import labelled_row, resumed, store
 

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..checkpoints.store import write_atomically
+from ..models.store import write_atomically
 
 
 class State:

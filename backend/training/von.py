@@ -32,10 +32,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..checkpoints.store import write_atomically
-from ..generators.von.model import voxel_frame
-from ..generators.von.networks import TextureEncoder, TextureNetwork, over_white
+from ..generators.von.model import TextureEncoder, TextureNetwork, over_white
 from ..generators.von.projection import Optics, project
+from ..generators.von.scene import voxel_frame
+from ..models.store import write_atomically
 from . import chair_views, runs
 from .runs import Clock, Journal, State, follow, page
 

@@ -24,10 +24,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..cameras import from_wire, orbit
-from ..checkpoints.store import ModelCard, load_model, read_card, save_model, write_atomically
-from ..generators.gan3d.model import GAN3D
-from ..generators.von.model import VON, VONConfig, VONScene
-from ..generators.von.networks import ShapeNetwork, TextureNetwork, over_white
+from ..generators.gan3d.scene import GAN3D
+from ..generators.von.model import ShapeNetwork, TextureNetwork, over_white
+from ..generators.von.scene import VON, VONConfig, VONScene
+from ..models.card import ModelCard, read_card
+from ..models.library import load_model
+from ..models.store import save_model, write_atomically
 from . import chair_views
 from .deepsdf_export import picture
 from .hologan_figures import METRES_PER_UNIT, PictureFeatures, features_of, frechet_distance, identity_ratio

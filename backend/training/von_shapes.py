@@ -19,8 +19,8 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
-from ..checkpoints.store import write_atomically
-from ..generators.von.networks import ShapeNetwork
+from ..generators.von.model import ShapeNetwork
+from ..models.store import write_atomically
 from . import chair_views
 
 NOISE = 0.15

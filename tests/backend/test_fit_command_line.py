@@ -20,10 +20,11 @@ from addon.wire.errors import Cancelled
 from backend import cli
 from backend.__main__ import main
 from backend.cli import fields
-from backend.nerf import fit_state, sfm
 from backend.nerf.datasets import open_dataset
-from backend.nerf.fitting import StepReport
-from backend.nerf.published_fit import PublishedFit
+from backend.nerf.fit import state as fit_state
+from backend.nerf.fit.fitting import StepReport
+from backend.nerf.mlp.trainer import NeRFTrainer
+from backend.nerf.sfm import reconstruction as sfm
 from backend.progress import Progress
 from tests.backend.fixtures import fits, photographed
 from tests.backend.service.process import COMMAND, ROOT
@@ -128,7 +129,7 @@ def test_a_fit_that_does_not_start_leaves_the_saved_one_whole(
     call("fit", tmp_path / "wrong folder", "--out", scene, *SMALL, "--steps", 4, status=1)
     assert (state.read_bytes(), scene.read_bytes()) == before
     with monkeypatch.context() as cancelled:
-        cancelled.setattr(PublishedFit, "advance", raise_cancelled)
+        cancelled.setattr(NeRFTrainer, "advance", raise_cancelled)
         paused = call("fit", pictures, "--out", scene, *SMALL, "--steps", 4, status=130)
     assert paused["steps"] == 0 and (state.read_bytes(), scene.read_bytes()) == before
 
@@ -138,10 +139,8 @@ def test_a_fit_that_was_paused_is_not_started_over_by_accident(
 ) -> None:
     scene, state = tmp_path / "a.safetensors", tmp_path / "a.safetensors.state"
     with monkeypatch.context() as cancelled:
-        first = PublishedFit.advance
-        cancelled.setattr(
-            PublishedFit, "advance", lambda made: raise_cancelled(made) if made.step == 3 else first(made)
-        )
+        first = NeRFTrainer.advance
+        cancelled.setattr(NeRFTrainer, "advance", lambda made: raise_cancelled(made) if made.step == 3 else first(made))
         assert call("fit", pictures, "--out", scene, *SMALL, "--steps", 9, status=130)["steps"] == 3
     before = state.read_bytes()
     assert "--resume" in call("fit", pictures, "--out", scene, *SMALL, status=1)["error"]["message"]
@@ -232,7 +231,7 @@ def test_sfm_writes_what_fit_takes_and_reports_on_it(
 # --------------------------------------------------------------------------------------------------- ended from outside
 
 
-def raise_cancelled(made: PublishedFit) -> StepReport:
+def raise_cancelled(made: NeRFTrainer) -> StepReport:
     """As Ctrl-C does, but at a step that a test can name."""
     raise Cancelled
 

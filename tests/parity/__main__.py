@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from tests.parity.oracle import Comparison, OracleSet, compare, find_sets, read_set
+from tests.parity.oracle import OracleSet, PhotometricLoss, compare, find_sets, read_set
 from tests.parity.systems import MODULES, is_implemented, load_system
 
 
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if misses else 0
 
 
-def _run(oracle: OracleSet) -> list[Comparison]:
+def _run(oracle: OracleSet) -> list[PhotometricLoss]:
     system = load_system(oracle.system)
     return list(compare(oracle, system.outputs(oracle), system.not_reproduced))
 
@@ -90,7 +90,7 @@ def _differences_to_double(oracle: OracleSet) -> dict[str, float]:
     }
 
 
-def _line(system: str, set_name: str, result: Comparison) -> str:
+def _line(system: str, set_name: str, result: PhotometricLoss) -> str:
     floor = "" if result.floor is None else f"{result.floor:.2e}"
     verdict = f"{result.verdict}: {result.reason}" if result.reason else result.verdict
     return (

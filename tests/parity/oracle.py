@@ -137,7 +137,7 @@ def _parse_floors(sentence: str) -> dict[str, Floor]:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PhotometricLoss:
     """How close one output came."""
 
     output: str
@@ -154,7 +154,7 @@ class Comparison:
 
 def compare(
     set: OracleSet, ours: Mapping[str, Tensor], not_reproduced: Mapping[str, str] | None = None
-) -> Iterator[Comparison]:
+) -> Iterator[PhotometricLoss]:
     """Compare our outputs with every official output of the set.
 
     `ours` maps output names, with or without the prefix `out/`, to tensors. Equal NaNs and infinities agree.
@@ -163,21 +163,21 @@ def compare(
     ours = {name.removeprefix("out/"): value for name, value in ours.items()}
     left_out = {name.removeprefix("out/"): reason for name, reason in (not_reproduced or {}).items()}
     for name in sorted(ours.keys() - set.expected.keys()):
-        yield Comparison(name, float("nan"), float("nan"), None, "miss", "the set has no such output")
+        yield PhotometricLoss(name, float("nan"), float("nan"), None, "miss", "the set has no such output")
     for name, expected in set.expected.items():
         floor = stated_floor(set, name)
         if name in ours:
             yield _compare(name, ours[name], expected, floor)
         elif name in left_out:
-            yield Comparison(name, float("nan"), float("nan"), None, "left out", left_out[name])
+            yield PhotometricLoss(name, float("nan"), float("nan"), None, "left out", left_out[name])
         else:
-            yield Comparison(name, float("nan"), float("nan"), None, "miss", "not computed")
+            yield PhotometricLoss(name, float("nan"), float("nan"), None, "miss", "not computed")
 
 
-def _compare(name: str, got: Tensor, expected: Tensor, floor: Floor | None) -> Comparison:
+def _compare(name: str, got: Tensor, expected: Tensor, floor: Floor | None) -> PhotometricLoss:
     if tuple(got.shape) != tuple(expected.shape):
         reason = f"shape {list(got.shape)}, official {list(expected.shape)}"
-        return Comparison(name, float("nan"), float("nan"), floor and floor[0], "miss", reason)
+        return PhotometricLoss(name, float("nan"), float("nan"), floor and floor[0], "miss", reason)
     got, official = got.detach().cpu().double(), expected.double()
     same = (got == official) | (got.isnan() & official.isnan())
     difference = torch.where(same, 0.0, (got - official).abs())
@@ -190,4 +190,4 @@ def _compare(name: str, got: Tensor, expected: Tensor, floor: Floor | None) -> C
     if close and floor and floor[1] is not None:
         # Where the largest floor is loose (a few rays), the mean still says whether the rest agrees.
         close = float((difference - steps).clamp(min=0).mean()) <= max(TOLERANCE, FLOORS_ALLOWED * floor[1])
-    return Comparison(name, largest, mean, floor and floor[0], "ok" if close else "miss")
+    return PhotometricLoss(name, largest, mean, floor and floor[0], "ok" if close else "miss")

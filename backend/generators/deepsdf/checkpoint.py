@@ -19,7 +19,8 @@ from torch import Tensor
 from addon.wire.errors import UnknownCheckpoint
 
 from ...checkpoints.convert import CheckpointFolder, ConvertedModel, bijection
-from .model import DecoderSpec, DeepSDF, constructor_of
+from .model import DecoderSpec
+from .scene import DeepSDF, constructor_of
 
 MAX_LATENT_DIRECTIONS = 256
 

@@ -25,7 +25,8 @@ from addon.wire.errors import Diverged, UnreadableFile
 from ...cameras import Camera
 from ...progress import Progress, silent
 from .mesh_distance import MeshDistance
-from .model import WORLD_FROM_CANONICAL, DecoderSpec, DeepSDF
+from .model import DecoderSpec
+from .scene import WORLD_FROM_CANONICAL, DeepSDF
 
 Decode = Callable[[Tensor, Tensor], Tensor]
 """Points [..., N, 3] and codes [..., latent_size] to signed distances [..., N]."""

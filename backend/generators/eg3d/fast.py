@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...kernels.slices import in_torch_slices
 from ...progress import Progress, part
 from ...rendering.sampling import merged
+from ...threads import in_torch_slices
 from ..layers.stylegan2 import ToImage, modulated_weight
 from ..layers.winograd import Conv3x3, framed, upsampled
 from .model import (
@@ -49,7 +49,7 @@ def conv(layer: StyledConv, w: Tensor) -> Conv3x3:
     return Conv3x3(weight, layer.bias, slope=slope, gain=gain, clamp=layer.conv_clamp, taps=taps)
 
 
-class StraightConv:
+class ReferenceConv:
     """A styled convolution for one w, as it stands, between framed images: for small ones."""
 
     def __init__(self, layer: StyledConv, w: Tensor):
@@ -79,7 +79,7 @@ class PreparedBlock:
     def __init__(self, block: SynthesisBlock, ws: Tensor, resolution: int):
         self.up, self.taps = block.up, block.taps
         pays = not block.up or resolution // 2 >= 2 * SMALLEST_WINOGRAD
-        self.conv0 = conv(block.conv0, ws[0]) if pays else StraightConv(block.conv0, ws[0])
+        self.conv0 = conv(block.conv0, ws[0]) if pays else ReferenceConv(block.conv0, ws[0])
         self.conv1 = conv(block.conv1, ws[1])
         self.noises = [c.noise * c.noise_strength if c.use_noise else None for c in (block.conv0, block.conv1)]
         self.to_image = PixelsToImage(block.to_image, ws[2])

@@ -19,7 +19,8 @@ from torch import Tensor
 from addon.wire.errors import UnknownCheckpoint
 
 from ...checkpoints.convert import ConvertedModel, bijection, state_dict
-from .model import GAN3D, Generator
+from .model import Generator
+from .scene import GAN3D
 
 SIDES = (32, 64)
 """Voxels of a side of the published networks."""

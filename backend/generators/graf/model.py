@@ -5,7 +5,7 @@ Vocabulary. z is the *shape code* followed by the *appearance code* (section 3.2
 cameras on a sphere around the origin, looking along their −z. `t` multiplies the ray's direction, whose length is not
 one: it is the depth along the camera's axis.
 
-`GRAF` is the network, batched and stage by stage, as the paper tells it: the straightforward path that parity is proved
+`GRAF` is the network, batched and stage by stage, as the paper tells it: the reference path that parity is proved
 with. `GRAFGenerator` and `GRAFScene` place one pair of codes in the world.
 """
 
@@ -13,37 +13,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from addon.wire.messages import ModelInfo, PosePrior
-
-from ...cameras import Camera
-from ...checkpoints.store import ModelCard
-from ...progress import Progress, silent
 from ...rendering import compositing, sampling
-from ...rendering.marching import Occupancy, Strides, march, strides_for
-from ...scene import FieldInfo, FieldSample, Image
-from ..layers.placement import Pixels, Placement, Shell, chords, cube, opaque_within, pose_prior, render_volume
 
 SKIP_AFTER = 4
 """The encoded point joins again behind this layer (Fig. 3)."""
-
-WORLD_FROM_CANONICAL = torch.tensor([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-"""z stays up; azimuth 0 of the training cameras, on +x, comes to the front, −Y."""
-
-FRONT_DIRECTION = (-1.0, 0.0, 0.0)
-"""The viewing direction of colours that are asked for without one."""
-
-OCCUPANCY_RESOLUTION = 32
-WORTH_SKIPPING = 0.9
-"""With more of its cells occupied than this, a grid is not asked."""
-
-PROBES = 48
-"""Rays that say which samples may be interpolated."""
 
 
 @dataclass(frozen=True)
@@ -233,226 +211,3 @@ def sampled_rays(rays: Tensor, places: Tensor, height: int, width: int) -> Tenso
     image = rays.unflatten(1, (height, width)).permute(0, 3, 1, 2)
     sampled = F.grid_sample(image, places.expand(2, *places.shape), align_corners=True)
     return sampled.permute(0, 2, 3, 1).flatten(1, 2)
-
-
-class FastField:
-    """The field of one pair of codes for marching: what the codes add to a layer is added to its bias once."""
-
-    def __init__(self, network: GRAF, ws: Tensor):
-        self.network = network
-        config = network.config
-        shape, appearance = network.codes(ws)
-        self.layers = [self._without_code(i, layer, shape) for i, layer in enumerate(network.layers)]
-        # no nonlinearity lies between the bottleneck and the colour layer: one matrix
-        width = config.hidden_dim
-        weight, bias = network.color_layer.weight, network.color_layer.bias
-        num_encoded = weight.shape[1] - width - config.appearance_dim
-        from_features, self.from_direction, from_code = (
-            part.T.contiguous() for part in weight.split((width, num_encoded, config.appearance_dim), 1)
-        )
-        self.color_weight = network.bottleneck.weight.T @ from_features
-        self.color_bias = bias + network.bottleneck.bias @ from_features + appearance @ from_code
-
-    def _without_code(self, place: int, layer: nn.Module, shape: Tensor) -> tuple[Tensor, Tensor]:
-        assert isinstance(layer, nn.Linear)
-        if place not in (0, SKIP_AFTER + 1):
-            return layer.weight.T.contiguous(), layer.bias
-        encoded = 3 + 6 * self.network.config.point_frequencies
-        points, code, rest = layer.weight.split((encoded, len(shape), layer.in_features - encoded - len(shape)), 1)
-        return torch.cat((points, rest), 1).T.contiguous(), layer.bias + code @ shape
-
-    def features(self, points: Tensor) -> Tensor:
-        """Return the last shape layer [n, hidden_dim] at canonical points [n, 3]. Differentiable."""
-        encoded = positional_encoding(points, self.network.config.point_frequencies)
-        x = encoded
-        for i, (weight, bias) in enumerate(self.layers):
-            x = torch.addmm(bias, x, weight).relu_()
-            if i == SKIP_AFTER:
-                x = torch.cat((encoded, x), -1)
-        return x
-
-    @property
-    def num_features(self) -> int:
-        """See marching.Field."""
-        return self.network.config.hidden_dim
-
-    def density(self, points: Tensor, features: Tensor) -> Tensor:
-        """See marching.Field."""
-        return self.network.density(features.copy_(self.features(points))).squeeze(-1)
-
-    def positive(self, raw: Tensor) -> Tensor:
-        """See marching.Field."""
-        return F.relu(raw)
-
-    def color(self, features: Tensor, directions: Tensor) -> Tensor:
-        """See marching.Field."""
-        encoded = positional_encoding(directions, self.network.config.direction_frequencies)
-        x = torch.addmm(self.color_bias, encoded, self.from_direction).addmm_(features, self.color_weight)
-        return torch.sigmoid(self.network.color(x.relu_()))
-
-
-class GRAFScene:
-    """One pair of codes in the world: what depends on ws alone is made once."""
-
-    def __init__(self, network: GRAF, ws: Tensor, placement: Placement):
-        self.network, self.ws, self.placement = network, ws, placement
-        self.info = field_info(network.config, placement.metres_per_unit)
-        with torch.no_grad():
-            self.fast = FastField(network, ws)
-        self._occupancy: Occupancy | None = None
-        self._strides: dict[int, Strides] = {}
-        self._shell = Shell(network.config.half_depth, network.config.reach, by_depth=True)
-
-    @property
-    def occupancy(self) -> Occupancy:
-        """Where density may be positive; made when first asked for."""
-        if self._occupancy is None:
-            half = self.network.config.reach
-            self._occupancy = Occupancy(self.fast, half, OCCUPANCY_RESOLUTION, like=self.ws)
-        return self._occupancy
-
-    @property
-    def _occupied(self) -> Occupancy | None:
-        return self.occupancy if self.occupancy.share < WORTH_SKIPPING else None
-
-    def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
-        """See Scene.field. Without directions, colours are those seen from in front and level."""
-        canonical = self.placement.to_canonical(points).reshape(1, -1, 3)
-        if directions is None:
-            along = canonical.new_tensor(FRONT_DIRECTION).expand_as(canonical)
-        else:
-            along = self.placement.directions_to_canonical(directions).reshape(1, -1, 3)
-        color, density = self.network.radiance(self.ws[None], canonical, along).split((3, 1), -1)
-        density = F.relu(density) / self.placement.metres_per_unit
-        return FieldSample(density.reshape(points.shape[:-1]), torch.sigmoid(color).reshape(points.shape))
-
-    @torch.no_grad()
-    def render(
-        self,
-        camera: Camera,
-        *,
-        samples_per_ray: int | None = None,
-        quality: Literal["draft", "full"] = "full",
-        jitter: torch.Generator | None = None,
-        progress: Progress = silent,
-        straightforward: bool = False,
-    ) -> Image:
-        """See Scene.render. A draft has half the rays each way and half the samples. straightforward: by the network
-        itself, every sample evaluated."""
-        config = self.network.config
-        steps = max(config.num_samples // 2, 4) if quality == "draft" else config.num_samples
-        return render_volume(
-            camera,
-            self.placement,
-            self._shell,
-            self._straightforward if straightforward else self._fast,
-            steps=samples_per_ray or steps,
-            quality=quality,
-            jitter=jitter,
-            progress=progress,
-            density=self._straight_density if straightforward else self._density,
-        )
-
-    def _straight_density(self, points: Tensor) -> Tensor:
-        return self.network.density(self.network.features(self.ws[None], points[None])).flatten()
-
-    def _density(self, points: Tensor) -> Tensor:
-        return self.network.density(self.fast.features(points)).flatten()
-
-    def _straightforward(self, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None) -> Pixels:
-        result = self.network.render(self.ws[None], origins[None], directions[None], t=t[None])
-        rgb, alpha = result.rgb[0], result.alpha[0]
-        if self.network.config.white_background:  # white is for pictures; here what is behind shows through
-            rgb = rgb - (1 - alpha[:, None])
-        return Pixels(rgb, alpha, result.depth[0])
-
-    def _strides_for(self, steps: int) -> Strides:
-        if steps not in self._strides:
-            rays = chords(self._shell, PROBES, steps, self.ws)
-            self._strides[steps] = strides_for(self.fast, *rays, occupied=self._occupied)
-        return self._strides[steps]
-
-    def _fast(self, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None) -> Pixels:
-        strides = self._strides_for(t.shape[-1])
-        result = march(self.fast, origins, directions, t, occupied=self._occupied, strides=strides)
-        return Pixels(result.rgb, result.alpha, result.t)
-
-
-def field_info(config: GRAFConfig, metres_per_unit: float) -> FieldInfo:
-    """Return the info of every scene of this network."""
-    return FieldInfo(
-        quantity="density",
-        iso_level=opaque_within(2 * config.half_depth / 24) / metres_per_unit,
-        bounds=cube(config.half_depth * metres_per_unit),
-    )
-
-
-class GRAFGenerator:
-    """GRAF as a Generator (backend/generator.py)."""
-
-    def __init__(self, network: GRAF, info: ModelInfo, metres_per_unit: float = 1.0):
-        self.network, self.info = network.eval().requires_grad_(False), info
-        self.placement = Placement(WORLD_FROM_CANONICAL.to(self.device), metres_per_unit)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.network.density.weight.device
-
-    def sample_z(self, seed: int) -> Tensor:
-        """Return z [1, z_dim]: the first normal numbers after seeding torch, as the official evaluation draws them."""
-        z = torch.randn(1, self.network.config.z_dim, generator=torch.Generator().manual_seed(seed))
-        return z.to(self.device)
-
-    def mapping(self, z: Tensor, condition: Camera | None = None, *, truncation_psi: float = 1.0) -> Tensor:
-        """See Generator.mapping. GRAF has none: z is scaled towards its mean, which is zero."""
-        return self.network.ws_from_z(z) * truncation_psi
-
-    def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> GRAFScene:
-        """See Generator.synthesize."""
-        if tuple(ws.shape) != (2, self.network.config.w_dim):
-            raise ValueError(f"ws must be [2, {self.network.config.w_dim}], got {list(ws.shape)}")
-        return GRAFScene(self.network, ws.to(self.device), self.placement)
-
-
-def model_info(name: str, card: ModelCard, config: GRAFConfig, num_parameters: int) -> ModelInfo:
-    """Return what the panel needs to know of a GRAF."""
-    field = field_info(config, card.metres_per_unit)
-    prior = PosePrior(
-        radius=sum(config.radius) / 2 * card.metres_per_unit,
-        fov=math.radians(config.fov_degrees),
-        elevation=(0.0, math.pi / 2),
-        default_elevation=math.pi / 8,
-    )
-    return ModelInfo(
-        name=name,
-        **card.told,
-        z_dim=config.z_dim,
-        num_ws=2,
-        w_dim=config.w_dim,
-        num_geometry_ws=1,
-        num_parameters=num_parameters,
-        has_truncation=True,
-        has_surface=True,
-        no_surface_reason="",
-        has_color=True,
-        quantity="density",
-        iso_level=field.iso_level,
-        iso_range=(field.iso_level / 10, field.iso_level * 10),
-        bounds=field.bounds,
-        pose_prior=pose_prior(card, prior),
-        image_size=config.image_size,
-    )
-
-
-def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> GRAFGenerator:
-    """Return the generator in a model folder."""
-    values = dict(card.constructor)
-    if "radius" in values:
-        values["radius"] = tuple(values["radius"])
-    config = GRAFConfig(**values)
-    network = GRAF(config)
-    network.load_state_dict(tensors)
-    network.to(next(iter(tensors.values())).device)
-    info = model_info(name, card, config, sum(p.numel() for p in network.parameters()))
-    return GRAFGenerator(network, info, card.metres_per_unit)

@@ -17,7 +17,8 @@ from torch import Tensor
 from addon.wire.errors import UnknownCheckpoint
 
 from ...checkpoints.convert import ConvertedModel, bijection
-from .model import Facing, Generator, HoloGANConfig
+from .model import Generator, HoloGANConfig
+from .scene import Facing
 
 SIDES = (64, 128)
 """Pixels of a side of the published networks."""

@@ -4,7 +4,7 @@ Vocabulary. A *style* scales the input channels of a convolution; *demodulation*
 norm its scaled weights have (arxiv.org/abs/1912.04958, section 2.2). *Equalised* layers keep unit-variance weights
 and scale them when they are used (arxiv.org/abs/1710.10196, section 4.1). A *filter* is a small low-pass kernel.
 
-These are the straightforward definitions that parity is proved with; a model's fast path is compared to them.
+These are the reference definitions that parity is proved with; a model's fast path is compared to them.
 """
 
 import itertools

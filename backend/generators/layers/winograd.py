@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...kernels.slices import in_torch_slices, slices_on
+from ...threads import in_torch_slices, slices_on
 
 TILES_AT_ONCE = 128
 

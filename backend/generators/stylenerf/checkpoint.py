@@ -20,15 +20,7 @@ from addon.wire.errors import UnknownCheckpoint
 from ...checkpoints.convert import ConvertedModel, bijection, replaced, state_dict
 from ...checkpoints.unpickle import Opaque
 from ..layers.stylegan2 import BINOMIAL, low_pass
-from .model import (
-    CameraConfig,
-    FieldConfig,
-    MappingConfig,
-    RendererConfig,
-    StyleNeRF,
-    StyleNeRFConfig,
-    UpsamplerConfig,
-)
+from .model import CameraConfig, FieldConfig, MappingConfig, RendererConfig, StyleNeRF, StyleNeRFConfig, UpsamplerConfig
 
 LICENCE = "CC BY-NC 4.0 (StyleNeRF), with parts under the NVIDIA Source Code License: non-commercial only"
 

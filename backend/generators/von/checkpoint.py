@@ -18,8 +18,8 @@ from torch import Tensor
 from addon.wire.errors import UnknownCheckpoint
 
 from ...checkpoints.convert import CheckpointFolder, ConvertedModel, bijection, replaced, state_dict
-from .model import VON, VONConfig
-from .networks import ShapeNetwork, TextureEncoder, TextureNetwork
+from .model import ShapeNetwork, TextureEncoder, TextureNetwork
+from .scene import VON, VONConfig
 
 SIDES = (32, 64, 128)
 """Voxels of a side that the release has networks for."""

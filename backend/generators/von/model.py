@@ -1,377 +1,160 @@
-"""Visual Object Networks (Zhu et al., arxiv.org/abs/1812.02725): shape, viewpoint and texture, each alone.
+"""The networks of Visual Object Networks (arxiv.org/abs/1812.02725): shape, texture, and a picture's texture code.
 
-    z_shape ─ ShapeNetwork ─> voxels ─ projection (view) ─> 2.5D sketch ─ TextureNetwork (z_texture) ─> image
-
-Vocabulary. `ws` [2, w_dim]: z_shape and z_texture as rows, the shorter one filled with zeros; there is no mapping
-network. *Frame of the voxels*: see `projection`; its unit is `half_edge` metres. A *painting* is what the texture
-network makes of the sketch at one view.
-
-The surface, its silhouette and its depth are those of the voxels alone, so that a texture changes none of their bits.
-Colours come from the painting at the camera's azimuth and elevation; a camera at another distance than the trained one
-sees that painting on the surface.
+Vocabulary: `voxels` [N, side, side, side] 0..1; `depth` [N, 1, H, W] in -1..1, 1 nearest; images [N, 3, H, W] in
+-1..1; `z_shape`, `z_texture` standard normal.
 """
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-import math
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from addon.wire.messages import Bounds, ModelInfo, PosePrior
-
-from ...cameras import Camera, from_wire, orbit
-from ...progress import Progress, part, silent
-from ...scene import FieldInfo, FieldSample, Image
-from ..gan3d.voxel_scene import VoxelScene
-from ..layers.placement import normals_from, pose_prior
-from ..layers.viewpoint import angles_of, nearest_in_range, out_of_range
-from .networks import ShapeNetwork, TextureEncoder, TextureNetwork
-from .projected_texture import View, colors_from_views
-from .projection import Optics, Sketch, crop_boxes, cropped, normalised_depth, project, rotation
-
-if TYPE_CHECKING:
-    from ...checkpoints.store import ModelCard
-
-AZIMUTH = (-math.pi / 2, math.pi / 2)
-ELEVATION = (0.0, 2 * math.pi / 9)
-"""The release clamps its views to these."""
-DISTANCE_THRESHOLD = 0.9
-"""What is less is not part of a shape that is a distance field (the release's df_th)."""
-FILLS = 6
-"""Rings of pixels around a silhouette that take their neighbours' colour: a ray just inside must not meet none."""
-VIEWS_AROUND = 8
-VIEW_SIZE = 128
-"""Of the paintings that are laid on a mesh."""
+LOGIT_SCALE = 0.5
+"""The release halves the logits before the sigmoid."""
 
 
-@dataclass(frozen=True)
-class VONConfig:
-    """The networks' sizes, and how their parts meet."""
+class ShapeNetwork(nn.Module):
+    """z_shape to voxels (the 3D generator of Sec. 3.1): a 4³ cube, doubled by transposed convolutions."""
 
-    shape_dim: int = 200
-    shape_widths: tuple[int, ...] = (512, 256, 128, 64, 32)
-    logit_scale: float = 0.5
-    mirror: bool = False  # every shape is symmetric from left to right: the logits are averaged with their mirror image
-    axes: Literal["von", "zyx"] = "von"  # how the shape network's voxels are indexed; zyx: of the world, as by GAN3D
-    distances: bool = False  # voxels are a distance field's exp(-distance): what is above 0.9 is solid
-    texture_dim: int = 8
-    texture_width: int = 64
-    blocks: int = 3
-    encoder_width: int = 64  # 0: no encoder
-    image_size: int = 128
-    crop: bool = True  # the texture network was trained on sketches that fill the image, their depth on all of -1..1
-    distance: float = 2.0  # the rest: see Optics
-    half_width: float = 0.612
-    reach: float = 1.0
-    samples_per_pixel: float = 2.5
-
-    @property
-    def optics(self) -> Optics:
-        """The camera of the sketches."""
-        return Optics(self.distance, self.half_width, self.reach, self.samples_per_pixel)
-
-    @property
-    def side(self) -> int:
-        """Voxels along an axis."""
-        return 4 << len(self.shape_widths)
-
-    @property
-    def w_dim(self) -> int:
-        """Of a row of ws."""
-        return max(self.shape_dim, self.texture_dim)
-
-
-@dataclass(frozen=True)
-class Painting:
-    """rgb [3, side, side] 0..1; silhouette and depth [side, side] as `Sketch` has them, of the whole image; view [2];
-    box [4]: first and last row and column of the whole image that rgb shows."""
-
-    rgb: Tensor
-    silhouette: Tensor
-    depth: Tensor
-    view: Tensor
-    box: Tensor
-
-
-def from_distances(voxels: Tensor, threshold: float = DISTANCE_THRESHOLD) -> Tensor:
-    """Return a distance field [..., n, n, n] as voxels: what is below the threshold is 0, the axes are those of
-    `projection`. A distance field of the release lies on its side."""
-    return functional.threshold(voxels, threshold, 0.0).transpose(-2, -1).flip(-2)
-
-
-def voxel_frame(values: Tensor) -> Tensor:
-    """Return voxels [..., z, y, x] of the world with the axes of `projection`: to the left, to the front, up."""
-    return values.movedim((-1, -2, -3), (-3, -2, -1)).flip(-3, -2)
-
-
-class VONScene:
-    """One shape with one texture. A `Scene`."""
-
-    def __init__(self, model: VON, ws: Tensor) -> None:
-        self.model = model
-        config = model.config
-        self.z_texture = ws[1:, : config.texture_dim]
-        with torch.no_grad():
-            self.voxels = model.voxels(ws[None, 0, : config.shape_dim])  # [1, n, n, n], frame of the voxels
-        outer = model.half_edge * config.side / (config.side - 1)  # to the outer faces of the last voxels
-        world_from_grid = torch.diag(torch.tensor([-outer, -outer, outer, 1.0])).to(ws)
-        level = DISTANCE_THRESHOLD if config.distances else 0.5
-        self.shape = VoxelScene(self.voxels[0].permute(2, 1, 0), world_from_grid, iso_level=level)
-        self._painted: dict[tuple[float, float], Painting] = {}
-
-    @property
-    def info(self) -> FieldInfo:
-        """See Scene.info."""
-        return dataclasses.replace(self.shape.info, has_color=True)
-
-    def within(self, box: Bounds) -> VONScene:
-        """Return the scene with nothing of its surface left outside a world box; it is painted as the whole is."""
-        cut = copy.copy(self)
-        cut.shape = self.shape.within(box)
-        cut.__dict__.pop("views_around", None)
-        return cut
-
-    def value(self, points: Tensor) -> Tensor:
-        """Occupancy [...] at world points [..., 3]."""
-        return self.shape.field(points).value
-
-    def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
-        """See Scene.field. Colours are those of paintings from several sides, laid on the surface; they are not
-        differentiated."""
-        with torch.no_grad():
-            flat = points.reshape(-1, 3)
-            normals = torch.cat([normals_from(self.value, some) for some in flat.split(1 << 16)])
-            tolerance = 3 * self.model.half_edge / self.model.config.side
-            rgb = colors_from_views(flat, normals, self.views_around, tolerance)
-        return FieldSample(self.value(points), rgb.reshape(points.shape))
-
-    @torch.no_grad()
-    def sketch(self, azimuth: float, elevation: float) -> Sketch:
-        """Return the 2.5D sketch [1, side, side] at a view, radians: what the texture network is shown."""
-        config = self.model.config
-        view = self.voxels.new_tensor([[azimuth, elevation]])
-        return project(self.voxels, view, config.optics, config.image_size)
-
-    @torch.no_grad()
-    def painting(self, azimuth: float, elevation: float) -> Painting:
-        """Return the texture network's picture at a view, radians, which is taken as it is."""
-        key = (round(azimuth, 5), round(elevation, 5))
-        if key not in self._painted:
-            self._painted.clear()
-            self._painted[key] = self._paint(*key)
-        return self._painted[key]
-
-    def _paint(self, azimuth: float, elevation: float) -> Painting:
-        config = self.model.config
-        whole = self.sketch(azimuth, elevation)
-        last = config.image_size - 1
-        box = torch.tensor([[0, last, 0, last]], device=self.voxels.device)
-        shown, near = whole, config.distance - config.reach
-        depth = normalised_depth(whole.depth, near, config.optics.far)
-        if config.crop:
-            box = crop_boxes(whole.silhouette)
-            shown = cropped(whole, box, config.optics.far, config.image_size)
-            nearest = float(shown.depth.min())
-            empty = nearest > config.optics.far - 1e-4
-            depth = normalised_depth(shown.depth, near if empty else nearest, config.optics.far)
-        painted = self.model.texture(depth[:, None].clamp(-1, 1), self.z_texture) * 0.5 + 0.5
-        rgb = spread(painted[0].clamp(0, 1), shown.silhouette[0])
-        view = self.voxels.new_tensor([azimuth, elevation])
-        return Painting(rgb, whole.silhouette[0], whole.depth[0], view, box[0])
-
-    def colors_at(self, points: Tensor, painting: Painting) -> Tensor:
-        """Return the painting's colours [n, 3] at world points [n, 3], seen from its view; the border's outside it."""
-        optics, side = self.model.config.optics, self.model.config.image_size
-        frame = points * points.new_tensor([-1.0, -1.0, 1.0]) / self.model.half_edge
-        ahead, left, up = (frame @ rotation(painting.view[None])[0].to(points)).unbind(-1)
-        t = (ahead + optics.distance).clamp(min=1e-3) * optics.half_width
-        top, bottom, first, last = painting.box.to(points)
-        column, row = ((1 - offset / t) / 2 * (side - 1) for offset in (left, up))
-        x, y = (column - first) / (last - first) * 2 - 1, (row - top) / (bottom - top) * 2 - 1
-        grid = torch.stack((x, y), -1)[None, None]
-        found = functional.grid_sample(painting.rgb[None].to(points), grid, padding_mode="border", align_corners=True)
-        return found[0, :, 0].T
-
-    def render(
-        self,
-        camera: Camera,
-        *,
-        samples_per_ray: int | None = None,
-        quality: Literal["draft", "full"] = "full",
-        jitter: torch.Generator | None = None,
-        progress: Progress = silent,
-    ) -> Image:
-        """See Scene.render. Alpha and depth are the sketch of the surface from this camera. A viewpoint outside the
-        trained range keeps its surface, is painted from the nearest one inside, and the image's note says so."""
-        prior = self.model.info.pose_prior
-        centre = camera.world_from_camera.new_zeros(3)
-        asked = angles_of(camera, centre)
-        shown = nearest_in_range(*asked, prior)
-        image = self.shape.render(
-            camera, samples_per_ray=samples_per_ray, quality=quality, jitter=jitter, progress=part(progress, 0.0, 0.7)
-        )
-        rays = camera.to(image.depth.device).rays()
-        hit = torch.isfinite(image.depth)
-        distance = image.depth[hit] / rays.depth_from_distance[hit]
-        points = rays.origins[hit] + distance[:, None] * rays.directions[hit]
-        rgb = image.rgb.clone()
-        rgb[hit] = self.colors_at(points, self.painting(*shown))
-        progress(1.0, "Rendering")
-        note = image.note if shown == asked else out_of_range(asked, prior, self.model.info.label)
-        return dataclasses.replace(image, rgb=rgb, note=note)
-
-    @cached_property
-    def views_around(self) -> list[View]:
-        """Pictures from the trained viewpoints, eight around at two heights."""
-        prior = self.model.info.pose_prior
-        low, high = prior.azimuth
-        all_round = high - low > 2 * math.pi - 1e-3
-        steps = VIEWS_AROUND if all_round else VIEWS_AROUND - 1
-        below, above = prior.elevation
-        views = []
-        for share in (0.15, 0.85):
-            for i in range(VIEWS_AROUND):
-                azimuth, elevation = low + (high - low) * i / steps, below + share * (above - below)
-                wire = orbit(self.model.info, VIEW_SIZE, azimuth=azimuth, elevation=elevation)
-                camera = from_wire(wire, self.voxels.device)
-                image = self.render(camera)
-                views.append(View(camera, image.rgb, image.depth))
-        return views
-
-
-def spread(rgb: Tensor, silhouette: Tensor) -> Tensor:
-    """Return rgb [3, H, W] with the colours inside the silhouette [H, W] carried a few pixels outwards: outside it, the
-    texture network's colours mean nothing."""
-    known = (silhouette > 0.7).to(rgb)[None]
-    rgb = rgb * known
-    for _ in range(FILLS):
-        weight = 9 * functional.avg_pool2d(known[None], 3, 1, 1)[0]
-        mean = 9 * functional.avg_pool2d(rgb[None], 3, 1, 1)[0] / weight.clamp(min=1e-6)
-        rgb = torch.where(known > 0, rgb, mean * (weight > 0))
-        known = (weight > 0).to(rgb)
-    return torch.where(known > 0, rgb, 1.0)
-
-
-class VON(nn.Module):
-    """Visual Object Networks as a Generator (backend/generator.py)."""
-
-    def __init__(self, config: VONConfig, *, half_edge: float = 0.5, info: ModelInfo | None = None) -> None:
-        """half_edge: from the middle to the centre of an outermost voxel, metres."""
+    def __init__(self, z_dim: int, widths: tuple[int, ...], logit_scale: float = LOGIT_SCALE) -> None:
+        """widths: channels of the hidden layers, from the 4³ cube on; the voxels' side is 4·2^len(widths)."""
         super().__init__()
-        self.config, self.half_edge = config, half_edge
-        self.shape = ShapeNetwork(config.shape_dim, config.shape_widths, config.logit_scale)
-        self.texture = TextureNetwork(config.texture_dim, config.texture_width, blocks=config.blocks)
-        self.encoder = TextureEncoder(config.texture_dim, config.encoder_width) if config.encoder_width else None
-        self._info = info
-        self.eval().requires_grad_(False)
+        self.logit_scale = logit_scale
+        self.layers = nn.ModuleList(
+            nn.Sequential(
+                nn.ConvTranspose3d(before, after, 4, stride=2, padding=0 if i == 0 else 1, bias=False),
+                nn.BatchNorm3d(after),
+                nn.ReLU(),
+            )
+            for i, (before, after) in enumerate(pairwise((z_dim, *widths)))
+        )
+        self.output = nn.ConvTranspose3d(widths[-1], 1, 4, stride=2, padding=1, bias=False)
 
-    @property
-    def info(self) -> ModelInfo:
-        """See Generator.info."""
-        if self._info is None:
-            raise ValueError("this VON was built without a model card")
-        return self._info
+    def logits(self, z: Tensor) -> Tensor:
+        """Return [N, side, side, side] of z [N, z_dim]: what the sigmoid is taken of."""
+        x = z[..., None, None, None]
+        for layer in self.layers:
+            x = layer(x)
+        return self.logit_scale * self.output(x).squeeze(1)
 
-    @property
-    def device(self) -> torch.device:
-        """See Generator.device."""
-        return self.shape.output.weight.device
-
-    def sample_z(self, seed: int) -> Tensor:
-        """Return z [1, shape_dim + texture_dim], standard normal."""
-        random = torch.Generator().manual_seed(seed)
-        return torch.randn(1, self.config.shape_dim + self.config.texture_dim, generator=random).to(self.device)
-
-    def mapping(self, z: Tensor, condition: Camera | None = None, *, truncation_psi: float = 1.0) -> Tensor:
-        """Return ws [..., 2, w_dim] of z: its two codes. truncation_psi has no part in it: zero is no mean shape."""
-        return self.rows(*z.split((self.config.shape_dim, self.config.texture_dim), -1))
-
-    def rows(self, z_shape: Tensor, z_texture: Tensor) -> Tensor:
-        """Return ws [..., 2, w_dim] of z_shape [..., shape_dim] and z_texture [..., texture_dim]."""
-        width = self.config.w_dim
-        return torch.stack([functional.pad(z, (0, width - z.shape[-1])) for z in (z_shape, z_texture)], -2)
-
-    def voxels(self, z_shape: Tensor) -> Tensor:
-        """Return voxels [N, side, side, side] of z_shape [N, shape_dim], in the frame of `projection`."""
-        logits = self.shape.logits(z_shape)
-        if self.config.axes == "zyx":
-            logits = voxel_frame(logits)
-        if self.config.mirror:
-            logits = (logits + logits.flip(-3)) / 2
-        voxels = torch.sigmoid(logits)
-        return from_distances(voxels) if self.config.distances else voxels
-
-    def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> VONScene:
-        """See Generator.synthesize."""
-        if tuple(ws.shape) != (2, self.config.w_dim):
-            raise ValueError(f"ws must be [2, {self.config.w_dim}], got {list(ws.shape)}")
-        return VONScene(self, ws.to(self.device))
-
-    @torch.no_grad()
-    def texture_code(self, pictures: Tensor) -> Tensor:
-        """Return z_texture [N, texture_dim] of pictures [N, 3, image_size, image_size], 0..1, over white.
-
-        Raises:
-            ValueError: there is no encoder, or pictures have another size.
-        """
-        if self.encoder is None:
-            raise ValueError("this model has no texture encoder")
-        size = self.config.image_size
-        if pictures.shape[1:] != (3, size, size):
-            raise ValueError(f"pictures must be [N, 3, {size}, {size}], got {list(pictures.shape)}")
-        mean: Tensor = self.encoder(pictures.to(self.device) * 2 - 1)[0]
-        return mean
+    def forward(self, z: Tensor) -> Tensor:
+        """Return voxels [N, side, side, side] of z [N, z_dim]."""
+        return torch.sigmoid(self.logits(z))
 
 
-def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> VON:
-    """The generator of a model folder. Raises KeyError, ValueError, TypeError or RuntimeError if it does not fit."""
-    arguments = dict(card.constructor)
-    half_edge = float(arguments.pop("half_edge", 0.5)) * card.metres_per_unit
-    arguments["shape_widths"] = tuple(arguments["shape_widths"])
-    model = VON(VONConfig(**arguments), half_edge=half_edge)
-    model.load_state_dict(tensors)
-    model._info = model_info(name, card, model)
-    return model.to(next(iter(tensors.values())).device)
+class Convolution(nn.Module):
+    """A convolution over a reflected border."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int | None = None) -> None:
+        super().__init__()
+        self.padding = kernel // 2 if padding is None else padding
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, H, W] to [N, outputs, H / stride, W / stride]."""
+        return self.conv(functional.pad(x, (self.padding,) * 4, mode="reflect"))
 
 
-def model_info(name: str, card: ModelCard, model: VON) -> ModelInfo:
-    """What the panel shows of a model with this card."""
-    config = model.config
-    outer = model.half_edge * config.side / (config.side - 1)
-    pixels = config.image_size / (config.image_size - 1)  # the sketches' outermost rays are those of pixel centres
-    prior = PosePrior(
-        radius=config.distance * model.half_edge,
-        fov=2 * math.atan(config.half_width * pixels),
-        azimuth=AZIMUTH,
-        elevation=ELEVATION,
-        default_azimuth=0.6,
-        default_elevation=0.35,
-    )
-    return ModelInfo(
-        name=name,
-        **card.told,
-        z_dim=config.shape_dim + config.texture_dim,
-        num_ws=2,
-        w_dim=config.w_dim,
-        num_geometry_ws=1,
-        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
-        has_truncation=False,
-        has_surface=True,
-        no_surface_reason="",
-        has_color=True,
-        quantity="density",
-        iso_level=DISTANCE_THRESHOLD if config.distances else 0.5,
-        iso_range=(0.05, 0.95),
-        bounds=((-outer, -outer, -outer), (outer, outer, outer)),
-        pose_prior=pose_prior(card, prior),
-        image_size=config.image_size,
-        capabilities=("transfer_texture",) if config.encoder_width else (),
-        code_names=("Shape", "Texture"),
-    )
+class LayerNorm(nn.Module):
+    """Each sample with mean 0 and (unbiased) deviation 1 over all its channels and pixels, then scaled by channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.rand(channels))
+        self.beta = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any [N, channels, H, W]."""
+        flat = x.flatten(1)
+        mean, deviation = flat.mean(1)[:, None, None, None], flat.std(1)[:, None, None, None]
+        return (x - mean) / (deviation + 1e-5) * self.gamma[:, None, None] + self.beta[:, None, None]
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions 3x3 with instance normalisation; the inner width may differ."""
+
+    def __init__(self, channels: int, inner: int) -> None:
+        super().__init__()
+        self.first, self.second = Convolution(channels, inner, 3), Convolution(inner, channels, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any [N, channels, H, W]."""
+        inner = functional.relu(functional.instance_norm(self.first(x)))
+        return x + functional.instance_norm(self.second(inner))
+
+
+class TextureNetwork(nn.Module):
+    """A sketch's depth and z_texture to an image (Sec. 3.3). z joins as constant channels behind the encoder and before
+    each layer of the decoder."""
+
+    def __init__(self, z_dim: int = 8, width: int = 64, *, inputs: int = 1, outputs: int = 3, blocks: int = 3) -> None:
+        super().__init__()
+        self.z_dim = z_dim
+        middle = 4 * width
+        self.encoder = nn.ModuleList(
+            [
+                Convolution(inputs, width, 7),
+                Convolution(width, 2 * width, 4, 2, 1),
+                Convolution(2 * width, middle, 4, 2, 1),
+            ]
+        )
+        self.encoder_blocks = nn.ModuleList(ResidualBlock(middle, middle) for _ in range(blocks))
+        self.decoder_blocks = nn.ModuleList(ResidualBlock(middle + z_dim, middle) for _ in range(blocks))
+        self.upsample = nn.ModuleList(
+            [Convolution(middle + z_dim, 2 * width, 5), Convolution(2 * width + z_dim, width, 5)]
+        )
+        self.norms = nn.ModuleList([LayerNorm(2 * width), LayerNorm(width)])
+        self.output = Convolution(width + z_dim, outputs, 7)
+
+    def forward(self, sketch: Tensor, z: Tensor) -> Tensor:
+        """Return images [N, outputs, H, W] in -1..1 of sketches [N, inputs, H, W] and z [N, z_dim]; sides are multiples
+        of 4."""
+
+        def with_code(x: Tensor) -> Tensor:
+            return torch.cat((x, z[:, :, None, None].expand(-1, -1, *x.shape[2:])), 1)
+
+        x = sketch
+        for layer in self.encoder:
+            x = functional.relu(functional.instance_norm(layer(x)))
+        for block in self.encoder_blocks:
+            x = block(x)
+        x = with_code(x)
+        for block in self.decoder_blocks:
+            x = block(x)
+        for i, (layer, norm) in enumerate(zip(self.upsample, self.norms, strict=True)):
+            x = with_code(x) if i else x
+            x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = functional.relu(norm(layer(x)))
+        return torch.tanh(self.output(with_code(x)))
+
+
+class TextureEncoder(nn.Module):
+    """An image to the z_texture that it may have been painted with (Sec. 3.3): mean and log variance."""
+
+    def __init__(self, z_dim: int = 8, width: int = 64) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [
+                Convolution(3, width, 7),
+                Convolution(width, 2 * width, 4, 2, 1),
+                Convolution(2 * width, 4 * width, 4, 2, 1),
+                Convolution(4 * width, 4 * width, 4, 2, 1),
+            ]
+        )
+        self.mean, self.log_variance = nn.Linear(4 * width, z_dim), nn.Linear(4 * width, z_dim)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log variance, both [N, z_dim], of images [N, 3, H, W] in -1..1."""
+        x = images
+        for layer in self.layers:
+            x = functional.relu(layer(x))
+        x = x.mean((2, 3))
+        return self.mean(x), self.log_variance(x)
+
+
+def over_white(image: Tensor, mask: Tensor) -> Tensor:
+    """Return images [N, 3, H, W] in -1..1 over white, where mask [N, 1, H, W] is not 1."""
+    return image * mask + (1 - mask)

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...threads import in_slices
 from ..native import FUSED, TILE, hash_corners, hash_index
-from ..slices import in_slices
 from ..warp_runtime import launch_cuda, wp
 from .spec import HashSpec
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...threads import in_slices, num_slices
 from ..native import FUSED, TILE, layer, layer_inputs_gradient, layer_weights_gradient
-from ..slices import in_slices, num_slices
 from ..warp_runtime import wp
 from .spec import RadianceMlpSpec
 

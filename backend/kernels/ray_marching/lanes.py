@@ -22,7 +22,7 @@ WALK = f"""
         const reals a = x * 2.0f - 1.0f, b = y * 2.0f - 1.0f, c = z * 2.0f - 1.0f;
         return larger(larger(larger(a, -a), larger(b, -b)), larger(c, -c));
     }};
-    auto drawn_in = [&](reals x, reals y, reals z) {{
+    auto contraction_scale = [&](reals x, reals y, reals z) {{
         if (!contracted) return everywhere(1.0f);
         const reals out = larger(outermost(x, y, z), everywhere(1.0f));
         return out * out;
@@ -71,7 +71,7 @@ WALK = f"""
             const integers byte = bytes_at(bits, (i * resolution + j) * (resolution >> 3) + (k >> 3));
             looking &= ~(inside & ((byte >> (k & 7) & 1) != 0));
             if (contracted) {{
-                t = looking ? t + stride(t, drawn_in(px, py, pz)) : t;
+                t = looking ? t + stride(t, contraction_scale(px, py, pz)) : t;
             }} else {{
                 const integers whole_blocks = away != 0;
                 const reals parts = whole_blocks ? everywhere(blocks) : everywhere(cells);
@@ -102,7 +102,7 @@ WALK = f"""
         store(taken + at, steps);
     }};"""
 """Code for `go_on(at)`: rays at..at + LANES go on to the first sample at or after where they are, and to their end or
-behind it where there is none. (And for what it is made of: vectors, `drawn_in`, `contract`, `stride`, `even`.)
+behind it where there is none. (And for what it is made of: vectors, `contraction_scale`, `contract`, `stride`, `even`.)
 
 Reads smallest, cone, contracted, resolution (see `Steps`, `OccupancyBits`), bits, empty; and of each ray origin_x,
 direction_x, inverse_x (1 / direction; 1e30 for next to nothing), y, z; begins and ends, its first t and the one that it

@@ -72,9 +72,9 @@ def _ahead(t: Tensor, origins: Tensor, directions: Tensor, steps: Steps) -> tupl
 
 def _stride(t: Tensor, points: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
     """How far steps at t [R] go, and their lengths as samples: in contracted space less, beyond the box."""
-    drawn_in = reach(points).square() if steps.contracted else torch.ones_like(t)
-    stride = torch.maximum(steps.smallest * drawn_in, t * steps.cone)
-    return stride, stride / drawn_in
+    contraction_scale = reach(points).square() if steps.contracted else torch.ones_like(t)
+    stride = torch.maximum(steps.smallest * contraction_scale, t * steps.cone)
+    return stride, stride / contraction_scale
 
 
 def _occupied(unit: Tensor, occupancy: OccupancyBits) -> Tensor:

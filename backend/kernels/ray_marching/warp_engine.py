@@ -86,7 +86,7 @@ def contract_point(p: wp.vec3) -> wp.vec3:
 
 
 @wp.func
-def drawn_in(p: wp.vec3, walk: Walk) -> float:
+def contraction_scale(p: wp.vec3, walk: Walk) -> float:
     """How many times shorter a step is in the unit cube than in the field's frame: `reach` squared."""
     if walk.contracted == 0:
         return 1.0
@@ -156,7 +156,7 @@ def next_sample(
         if room[2] == 0.0:
             return wp.vec2(t, taken)
         if walk.contracted != 0:
-            t += stride(t, drawn_in(p, walk), walk)
+            t += stride(t, contraction_scale(p, walk), walk)
         elif walk.cone == 0.0:
             steps = wp.where(room[2] < 0.0, 1.0, wp.ceil(_exit(p, inverse, room) * walk.per_step))
             taken += wp.where(steps > 1.0, steps, 1.0)
@@ -172,7 +172,7 @@ def next_sample(
 @wp.func
 def first_step(near: float, jitter: float, origin: wp.vec3, direction: wp.vec3, walk: Walk) -> float:
     """t where a ray begins."""
-    return near + jitter * stride(near, drawn_in(origin + direction * near, walk), walk)
+    return near + jitter * stride(near, contraction_scale(origin + direction * near, walk), walk)
 
 
 @wp.kernel(enable_backward=False)
@@ -191,7 +191,7 @@ def _count(
     at = next_sample(at, far[i], origins[i], d, inverse, walk, bits, empty)
     while at[0] < far[i] and number < walk.most:
         number += 1
-        at = wp.vec2(at[0] + stride(at[0], drawn_in(origins[i] + d * at[0], walk), walk), at[1] + 1.0)
+        at = wp.vec2(at[0] + stride(at[0], contraction_scale(origins[i] + d * at[0], walk), walk), at[1] + 1.0)
         at = next_sample(at, far[i], origins[i], d, inverse, walk, bits, empty)
     counts[i] = number
 
@@ -215,7 +215,7 @@ def _write(
     while row < end:
         at = next_sample(at, far[i], origins[i], d, inverse, walk, bits, empty)
         p = origins[i] + d * at[0]
-        drawn = drawn_in(p, walk)
+        drawn = contraction_scale(p, walk)
         ahead = stride(at[0], drawn, walk)
         if walk.contracted != 0:
             p = contract_point(p)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...threads import in_slices, num_slices
 from ..compositing import LARGEST_EXPONENT
 from ..hash_encoding import HashSpec
 from ..hash_encoding.warp_engine import encoded_wave, level_words
@@ -21,7 +22,6 @@ from ..radiance_mlp import RadianceMlpSpec
 from ..radiance_mlp.fused import color_layers_of_rays, layer_of_view
 from ..ray_marching import OccupancyBits, Steps
 from ..ray_marching.lanes import LANES, WALK
-from ..slices import in_slices, num_slices
 from ..spherical_harmonics import harmonics_of_tile
 from ..warp_runtime import wp
 
@@ -209,7 +209,7 @@ def _pool(mlp: RadianceMlpSpec) -> str:
                 const reals x = load(origin_x + slot) + load(direction_x + slot) * t;
                 const reals y = load(origin_y + slot) + load(direction_y + slot) * t;
                 const reals z = load(origin_z + slot) + load(direction_z + slot) * t;
-                const reals late = t + load(begins + slot) * stride(t, drawn_in(x, y, z));
+                const reals late = t + load(begins + slot) * stride(t, contraction_scale(x, y, z));
                 store(begins + slot, late);
                 store(ts + slot, late);
                 go_on(slot);
@@ -232,7 +232,7 @@ SAMPLES = f"""
             reals x = load(origin_x + slot) + load(direction_x + slot) * t;
             reals y = load(origin_y + slot) + load(direction_y + slot) * t;
             reals z = load(origin_z + slot) + load(direction_z + slot) * t;
-            const reals drawn = drawn_in(x, y, z), further = stride(t, drawn), length = further / drawn;
+            const reals drawn = contraction_scale(x, y, z), further = stride(t, drawn), length = further / drawn;
             contract(x, y, z);
             const reals zero = {{}}, one = everywhere(1.0f);
             x = smaller(larger(x, zero), one); y = smaller(larger(y, zero), one); z = smaller(larger(z, zero), one);

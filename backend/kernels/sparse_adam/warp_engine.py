@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..slices import in_slices
+from ...threads import in_slices
 from ..warp_runtime import wp
 from . import GROUP, AdamState
 

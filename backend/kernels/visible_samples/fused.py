@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...threads import in_slices, num_slices
 from ..compositing import LARGEST_EXPONENT
 from ..hash_encoding import HashSpec
 from ..hash_encoding.warp_engine import encoded_wave, level_words
@@ -18,7 +19,6 @@ from ..native import TILE, exponential, turned
 from ..radiance_mlp import RadianceMlpSpec
 from ..radiance_mlp.fused import density_layers
 from ..ray_marching import Samples
-from ..slices import in_slices, num_slices
 from ..warp_runtime import wp
 
 U64 = wp.uint64  # addresses

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from addon.wire.errors import Remedy, UnreadableFile, UnusableDataset
-from backend.nerf.lens import Lens, camera_directions
+from backend.nerf.datasets.lens import Lens, camera_directions
 
 from . import colmap, transforms
 from .images import EXTENSIONS

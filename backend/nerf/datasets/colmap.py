@@ -20,7 +20,7 @@ import numpy as np
 
 from addon.wire.errors import UnreadableFile, UnusableDataset
 from addon.wire.messages import MAX_NUMBER
-from backend.nerf.lens import Lens
+from backend.nerf.datasets.lens import Lens
 
 from . import checks
 from .views import Dataset, View, with_splits

@@ -18,7 +18,7 @@ import numpy as np
 
 from addon.wire.errors import UnreadableFile, UnusableDataset
 from addon.wire.messages import Bounds, Row3
-from backend.nerf.lens import Lens
+from backend.nerf.datasets.lens import Lens
 
 from . import checks, ply
 from .images import EXTENSIONS

@@ -16,7 +16,7 @@ import numpy as np
 from addon.wire.errors import Remedy, UnusableDataset
 from addon.wire.messages import Bounds
 from backend.cameras import Camera
-from backend.nerf.lens import PINHOLE, Lens, valid_pixels
+from backend.nerf.datasets.lens import PINHOLE, Lens, valid_pixels
 from backend.progress import Progress, silent
 
 from . import images

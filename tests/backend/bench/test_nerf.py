@@ -11,12 +11,12 @@ from addon.wire.errors import InvalidRequest
 from backend import bench
 from backend.bench import nerf
 from backend.bench.ray_traced import ray_traced
-from backend.nerf.hash_fit import HashFit
+from backend.nerf.hash.trainer import HashTrainer
 from tests.backend.fixtures.elsewhere import REAL_CUDA, device_of
 
 
 @pytest.fixture(scope="module")
-def fit() -> HashFit:
+def fit() -> HashTrainer:
     with pytest.MonkeyPatch.context() as tiny:
         tiny.setattr(nerf, "SIZE", 24)
         tiny.setattr(nerf, "STEPS", 10)
@@ -38,7 +38,7 @@ def figures(rows: list[nerf.Row], name: str) -> dict[str, float]:
     return found
 
 
-def test_a_picture_agrees_with_its_definition_and_each_stage_has_a_time(fit: HashFit) -> None:
+def test_a_picture_agrees_with_its_definition_and_each_stage_has_a_time(fit: HashTrainer) -> None:
     found = figures(nerf.rendering(fit, 15, peak=1e9), "render 24², table 2^15")
     assert found["largest difference of a pixel"] <= 0.02
     assert found["to the picture that follows and colours all"] > nerf.CLOSE
@@ -49,7 +49,7 @@ def test_a_picture_agrees_with_its_definition_and_each_stage_has_a_time(fit: Has
     assert all(value > 0 for value in stages.values())
 
 
-def test_a_training_step_has_a_time_for_each_stage_and_leaves_the_field_nearly_as_it_is(fit: HashFit) -> None:
+def test_a_training_step_has_a_time_for_each_stage_and_leaves_the_field_nearly_as_it_is(fit: HashTrainer) -> None:
     before = fit.field.table.clone()
     found = figures(nerf.step(fit, 15), "training step of 256 rays, table 2^15")
     assert found["samples of the engine"] == pytest.approx(found["samples of the reference"], rel=0.2)

@@ -16,10 +16,7 @@ import torch
 
 from addon.wire.errors import UnknownCheckpoint, UnreadableFile, UnsafeCheckpoint
 from backend.checkpoints import convert
-from backend.checkpoints.allocation import allocation_limit
-from backend.checkpoints.convert import (
-    CHECKPOINTS as KINDS,
-)
+from backend.checkpoints.convert import CHECKPOINTS as KINDS
 from backend.checkpoints.convert import (
     CheckpointFolder,
     ConvertedModel,
@@ -32,7 +29,8 @@ from backend.checkpoints.convert import (
     read_tree,
     source_sha256,
 )
-from backend.checkpoints.store import read_card
+from backend.models.allocation import allocation_limit
+from backend.models.card import read_card
 from tests.backend.checkpoints import hostile
 from tests.shared import CHECKPOINTS, ORACLES
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from addon.wire.errors import UnreadableModel
 from backend.cameras import from_wire, orbit
 from backend.checkpoints.convert import import_model
-from backend.checkpoints.store import load_model, misfit
+from backend.models.library import load_model, misfit
 from tests.shared import CHECKPOINTS
 
 KINDS = {

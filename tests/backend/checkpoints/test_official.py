@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from addon.wire.messages import ModelInfo
 from backend.checkpoints.convert import import_model, known_kinds, read_tree
-from backend.checkpoints.store import load_model, read_card
-from backend.generator import Generator
 from backend.generators import GENERATORS
+from backend.models.card import read_card
+from backend.models.library import load_model
+from backend.scenes.generator import Generator
 from tests.backend.checkpoints.test_convert import OFFICIAL, RECOGNISABLE
 from tests.parity.oracle import OracleSet, compare, read_set
 from tests.parity.systems import load_system

@@ -12,7 +12,7 @@ from backend.kernels.hash_encoding import HashSpec
 from backend.kernels.radiance_mlp import RadianceMlpSpec
 from backend.kernels.ray_marching import OccupancyBits, Samples, Steps
 from backend.kernels.ray_rendering import Impl, grouped, render_rays
-from backend.nerf.hash_field import FAINT, OPAQUE
+from backend.nerf.hash.field import FAINT, OPAQUE
 
 EVEN = Steps(1 / 50)
 FAINTEST = 1e-2

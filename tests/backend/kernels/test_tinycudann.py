@@ -30,7 +30,7 @@ from backend.kernels.tinycudann_layout import (
     table_from_grid,
 )
 from backend.nerf.datasets import Dataset
-from backend.nerf.hash_fit import HashFit, Training
+from backend.nerf.hash.trainer import HashTrainer, Training
 from tests.backend import fixtures
 from tests.backend.fixtures.elsewhere import played
 
@@ -273,7 +273,7 @@ def test_a_fit_with_the_package_learns_as_one_without(
     )
     reached = []
     for where in (device, torch.device("cpu")):
-        fit = HashFit(pictures, FitOptions(steps=25), where, training=training)
+        fit = HashTrainer(pictures, FitOptions(steps=25), where, training=training)
         fit._rays_per_step = 128
         for _ in range(25):
             report = fit.advance()

@@ -16,16 +16,19 @@ from torch import Tensor
 from addon.wire.messages import FitOptions
 from backend.bench.ray_traced import BOX, ray_traced
 from backend.cameras import Camera
-from backend.checkpoints.store import ModelCard
+from backend.models.card import ModelCard
+from backend.models.scene_file import load_scene, save_scene
 from backend.nerf.datasets import Dataset, Pixels, View
+from backend.nerf.datasets.lens import Lens
 from backend.nerf.evaluate import camera_of, evaluate
-from backend.nerf.fit_state import FitState, fingerprint, read_tensors, write_state
-from backend.nerf.hash_field import HashField, HashScene
-from backend.nerf.hash_fit import HashFit, Training
-from backend.nerf.lens import Lens
-from backend.nerf.published_fit import PublishedFit
-from backend.nerf.scene_file import load_scene, save_scene
-from backend.scene import PlacedScene, Scene, cropped
+from backend.nerf.fit.state import FitState, fingerprint, read_tensors, write_state
+from backend.nerf.hash.field import HashField
+from backend.nerf.hash.scene import HashScene
+from backend.nerf.hash.trainer import HashTrainer, Training
+from backend.nerf.mlp.trainer import NeRFTrainer
+from backend.scenes.cropped import cropped
+from backend.scenes.placed import PlacedScene
+from backend.scenes.protocol import Scene
 from backend.tasks.mesh import colors, values
 from backend.tasks.mesh import evaluate as as_numpy
 from tests.backend.fixtures import fits
@@ -72,7 +75,7 @@ def without_alpha(dataset: Loaded) -> Loaded:
     return replace(dataset, pictures=pictures, bounds=None, views=tuple(replace(v, lens=lens) for v in dataset.views))
 
 
-def taken(fit: HashFit, steps: int) -> list[float]:
+def taken(fit: HashTrainer, steps: int) -> list[float]:
     """Take a few small steps; returns their losses."""
     if fit.step == 0:
         fit._rays_per_step = 128
@@ -96,14 +99,14 @@ def test_a_fit_takes_the_steps_that_it_takes_on_the_processor(
 ) -> None:
     given = dataset if which == "plain" else without_alpha(dataset)
     options, count = OPTIONS[which], 3 if which == "without end" else 10
-    expected = taken(HashFit(given, options, CPU, training=TINY), count)
+    expected = taken(HashTrainer(given, options, CPU, training=TINY), count)
     with device_of(kind) as device:
-        first = HashFit(given, options, device, training=TINY)
+        first = HashTrainer(given, options, device, training=TINY)
         got = taken(first, count - 2)
         assert first.field.table.device.type == device.type
         path = tmp_path / "state.safetensors"
         write_state(path, FitState(options, fingerprint(given)), first.tensors())
-        second = HashFit(given, options, device, training=TINY)
+        second = HashTrainer(given, options, device, training=TINY)
         second.restore(read_tensors(path))
         assert second.step == first.step
         got += taken(second, 2)
@@ -113,7 +116,7 @@ def test_a_fit_takes_the_steps_that_it_takes_on_the_processor(
 
 @pytest.fixture(scope="module")
 def fitted(dataset: Loaded) -> HashField:
-    fit = HashFit(dataset, FitOptions(steps=120), CPU, training=TINY)
+    fit = HashTrainer(dataset, FitOptions(steps=120), CPU, training=TINY)
     for _ in range(120):
         fit.advance()
     return fit.field
@@ -167,7 +170,7 @@ def test_a_scene_is_the_one_of_the_processor(dataset: Loaded, fitted: HashField,
         origins, directions = model.from_world(rays.origins.reshape(-1, 3)), rays.directions.reshape(-1, 3)
         ways = (False, True) if kind == "cuda" else (False,)  # an aligned camera is rendered a hundred times
         judged = [evaluate(scene, dataset, [view], device, refine_poses=aligned).psnr for aligned in ways]
-        return found, [*judged, float(model.half_light(origins, directions)[2].median())]
+        return found, [*judged, float(model.median_depth(origins, directions)[2].median())]
 
     expected = all_of(fitted, CPU)
     with device_of(kind) as device:
@@ -195,10 +198,10 @@ def test_the_published_network_is_fitted_there(dataset: Loaded, kind: str, which
     given = dataset if which == "plain" else without_alpha(dataset)
     options = replace(OPTIONS[which], method="nerf")
     with device_of(kind) as device:
-        fit = PublishedFit(given, options, device, training=fits.TRAINING)
+        fit = NeRFTrainer(given, options, device, training=fits.TRAINING)
         losses = [fit.advance().loss for _ in range(3)]
         image = fit.scene().render(given.views[-1].camera.to(device))
-        again = PublishedFit(given, options, device, training=fits.TRAINING)
+        again = NeRFTrainer(given, options, device, training=fits.TRAINING)
         again.restore({name: value.cpu() for name, value in fit.tensors().items()})
         losses.append(again.advance().loss)
         assert image.rgb.device.type == device.type and bool(image.rgb.isfinite().all())
@@ -208,7 +211,7 @@ def test_the_published_network_is_fitted_there(dataset: Loaded, kind: str, which
 @pytest.mark.gpu
 def test_on_a_real_device_a_short_fit_shows_views_that_it_has_not_seen() -> None:
     dataset, device = ray_traced(64), torch.device("cuda")
-    fit = HashFit(dataset, FitOptions(steps=400, preset="draft"), device)
+    fit = HashTrainer(dataset, FitOptions(steps=400, preset="draft"), device)
     for _ in range(400):
         fit.advance()
     views = dataset.split("test")

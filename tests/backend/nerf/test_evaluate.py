@@ -11,11 +11,12 @@ import torch
 
 from backend.cameras import Camera
 from backend.nerf.datasets import Lens, Pixels, View
+from backend.nerf.datasets.lens import PINHOLE, LensCamera, pixels_of
 from backend.nerf.evaluate import (
     MAX_PSNR,
     camera_of,
+    color_corrected,
     composited,
-    developed,
     mean,
     photograph,
     psnr,
@@ -24,8 +25,7 @@ from backend.nerf.evaluate import (
     stride_for,
     strided,
 )
-from backend.nerf.lens import PINHOLE, LensCamera, pixels_of
-from backend.scene import Image
+from backend.scenes.protocol import Image
 
 RANDOM = np.random.default_rng(0)
 
@@ -138,25 +138,27 @@ def test_a_render_is_developed_as_its_picture_was() -> None:
         for behind in (0.0, 1.0):
             truth = composited(Image(torch.from_numpy(own), image.alpha, image.depth), behind)
             truth[:5] = 0.3  # what the mask leaves out says nothing
-            found = composited(developed(image, truth, behind, kind, mask), behind)  # type: ignore[arg-type]
+            found = composited(color_corrected(image, truth, behind, kind, mask), behind)  # type: ignore[arg-type]
             np.testing.assert_allclose(found[5:], truth[5:], atol=1e-5)
             if kind == "color":
-                assert psnr(composited(developed(image, truth, behind, "exposure", mask), behind), truth, mask) < 40
-            assert developed(image, truth, behind, "none", mask) is image
+                assert (
+                    psnr(composited(color_corrected(image, truth, behind, "exposure", mask), behind), truth, mask) < 40
+                )
+            assert color_corrected(image, truth, behind, "none", mask) is image
 
 
 def test_what_a_picture_does_not_show_is_not_developed() -> None:
     nothing = Image(torch.rand(4, 4, 3), torch.zeros(4, 4), torch.full((4, 4), torch.inf))
     truth = np.ones((4, 4, 3), np.float32)
     for kind in ("exposure", "color"):
-        found = developed(nothing, truth, 0.0, kind)  # type: ignore[arg-type]
+        found = color_corrected(nothing, truth, 0.0, kind)  # type: ignore[arg-type]
         torch.testing.assert_close(found.rgb, nothing.rgb)
     grey = Image(torch.rand(4, 4, 1).expand(-1, -1, 3), torch.ones(4, 4), torch.ones(4, 4))
-    own = developed(grey, composited(grey, 0.0) * 0.5, 0.0, "color").rgb
+    own = color_corrected(grey, composited(grey, 0.0) * 0.5, 0.0, "color").rgb
     torch.testing.assert_close(own, 0.5 * grey.rgb)
 
 
 @pytest.mark.parametrize("kind", ["exposure", "color"])
 def test_a_render_that_is_no_number_is_left_for_the_fit_to_say(kind: str) -> None:
     image = Image(torch.full((4, 4, 3), torch.nan), torch.ones(4, 4), torch.ones(4, 4))
-    assert developed(image, np.ones((4, 4, 3), np.float32), 0.0, kind) is image  # type: ignore[arg-type]
+    assert color_corrected(image, np.ones((4, 4, 3), np.float32), 0.0, kind) is image  # type: ignore[arg-type]

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from addon.wire.messages import FitOptions
 from backend.bench.ray_traced import RayTraced, ray_traced
-from backend.nerf.alignment import aligned
+from backend.nerf.cameras.alignment import aligned
 from backend.nerf.datasets import Dataset, Pixels, View
 from backend.nerf.evaluate import evaluate
-from backend.nerf.hash_field import HashField, HashScene, at_infinity, scene_from_tensors
-from backend.nerf.hash_fit import HashFit, Training
-from backend.scene import cropped
+from backend.nerf.hash.field import HashField, at_infinity
+from backend.nerf.hash.scene import HashScene, scene_from_tensors
+from backend.nerf.hash.trainer import HashTrainer, Training
+from backend.scenes.cropped import cropped
 
 CPU = torch.device("cpu")
 SMALL = Training(
@@ -62,32 +63,32 @@ def outdoors() -> Opaque:
     return before(far_away)
 
 
-def fit(dataset: Dataset, steps: int, **options: object) -> HashFit:
-    made = HashFit(dataset, FitOptions(steps=steps, **options), CPU, training=SMALL)  # type: ignore[arg-type]
+def fit(dataset: Dataset, steps: int, **options: object) -> HashTrainer:
+    made = HashTrainer(dataset, FitOptions(steps=steps, **options), CPU, training=SMALL)  # type: ignore[arg-type]
     for _ in range(steps):
         made.advance()
     return made
 
 
-def psnr(made: HashFit, dataset: Dataset) -> float:
+def psnr(made: HashTrainer, dataset: Dataset) -> float:
     behind = made.background
-    found = evaluate(made.scene(), dataset, dataset.split("test"), CPU, behind_opaque=behind).psnr
+    found = evaluate(made.scene(), dataset, dataset.split("test"), CPU, background_color=behind).psnr
     assert found is not None
     return found
 
 
 @pytest.fixture(scope="module")
-def fitted(outdoors: Opaque) -> HashFit:
+def fitted(outdoors: Opaque) -> HashTrainer:
     return fit(outdoors, 400)
 
 
-def test_surroundings_without_end_are_fitted_with_the_object(fitted: HashFit, outdoors: Opaque) -> None:
+def test_surroundings_without_end_are_fitted_with_the_object(fitted: HashTrainer, outdoors: Opaque) -> None:
     assert fitted.field.config.unbounded and fitted.field.config.sky
     assert psnr(fitted, outdoors) > 19.0
     assert fitted.occupancy.share < 0.25, "the space between was found to be empty"
 
 
-def test_what_nothing_stops_is_the_sky_at_an_infinite_distance(fitted: HashFit, outdoors: Opaque) -> None:
+def test_what_nothing_stops_is_the_sky_at_an_infinite_distance(fitted: HashTrainer, outdoors: Opaque) -> None:
     view = outdoors.split("test")[0]
     empty = torch.from_numpy(np.asarray(ray_traced(SIZE).load(ray_traced(SIZE).split("test")[0]).alpha) == 0)
     image = fitted.scene().render(view.camera)
@@ -98,7 +99,7 @@ def test_what_nothing_stops_is_the_sky_at_an_infinite_distance(fitted: HashFit, 
     assert float(error.square().mean().sqrt()) < 0.1
 
 
-def test_a_crop_leaves_the_sky_out(fitted: HashFit, outdoors: Opaque) -> None:
+def test_a_crop_leaves_the_sky_out(fitted: HashTrainer, outdoors: Opaque) -> None:
     view = outdoors.split("test")[0]
     low, high = fitted.scene().info.bounds
     middle = [(a + b) / 2 for a, b in zip(low, high)]
@@ -107,7 +108,7 @@ def test_a_crop_leaves_the_sky_out(fitted: HashFit, outdoors: Opaque) -> None:
     assert image.alpha[0].max() < 0.05 and image.alpha.max() > 0.9
 
 
-def test_a_scene_without_end_is_the_same_from_its_tensors(fitted: HashFit, outdoors: Opaque) -> None:
+def test_a_scene_without_end_is_the_same_from_its_tensors(fitted: HashTrainer, outdoors: Opaque) -> None:
     scene, camera = fitted.scene(), outdoors.split("test")[1].camera
     kind, config, tensors = scene.tensors()
     again = scene_from_tensors(config, tensors, CPU).render(camera)
@@ -119,18 +120,18 @@ def test_a_scene_without_end_is_the_same_from_its_tensors(fitted: HashFit, outdo
 
 def test_a_fit_with_surroundings_goes_on_as_the_one_that_never_stopped(outdoors: Opaque) -> None:
     whole = fit(outdoors, 90)
-    first = HashFit(outdoors, FitOptions(steps=90), CPU, training=SMALL)
+    first = HashTrainer(outdoors, FitOptions(steps=90), CPU, training=SMALL)
     for _ in range(70):
         first.advance()
     saved = {name: tensor.clone() for name, tensor in first.tensors().items()}
-    second = HashFit(outdoors, FitOptions(steps=90), CPU, training=SMALL)
+    second = HashTrainer(outdoors, FitOptions(steps=90), CPU, training=SMALL)
     second.restore(saved)
     for _ in range(20):
         second.advance()
     assert torch.equal(whole.field.table, second.field.table)
 
 
-def test_density_beyond_the_box_is_that_along_a_ray(fitted: HashFit) -> None:
+def test_density_beyond_the_box_is_that_along_a_ray(fitted: HashTrainer) -> None:
     """Light that passes through a stretch of far space is exp(−∫ density), with density per metre as `field` says."""
     known = fitted.field
     everywhere = torch.ones_like(known.occupancy.occupied)
@@ -156,7 +157,7 @@ def test_directions_lead_to_the_faces_of_the_cube() -> None:
 
 def test_far_surroundings_turn_the_cameras(outdoors: Opaque) -> None:
     """The sky's points are among those that cameras follow; they depend on a camera's turn and not on its place."""
-    made = HashFit(outdoors, FitOptions(steps=50, refine_poses=True), CPU, training=SMALL)
+    made = HashTrainer(outdoors, FitOptions(steps=50, refine_poses=True), CPU, training=SMALL)
     moved: list[float] = []
     advance = made._refinement.advance  # type: ignore[union-attr]
 
@@ -184,7 +185,7 @@ def test_what_each_camera_did_to_its_colors_stays_out_of_the_sky() -> None:
     steps, view = 200, uneven.split("test")[0]
     truth = far_away(view)
 
-    def missed(made: HashFit) -> float:
+    def missed(made: HashTrainer) -> float:
         """How uneven the sky's brightness is, against the truth."""
         directions = view.camera.rays().directions.reshape(-1, 3)
         ratio = made.field.sky(directions).mean(-1) / torch.from_numpy(truth.reshape(-1, 3).mean(-1))
@@ -208,7 +209,7 @@ def test_an_object_before_a_plain_colour_is_fitted_alone(color: tuple[float, flo
 
 
 def test_with_nothing_but_sky_the_sky_is_learnt(outdoors: Opaque) -> None:
-    made = HashFit(outdoors, FitOptions(steps=20, near=1e3), CPU, training=SMALL)
+    made = HashTrainer(outdoors, FitOptions(steps=20, near=1e3), CPU, training=SMALL)
     before_it = made.field.table.clone()
     losses = [made.advance().loss for _ in range(20)]
     assert not made.occupancy.possible.any() and losses[-1] < 0.8 * losses[0]
@@ -228,9 +229,9 @@ def test_alpha_that_says_nothing_leaves_cameras_where_they_fit() -> None:
 
 
 def test_a_colour_that_is_asked_for_stands(outdoors: Opaque) -> None:
-    made = HashFit(outdoors, FitOptions(steps=1, background="white"), CPU, training=SMALL)
+    made = HashTrainer(outdoors, FitOptions(steps=1, background="white"), CPU, training=SMALL)
     assert made.background == "white" and not made.field.config.unbounded
     plain = before(lambda view: np.array((1.0, 1.0, 1.0)))
-    assert HashFit(plain, FitOptions(steps=1, background="black"), CPU, training=SMALL).background == "black"
-    made = HashFit(plain, FitOptions(steps=1, unbounded="yes"), CPU, training=SMALL)
+    assert HashTrainer(plain, FitOptions(steps=1, background="black"), CPU, training=SMALL).background == "black"
+    made = HashTrainer(plain, FitOptions(steps=1, unbounded="yes"), CPU, training=SMALL)
     assert made.field.config.sky and math.isfinite(made.advance().loss)

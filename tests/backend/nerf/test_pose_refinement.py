@@ -10,9 +10,9 @@ from PIL import Image as Picture
 
 from addon.wire.messages import FitOptions
 from backend.cameras import Camera, intrinsics_from_fov, look_at
+from backend.nerf.cameras.poses import perturbed, pose_errors
 from backend.nerf.datasets import open_dataset
-from backend.nerf.hash_fit import HashFit, Training
-from backend.nerf.poses import perturbed, pose_errors
+from backend.nerf.hash.trainer import HashTrainer, Training
 from backend.training.pose_refinement import Perturbation, demonstrate, with_poses
 
 from . import striped_balls
@@ -63,7 +63,7 @@ def test_refined_cameras_explain_the_pictures_and_the_whole_does_not_drift(patch
     wrong = perturbed(true_poses(patches), math.radians(3), 0.05 * DISTANCE, seed=1)
     found = {}
     for refine in (False, True):
-        fit = HashFit(with_poses(patches, wrong), FitOptions(steps=120, refine_poses=refine), CPU, training=SMALL)
+        fit = HashTrainer(with_poses(patches, wrong), FitOptions(steps=120, refine_poses=refine), CPU, training=SMALL)
         while fit.step < 120:
             found[refine] = fit.advance().psnr
     assert found[True] > found[False] + 2
@@ -73,11 +73,11 @@ def test_refined_cameras_explain_the_pictures_and_the_whole_does_not_drift(patch
 def test_a_continued_fit_goes_on_with_the_cameras_it_had(patches):
     options = FitOptions(steps=400, refine_poses=True)
     wrong = with_poses(patches, perturbed(true_poses(patches), 0.05, 0.1))
-    fit = HashFit(wrong, options, CPU, training=SMALL)
+    fit = HashTrainer(wrong, options, CPU, training=SMALL)
     for _ in range(60):
         fit.advance()
     kept = {name: value.clone() for name, value in fit.tensors().items()}
-    again = HashFit(wrong, options, CPU, training=SMALL)
+    again = HashTrainer(wrong, options, CPU, training=SMALL)
     again.restore(kept)
     assert torch.equal(again.poses(), fit.poses())
     assert not torch.allclose(fit.poses(), fit.rays.poses, atol=1e-5)
@@ -89,7 +89,7 @@ def test_a_continued_fit_goes_on_with_the_cameras_it_had(patches):
 def test_a_camera_that_was_lost_is_found_again():
     balls = striped_balls.seen(32, 64)
     truth = true_poses(balls)
-    fit = HashFit(balls, FitOptions(steps=300, refine_poses=True), CPU, training=replace(SMALL, num_levels=8))
+    fit = HashTrainer(balls, FitOptions(steps=300, refine_poses=True), CPU, training=replace(SMALL, num_levels=8))
     while fit.step < 174:
         fit.advance()
     fit.rays.rgba[fit.rays.starts[7] : fit.rays.starts[8], 3] = 255  # one picture among them is opaque
@@ -102,7 +102,7 @@ def test_a_camera_that_was_lost_is_found_again():
 
 
 def test_cameras_stay_as_given_where_refinement_is_not_asked_for(patches):
-    fit = HashFit(patches, FitOptions(steps=10), CPU, training=SMALL)
+    fit = HashTrainer(patches, FitOptions(steps=10), CPU, training=SMALL)
     fit.advance()
     assert torch.equal(fit.poses(), true_poses(patches))
 
@@ -124,7 +124,7 @@ def test_cameras_that_are_3_degrees_and_5_percent_wrong_come_back():
     truth = true_poses(balls)
     wrong = perturbed(truth, math.radians(3), 0.05 * striped_balls.DISTANCE, seed=1)
     training = replace(SMALL, num_levels=8, samples_per_step=1 << 14)
-    fit = HashFit(with_poses(balls, wrong), FitOptions(steps=900, refine_poses=True), CPU, training=training)
+    fit = HashTrainer(with_poses(balls, wrong), FitOptions(steps=900, refine_poses=True), CPU, training=training)
     while fit.step < 900:
         fit.advance()
     before, after = pose_errors(wrong, truth), pose_errors(fit.poses(), truth)

@@ -42,7 +42,7 @@ def test_background_last_makes_every_ray_opaque_and_straight_undoes_alpha() -> N
     assert torch.allclose(compositing.with_background_last(weights).sum(-1), torch.ones(5))
     color = torch.rand(5, 3)
     alpha = torch.tensor([1.0, 0.5, 0.1, 0.0, 1e-6])
-    back = compositing.straight(color * alpha[:, None], alpha)
+    back = compositing.unpremultiply(color * alpha[:, None], alpha)
     assert torch.allclose(back[:3], color[:3], atol=1e-5)
     assert (back[3:] == 0).all()
 

@@ -15,7 +15,9 @@ from addon.wire.errors import InvalidRequest, NotSupported
 from addon.wire.messages import IDENTITY4, MeshRequest, RenderRequest, SceneRef
 from backend.cameras import Camera, from_wire, orbit
 from backend.progress import silent
-from backend.scene import CroppedScene, FieldInfo, FieldSample, Image, PlacedScene, cropped, value_of
+from backend.scenes.cropped import CroppedScene, cropped
+from backend.scenes.placed import PlacedScene
+from backend.scenes.protocol import FieldInfo, FieldSample, Image, value_of
 from backend.tasks.mesh import mesh
 from backend.tasks.render import render
 from backend.tasks.workspace import Workspace

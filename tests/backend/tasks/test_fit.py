@@ -30,9 +30,11 @@ from addon.wire.errors import (
 from addon.wire.messages import DiscardFitRequest, FitRequest, MeshRequest, RenderRequest, SceneRef
 from backend.camera_path import resized
 from backend.cameras import Camera, orbit
-from backend.nerf import fit_state, fitting, scene_file
+from backend.models import scene_file
+from backend.nerf import methods
 from backend.nerf.datasets import open_dataset
-from backend.nerf.published_fit import PublishedFit
+from backend.nerf.fit import state as fit_state
+from backend.nerf.mlp.trainer import NeRFTrainer
 from backend.progress import silent
 from backend.tasks import fit as task
 from backend.tasks.fit import discard_fit, fit
@@ -276,18 +278,18 @@ def test_pausing_before_the_first_step_loses_nothing_and_starts_again(workspace:
 
 def poison_at(monkeypatch: pytest.MonkeyPatch, step: int, *, seen: bool = True) -> None:
     """Make one weight NaN after a step. Not seen: the loss does not notice, as of a table's entry nobody reads."""
-    original = PublishedFit.advance
+    original = NeRFTrainer.advance
 
-    def advance(self: PublishedFit) -> Any:
+    def advance(self: NeRFTrainer) -> Any:
         report = original(self)
         if self.step == step:
             with torch.no_grad():
                 next(self.nerf.parameters()).view(-1)[0] = float("nan")
             if not seen:
-                monkeypatch.setattr(PublishedFit, "advance", lambda self: dataclasses.replace(report))
+                monkeypatch.setattr(NeRFTrainer, "advance", lambda self: dataclasses.replace(report))
         return report
 
-    monkeypatch.setattr(PublishedFit, "advance", advance)
+    monkeypatch.setattr(NeRFTrainer, "advance", advance)
 
 
 def test_a_fit_that_becomes_nan_stops_keeps_the_last_autosave_and_says_so(
@@ -459,7 +461,7 @@ def test_pictures_take_a_small_part_of_the_time_and_become_rarer(
     pictures: Path, monkeypatch: pytest.MonkeyPatch, cost: float, with_camera: bool
 ) -> None:
     from backend.nerf.datasets import open_dataset
-    from backend.scene import Image
+    from backend.scenes.protocol import Image
 
     dataset = open_dataset(pictures)
     clock = Clock(cost, monkeypatch)
@@ -474,7 +476,7 @@ def test_pictures_take_a_small_part_of_the_time_and_become_rarer(
         view = dataset.views[0].camera
         rows = [tuple(map(float, row)) for row in view.intrinsics]
         wire = resized(task_camera(view, rows), 400)
-    watch = task.Watch(dataset, wire, fits.options(background="black"), torch.device("cpu"))
+    watch = task.EvalMonitor(dataset, wire, fits.options(background="black"), torch.device("cpu"))
     shown = 0
     for _ in range(6000):
         clock.advance()
@@ -504,4 +506,4 @@ def test_mesh_and_file_of_a_fitted_scene_work_as_those_of_every_model(
     made = mesh(MeshRequest(SceneRef("chair"), resolution=8, iso_level=level, minimum_component=0.0), silent, workspace)
     assert len(made.vertices) > 0
     card = json.loads((tmp_path / "data" / "models" / "chair" / "card.json").read_text())
-    assert card["kind"] in ("nerf", "hash_field") and fitting.FITS
+    assert card["kind"] in ("nerf", "hash_field") and methods.FITS

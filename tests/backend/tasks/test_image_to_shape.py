@@ -15,9 +15,10 @@ from PIL import Image
 
 from addon.wire.errors import NotSupported, UnreadableFile
 from addon.wire.messages import ImageToShapeRequest, Latent, MeshRequest, SceneRef
-from backend.checkpoints.store import ModelCard, save_model
 from backend.folders import user_models
-from backend.generators.gan3d.model import GAN3D
+from backend.generators.gan3d.scene import GAN3D
+from backend.models.card import ModelCard
+from backend.models.store import save_model
 from backend.progress import silent
 from backend.service import tasks
 from backend.tasks.workspace import Workspace

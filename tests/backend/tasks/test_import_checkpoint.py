@@ -12,8 +12,8 @@ import torch
 from addon.wire.errors import BlobMissing, InvalidRequest, LatheError, UnknownCheckpoint, UnsafeCheckpoint
 from addon.wire.messages import ImportRequest, Latent, RenderRequest, SceneRef
 from backend.cameras import orbit
-from backend.checkpoints import store
 from backend.checkpoints.convert import known_kinds
+from backend.models import card as cards
 from backend.progress import silent
 from backend.tasks.import_checkpoint import import_checkpoint
 from backend.tasks.render import render
@@ -94,7 +94,7 @@ def test_only_an_imported_model_is_replaced(workspace: Workspace, data: Path) ->
             import_checkpoint(ImportRequest(name, files), silent, workspace)
     for label in ("First", "Second"):
         import_checkpoint(ImportRequest("graf", files, label=label), silent, workspace)
-    assert store.read_card(data / "models" / "graf").label == "Second"
+    assert cards.read_card(data / "models" / "graf").label == "Second"
 
 
 def test_a_file_that_was_not_uploaded_is_asked_for(workspace: Workspace, data: Path) -> None:

@@ -15,7 +15,7 @@ from backend.cameras import orbit
 from backend.checkpoints.convert import import_model, known_kinds
 from backend.progress import silent
 from backend.tasks.generate import generate
-from backend.tasks.memory import PICTURE_MEMORY, check_picture_memory
+from backend.tasks.memory import IMAGE_MEMORY, check_image_memory
 from backend.tasks.render import render
 from backend.tasks.workspace import Workspace
 from tests.shared import CHECKPOINTS
@@ -29,23 +29,23 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_kinds_that_exist_have_figures() -> None:
-    assert PICTURE_MEMORY.keys() <= set(known_kinds())
+    assert IMAGE_MEMORY.keys() <= set(known_kinds())
 
 
-@pytest.mark.parametrize("kind", [*PICTURE_MEMORY, "deepsdf"])
+@pytest.mark.parametrize("kind", [*IMAGE_MEMORY, "deepsdf"])
 def test_a_picture_too_large_is_refused_with_the_size_that_fits(kind: str, tmp_path: Path, little_memory: None) -> None:
     workspace = Workspace("cpu", roots=[tmp_path])
-    check_picture_memory(workspace, kind, 256, 256)
+    check_image_memory(workspace, kind, 256, 256)
     with pytest.raises(OutOfMemory, match=r"An image side of 8192 needs about .* GB .* would fit") as caught:
-        check_picture_memory(workspace, kind, 8192, 4608)
+        check_image_memory(workspace, kind, 8192, 4608)
     remedy = caught.value.remedy
     assert remedy is not None and remedy.action == "lower_resolution" and isinstance(remedy.value, int)
     fits = remedy.value
     assert 256 <= fits < 8192 and fits % 8 == 0
-    check_picture_memory(workspace, kind, fits, fits * 4608 // 8192)
+    check_image_memory(workspace, kind, fits, fits * 4608 // 8192)
     with pytest.raises(OutOfMemory):
-        check_picture_memory(workspace, kind, fits + 64, (fits + 64) * 4608 // 8192)
-    check_picture_memory(workspace, kind, fits, fits * 4608 // 8192, draft=True)
+        check_image_memory(workspace, kind, fits + 64, (fits + 64) * 4608 // 8192)
+    check_image_memory(workspace, kind, fits, fits * 4608 // 8192, draft=True)
 
 
 def test_more_samples_need_more_memory_and_none_at_all_offers_no_size(
@@ -53,14 +53,14 @@ def test_more_samples_need_more_memory_and_none_at_all_offers_no_size(
 ) -> None:
     monkeypatch.setattr(Workspace, "free_memory", lambda self: FREE)
     workspace = Workspace("cpu", roots=[tmp_path])
-    check_picture_memory(workspace, "pigan", 1024, 1024)
+    check_image_memory(workspace, "pigan", 1024, 1024)
     with pytest.raises(OutOfMemory):
-        check_picture_memory(workspace, "pigan", 1024, 1024, samples_per_ray=1024)
+        check_image_memory(workspace, "pigan", 1024, 1024, samples_per_ray=1024)
     with pytest.raises(OutOfMemory):
-        check_picture_memory(workspace, "graf", 512, 512, images=2000)
+        check_image_memory(workspace, "graf", 512, 512, images=2000)
     monkeypatch.setattr(Workspace, "free_memory", lambda self: 1 << 20)
     with pytest.raises(OutOfMemory, match="Close other programs") as caught:
-        check_picture_memory(workspace, "pigan", 64, 64)
+        check_image_memory(workspace, "pigan", 64, 64)
     assert caught.value.remedy is None
 
 
@@ -104,6 +104,6 @@ def test_what_a_pixel_takes_was_measured(kind: str, tmp_path: Path) -> None:
 
     small, large = (1024, 2048) if kind == "eg3d" else (512, 1024)
     measured = (peak(large) - peak(small)) / (large**2 - small**2)
-    memory = PICTURE_MEMORY[kind]
+    memory = IMAGE_MEMORY[kind]
     estimated = memory.bytes_of(1) - memory.fixed
     assert estimated / 5 < measured < estimated, (measured, estimated)

@@ -18,7 +18,7 @@ from backend.cameras import from_wire
 from backend.nerf import consistency
 from backend.nerf.datasets import open_dataset
 from backend.progress import silent
-from backend.scene import Image
+from backend.scenes.protocol import Image
 from backend.tasks.fit import lay_out
 from backend.tasks.render import image8, rgba
 from backend.tasks.views import HIGHEST, render_views, viewpoints, views

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend.checkpoints.store import load_model
-from backend.generators.gan3d.model import GAN3D
+from backend.generators.gan3d.scene import GAN3D
+from backend.models.library import load_model
 from backend.training import chair_views, gan3d, gan3d_figures, image_to_shape
 from backend.training.gan3d_export import built, choose_partners, export, is_whole, write_progress_picture
 

@@ -14,10 +14,10 @@ from PIL import Image as Picture
 from safetensors.torch import save_file
 from torch import Tensor
 
-from backend.checkpoints.store import load_model
-from backend.generators.von.model import VON
-from backend.generators.von.networks import ShapeNetwork
-from backend.scene import box_interval
+from backend.generators.von.model import ShapeNetwork
+from backend.generators.von.scene import VON
+from backend.models.library import load_model
+from backend.rendering.boxes import box_interval
 from backend.training import chair_views, von_export
 from backend.training.hologan_figures import PictureFeatures
 from backend.training.von import (

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from backend.generators.deepsdf.checkpoint import decoder_spec, decoder_tensors
-from backend.generators.deepsdf.model import DeepSDF
 from backend.generators.deepsdf.reconstruct import reconstruct
+from backend.generators.deepsdf.scene import DeepSDF
 from tests.parity.oracle import OracleSet
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from backend.nerf import checkpoint
-from backend.nerf.encodings import positional_encoding
-from backend.nerf.published import NeRF, RenderConfig, ndc_rays
+from backend.nerf.mlp import checkpoint
+from backend.nerf.mlp.encodings import positional_encoding
+from backend.nerf.mlp.network import NeRF, RenderConfig, ndc_rays
 from backend.rendering import sampling
 from tests.parity.oracle import OracleSet
 

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from backend.generators.von import checkpoint
-from backend.generators.von.model import AZIMUTH, DISTANCE_THRESHOLD, ELEVATION, from_distances
-from backend.generators.von.networks import over_white
+from backend.generators.von.model import over_white
 from backend.generators.von.projection import (
     Optics,
     crop_boxes,
@@ -18,6 +17,7 @@ from backend.generators.von.projection import (
     ray_points,
     rotation,
 )
+from backend.generators.von.scene import AZIMUTH, DISTANCE_THRESHOLD, ELEVATION, from_distances
 from tests.parity.oracle import OracleSet
 
 

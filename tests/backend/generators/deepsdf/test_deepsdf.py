@@ -15,17 +15,18 @@ from torch import Tensor
 from addon.wire.errors import Cancelled, UnknownCheckpoint, UnreadableModel
 from backend.cameras import Camera, from_wire, intrinsics_from_fov, look_at, orbit
 from backend.checkpoints.convert import import_model
-from backend.checkpoints.store import ModelCard, load_model, model_folder, save_model
-from backend.generators.deepsdf.model import (
+from backend.generators.deepsdf.model import Decoder, DecoderSpec
+from backend.generators.deepsdf.scene import (
     WORLD_FROM_CANONICAL,
-    Decoder,
-    DecoderSpec,
     DeepSDF,
     DeepSDFScene,
     constructor_of,
     gaussian_of_codes,
 )
 from backend.generators.deepsdf.sphere_tracing import EmptySpace, trace
+from backend.models.card import ModelCard
+from backend.models.library import load_model
+from backend.models.store import model_folder, save_model
 from tests.shared import CHECKPOINTS
 
 TINY = DecoderSpec(latent_size=4, dims=(16,) * 4, latent_in=(2,), norm_layers=(0, 1, 2, 3))

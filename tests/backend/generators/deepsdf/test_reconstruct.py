@@ -10,9 +10,7 @@ from torch import Tensor
 
 from addon.wire.errors import Cancelled, UnreadableFile
 from backend.cameras import Camera, from_wire, orbit
-from backend.checkpoints.store import load_model, model_folder
 from backend.generators.deepsdf.mesh_distance import MeshDistance
-from backend.generators.deepsdf.model import DeepSDF
 from backend.generators.deepsdf.reconstruct import (
     complete,
     fit_single,
@@ -21,6 +19,9 @@ from backend.generators.deepsdf.reconstruct import (
     scan_from_depth,
     scan_from_points,
 )
+from backend.generators.deepsdf.scene import DeepSDF
+from backend.models.library import load_model
+from backend.models.store import model_folder
 from meshing.grid import extract_surface
 
 

@@ -13,19 +13,18 @@ from torch import Tensor
 from addon.wire.errors import UnknownCheckpoint
 from backend.cameras import Camera, from_wire, orbit
 from backend.checkpoints.convert import import_model, read_tree
-from backend.checkpoints.store import ModelCard, load_model
 from backend.generators.eg3d import checkpoint
 from backend.generators.eg3d.model import (
     EG3D,
     SUPERRESOLUTIONS,
-    WORLD_FROM_CANONICAL,
     BackboneConfig,
     EG3DConfig,
-    EG3DGenerator,
     MappingConfig,
     RenderingConfig,
-    load,
 )
+from backend.generators.eg3d.scene import WORLD_FROM_CANONICAL, EG3DGenerator, load
+from backend.models.card import ModelCard
+from backend.models.library import load_model
 from tests.parity.oracle import read_set
 from tests.shared import SHARED
 
@@ -75,10 +74,10 @@ def official() -> tuple[EG3DGenerator, Tensor, Camera, Tensor]:
     return load("official", card, network.state_dict()), oracle.expected["ws"][0], camera, image.clamp(0, 1)
 
 
-@pytest.mark.parametrize("straightforward", [True, False])
-def test_a_world_camera_gives_the_official_picture(official, straightforward: bool) -> None:
+@pytest.mark.parametrize("reference", [True, False])
+def test_a_world_camera_gives_the_official_picture(official, reference: bool) -> None:
     g, ws, camera, expected = official
-    image = g.synthesize(ws, straightforward=straightforward).render(camera)
+    image = g.synthesize(ws, reference=reference).render(camera)
     assert image.rgb.shape == expected.shape
     assert float((image.rgb - expected).abs().max()) < 1e-4
 
@@ -143,7 +142,7 @@ def test_the_fast_path_agrees_with_the_straightforward_one() -> None:
     g = generator(tiny())
     camera = from_wire(orbit(g.info, 32, azimuth=-0.2, elevation=0.1))
     fast = g.synthesize(ws_of(g)).render(camera)
-    slow = g.synthesize(ws_of(g), straightforward=True).render(camera)
+    slow = g.synthesize(ws_of(g), reference=True).render(camera)
     assert torch.allclose(fast.rgb, slow.rgb, atol=1e-4)
     assert torch.allclose(fast.alpha, slow.alpha, atol=1e-4)
     assert torch.allclose(fast.depth, slow.depth, atol=1e-4)

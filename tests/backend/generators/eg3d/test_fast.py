@@ -1,4 +1,4 @@
-"""The prepared convolutions and backbone agree with the straightforward ones."""
+"""The prepared convolutions and backbone agree with the reference ones."""
 
 from __future__ import annotations
 

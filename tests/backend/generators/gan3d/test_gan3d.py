@@ -13,10 +13,13 @@ from torch import Tensor
 from addon import gather
 from addon.wire.errors import UnknownCheckpoint
 from backend.checkpoints.convert import import_model
-from backend.checkpoints.store import ModelCard, load_model, model_folder, save_model
-from backend.generator import ws_from_latent
 from backend.generators.gan3d import checkpoint
-from backend.generators.gan3d.model import GAN3D, Discriminator, Generator, ImageEncoder, draw_latents
+from backend.generators.gan3d.model import Discriminator, Generator, ImageEncoder, draw_latents
+from backend.generators.gan3d.scene import GAN3D
+from backend.models.card import ModelCard
+from backend.models.library import load_model
+from backend.models.store import model_folder, save_model
+from backend.scenes.generator import ws_from_latent
 from backend.training.gan3d_export import is_whole
 from tests.addon.test_view import Settings
 from tests.parity.oracle import read_set

@@ -1,4 +1,4 @@
-"""GRAF in the world is the official GRAF, and its fast path gives the straightforward picture."""
+"""GRAF in the world is the official GRAF, and its fast path gives the reference picture."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import torch
 from addon.wire.messages import Latent
 from backend.cameras import Camera, from_wire, orbit
 from backend.checkpoints.convert import import_model, read_tree
-from backend.checkpoints.store import ModelCard, load_model
-from backend.generator import ws_from_latent
 from backend.generators.graf.checkpoint import _radius
-from backend.generators.graf.model import GRAF, WORLD_FROM_CANONICAL, GRAFConfig, GRAFGenerator, load, official_rays
+from backend.generators.graf.model import GRAF, GRAFConfig, official_rays
+from backend.generators.graf.scene import WORLD_FROM_CANONICAL, GRAFGenerator, load
+from backend.models.card import ModelCard
+from backend.models.library import load_model
+from backend.scenes.generator import ws_from_latent
 from tests.shared import CHECKPOINTS
 
 SMALL = GRAFConfig(z_dim=10, appearance_dim=4, hidden_dim=24, num_samples=12, image_size=16)
@@ -43,8 +45,8 @@ def test_a_world_camera_sees_the_official_picture() -> None:
     with torch.no_grad():
         official = generator.network.render(ws[None], origins, directions)
     scene = generator.synthesize(ws)
-    for straightforward in (True, False):
-        image = scene.render(camera, straightforward=straightforward)
+    for reference in (True, False):
+        image = scene.render(camera, reference=reference)
         on_white = image.rgb * image.alpha[..., None] + 1 - image.alpha[..., None]
         assert float((on_white.reshape(-1, 3) - official.rgb[0]).abs().max()) < 5e-3
         assert float((image.alpha.flatten() - official.alpha[0]).abs().max()) < 5e-3

@@ -16,20 +16,15 @@ from addon.wire.messages import Camera as WireCamera
 from addon.wire.messages import Latent, MeshRequest, RenderRequest, SceneRef
 from backend.cameras import from_wire, intrinsics_from_fov, orbit
 from backend.checkpoints.convert import import_model, read_tree
-from backend.checkpoints.store import ModelCard, load_model, model_folder, save_model
-from backend.generator import ws_from_latent
 from backend.generators.hologan import checkpoint
-from backend.generators.hologan.model import (
-    Facing,
-    Generator,
-    HoloGAN,
-    HoloGANConfig,
-    SameTranspose,
-    load,
-    rotate_volume,
-)
-from backend.generators.layers.viewpoint import nearest_in_range
+from backend.generators.hologan.model import Generator, HoloGANConfig, SameTranspose, rotate_volume
+from backend.generators.hologan.scene import Facing, HoloGAN, load
+from backend.models.card import ModelCard
+from backend.models.library import load_model
+from backend.models.store import model_folder, save_model
 from backend.progress import silent
+from backend.scenes.generator import ws_from_latent
+from backend.scenes.viewpoint import nearest_in_range
 from backend.tasks.mesh import mesh
 from backend.tasks.render import render
 from backend.tasks.workspace import Workspace

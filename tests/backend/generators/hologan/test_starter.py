@@ -7,8 +7,10 @@ import math
 import torch
 
 from backend.cameras import from_wire, orbit
-from backend.checkpoints.store import load_model, model_folder, read_card
-from backend.generators.hologan.model import HoloGAN
+from backend.generators.hologan.scene import HoloGAN
+from backend.models.card import read_card
+from backend.models.library import load_model
+from backend.models.store import model_folder
 
 
 def _model() -> HoloGAN:

@@ -1,4 +1,4 @@
-"""π-GAN in the world is the official π-GAN, and its fast path gives the straightforward picture."""
+"""π-GAN in the world is the official π-GAN, and its fast path gives the reference picture."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from addon.wire.errors import UnknownCheckpoint
 from addon.wire.messages import Latent
 from backend.cameras import from_wire, orbit
 from backend.checkpoints.convert import import_model, read_tree, state_dict
-from backend.checkpoints.store import ModelCard, load_model
-from backend.generator import ws_from_latent
 from backend.generators.pigan.checkpoint import renamed, with_averaged
-from backend.generators.pigan.model import PiGAN, PiGANConfig, PiGANGenerator, load, official_rays
+from backend.generators.pigan.model import PiGAN, PiGANConfig, official_rays
+from backend.generators.pigan.scene import PiGANGenerator, load
+from backend.models.card import ModelCard
+from backend.models.library import load_model
+from backend.scenes.generator import ws_from_latent
 from tests.shared import CHECKPOINTS
 
 SMALL = PiGANConfig(z_dim=8, hidden_dim=24, mapping_dim=16, num_steps=12, image_size=16)
@@ -47,8 +49,8 @@ def test_the_prior_camera_sees_the_official_picture(changes: dict[str, object], 
     with torch.no_grad():
         official = generator.network.render(ws[None], rays.origins, rays.directions, t)
     camera = from_wire(orbit(generator.info, size, azimuth=azimuth, elevation=elevation))
-    for straightforward in (True, False):
-        image = generator.synthesize(ws).render(camera, straightforward=straightforward)
+    for reference in (True, False):
+        image = generator.synthesize(ws).render(camera, reference=reference)
         ours = image.rgb * image.alpha[..., None] + (1 - image.alpha[..., None]) * config.white_back
         # a pixel of a sharp field may draw other fine samples: the mean is what can be asked
         assert float((ours.reshape(-1, 3) - official.rgb[0]).abs().mean()) < 2e-3

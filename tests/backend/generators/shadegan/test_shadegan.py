@@ -11,9 +11,11 @@ import torch
 from addon.wire.messages import Latent
 from backend.cameras import from_wire, orbit
 from backend.checkpoints.convert import import_model
-from backend.checkpoints.store import ModelCard, load_model
-from backend.generator import ws_from_latent
-from backend.generators.shadegan.model import ShadeGAN, ShadeGANConfig, ShadeGANGenerator, load, shade
+from backend.generators.shadegan.model import ShadeGAN, ShadeGANConfig, shade
+from backend.generators.shadegan.scene import ShadeGANGenerator, load
+from backend.models.card import ModelCard
+from backend.models.library import load_model
+from backend.scenes.generator import ws_from_latent
 from tests.shared import CHECKPOINTS
 
 SMALL = ShadeGANConfig(z_dim=8, hidden_dim=24, mapping_dim=16, num_steps=8, image_size=16, surface=None)

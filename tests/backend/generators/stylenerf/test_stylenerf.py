@@ -14,20 +14,19 @@ from torch import Tensor
 from addon.wire.errors import UnknownCheckpoint
 from backend.cameras import Camera, from_wire, orbit
 from backend.checkpoints.convert import import_model, read_tree
-from backend.checkpoints.store import ModelCard, load_model
 from backend.generators.stylenerf import checkpoint
 from backend.generators.stylenerf.model import (
-    WORLD_FROM_CANONICAL,
     FieldConfig,
     MappingConfig,
     RendererConfig,
     StyleNeRF,
     StyleNeRFConfig,
-    StyleNeRFGenerator,
     UpsamplerConfig,
     background_points,
-    load,
 )
+from backend.generators.stylenerf.scene import WORLD_FROM_CANONICAL, StyleNeRFGenerator, load
+from backend.models.card import ModelCard
+from backend.models.library import load_model
 from tests.parity.oracle import read_set
 from tests.shared import SHARED
 
@@ -87,10 +86,10 @@ def official() -> tuple[StyleNeRFGenerator, Tensor, Camera, Tensor, Tensor]:
     )
 
 
-@pytest.mark.parametrize("straightforward", [True, False])
-def test_a_world_camera_gives_the_official_picture(official, straightforward: bool) -> None:
+@pytest.mark.parametrize("reference", [True, False])
+def test_a_world_camera_gives_the_official_picture(official, reference: bool) -> None:
     g, ws, camera, expected, code = official
-    scene = g.synthesize(ws, straightforward=straightforward)
+    scene = g.synthesize(ws, reference=reference)
     scene.codes = (None, code)
     image = scene.render(camera)
     assert float((image.rgb - expected).abs().max()) < 1e-4
@@ -164,7 +163,7 @@ def test_the_fast_path_agrees_with_the_straightforward_one() -> None:
     g = generator(tiny())
     camera = from_wire(orbit(g.info, 32, azimuth=-0.2, elevation=0.1))
     fast = g.synthesize(ws_of(g)).render(camera)
-    slow = g.synthesize(ws_of(g), straightforward=True).render(camera)
+    slow = g.synthesize(ws_of(g), reference=True).render(camera)
     assert torch.allclose(fast.rgb, slow.rgb, atol=1e-4)
     assert torch.allclose(fast.alpha, slow.alpha, atol=1e-4)
     assert torch.allclose(fast.depth, slow.depth, atol=1e-4)

@@ -12,16 +12,11 @@ import torch.nn.functional as F
 from addon.wire.messages import Latent
 from backend.cameras import from_wire, orbit
 from backend.checkpoints.convert import import_model
-from backend.checkpoints.store import ModelCard, load_model
-from backend.generator import ws_from_latent
-from backend.generators.stylesdf.model import (
-    WORLD_FROM_CANONICAL,
-    StyleSDF,
-    StyleSDFConfig,
-    StyleSDFGenerator,
-    load,
-    official_rays,
-)
+from backend.generators.stylesdf.model import StyleSDF, StyleSDFConfig, official_rays
+from backend.generators.stylesdf.scene import WORLD_FROM_CANONICAL, StyleSDFGenerator, load
+from backend.models.card import ModelCard
+from backend.models.library import load_model
+from backend.scenes.generator import ws_from_latent
 from tests.shared import CHECKPOINTS
 
 SMALL = StyleSDFConfig(

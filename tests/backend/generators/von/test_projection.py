@@ -9,16 +9,8 @@ import torch
 from torch import Tensor
 
 from backend.cameras import Camera, intrinsics_from_fov, look_at
-from backend.generators.von.projection import (
-    Optics,
-    Sketch,
-    composite,
-    crop_boxes,
-    cropped,
-    normalised_depth,
-    project,
-)
-from backend.scene import box_interval
+from backend.generators.von.projection import Optics, Sketch, composite, crop_boxes, cropped, normalised_depth, project
+from backend.rendering.boxes import box_interval
 
 SIDE = 48
 OPTICS = Optics()

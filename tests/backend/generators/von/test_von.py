@@ -18,13 +18,15 @@ from addon.wire.errors import NotSupported, UnknownCheckpoint, UnreadableFile
 from addon.wire.messages import Latent, MeshRequest, RenderRequest, SceneRef, TransferTextureRequest
 from backend.cameras import from_wire, orbit
 from backend.checkpoints.convert import detect, import_model
-from backend.checkpoints.store import ModelCard, load_model, model_folder, save_model
-from backend.generator import ws_from_latent
 from backend.generators.von import checkpoint
-from backend.generators.von.model import VON, VONConfig, VONScene, load
-from backend.generators.von.networks import TextureNetwork
+from backend.generators.von.model import TextureNetwork
+from backend.generators.von.scene import VON, VONConfig, VONScene, load
+from backend.models.card import ModelCard
+from backend.models.library import load_model
+from backend.models.store import model_folder, save_model
 from backend.progress import silent
-from backend.scene import Image
+from backend.scenes.generator import ws_from_latent
+from backend.scenes.protocol import Image
 from backend.service import tasks
 from backend.tasks.workspace import Workspace
 from tests.parity.oracle import read_set

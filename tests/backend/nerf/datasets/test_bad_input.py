@@ -17,9 +17,9 @@ from addon.wire.errors import LatheError, Remedy, TaskError, UnreadableFile, Unu
 from addon.wire.messages import FitOptions
 from backend.cameras import look_at
 from backend.nerf.datasets import open_dataset
-from backend.nerf.hash_fit import HashFit
-from backend.nerf.published_fit import PublishedFit
-from backend.nerf.region import region_of
+from backend.nerf.fit.scene_bounds import scene_bounds_of
+from backend.nerf.hash.trainer import HashTrainer
+from backend.nerf.mlp.trainer import NeRFTrainer
 from tests.backend.nerf.datasets import captures
 from tests.backend.nerf.datasets.captures import SIZE
 
@@ -77,7 +77,7 @@ def test_no_views_to_fit_to(tmp_path: Path) -> None:
     (tmp_path / "judged/transforms.json").rename(tmp_path / "judged/transforms_test.json")
     for name in ("empty", "judged"):
         dataset = open_dataset(tmp_path / name)
-        for kind in (HashFit, PublishedFit):
+        for kind in (HashTrainer, NeRFTrainer):
             with pytest.raises(UnusableDataset, match=f"{name} has no training views.*add transforms_train.json"):
                 kind(dataset, FitOptions(), torch.device("cpu"))
 
@@ -231,10 +231,10 @@ def test_a_fit_to_flipped_cameras_offers_to_flip_them(tmp_path: Path, cloud: boo
     if cloud:
         dataset = replace(dataset, points=np.random.default_rng(0).normal((0.5, 0, 0.25), 0.05, (50, 3)))
     with pytest.raises(UnusableDataset, match="--flip-axes") as caught:
-        region_of(dataset, dataset.views)
+        scene_bounds_of(dataset, dataset.views)
     assert caught.value.remedy == Remedy("flip_axes", "Flip Axes")
     flipped = open_dataset(tmp_path, flip_axes=True)
-    assert np.allclose(region_of(flipped, flipped.views).middle, (0.5, 0, 0.25), atol=1e-3)
+    assert np.allclose(scene_bounds_of(flipped, flipped.views).middle, (0.5, 0, 0.25), atol=1e-3)
 
 
 def test_cameras_at_one_place_make_no_box(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_cameras_at_one_place_make_no_box(tmp_path: Path) -> None:
     captures.transforms(tmp_path, frame=lambda i, e: e.update(transform_matrix=pose.tolist()))
     dataset = open_dataset(tmp_path)
     with pytest.raises(UnusableDataset, match="stand at one place"):
-        region_of(dataset, dataset.views)
+        scene_bounds_of(dataset, dataset.views)
 
 
 def test_cameras_in_a_row_that_look_ahead_are_not_called_flipped(tmp_path: Path) -> None:

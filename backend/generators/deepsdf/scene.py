@@ -1,0 +1,377 @@
+"""DeepSDF as a Generator and its Scene: sphere-traced images, the model's info, and loading."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from addon.wire.messages import Bounds, ModelInfo, PosePrior
+
+from ...cameras import Camera
+from ...kernels.sdf_mlp import Impl, sdf_mlp
+from ...progress import Progress, silent
+from ...scenes.protocol import FieldInfo, FieldSample, Image
+from ...scenes.surface_image import CLAY, clay_shade, draw
+from .sphere_tracing import EmptySpace, trace
+
+if TYPE_CHECKING:
+    from ...models.card import ModelCard
+from .model import Decoder, DecoderSpec
+
+WORLD_FROM_CANONICAL = ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))
+"""A rotation: canonical y (up) is world z, canonical -z (front) is world -y, the side Blender's front view shows."""
+
+CELL = 1 / 16
+"""Canonical edge of the cells that rays skip when empty."""
+
+DRAW_SHARE = 0.05
+"""How much of a new code is the Gaussian draw itself; the rest is trained codes."""
+
+SLOPE_STEP = 1 / 64
+"""Canonical distance over which the slope of a trained network is measured."""
+
+Box = tuple[tuple[float, float, float], tuple[float, float, float]]
+UNIT_BOX: Box = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+
+
+class DeepSDF(nn.Module):
+    """The decoder, the codes it was trained with, and a Gaussian over them to draw new ones from. A `Generator`.
+
+    The paper gives no rule for new codes: its N(0, 0.01² I) is where the training starts, not where the codes end.
+    Ours: a draw from the Gaussian fitted to the trained codes, mean + z @ factor with z standard normal and one row of
+    `code_factor` for each principal direction (standard deviation times direction), is pulled most of the way to the
+    middle between the trained code nearest to it and that code's partner. A draw alone lies between chairs with and
+    without arms and shows half an arm; partners are neighbours, and for the starter model neighbours whose middle was
+    seen to be of one piece. truncation_psi then scales the distance from the mean code.
+    """
+
+    code_mean: Tensor  # [latent_size]
+    code_factor: Tensor  # [rank, latent_size]
+    codes: Tensor  # [num_codes, latent_size]; of the training shapes
+    partners: Tensor  # [num_codes] which code each is mixed with when it is drawn; -1: it is not drawn
+
+    def __init__(
+        self,
+        decoder: DecoderSpec,
+        *,
+        num_codes: int,
+        rank: int,
+        mirror: bool = False,
+        clamp: float = 0.1,
+        bounds: Box = UNIT_BOX,
+        lipschitz: float = 1.5,
+        metres_per_unit: float = 1.0,
+        info: ModelInfo | None = None,
+    ) -> None:
+        """
+        mirror: every shape is symmetric in x; the decoder is asked at (|x|, y, z).
+        clamp: the δ of training, canonical units.
+        bounds: canonical box that holds every shape.
+        lipschitz: largest slope of the decoder that was measured (`measured_slope`).
+        metres_per_unit: world metres in one canonical unit.
+        """
+        super().__init__()
+        self.decoder = Decoder(decoder)
+        self.mirror, self.clamp, self.bounds, self.lipschitz = mirror, clamp, bounds, lipschitz
+        self.metres_per_unit = metres_per_unit
+        self.register_buffer("code_mean", torch.zeros(decoder.latent_size))
+        self.register_buffer("code_factor", torch.zeros(rank, decoder.latent_size))
+        self.register_buffer("codes", torch.zeros(num_codes, decoder.latent_size))
+        self.register_buffer("partners", torch.zeros(num_codes, dtype=torch.long))
+        self._info = info
+        self.eval().requires_grad_(False)
+
+    @property
+    def info(self) -> ModelInfo:
+        """See Generator.info."""
+        if self._info is None:
+            raise ValueError("this DeepSDF was built without a model card")
+        return self._info
+
+    @property
+    def device(self) -> torch.device:
+        """See Generator.device."""
+        return self.code_mean.device
+
+    def fit_gaussian(self) -> None:
+        """Set mean, factor and partners (nearest neighbours) from the codes, when a model is trained or imported."""
+        mean, factor = gaussian_of_codes(self.codes, len(self.code_factor))
+        self.code_mean.copy_(mean)
+        self.code_factor.copy_(factor)
+        if len(self.codes) > 1:
+            self.partners.copy_(self.neighbours(1)[:, 0])
+
+    def neighbours(self, count: int) -> Tensor:
+        """The `count` codes nearest to each code, nearest first. [num_codes, count]"""
+        distance = torch.cdist(self.codes, self.codes).fill_diagonal_(torch.inf)
+        return distance.topk(count, largest=False).indices
+
+    def measured_slope(self, num_codes: int = 16, num_points: int = 4096) -> float:
+        """The largest change of the distance over `SLOPE_STEP` that was met, with a margin of 10 %, at least 1.1.
+
+        Canonical, over codes drawn from the Gaussian. Not a bound: none is known for a trained network, and its slope
+        at a single point, where two parts nearly touch, may be larger.
+        """
+        random = torch.Generator().manual_seed(0)
+        low, high = torch.tensor(self.bounds, device=self.device)
+        largest = 1.0
+        for seed in range(num_codes):
+            code = self.mapping(self.sample_z(seed))
+            points = low + (high - low) * torch.rand(1, num_points, 3, generator=random).to(self.device)
+            step = SLOPE_STEP * functional.normalize(torch.randn(points.shape, generator=random), dim=-1)
+            ends = [self.sdf(p, code[0]).clamp(-self.clamp, self.clamp) for p in (points, points + step.to(points))]
+            largest = max(largest, float((ends[0] - ends[1]).abs().max() / SLOPE_STEP))
+        return round(1.1 * largest, 3)
+
+    def sample_z(self, seed: int) -> Tensor:
+        """Standard normal, the same for a seed on every device. [1, rank]"""
+        random = torch.Generator().manual_seed(seed)
+        return torch.randn(1, len(self.code_factor), generator=random).to(self.device)
+
+    def mapping(self, z: Tensor, condition: Tensor | None = None, *, truncation_psi: float = 1.0) -> Tensor:
+        """A code for each z [..., rank], pulled towards the mean code by truncation_psi. [..., 1, latent_size]"""
+        code = self.code_mean + z @ self.code_factor
+        drawn = torch.nonzero(self.partners >= 0)[:, 0]
+        if len(self.codes) > 1 and len(drawn):
+            chosen = drawn[torch.cdist(code.reshape(-1, code.shape[-1]), self.codes[drawn]).argmin(-1)]
+            middle = (self.codes[chosen] + self.codes[self.partners[chosen]]) / 2
+            code = torch.lerp(middle.reshape(code.shape), code, DRAW_SHARE)
+        return (self.code_mean + truncation_psi * (code - self.code_mean))[..., None, :]
+
+    def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> DeepSDFScene:
+        """The shape of one code, ws [1, latent_size]."""
+        if ws.shape != (1, self.code_mean.shape[0]):
+            raise ValueError(f"ws must be [1, {self.code_mean.shape[0]}], got {list(ws.shape)}")
+        return DeepSDFScene(self, ws[0].to(self.device))
+
+    def sdf(self, points: Tensor, codes: Tensor, *, impl: Impl = "auto") -> Tensor:
+        """The decoder at canonical points [..., num_points, 3] under codes [..., latent_size]. [..., num_points]
+
+        Not clamped; beyond ± clamp only the sign means something.
+        """
+        if self.mirror:
+            points = torch.cat([points[..., :1].abs(), points[..., 1:]], dim=-1)
+        return self.decoder(points, codes, impl=impl)
+
+
+def gaussian_of_codes(codes: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Mean [latent_size] and factor [rank, latent_size] of the Gaussian whose covariance has the codes' largest
+    principal directions: factor.T @ factor is that covariance."""
+    mean = codes.mean(0)
+    _, spread, directions = torch.linalg.svd((codes - mean).double(), full_matrices=False)
+    factor = spread[:rank, None] * directions[:rank] / math.sqrt(max(1, len(codes) - 1))
+    # The sign of a principal direction is arbitrary: fixed, so that a seed means one shape with every LAPACK.
+    largest = factor.gather(1, factor.abs().argmax(1, keepdim=True))
+    return mean, (factor * torch.where(largest < 0, -1.0, 1.0)).to(codes.dtype)
+
+
+class DeepSDFScene:
+    """One shape: a truncated signed distance in world metres, and its pictures. A `Scene`."""
+
+    def __init__(self, model: DeepSDF, code: Tensor) -> None:
+        self.model = model
+        self.code = code  # [latent_size]
+        self._weights = model.decoder.weights()  # weight normalisation multiplied out once
+        rotation = torch.tensor(WORLD_FROM_CANONICAL, device=code.device)
+        self._world_from_canonical = model.metres_per_unit * rotation  # [3, 3]
+        self._canonical_from_world = rotation.T / model.metres_per_unit  # [3, 3]
+
+    @property
+    def info(self) -> FieldInfo:
+        """See Scene.info."""
+        model = self.model
+        return FieldInfo(
+            quantity="sdf",
+            iso_level=0.0,
+            bounds=world_bounds(model.bounds, model.metres_per_unit),
+            has_color=False,
+            lipschitz=model.lipschitz,
+            clamp=model.clamp * model.metres_per_unit,
+        )
+
+    def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
+        """See Scene.field. The distance is truncated at ± info.clamp, as it was learnt."""
+        flat = points.reshape(-1, 3).to(self._canonical_from_world) @ self._canonical_from_world.T
+        value = self._sdf(flat).clamp(-self.model.clamp, self.model.clamp) * self.model.metres_per_unit
+        return FieldSample(value.reshape(points.shape[:-1]))
+
+    def render(
+        self,
+        camera: Camera,
+        *,
+        samples_per_ray: int | None = None,
+        quality: Literal["draft", "full"] = "full",
+        jitter: torch.Generator | None = None,
+        progress: Progress = silent,
+    ) -> Image:
+        """See Scene.render. samples_per_ray bounds the steps of a ray (128).
+
+        full: pixels on a silhouette or a jump of depth are drawn with 4 more rays. draft: a quarter of the rays.
+        jitter moves each ray within its pixel.
+        """
+        steps = samples_per_ray or 128
+
+        def shade(view: Camera, pixels: Tensor | None, report: Progress) -> Image:
+            return self._image(view, pixels, steps, report)
+
+        return draw(shade, camera, quality=quality, jitter=jitter, progress=progress)
+
+    def _sdf(self, points: Tensor) -> Tensor:
+        """Canonical points [N, 3] to canonical distances [N], not truncated."""
+        if self.model.mirror:
+            points = torch.cat([points[:, :1].abs(), points[:, 1:]], dim=-1)
+        return sdf_mlp(points, self.code, self._weights)
+
+    @cached_property
+    def _space(self) -> EmptySpace:
+        model = self.model
+        low, high = torch.tensor(model.bounds, device=self.code.device)
+        cell = min(CELL, model.clamp / model.lipschitz)  # half a diagonal must be less than clamp / lipschitz
+        return EmptySpace.of(self._sdf, low, high, cell, lipschitz=model.lipschitz, clamp=model.clamp)
+
+    def _image(
+        self,
+        camera: Camera,
+        pixels: Tensor | None,  # [..., 2]: x, y, or None for the centres of all pixels
+        max_steps: int,
+        progress: Progress,
+    ) -> Image:
+        canonical_from_world = torch.eye(4, device=self.code.device)
+        canonical_from_world[:3, :3] = self._canonical_from_world
+        camera = camera.to(self.code.device).transformed(canonical_from_world)
+        rays = camera.rays(pixels)
+        shape = rays.directions.shape[:-1]
+        origins, directions = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3)
+        scale = rays.depth_from_distance.reshape(-1)
+
+        with torch.no_grad():
+            distance = trace(
+                self._sdf,
+                self._space,
+                origins,
+                directions,
+                _pixel_tolerance(camera),
+                max_steps=max_steps,
+                report=lambda fraction: progress(0.8 * fraction, "Rendering"),
+            )
+            hit = torch.nonzero(torch.isfinite(distance))[:, 0]
+            points = origins[hit] + distance[hit, None] * directions[hit]
+        normals = self._normals(points)
+        with torch.no_grad():
+            progress(0.9, "Shading")
+            axes = functional.normalize(camera.world_from_camera[:3, :3], dim=0)
+            up = normals.new_tensor(WORLD_FROM_CANONICAL).T @ normals.new_tensor([0.0, 0.0, 1.0])
+            shade = clay_shade(normals, axes, up) * self._openness(points, normals)
+            rgb = torch.ones(len(distance), 3, device=distance.device) * torch.tensor(CLAY, device=distance.device)
+            rgb[hit] = rgb[hit] * shade[:, None]
+            normal = torch.zeros_like(rgb)
+            rotation = self._world_from_canonical / self.model.metres_per_unit
+            normal[hit] = normals @ rotation.T
+        progress(1.0, "Rendering")
+        alpha = torch.isfinite(distance).to(rgb.dtype)
+        return Image(
+            rgb.clamp(0, 1).reshape(*shape, 3),
+            alpha.reshape(shape),
+            (distance * scale).reshape(shape),
+            normal.reshape(*shape, 3),
+        )
+
+    def _normals(self, points: Tensor) -> Tensor:
+        """The unit gradient of the distance at canonical points [N, 3]. [N, 3]"""
+        with torch.enable_grad():
+            gradients = []
+            for part in points.split(4096):
+                part = part.detach().requires_grad_()
+                gradients.append(torch.autograd.grad(self._sdf(part).sum(), part)[0])
+        gradient = torch.cat(gradients) if gradients else torch.zeros_like(points)
+        return functional.normalize(gradient, dim=-1)
+
+    def _openness(self, points: Tensor, normals: Tensor) -> Tensor:
+        """1 on open surfaces, less in hollows: how far the surface really is, a step along the normal. [N]"""
+        reach = 0.6 * self.model.clamp
+        return 0.6 + 0.4 * (self._sdf(points + reach * normals) / reach).clamp(0, 1)
+
+
+def world_bounds(bounds: Box, metres_per_unit: float) -> Bounds:
+    """The canonical box as a world box, metres."""
+    corners = torch.tensor(bounds, dtype=torch.float64) @ torch.tensor(WORLD_FROM_CANONICAL, dtype=torch.float64).T
+    low, high = (corners.amin(0) * metres_per_unit).tolist(), (corners.amax(0) * metres_per_unit).tolist()
+    return (low[0], low[1], low[2]), (high[0], high[1], high[2])
+
+
+def _pixel_tolerance(camera: Camera) -> Any:
+    """How near counts as there: a sixteenth of a pixel, within bounds that the network can resolve."""
+    focal = float(camera.intrinsics[0, 0])
+    if camera.projection == "orthographic":
+        unit = float(camera.world_from_camera[:3, 0].norm())  # field units in a metre
+        return lambda distance: torch.full_like(distance, min(max(unit / focal / 16, 2e-4), 2e-3))
+    return lambda distance: (distance / focal / 16).clamp(2e-4, 2e-3)
+
+
+def constructor_of(model: DeepSDF) -> dict[str, Any]:
+    """What `load` needs to build the model again, as plain JSON; goes into the card."""
+    spec = {field.name: getattr(model.decoder.spec, field.name) for field in fields(DecoderSpec)}
+    return {
+        "decoder": {name: list(value) if isinstance(value, tuple) else value for name, value in spec.items()},
+        "num_codes": len(model.codes),
+        "rank": len(model.code_factor),
+        "mirror": model.mirror,
+        "clamp": model.clamp,
+        "bounds": [list(corner) for corner in model.bounds],
+        "lipschitz": model.lipschitz,
+    }
+
+
+def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> DeepSDF:
+    """The generator of a model folder. Raises KeyError, ValueError, TypeError or RuntimeError if it does not fit."""
+    arguments = dict(card.constructor)
+    spec: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.pop("decoder").items()}
+    low, high = arguments.pop("bounds")
+    model = DeepSDF(
+        DecoderSpec(**spec),
+        bounds=((low[0], low[1], low[2]), (high[0], high[1], high[2])),
+        metres_per_unit=card.metres_per_unit,
+        **arguments,
+    )
+    model.load_state_dict(tensors)
+    model._info = model_info(name, card, model)
+    return model.to(next(iter(tensors.values())).device)
+
+
+def model_info(name: str, card: ModelCard, model: DeepSDF) -> ModelInfo:
+    """What the panel shows of a model with this card."""
+    metres, family = model.metres_per_unit, len(model.code_factor) > 0
+    prior: dict[str, Any] = {
+        "radius": 3.4 * metres,
+        "fov": 0.6,
+        "elevation": (-0.3, 1.2),
+        "default_azimuth": 0.6,
+        "default_elevation": 0.35,
+        **{name: tuple(v) if isinstance(v, list) else v for name, v in card.pose_prior.items()},
+    }
+    return ModelInfo(
+        name=name,
+        **card.info_fields,
+        z_dim=len(model.code_factor),
+        num_ws=1,
+        w_dim=model.code_mean.shape[0],
+        num_geometry_ws=1,
+        num_parameters=sum(parameter.numel() for parameter in model.decoder.parameters()),
+        has_truncation=family,
+        has_surface=True,
+        no_surface_reason="",
+        has_color=False,
+        quantity="sdf",
+        iso_level=0.0,
+        iso_range=(-0.5 * model.clamp * metres, 0.5 * model.clamp * metres),
+        bounds=world_bounds(model.bounds, metres),
+        pose_prior=PosePrior(**prior),
+        image_size=256,
+        capabilities=("complete",) if family else (),
+    )

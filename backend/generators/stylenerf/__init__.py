@@ -1,0 +1,1 @@
+"""StyleNeRF (arxiv.org/abs/2110.08985)."""

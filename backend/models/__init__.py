@@ -1,0 +1,1 @@
+"""Models on disk: their cards, their files, and the generator that they make."""

@@ -1,0 +1,107 @@
+"""A model on disk: a folder with `model.safetensors` (weights) and `card.json` (everything else).
+
+At run time nothing but these two files is read, so no checkpoint can run code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+import torch
+from safetensors.torch import load, load_file, save
+from torch import Tensor
+
+from addon.wire.errors import CannotWrite, Remedy, UnknownModel
+
+from ..folders import user_models
+from .card import ModelCard
+
+STARTER = Path(__file__).resolve().parent.parent / "starter"
+
+
+def find_models(roots: Iterable[Path] | None = None) -> dict[str, Path]:
+    """Return name -> folder of every model found; a user's model of the same name replaces the starter one."""
+    found: dict[str, Path] = {}
+    for root in roots if roots is not None else (STARTER, user_models()):
+        if root.is_dir():
+            found.update({p.name: p for p in sorted(root.iterdir()) if (p / "card.json").is_file()})
+    return found
+
+
+def model_folder(name: str, roots: Iterable[Path] | None = None) -> Path:
+    """Return the folder of a model by name. Raises UnknownModel, naming those that exist."""
+    models = find_models(roots)
+    if name not in models:
+        raise UnknownModel(
+            f"There is no model named {name!r}. Models here: {', '.join(models) or 'none'}",
+            remedy=Remedy("refresh_models", "Refresh the list of models"),
+        )
+    return models[name]
+
+
+def save_model(folder: Path, card: ModelCard, tensors: dict[str, Tensor]) -> ModelCard:
+    """Write a model folder: weights first, card last, each in one atomic step. Returns the card with its sha256."""
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    card = dataclasses.replace(card, weights_sha256=hashlib.sha256(data).hexdigest())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "model.safetensors", data)
+        text = json.dumps(dataclasses.asdict(card), indent=1, ensure_ascii=False) + "\n"
+        write_atomically(folder / "card.json", text.encode())
+    except OSError as error:
+        raise CannotWrite(f"The model could not be written to {folder}: {error.strerror or error}") from error
+    return card
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that it is either the old or the new one, whatever happens in between. Raises OSError."""
+    partial = partial_name(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        replace_file(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def replace_file(partial: Path, path: Path) -> None:
+    """Make `partial` what lies at `path`. Windows refuses while somebody reads the old one, so it is tried for a while.
+    Raises OSError."""
+    for wait in (0.01, 0.05, 0.2, 0.5, 1.0):
+        try:
+            os.replace(partial, path)
+            return
+        except PermissionError:
+            time.sleep(wait)
+    os.replace(partial, path)
+
+
+def read_tensors(path: Path, device: torch.device | str) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file. On Windows they are copies: a file that is mapped cannot be replaced.
+
+    Raises:
+        OSError, SafetensorError.
+    """
+    if sys.platform == "win32":
+        return {name: tensor.to(device) for name, tensor in load(path.read_bytes()).items()}
+    return load_file(path, device=str(device))
+
+
+def partial_name(path: Path) -> Path:
+    """Return where this process may write what becomes `path`; removes what processes that were killed left there."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        number = left.suffixes[-2].removeprefix(".")
+        if not (number.isdigit() and psutil.pid_exists(int(number))):
+            left.unlink(missing_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}.part")

@@ -1,0 +1,1 @@
+"""Camera poses that are refined or aligned, and what compares them."""

@@ -1,0 +1,18 @@
+"""Intersections of rays with axis-aligned boxes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from addon.wire.messages import Bounds
+
+
+def box_interval(origins: Tensor, directions: Tensor, box: Bounds) -> tuple[Tensor, Tensor]:
+    """Return where rays [n, 3] enter a box and leave it, as distances [n]; a ray that misses it leaves before it
+    enters. What lies behind the origin counts as entered."""
+    low, high = (torch.tensor(corner).to(origins) for corner in box)
+    safe = torch.where(directions.abs() < 1e-12, 1e-12, directions)
+    one, other = (low - origins) / safe, (high - origins) / safe
+    near = torch.minimum(one, other).amax(-1).clamp(min=0)
+    return near, torch.maximum(one, other).amin(-1)

@@ -1,0 +1,68 @@
+"""A Generator turns latents into Scenes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from addon.wire.errors import InvalidRequest
+from addon.wire.messages import Latent, ModelInfo
+
+from ..cameras import Camera, from_wire, orbit
+from .protocol import Scene
+
+
+class Generator(Protocol):
+    """A 3D-aware generative model. Weights live on one device; everything is evaluation mode."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the panel needs to know."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+    def sample_z(self, seed: int) -> Tensor:
+        """Return z [1, z_dim] by the official seed convention of the model."""
+
+    def mapping(self, z: Tensor, condition: Camera | None = None, *, truncation_psi: float = 1.0) -> Tensor:
+        """Return ws [..., num_ws, w_dim] of z [..., z_dim].
+
+        condition: the camera, in the world frame, that a pose-conditioned model is told of; None = its front view.
+        """
+
+    def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> Scene:
+        """Return the Scene of one ws [num_ws, w_dim]: all that depends on ws alone is done here, once."""
+
+
+def ws_from_latent(generator: Generator, latent: Latent, code: Tensor | None = None) -> Tensor:
+    """Return ws [num_ws, w_dim] of a wire Latent: two seeds mixed linearly in w, geometry and appearance apart.
+
+    code: ws [num_ws, w_dim] that stands in for seed_a.
+    """
+    info = generator.info
+    condition = None
+    if info.pose_conditioned and latent.condition is not None:
+        azimuth, elevation = latent.condition
+        view = orbit(info, info.image_size, azimuth=azimuth, elevation=elevation)
+        condition = from_wire(view, generator.device)
+
+    def mapped(seed: int) -> Tensor:
+        return generator.mapping(generator.sample_z(seed), condition, truncation_psi=latent.truncation_psi)[0]
+
+    first = mapped(latent.seed_a) if code is None else code.to(generator.device)
+    if not (latent.mix_geometry or latent.mix_appearance or latent.style_mix):
+        return first
+    second = mapped(latent.seed_b)
+    split = info.num_geometry_ws
+    geometry = torch.lerp(first[:split], second[:split], latent.mix_geometry)
+    appearance = torch.lerp(first[split:], second[split:], latent.mix_appearance)
+    ws = torch.cat((geometry, appearance))
+    if latent.style_mix:
+        if max(latent.style_mix) >= len(ws):
+            raise InvalidRequest(f"style_mix names row {max(latent.style_mix)}; this model has {len(ws)} rows")
+        ws[list(latent.style_mix)] = second[list(latent.style_mix)]
+    return ws

@@ -1,0 +1,84 @@
+"""A Scene is anything that answers `field(points)` and `render(camera)`.
+
+Meshing, rendering, export and everything later know only this, so each works with every model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from addon.wire.messages import Bounds
+
+from ..cameras import Camera
+from ..progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class FieldInfo:
+    """What kind of field a Scene holds."""
+
+    quantity: Literal["density", "sdf"]
+    iso_level: float  # where the surface is: 1/metre for density, metres for sdf
+    bounds: Bounds  # world box that holds everything, metres
+    has_surface: bool = True
+    has_color: bool = True
+    lipschitz: float | None = None  # of an sdf: bound on |gradient|, None where unknown
+    clamp: float | None = None  # an sdf truncated at ± this distance, metres; None if it is not
+
+
+@dataclass(frozen=True)
+class FieldSample:
+    """value [...] (density 1/metre, or sdf in metres, negative inside); rgb [..., 3] sRGB 0..1, or None."""
+
+    value: Tensor
+    rgb: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Image:
+    """rgb [H, W, 3] sRGB 0..1, straight (not multiplied by alpha); alpha [H, W]; depth [H, W] metres along the camera's
+    z, inf where empty; normal [H, W, 3] world unit vectors, 0 where empty, or None. note: a sentence for the user,
+    where what is shown is not quite what was asked for."""
+
+    rgb: Tensor
+    alpha: Tensor
+    depth: Tensor
+    normal: Tensor | None = None
+    note: str = ""
+
+
+class Scene(Protocol):
+    """A field with bounds."""
+
+    @property
+    def info(self) -> FieldInfo:
+        """What kind of field this is."""
+
+    def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
+        """Evaluate at world points [..., 3] (metres). Differentiable.
+
+        directions: unit viewing directions [..., 3], or None for view-independent colour.
+        """
+
+    def render(
+        self,
+        camera: Camera,
+        *,
+        samples_per_ray: int | None = None,
+        quality: Literal["draft", "full"] = "full",
+        jitter: torch.Generator | None = None,
+        progress: Progress = silent,
+    ) -> Image:
+        """Render one view. samples_per_ray=None: the model's own. quality="draft": an image of the same size, made
+        with less work. jitter=None: same inputs, same image. Raises Cancelled through `progress`."""
+
+
+def value_of(scene: Scene, points: Tensor) -> Tensor:
+    """Return the value of a scene's field [...] at points [..., 3], by its own `value(points)` if it has such a way
+    round its colours."""
+    own = getattr(scene, "value", None)
+    return scene.field(points).value if own is None else own(points)

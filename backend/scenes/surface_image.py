@@ -1,0 +1,112 @@
+"""How scenes that are bare surfaces are drawn: clay under a lamp that goes with the camera, with smooth silhouettes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..cameras import Camera
+from ..progress import Progress
+from .protocol import Image
+
+CLAY = (0.86, 0.80, 0.73)
+"""sRGB of a shaded surface without a colour of its own."""
+
+Shade = Callable[[Camera, Tensor | None, Progress], Image]
+"""The picture of a camera at pixels [..., 2] (x, y), or at the middles of all its pixels: an Image of that shape."""
+
+
+def draw(
+    shade: Shade,
+    camera: Camera,
+    *,
+    quality: Literal["draft", "full"],
+    jitter: torch.Generator | None,
+    progress: Progress,
+) -> Image:
+    """Render a surface. full: pixels on a silhouette or a jump of depth are drawn with 4 more rays. draft: a quarter of
+    the rays. jitter moves each ray within its pixel."""
+    if quality == "draft":
+        small = camera.resized(max(1, camera.width // 2), max(1, camera.height // 2))
+        return enlarged(shade(small, jittered(small, jitter), progress), camera.width, camera.height)
+
+    def first(fraction: float, *_: object, **__: object) -> None:
+        progress(0.6 * fraction, "Rendering")
+
+    def second(fraction: float, *_: object, **__: object) -> None:
+        progress(0.6 + 0.4 * fraction, "Smoothing edges")
+
+    image = shade(camera, jittered(camera, jitter), first)
+    edge = torch.nonzero(edges(image))  # [E, 2]: row, column
+    quarter = torch.tensor([[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]], device=edge.device)
+    fine = shade(camera, edge.flip(-1)[:, None] + quarter, second)  # at [E, 4, 2]: x, y
+    return with_edges(image, edge, fine)
+
+
+def jittered(camera: Camera, jitter: torch.Generator | None) -> Tensor | None:
+    """Return a random place in every pixel [H, W, 2] (x, y), or None without a generator."""
+    if jitter is None:
+        return None
+    y, x = torch.meshgrid(torch.arange(camera.height), torch.arange(camera.width), indexing="ij")
+    random = torch.rand(camera.height, camera.width, 2, generator=jitter, device=jitter.device)
+    return (torch.stack([x, y], -1) + random.cpu()).to(camera.intrinsics.device)
+
+
+def clay_shade(normals: Tensor, axes: Tensor, up: Tensor) -> Tensor:
+    """A key light over the viewer's left shoulder and a dim sky, so that every side reads. [N]
+
+    normals [N, 3]; axes [3, 3]: the camera's x, y, z as columns; up [3]: all in the frame of the normals.
+    """
+    key = functional.normalize(axes @ normals.new_tensor([-0.45, -0.65, -0.75]), dim=0)
+    return 0.34 + 0.62 * (normals @ key).clamp(min=0) + 0.12 * (0.5 + 0.5 * (normals @ up))
+
+
+def edges(image: Image) -> Tensor:
+    """Pixels beside a silhouette or a jump of depth. [H, W] bool"""
+    hit = image.alpha > 0
+    depth = torch.where(hit, image.depth, 0.0)
+    found = torch.zeros_like(hit)
+    for axis in (0, 1):
+        n = hit.shape[axis] - 1
+        a, b = (slice(None),) * axis + (slice(0, n),), (slice(None),) * axis + (slice(1, n + 1),)
+        near = torch.minimum(depth[a], depth[b])
+        different = (hit[a] != hit[b]) | ((depth[a] - depth[b]).abs() > 0.02 * near)
+        found[a] |= different
+        found[b] |= different
+    return found
+
+
+def with_edges(image: Image, edge: Tensor, fine: Image) -> Image:
+    """The image with pixels edge [E, 2] averaged from fine [E, 4]. Depth and normal stay those of the centre where it
+    hit the surface, else of the nearest sample."""
+    row, column = edge[:, 0], edge[:, 1]
+    rgb, alpha, depth, normal = image.rgb, image.alpha, image.depth, image.normal
+    assert normal is not None and fine.normal is not None
+    centre_hit = alpha[row, column, None]
+    # the centre counts as a fifth sample
+    total = fine.alpha.sum(-1, keepdim=True) + centre_hit
+    colour = (fine.rgb * fine.alpha[..., None]).sum(-2) + rgb[row, column] * centre_hit
+    alpha[row, column] = total[:, 0] / 5
+    rgb[row, column] = torch.where(total > 0, colour / total.clamp(min=1), rgb[row, column])
+    nearest = fine.depth.argmin(-1, keepdim=True)
+    missed = centre_hit[:, 0] == 0
+    depth[row, column] = torch.where(missed, fine.depth.gather(-1, nearest)[:, 0], depth[row, column])
+    side = fine.normal.gather(-2, nearest[..., None].expand(-1, -1, 3))[:, 0]
+    normal[row, column] = torch.where(missed[:, None], side, normal[row, column])
+    return Image(rgb, alpha, depth, normal)
+
+
+def enlarged(image: Image, width: int, height: int) -> Image:
+    """A draft at full size: colour and alpha interpolated, depth and normal of the nearest pixel."""
+    assert image.normal is not None
+    smooth = torch.cat([image.rgb * image.alpha[..., None], image.alpha[..., None]], -1).permute(2, 0, 1)[None]
+    smooth = functional.interpolate(smooth, (height, width), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+    alpha = smooth[..., 3]
+    rgb = torch.where(alpha[..., None] > 0, smooth[..., :3] / alpha[..., None].clamp(min=1e-6), smooth.new_tensor(CLAY))
+    hard = torch.cat([image.depth[..., None], image.normal], -1).permute(2, 0, 1)[None]
+    hard = functional.interpolate(hard, (height, width), mode="nearest")[0].permute(1, 2, 0)
+    return Image(rgb.clamp(0, 1), alpha, hard[..., 0], hard[..., 1:])
