@@ -26,6 +26,10 @@ class Rays:
     directions: Tensor
     depth_from_distance: Tensor
 
+    def at(self, index: Tensor | slice) -> Rays:
+        """Return some of the rays, by their first dimension."""
+        return Rays(self.origins[index], self.directions[index], self.depth_from_distance[index])
+
 
 @dataclass(frozen=True)
 class Camera:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from addon.client import Client
 from addon.wire.messages import Camera, ImageResult, Latent, ModelInfo, PosePrior, RenderRequest, SceneRef
@@ -32,6 +32,7 @@ from ..models.card import ModelCard
 from ..models.store import save_model
 from ..progress import Progress, silent
 from ..scenes.protocol import FieldInfo, FieldSample, Image
+from ..scenes.trace import RayTraced
 from . import Row
 
 SIDE = 512
@@ -40,7 +41,7 @@ BAR_MILLISECONDS = 10.0
 BOUNDS = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 
 
-class GradientScene:
+class GradientScene(RayTraced):
     """A picture that costs nothing: made once, returned for every camera. Its depth says which latent it is."""
 
     info = FieldInfo("sdf", 0.0, BOUNDS)
@@ -74,8 +75,16 @@ class GradientGenerator:
     def mapping(self, z: Tensor, condition: Any = None, *, truncation_psi: float = 1.0) -> Tensor:
         return z[..., None]
 
-    def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> GradientScene:
+    def mean_ws(self) -> Tensor:
+        return torch.zeros(1, 1)
+
+    def synthesize(
+        self, ws: Tensor, controls: dict[str, float] | None = None, *, differentiable: bool = False
+    ) -> GradientScene:
         return GradientScene(ws)
+
+    def parameters_for(self, part: str) -> list[nn.Parameter]:
+        return []
 
 
 def serve() -> None:

@@ -12,11 +12,12 @@ from torch import Tensor
 from addon.wire.errors import InvalidRequest, NotSupported, Remedy
 from addon.wire.messages import Bounds
 
-from ..cameras import Camera
+from ..cameras import Camera, Rays
 from ..progress import Progress, silent
 from ..rendering import compositing
 from ..rendering.boxes import box_interval
 from .protocol import FieldInfo, FieldSample, Image, Scene, value_of
+from .trace import RayColors, RayTraced, trace_density
 
 CROPPED_SAMPLES = {"full": 256, "draft": 96}
 """Samples of a ray within the box, where the scene cannot crop by itself."""
@@ -45,7 +46,7 @@ def cropped(scene: Scene, box: Bounds) -> Scene:
 
 
 @dataclass(frozen=True)
-class CroppedScene:
+class CroppedScene(RayTraced):
     """A density that is 0 outside a box. Rendered by the scene's own `within(box)` if it has one, else by the
     quadrature of `compositing` between the box's faces."""
 
@@ -70,6 +71,15 @@ class CroppedScene:
         low, high = (torch.tensor(corner).to(points) for corner in self.box)
         return ((points >= low) & (points <= high)).all(-1)
 
+    def trace(self, rays: Rays, *, samples: int | None = None, jitter: torch.Generator | None = None) -> RayColors:
+        """See Scene.trace: the quadrature between the faces of the box."""
+        return trace_density(self._colored, rays, self.box, samples or CROPPED_SAMPLES["full"], jitter)
+
+    def _colored(self, points: Tensor, directions: Tensor) -> tuple[Tensor, Tensor | None]:
+        sample = self.scene.field(points, directions)  # samples lie in the box
+        return sample.value, sample.rgb
+
+    @torch.no_grad()
     def render(
         self,
         camera: Camera,
@@ -87,25 +97,16 @@ class CroppedScene:
             )
         num_samples = samples_per_ray or CROPPED_SAMPLES[quality]
         rays = camera.rays()
-        origins, directions = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3)
-        near, far = box_interval(origins, directions, self.box)
+        flat = Rays(rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3), rays.depth_from_distance.reshape(-1))
+        near, far = box_interval(flat.origins, flat.directions, self.box)
         hit = (far > near).nonzero()[:, 0]
-        rgb, alpha, distance = torch.zeros_like(origins), torch.zeros_like(near), torch.full_like(near, math.inf)
+        rgb, alpha, distance = torch.zeros_like(flat.origins), torch.zeros_like(near), torch.full_like(near, math.inf)
         for part in hit.split(max(CHUNK_SAMPLES // num_samples, 1)):
             progress(float(part[0]) / len(near), "Rendering")
-            step = (far[part] - near[part]) / num_samples
-            place = torch.arange(num_samples).to(step) + (
-                0.5 if jitter is None else torch.rand(len(part), num_samples, generator=jitter).to(step)
-            )
-            t = near[part, None] + place * step[:, None]
-            points = origins[part, None] + t[..., None] * directions[part, None]
-            sample = self.scene.field(points, directions[part, None].expand_as(points))
-            weights = compositing.weights_from_alpha(compositing.opacity(sample.value, step[:, None]))
-            alpha[part] = weights.sum(-1)
-            colors = torch.ones_like(points) if sample.rgb is None else sample.rgb
-            rgb[part] = compositing.unpremultiply(compositing.composite(weights, colors), alpha[part])
-            mean = (weights * t).sum(-1) / alpha[part].clamp(min=1e-9)
-            distance[part] = torch.where(alpha[part] > FAINT, mean, math.inf)
+            pixels = self.trace(flat.at(part), samples=num_samples, jitter=jitter)
+            alpha[part] = pixels.alpha
+            rgb[part] = compositing.unpremultiply(pixels.rgb, pixels.alpha)
+            distance[part] = pixels.mean_distance(FAINT)
         shape = (camera.height, camera.width)
-        depth = (distance * rays.depth_from_distance.reshape(-1)).reshape(shape)
+        depth = (distance * flat.depth_from_distance).reshape(shape)
         return Image(rgb.reshape(*shape, 3), alpha.reshape(shape), depth)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from addon.wire.errors import InvalidRequest
 from addon.wire.messages import Latent, ModelInfo
 
 from ..cameras import Camera, from_wire, orbit
 from .protocol import Scene
+
+Part = Literal["geometry", "appearance", "late layers", "all"]
 
 
 class Generator(Protocol):
@@ -32,10 +34,28 @@ class Generator(Protocol):
         """Return ws [..., num_ws, w_dim] of z [..., z_dim].
 
         condition: the camera, in the world frame, that a pose-conditioned model is told of; None = its front view.
+        Differentiable in z, and in weights that require gradients.
         """
 
-    def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> Scene:
-        """Return the Scene of one ws [num_ws, w_dim]: all that depends on ws alone is done here, once."""
+    def mean_ws(self) -> Tensor:
+        """Return the centre of the latent space [num_ws, w_dim]: where truncation and inversion start."""
+
+    def synthesize(
+        self, ws: Tensor, controls: dict[str, float] | None = None, *, differentiable: bool = False
+    ) -> Scene:
+        """Return the Scene of one ws [num_ws, w_dim]: all that depends on ws alone is done here, once.
+
+        differentiable: the scene's `trace` and `image` pass gradients to ws and to weights that require them, and
+        nothing is precomputed that would cut them off; `render` works as ever, without gradients.
+        """
+
+    def parameters_for(self, part: Part) -> list[nn.Parameter]:
+        """Return the weights that an edit of this part changes. They are frozen until `requires_grad_(True)`.
+
+        part: "geometry" (what density and shape depend on), "appearance" (colour alone), "late layers" (the last ones
+        of the field or the 2D network, for local edits), "all" (the whole generator without its mapping network).
+        Raises NotSupported where the model has no such part.
+        """
 
 
 def ws_from_latent(generator: Generator, latent: Latent, code: Tensor | None = None) -> Tensor:

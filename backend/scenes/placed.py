@@ -10,9 +10,10 @@ from torch import Tensor
 
 from addon.wire.messages import Bounds
 
-from ..cameras import Camera
+from ..cameras import Camera, Rays
 from ..progress import Progress, silent
 from .protocol import FieldInfo, FieldSample, Image, Scene
+from .trace import RayColors
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,40 @@ class PlacedScene:
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
         """See Scene.field."""
-        scene_from_world = torch.linalg.inv(self.world_from_scene.cpu().double()).to(points)
+        scene_from_world = self._scene_from_world().to(points)
         local = points @ scene_from_world[:3, :3].T + scene_from_world[:3, 3]
         if directions is not None:
             directions = torch.nn.functional.normalize(directions @ scene_from_world[:3, :3].T, dim=-1)
         sample = self.scene.field(local, directions)
         return FieldSample(sample.value * self._value_scale(), sample.rgb)
+
+    def trace(self, rays: Rays, *, samples: int | None = None, jitter: torch.Generator | None = None) -> RayColors:
+        """See Scene.trace. Distances are metres of the world."""
+        scene_from_world = self._scene_from_world().to(rays.origins)
+        directions = rays.directions @ scene_from_world[:3, :3].T
+        stretch = directions.norm(dim=-1)  # scene units for each metre along the ray
+        moved = Rays(
+            rays.origins @ scene_from_world[:3, :3].T + scene_from_world[:3, 3],
+            directions / stretch[..., None],
+            rays.depth_from_distance / stretch,
+        )
+        return self._to_world(self.scene.trace(moved, samples=samples, jitter=jitter), stretch)
+
+    def image(self, camera: Camera, *, jitter: torch.Generator | None = None) -> RayColors:
+        """See Scene.image."""
+        scene_from_world = self._scene_from_world().to(camera.world_from_camera)
+        stretch = (camera.rays().directions @ scene_from_world[:3, :3].T).norm(dim=-1)
+        return self._to_world(self.scene.image(camera.transformed(scene_from_world), jitter=jitter), stretch)
+
+    def _scene_from_world(self) -> Tensor:
+        return torch.linalg.inv(self.world_from_scene.cpu().double())
+
+    def _to_world(self, pixels: RayColors, stretch: Tensor) -> RayColors:
+        normal = pixels.normal
+        if normal is not None:  # covectors: n_world = M^-T n_scene, as long as they were
+            turned = normal @ self._scene_from_world()[:3, :3].to(normal)
+            normal = torch.nn.functional.normalize(turned, dim=-1) * normal.norm(dim=-1, keepdim=True)
+        return replace(pixels, distance=pixels.distance / stretch, normal=normal)
 
     def render(
         self,
@@ -67,7 +96,7 @@ class PlacedScene:
         progress: Progress = silent,
     ) -> Image:
         """See Scene.render."""
-        scene_from_world = torch.linalg.inv(self.world_from_scene.cpu().double()).to(camera.world_from_camera)
+        scene_from_world = self._scene_from_world().to(camera.world_from_camera)
         image = self.scene.render(
             camera.transformed(scene_from_world),
             samples_per_ray=samples_per_ray,

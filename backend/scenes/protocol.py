@@ -13,8 +13,9 @@ from torch import Tensor
 
 from addon.wire.messages import Bounds
 
-from ..cameras import Camera
+from ..cameras import Camera, Rays
 from ..progress import Progress, silent
+from .trace import RayColors
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class FieldInfo:
     has_color: bool = True
     lipschitz: float | None = None  # of an sdf: bound on |gradient|, None where unknown
     clamp: float | None = None  # an sdf truncated at ± this distance, metres; None if it is not
+    image_space: bool = (
+        False  # a 2D network makes the image: `image(camera)` is differentiable instead of `trace(rays)`
+    )
+    trace_psnr: float = 40.0  # dB: least agreement of trace (or image) with render, which may approximate
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,12 @@ class Image:
 
 
 class Scene(Protocol):
-    """A field with bounds."""
+    """A field with bounds.
+
+    Every scene is differentiable in one of two ways: by `trace(rays)` radiance fields and surfaces, by `image(camera)`
+    models whose image comes out of a 2D network (`info.image_space`). A scene that a generator made with
+    `differentiable=True` passes gradients to `ws` and to the weights of the network, too.
+    """
 
     @property
     def info(self) -> FieldInfo:
@@ -64,6 +74,16 @@ class Scene(Protocol):
         directions: unit viewing directions [..., 3], or None for view-independent colour.
         """
 
+    def trace(self, rays: Rays, *, samples: int | None = None, jitter: torch.Generator | None = None) -> RayColors:
+        """Render world rays [...] by the reference path, differentiable in rays, ws and weights.
+
+        samples: of a ray; None: the model's own number. jitter: stratified sampling; None: same inputs, same pixels.
+        Raises NotSupported where `info.image_space` and single rays have no colour.
+        """
+
+    def image(self, camera: Camera, *, jitter: torch.Generator | None = None) -> RayColors:
+        """Render a whole view [height, width] by the reference path, differentiable in the camera, ws and weights."""
+
     def render(
         self,
         camera: Camera,
@@ -74,7 +94,7 @@ class Scene(Protocol):
         progress: Progress = silent,
     ) -> Image:
         """Render one view. samples_per_ray=None: the model's own. quality="draft": an image of the same size, made
-        with less work. jitter=None: same inputs, same image. Raises Cancelled through `progress`."""
+        with less work. Without gradients. jitter=None: same inputs, same image. Raises Cancelled through `progress`."""
 
 
 def value_of(scene: Scene, points: Tensor) -> Tensor:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from addon.wire.errors import NotSupported
 from addon.wire.messages import ModelInfo, PosePrior
 
 from ..cameras import Camera
+from .generator import Part
 from .protocol import FieldInfo, Scene
 
 if TYPE_CHECKING:
@@ -40,9 +42,23 @@ class StoredScene:
         """Nothing. [..., 0, 0]"""
         return z.new_zeros((*z.shape[:-1], 0, 0))
 
-    def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> Scene:
+    def mean_ws(self) -> Tensor:
+        """Nothing. [0, 0]"""
+        return torch.zeros(0, 0, device=self._device)
+
+    def synthesize(
+        self, ws: Tensor, controls: dict[str, float] | None = None, *, differentiable: bool = False
+    ) -> Scene:
         """The scene, whatever ws."""
         return self.scene
+
+    def parameters_for(self, part: Part) -> list[nn.Parameter]:
+        """See Generator.parameters_for, answered by the scene."""
+        answer = getattr(self.scene, "parameters_for", None)
+        if answer is None:
+            raise NotSupported(f"{self._info.label} has no weights to edit.")
+        parameters: list[nn.Parameter] = answer(part)
+        return parameters
 
 
 def density_model_info(

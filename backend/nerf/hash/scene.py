@@ -24,6 +24,7 @@ from ...progress import Progress, silent
 from ...rendering.color import linear_from_srgb, srgb_from_linear
 from ...scenes.generator import Generator
 from ...scenes.protocol import FieldInfo, FieldSample, Image
+from ...scenes.trace import RayTraced
 
 if TYPE_CHECKING:
     from ...models.card import ModelCard
@@ -33,7 +34,7 @@ DARK = 2e-3
 """Of the light, what passes a step of what is solid."""
 
 
-class HashScene:
+class HashScene(RayTraced):
     """A hash field as a Scene."""
 
     def __init__(self, hash_field: HashField) -> None:

@@ -18,6 +18,7 @@ from backend.rendering.color import srgb_from_linear
 from backend.scenes.protocol import FieldInfo, FieldSample, Image
 
 from ...scenes.stored import StoredScene, density_model_info
+from ...scenes.trace import RayTraced
 
 if TYPE_CHECKING:
     from backend.models.card import ModelCard
@@ -36,7 +37,7 @@ from .network import (
 CHUNK_RAYS = 512
 
 
-class NeRFScene:
+class NeRFScene(RayTraced):
     """A fitted NeRF as a Scene. World is the capture's own frame (Z up for Blender captures), metres as captured.
 
     The networks see their own frame, in which the capture has the size of the paper's; near and far are measured there.
