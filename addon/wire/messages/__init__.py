@@ -1,0 +1,101 @@
+"""What can be asked and answered: plain frozen dataclasses.
+
+Vocabulary. A *request* is pure JSON; arrays that belong to it (a scan, a mesh) are uploaded as blobs first and named by
+sha256. A *result* carries arrays and travels as safetensors bytes (`payload.pack`). Frames and units: world is
+right-handed, Z up, metres; cameras are `world_from_camera` with OpenCV axes (x right, y down, z forward) and intrinsics
+in pixels with centres at +0.5; images are [height, width, channels], top row first, float32. Radians throughout.
+
+Each dataclass checks its own ranges when it is made, so an invalid request cannot be built on either side.
+"""
+
+from __future__ import annotations
+
+from .common import (
+    IDENTITY4,
+    MAX_FILE_NAME,
+    MAX_FILES,
+    MAX_IMAGE_SIDE,
+    MAX_NUMBER,
+    MAX_RESOLUTION,
+    MAX_SEED,
+    PROTOCOL_VERSION,
+    Bounds,
+    Matrix3,
+    Matrix4,
+    Row3,
+    Row4,
+)
+from .fit import DiscardFitRequest, FitOptions, FitRequest, FitResult
+from .image import ImageToShapeRequest, ImageToShapeResult, TransferTextureRequest
+from .import_checkpoint import ImportRequest
+from .jobs import EVENT_KINDS, TERMINAL_KINDS, JobEvent, JobStatus, Submitted
+from .mesh import MeshRequest, MeshResult
+from .models import BrokenModel, Control, ModelInfo, ModelList, ModelResult, PosePrior, StoredFit
+from .render import GenerateRequest, ImageResult, RenderRequest, SheetResult
+from .scene import Camera, CodeBlob, Latent, SceneRef
+from .service import ErrorInfo, Handshake, ServerInfo
+from .sfm import SfmRequest, SfmResult
+from .shape import CompleteRequest, FitShapeRequest, LatentResult, MeshBlob, ScanBlob
+from .tasks import PACKED, REQUESTS, Request
+from .views import ViewsRequest, ViewsResult
+
+__all__ = [
+    "EVENT_KINDS",
+    "IDENTITY4",
+    "MAX_FILES",
+    "MAX_FILE_NAME",
+    "MAX_IMAGE_SIDE",
+    "MAX_NUMBER",
+    "MAX_RESOLUTION",
+    "MAX_SEED",
+    "PACKED",
+    "PROTOCOL_VERSION",
+    "REQUESTS",
+    "TERMINAL_KINDS",
+    "Bounds",
+    "BrokenModel",
+    "Camera",
+    "CodeBlob",
+    "CompleteRequest",
+    "Control",
+    "DiscardFitRequest",
+    "ErrorInfo",
+    "FitOptions",
+    "FitRequest",
+    "FitResult",
+    "FitShapeRequest",
+    "GenerateRequest",
+    "Handshake",
+    "ImageResult",
+    "ImageToShapeRequest",
+    "ImageToShapeResult",
+    "ImportRequest",
+    "JobEvent",
+    "JobStatus",
+    "Latent",
+    "LatentResult",
+    "Matrix3",
+    "Matrix4",
+    "MeshBlob",
+    "MeshRequest",
+    "MeshResult",
+    "ModelInfo",
+    "ModelList",
+    "ModelResult",
+    "PosePrior",
+    "RenderRequest",
+    "Request",
+    "Row3",
+    "Row4",
+    "ScanBlob",
+    "SceneRef",
+    "ServerInfo",
+    "SfmRequest",
+    "SfmResult",
+    "SheetResult",
+    "StoredFit",
+    "Submitted",
+    "TransferTextureRequest",
+    "ViewsRequest",
+    "ViewsResult",
+]

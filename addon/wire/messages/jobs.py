@@ -1,0 +1,46 @@
+"""Jobs: submission, events and status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .service import ErrorInfo
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """Answer to a submission."""
+
+    job: str
+
+
+EVENT_KINDS = ("queued", "started", "progress", "done", "failed", "cancelled", "superseded")
+TERMINAL_KINDS = ("done", "failed", "cancelled", "superseded")
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """Something that happened to a job. Each job has exactly one event of TERMINAL_KINDS, and it is the last."""
+
+    sequence: int  # counts up over all jobs; ask for events after the last one seen
+    job: str
+    kind: Literal["queued", "started", "progress", "done", "failed", "cancelled", "superseded"]
+    fraction: float = 0.0  # 0..1
+    text: str = ""
+    preview: str = ""  # sha256 of a packed SheetResult, or empty
+    error: ErrorInfo | None = None
+    figures: dict[str, float] = field(default_factory=dict)  # of a fit: step, loss, psnr (dB, images held back),
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A job as it stands."""
+
+    job: str
+    task: str
+    kind: Literal["queued", "started", "progress", "done", "failed", "cancelled", "superseded"]
+    fraction: float
+    text: str
+    submitted_at: float  # seconds since the epoch
+    error: ErrorInfo | None = None

@@ -1,0 +1,62 @@
+"""Table of tasks by name, and of messages that carry arrays."""
+
+from __future__ import annotations
+
+from .fit import DiscardFitRequest, FitRequest, FitResult
+from .image import ImageToShapeRequest, ImageToShapeResult, TransferTextureRequest
+from .import_checkpoint import ImportRequest
+from .mesh import MeshRequest, MeshResult
+from .models import ModelResult
+from .render import GenerateRequest, ImageResult, RenderRequest, SheetResult
+from .scene import CodeBlob
+from .sfm import SfmRequest, SfmResult
+from .shape import CompleteRequest, FitShapeRequest, LatentResult, MeshBlob, ScanBlob
+from .views import ViewsRequest, ViewsResult
+
+Request = (
+    RenderRequest
+    | GenerateRequest
+    | MeshRequest
+    | CompleteRequest
+    | FitShapeRequest
+    | ImageToShapeRequest
+    | TransferTextureRequest
+    | FitRequest
+    | DiscardFitRequest
+    | SfmRequest
+    | ViewsRequest
+    | ImportRequest
+)
+
+REQUESTS: dict[str, type] = {
+    "render": RenderRequest,
+    "generate": GenerateRequest,
+    "mesh": MeshRequest,
+    "complete": CompleteRequest,
+    "fit_shape": FitShapeRequest,
+    "image_to_shape": ImageToShapeRequest,
+    "transfer_texture": TransferTextureRequest,
+    "fit": FitRequest,
+    "discard_fit": DiscardFitRequest,
+    "sfm": SfmRequest,
+    "views": ViewsRequest,
+    "import_checkpoint": ImportRequest,
+}
+
+PACKED: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        ImageResult,
+        SheetResult,
+        MeshResult,
+        LatentResult,
+        ImageToShapeResult,
+        ModelResult,
+        FitResult,
+        SfmResult,
+        ViewsResult,
+        ScanBlob,
+        MeshBlob,
+        CodeBlob,
+    )
+}
