@@ -49,7 +49,7 @@ from ..generators.stylenerf import scene as stylenerf_scene
 from ..models.card import ModelCard
 from ..models.library import load_model
 from ..scenes.protocol import Image
-from ..training import solid_object
+from ..training.experiments import solid_object
 from . import Row
 
 PicturePath = Literal["reference", "new", "camera", "draft"]

@@ -12,7 +12,7 @@ from addon.wire.errors import InvalidRequest
 from backend import bench
 from backend.bench import generators
 from backend.bench.generators import CASES, Pictures, over_white, psnr, rows
-from backend.training import solid_object
+from backend.training.experiments import solid_object
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image as Picture
 
-from backend.training import image_memorisation
-from backend.training.image_memorisation import Memorisation, demonstrate, memorise
+from backend.training.experiments import image_memorisation
+from backend.training.experiments.image_memorisation import Memorisation, demonstrate, memorise
 
 TINY = Memorisation(size=16, frequencies=5, depth=2, width=64, steps=300, pixels_per_step=256, rate=5e-3)
 

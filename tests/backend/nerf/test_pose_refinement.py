@@ -13,7 +13,7 @@ from backend.cameras import Camera, intrinsics_from_fov, look_at
 from backend.nerf.cameras.poses import perturbed, pose_errors
 from backend.nerf.datasets import open_dataset
 from backend.nerf.hash.trainer import HashTrainer, Training
-from backend.training.pose_refinement import Perturbation, demonstrate, with_poses
+from backend.training.experiments.pose_refinement import Perturbation, demonstrate, with_poses
 
 from . import striped_balls
 

@@ -12,7 +12,7 @@ import trimesh
 from addon.wire.errors import UnreadableFile
 from backend.generators.deepsdf.mesh_distance import MeshDistance
 from backend.generators.deepsdf.scene import WORLD_FROM_CANONICAL
-from backend.training import chair_views
+from backend.training.data import chair_views
 
 PLAIN = chair_views.Material(np.full(3, 0.5, np.float32), np.full(3, 0.5, np.float32), (0.0, 0.0, 0.0))
 

@@ -12,8 +12,11 @@ from torch import Tensor
 
 from backend.generators.gan3d.scene import GAN3D
 from backend.models.library import load_model
-from backend.training import chair_views, gan3d, gan3d_figures, image_to_shape
-from backend.training.gan3d_export import built, choose_partners, export, is_whole, write_progress_picture
+from backend.training.data import chair_views
+from backend.training.gan3d import evaluate as gan3d_figures
+from backend.training.gan3d import image_to_shape
+from backend.training.gan3d import train as gan3d
+from backend.training.gan3d.export import built, choose_partners, export, is_whole, write_progress_picture
 
 SMALL = replace(gan3d.small(), z_dim=4, channels=4, discriminator_channels=4, side=16, steps=50, batch=8, average=0.9)
 PUBLISHED = replace(

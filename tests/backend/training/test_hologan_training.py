@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from backend.generators.hologan.model import Generator, HoloGANConfig
-from backend.training import hologan_figures as figures
-from backend.training.hologan import HoloGANTraining, contact_sheet, official, real_images, small, train
+from backend.training.hologan import evaluate as figures
+from backend.training.hologan.config import HoloGANTraining, official, small
+from backend.training.hologan.data import real_images
+from backend.training.hologan.train import contact_sheet, train
 
 TINY = HoloGANTraining(
     HoloGANConfig(

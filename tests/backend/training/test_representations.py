@@ -11,7 +11,7 @@ import trimesh
 from PIL import Image as Picture
 
 from backend.generators.deepsdf.mesh_distance import MeshDistance
-from backend.training import representations as r
+from backend.training.experiments.representations import comparison as r
 
 TINY = r.Recipe(
     resolutions=(12, 24),

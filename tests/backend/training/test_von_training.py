@@ -18,23 +18,13 @@ from backend.generators.von.model import ShapeNetwork
 from backend.generators.von.scene import VON
 from backend.models.library import load_model
 from backend.rendering.boxes import box_interval
-from backend.training import chair_views, von_export
-from backend.training.hologan_figures import PictureFeatures
-from backend.training.von import (
-    CHAIR_OPTICS,
-    VOXEL,
-    Data,
-    Run,
-    VONTraining,
-    chair_data,
-    contact_sheet,
-    draw,
-    published,
-    sketches,
-    small,
-    train,
-)
-from backend.training.von_shapes import ShapeTraining, principal_codes, train_shapes
+from backend.training.data import chair_views
+from backend.training.features import PictureFeatures
+from backend.training.von import export as von_export
+from backend.training.von.config import VONTraining, published, small
+from backend.training.von.data import CHAIR_OPTICS, VOXEL, Data, chair_data, sketches
+from backend.training.von.shapes import ShapeTraining, principal_codes, train_shapes
+from backend.training.von.train import Run, contact_sheet, draw, train
 
 SIDE = 24
 TINY = VONTraining(

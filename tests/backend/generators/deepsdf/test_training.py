@@ -13,9 +13,10 @@ from torch import Tensor
 
 from backend.generators.deepsdf.mesh_distance import MeshDistance
 from backend.generators.deepsdf.model import DecoderSpec
-from backend.training import chairs
-from backend.training.deepsdf import DeepSDFTraining, official, small, train
-from backend.training.deepsdf_export import bounds_of, choose_partners, is_one_piece, model_from_checkpoint
+from backend.training.data import chairs
+from backend.training.deepsdf.config import DeepSDFTraining, official, small
+from backend.training.deepsdf.export import bounds_of, choose_partners, is_one_piece, model_from_checkpoint
+from backend.training.deepsdf.train import train
 
 TINY = DeepSDFTraining(
     DecoderSpec(latent_size=4, dims=(32,) * 4, latent_in=(2,), norm_layers=(0, 1, 2, 3)),

@@ -20,7 +20,7 @@ from backend.models.card import ModelCard
 from backend.models.library import load_model
 from backend.models.store import model_folder, save_model
 from backend.scenes.generator import ws_from_latent
-from backend.training.gan3d_export import is_whole
+from backend.training.gan3d.export import is_whole
 from tests.addon.test_view import Settings
 from tests.parity.oracle import read_set
 from tests.shared import CHECKPOINTS, ORACLES

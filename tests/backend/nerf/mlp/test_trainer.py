@@ -25,7 +25,7 @@ from backend.nerf.methods import FITS
 from backend.nerf.mlp.network import NetworkConfig
 from backend.nerf.mlp.trainer import NeRFTrainer, NeRFTraining
 from backend.rendering.color import srgb_from_linear
-from backend.training.pose_refinement import with_poses
+from backend.training.experiments.pose_refinement import with_poses
 from tests.backend.fixtures import photographed
 
 SIZE, RADIUS = 20, 0.05

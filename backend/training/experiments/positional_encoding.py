@@ -24,11 +24,11 @@ from torch import Tensor
 
 from addon.wire.messages import FitOptions
 
-from ..models.store import write_atomically
-from ..nerf.datasets import Dataset, open_dataset
-from ..nerf.datasets.smaller import smaller
-from ..nerf.evaluate import camera_of, composited, photograph, psnr
-from ..nerf.mlp.trainer import NeRFTrainer, NeRFTraining, small
+from ...models.store import write_atomically
+from ...nerf.datasets import Dataset, open_dataset
+from ...nerf.datasets.smaller import smaller
+from ...nerf.evaluate import camera_of, composited, photograph, psnr
+from ...nerf.mlp.trainer import NeRFTrainer, NeRFTraining, small
 from .demonstration import labelled_row
 
 AUTOSAVE_SECONDS = 30.0

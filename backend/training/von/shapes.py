@@ -19,9 +19,9 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
-from ..generators.von.model import ShapeNetwork
-from ..models.store import write_atomically
-from . import chair_views
+from ...generators.von.model import ShapeNetwork
+from ...models.store import write_atomically
+from ..data import chair_views
 
 NOISE = 0.15
 """Added to codes in training, so that the space between chairs is learnt too."""

@@ -25,8 +25,8 @@ import torch
 from PIL import Image as Picture
 from torch import Tensor, nn
 
-from ..nerf.evaluate import psnr
-from ..nerf.mlp.encodings import positional_encoding
+from ...nerf.evaluate import psnr
+from ...nerf.mlp.encodings import positional_encoding
 from .demonstration import labelled_row, resumed, store
 
 AUTOSAVE_SECONDS = 30.0

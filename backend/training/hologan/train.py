@@ -13,68 +13,26 @@ The network that is kept is the running mean of the generator's weights.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image as Picture
 from safetensors.torch import save
 from torch import Tensor
 
-from ..generators.hologan.model import Discriminator, Generator, HoloGANConfig
-from ..models.store import write_atomically
-from . import chair_views, runs
-from .runs import Clock, Journal, State, follow, page
+from ...generators.hologan.model import Discriminator, Generator
+from ...models.store import write_atomically
+from .. import runs
+from ..runs import Clock, Journal, State, follow, page
+from .config import HoloGANTraining, official, small
+from .data import real_images
+from .views import random_views, views_at
 
 TEXTS = ("loss_d", "loss_g", "identity", "real", "fake")
 """What is written to losses.jsonl: means of the losses and of the discriminator's probabilities."""
-
-
-@dataclass(frozen=True)
-class HoloGANTraining:
-    """One training run. Stored whole in its checkpoint."""
-
-    generator: HoloGANConfig = field(default_factory=HoloGANConfig)
-    discriminator_channels: int = 64
-    azimuth: float = math.pi  # views are drawn from ± this, radians …
-    elevation: tuple[float, float] = chair_views.ELEVATIONS  # … and from this
-    steps: int = 100_000
-    batch: int = 32
-    generator_rate: float = 1e-4  # Adam, betas 0.5 and 0.999
-    discriminator_rate: float = 1e-4
-    final_rate: float = 0.1  # both fall to this fraction in the last quarter
-    identity: float = 1.0  # weight of the identity loss
-    mean_decay: float = 0.999  # of the running mean of the weights, in a step
-    seed: int = 0
-
-
-def official() -> HoloGANTraining:
-    """The network and the rates of the paper at side 64, all round the object; for an accelerator."""
-    return HoloGANTraining()
-
-
-def small() -> HoloGANTraining:
-    """The starter model: a network of 25 million multiplications an image, an hour on one CPU core.
-
-    The front third of the views only, and higher rates: both buy sharper pictures for few steps.
-    """
-    return HoloGANTraining(
-        HoloGANConfig(
-            z_dim=16, constant_channels=64, volume_channels=(32, 16), projected=64, image_channels=(32, 16), slope=0.2
-        ),
-        discriminator_channels=16,
-        azimuth=math.radians(60.0),
-        steps=1_800,
-        batch=16,
-        generator_rate=8e-4,
-        discriminator_rate=4e-4,
-        identity=4.0,
-        mean_decay=0.995,
-    )
 
 
 def train(
@@ -155,20 +113,6 @@ def draw(config: HoloGANTraining, images: Tensor, step: int) -> tuple[Tensor, Te
     return images[chosen] / 127.5 - 1, z, random_views(config, config.batch, random)
 
 
-def random_views(config: HoloGANTraining, count: int, random: torch.Generator) -> Tensor:
-    """Return views [count, 6], uniform in the trained range."""
-    u, v = torch.rand(2, count, generator=random)
-    low, high = config.elevation
-    return views_at((2 * u - 1) * config.azimuth, low + v * (high - low))
-
-
-def views_at(azimuth: Tensor, elevation: Tensor) -> Tensor:
-    """Return views [n, 6] without scaling or translation, angles [n] in radians as the network takes them."""
-    view = torch.zeros(len(azimuth), 6)
-    view[:, 0], view[:, 1], view[:, 2] = azimuth, elevation, 1.0
-    return view
-
-
 @torch.no_grad()
 def contact_sheet(
     generator: Generator, config: HoloGANTraining, rows: int = 8, columns: int = 9, scale: int = 2
@@ -184,13 +128,6 @@ def contact_sheet(
         pictures = generator(row.expand(columns, -1), views)
         strips.append(torch.cat(list(pictures), -1))
     return page(torch.cat(strips, 1), scale)
-
-
-def real_images(folder: Path, azimuth: float = math.pi, seeds: range = range(chair_views.NUM_TRAIN)) -> Tensor:
-    """Return the pictures of chairs [n, 3, 64, 64] uint8 that were taken within ± azimuth (radians) of the front."""
-    views = chair_views.load_views(folder, seeds, ("images", "azimuths"))
-    turned = np.abs((views["azimuths"] + math.pi) % (2 * math.pi) - math.pi)
-    return torch.from_numpy(views["images"][turned <= azimuth]).permute(0, 3, 1, 2).contiguous()
 
 
 def main(arguments: list[str]) -> None:

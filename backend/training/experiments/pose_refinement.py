@@ -30,18 +30,18 @@ from torch import Tensor
 
 from addon.wire.messages import FitOptions
 
-from ..models.store import write_atomically
-from ..nerf.cameras.alignment import at_pose, moved
-from ..nerf.cameras.pose_plot import plot_poses
-from ..nerf.cameras.poses import perturbed, pose_errors
-from ..nerf.datasets import Dataset, View, open_dataset
-from ..nerf.datasets.smaller import smaller
-from ..nerf.evaluate import evaluate, photograph
-from ..nerf.fit.fitting import Fit
-from ..nerf.fit.scene_bounds import scene_bounds_of
-from ..nerf.fit.state import fingerprint
-from ..nerf.methods import FITS
-from ..scenes.protocol import Scene
+from ...models.store import write_atomically
+from ...nerf.cameras.alignment import at_pose, moved
+from ...nerf.cameras.pose_plot import plot_poses
+from ...nerf.cameras.poses import perturbed, pose_errors
+from ...nerf.datasets import Dataset, View, open_dataset
+from ...nerf.datasets.smaller import smaller
+from ...nerf.evaluate import evaluate, photograph
+from ...nerf.fit.fitting import Fit
+from ...nerf.fit.scene_bounds import scene_bounds_of
+from ...nerf.fit.state import fingerprint
+from ...nerf.methods import FITS
+from ...scenes.protocol import Scene
 from .demonstration import labelled_row
 
 CPU = torch.device("cpu")

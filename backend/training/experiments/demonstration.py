@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..models.store import write_atomically
+from ...models.store import write_atomically
 
 
 def labelled_row(panels: Mapping[str, Tensor], side: int, caption: int = 22) -> Picture.Image:

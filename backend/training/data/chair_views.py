@@ -39,9 +39,9 @@ from numpy.typing import NDArray
 
 from addon.wire.errors import UnreadableFile
 
-from ..cameras import Camera, intrinsics_from_fov, look_at
-from ..generators.deepsdf.mesh_distance import MeshDistance
-from ..generators.deepsdf.scene import WORLD_FROM_CANONICAL
+from ...cameras import Camera, intrinsics_from_fov, look_at
+from ...generators.deepsdf.mesh_distance import MeshDistance
+from ...generators.deepsdf.scene import WORLD_FROM_CANONICAL
 from . import chairs
 
 Array = NDArray[np.float32]

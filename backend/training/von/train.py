@@ -18,108 +18,26 @@ another kind of sketch than the one it is used on. The network that is kept is t
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image as Picture
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..generators.von.model import TextureEncoder, TextureNetwork, over_white
-from ..generators.von.projection import Optics, project
-from ..generators.von.scene import voxel_frame
-from ..models.store import write_atomically
-from . import chair_views, runs
-from .runs import Clock, Journal, State, follow, page
-
-VOXEL = chair_views.CUBE_HALF * (1 - 1 / chair_views.VOXELS)
-"""From the middle to the centre of the last voxel, in the pictures' world: the unit of the voxels' frame."""
-CHAIR_OPTICS = Optics(
-    distance=chair_views.DISTANCE / VOXEL,
-    half_width=math.tan(chair_views.FOV / 2) * (1 - 1 / chair_views.SIZE),  # to the middle of the last pixel
-    reach=1.15,
-    samples_per_pixel=1.5,
-)
-"""The camera of the pictures."""
+from ...generators.von.model import TextureEncoder, TextureNetwork, over_white
+from ...models.store import write_atomically
+from .. import runs
+from ..runs import Clock, Journal, State, follow, page
+from .config import VONTraining, published, small
+from .data import Data, chair_data, sketches
 
 TEXTS = ("loss_d", "loss_g", "sketch", "image", "code", "kl")
-
-
-@dataclass(frozen=True)
-class VONTraining:
-    """One training run of the texture networks. Stored whole in its checkpoint."""
-
-    z_dim: int = 8
-    width: int = 64  # of G
-    encoder_width: int = 64
-    sketch_width: int = 64
-    discriminator_width: int = 64
-    blocks: int = 3  # residual blocks on either side of the code
-    steps: int = 200_000
-    batch: int = 8
-    rate: float = 2e-4  # Adam, betas 0.5 and 0.999
-    final_rate: float = 0.1  # it falls to this fraction in the last third
-    image_cycle: float = 10.0
-    sketch_cycle: float = 10.0
-    code: float = 1.0
-    prior: float = 1e-2
-    paired: float = 0.0  # a conditional VAE-GAN's term, which the paper does not have
-    mean_decay: float = 0.999
-    seed: int = 0
-
-
-def published() -> VONTraining:
-    """Widths and weights of the paper's size, for an accelerator."""
-    return VONTraining()
-
-
-def small() -> VONTraining:
-    """The starter model: under an hour on one shared CPU core."""
-    return VONTraining(
-        width=8, encoder_width=8, sketch_width=8, discriminator_width=16, blocks=2, steps=1160, batch=4, rate=8e-4,
-        mean_decay=0.99,
-    )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Data:
-    """images [n, 3, side, side] uint8; views [n, 2] azimuth and elevation, radians; shapes [n] whose voxels they show;
-    voxels [m, v, v, v] bool in the frame of `projection`."""
-
-    images: Tensor
-    views: Tensor
-    shapes: Tensor
-    voxels: Tensor
-
-
-def chair_data(folder: Path, seeds: range = range(chair_views.NUM_TRAIN)) -> Data:
-    """Return what `chair_views.py` wrote. Raises UnreadableFile where it did not."""
-    found = chair_views.load_views(folder, seeds, ("images", "azimuths", "elevations", "distances"))
-    count, views = found["azimuths"].shape
-    return Data(
-        torch.from_numpy(found["images"]).flatten(0, 1).permute(0, 3, 1, 2).contiguous(),
-        torch.from_numpy(np.stack((found["azimuths"], found["elevations"]), -1)).flatten(0, 1),
-        torch.arange(count).repeat_interleave(views),
-        voxel_frame(torch.from_numpy(chair_views.occupancy(found["distances"]))),
-    )
-
-
-def sketches(voxels: Tensor, views: Tensor, side: int) -> Tensor:
-    """Return [N, 2, side, side] in -1..1 of voxels [N, v, v, v] at views [N, 2]: depth (1 nearest), silhouette."""
-    sketch = project(voxels.float(), views, CHAIR_OPTICS, side)
-    return torch.stack((depth_channel(sketch.depth), sketch.silhouette.clamp(0, 1) * 2 - 1), 1)
-
-
-def depth_channel(depth: Tensor, optics: Optics = CHAIR_OPTICS) -> Tensor:
-    """Return depths as the texture network takes them: 1 at the near end of the rays, -1 at the far end."""
-    return ((optics.distance - depth) / optics.reach).clamp(-1, 1)
 
 
 class Patches(nn.Module):

@@ -17,52 +17,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from ..generators.gan3d.model import Discriminator, Generator, draw_latents, mirrored
-from . import chair_views, runs
-from .runs import Clock, State, follow
-
-
-@dataclass(frozen=True)
-class GanTraining:
-    """One training run. Stored whole in its checkpoint."""
-
-    z_dim: int = 200
-    channels: int = 64
-    discriminator_channels: int = 64
-    side: int = 64
-    prior: Literal["uniform", "normal"] = "uniform"  # of z: U[0, 1], or N(0, 1)
-    mirror: bool = False  # every shape is symmetric in x: a generated one is averaged with its mirror image
-    loss: Literal["cross_entropy", "hinge"] = "cross_entropy"
-    normalise: Literal["batch", "spectral"] = "batch"  # in the discriminator
-    steps: int = 20_000
-    batch: int = 100
-    generator_rate: float = 2.5e-3  # Adam
-    discriminator_rate: float = 1e-5
-    beta: float = 0.5
-    accuracy_gate: float = 0.8  # a batch told apart better than this does not teach the discriminator
-    shift: int = 0  # voxels that the discriminator's shapes are moved by at random, at most
-    average: float = 0.0  # share that the averaged generator keeps of itself in a step; 0: it is the generator
-    seed: int = 0
-
-
-def published() -> GanTraining:
-    """Sec. 3.1 of the paper: 64³, for an accelerator and thousands of shapes."""
-    return GanTraining()
-
-
-def small() -> GanTraining:
-    """32³ and an eighth of the weights, for a processor and hundreds of shapes."""
-    return GanTraining(
-        z_dim=32, channels=32, discriminator_channels=16, side=32, prior="normal", mirror=True, loss="hinge",
-        normalise="spectral", steps=3000, batch=16, generator_rate=1e-3, discriminator_rate=1e-3, accuracy_gate=1.0,
-        shift=2, average=0.99,
-    )  # fmt: skip
+from ...generators.gan3d.model import Generator, draw_latents
+from .. import runs
+from ..data import chair_views
+from ..runs import Clock, State, follow
+from .adversarial import build_discriminator, generate, loss_of_discriminator, loss_of_generator, shifted, update
+from .config import GanTraining, published, small
+from .data import load_voxels
 
 
 @dataclass(frozen=True)
@@ -140,68 +105,9 @@ def train(
     return averaged
 
 
-GROWTH = 0.3
-"""Voxels by which every surface is moved outwards: bars of these chairs are thinner than a voxel, and would be lost."""
-
-
-def soft_occupancy(distances: Tensor, cube_half: float) -> Tensor:
-    """Occupancy 0..1 of signed distances [..., side, side, side] in a cube: it falls from 1 to 0 over two voxels about
-    the surface, so that the level one half between the voxels is as smooth as the surface is."""
-    voxel = 2 * cube_half / distances.shape[-1]
-    return (0.5 - (distances.float() / voxel - GROWTH) / 2).clamp(0, 1)
-
-
-def load_voxels(views: Path, seeds: range) -> Tensor:
-    """Occupancy of chairs that chair_views.py wrote. [num_shapes, 32, 32, 32], indexed z, y, x"""
-    distances = chair_views.load_views(views, seeds, ("distances",))["distances"]
-    return soft_occupancy(torch.from_numpy(distances), chair_views.CUBE_HALF)
-
-
-def build_discriminator(config: GanTraining) -> Discriminator:
-    """The discriminator of a run."""
-    return Discriminator(config.discriminator_channels, config.side, config.normalise)
-
-
-def generate(generator: Generator, z: Tensor, mirror: bool) -> Tensor:
-    """Occupancy [N, side, side, side] of z [N, z_dim], made symmetric in x if the shapes are."""
-    logits = generator.logits(z)
-    return torch.sigmoid(mirrored(logits) if mirror else logits)
-
-
-def shifted(voxels: Tensor, most: int, random: torch.Generator) -> Tensor:
-    """Each of the voxel cubes [N, S, S, S] moved by its own whole number of voxels along each axis, at most `most`."""
-    if most == 0:
-        return voxels
-    side = voxels.shape[-1]
-    padded = functional.pad(voxels, (most,) * 6)
-    moves = torch.randint(2 * most + 1, (len(voxels), 3), generator=random).tolist()
-    return torch.stack(
-        [cube[i : i + side, j : j + side, k : k + side] for cube, (i, j, k) in zip(padded, moves, strict=True)]
-    )
-
-
-def loss_of_discriminator(loss: str, real: Tensor, fake: Tensor) -> Tensor:
-    """What the discriminator minimises, of its scores [N, 1]."""
-    if loss == "hinge":
-        return functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
-    return functional.softplus(-real).mean() + functional.softplus(fake).mean()
-
-
-def loss_of_generator(loss: str, fake: Tensor) -> Tensor:
-    """What the generator minimises; for cross-entropy the form with gradients where it is losing, -log D(G(z))."""
-    return -fake.mean() if loss == "hinge" else functional.softplus(-fake).mean()
-
-
-def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step down the gradient of a loss."""
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-
-
 def main(arguments: list[str]) -> None:
     """The command line: train on the voxels that `python -m backend.training.chair_views` wrote."""
-    from .gan3d_export import built, export, write_progress_picture
+    from .export import built, export, write_progress_picture
 
     parser = runs.options(
         "gan3d", __doc__, data="backend/training/chair_views.py", out="model",

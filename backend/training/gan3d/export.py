@@ -11,16 +11,16 @@ from PIL import Image as Picture
 from scipy.ndimage import label
 from torch import Tensor
 
-from ..cameras import from_wire, orbit
-from ..generators.gan3d.model import Generator, ImageEncoder
-from ..generators.gan3d.scene import GAN3D, constructor_of, model_info
-from ..models.card import ModelCard
-from ..models.library import load_model
-from ..models.store import save_model
-from ..scenes.voxels import VoxelScene, cube_in_world
-from .chair_views import CUBE_HALF
-from .deepsdf_export import picture, sheet
-from .gan3d import GanTraining
+from ...cameras import from_wire, orbit
+from ...generators.gan3d.model import Generator, ImageEncoder
+from ...generators.gan3d.scene import GAN3D, constructor_of, model_info
+from ...models.card import ModelCard
+from ...models.library import load_model
+from ...models.store import save_model
+from ...scenes.voxels import VoxelScene, cube_in_world
+from ..data.chair_views import CUBE_HALF
+from ..images import picture, sheet
+from .config import GanTraining
 
 METRES_PER_UNIT = 0.6111
 """The median of the training chairs' sizes: the canonical unit of chairs.py in metres."""

@@ -32,13 +32,13 @@ from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 from torch import Tensor
 
-from ..generators.gan3d.scene import GAN3D
-from ..models.library import load_model
-from ..models.store import model_folder
-from . import chair_views, chairs
-from .deepsdf_export import sheet
-from .gan3d import load_voxels
-from .gan3d_export import METRES_PER_UNIT, is_whole, samples, seen_and_made
+from ...generators.gan3d.scene import GAN3D
+from ...models.library import load_model
+from ...models.store import model_folder
+from ..data import chair_views, chairs
+from ..images import sheet
+from .data import load_voxels
+from .export import METRES_PER_UNIT, is_whole, samples, seen_and_made
 
 Array = NDArray[np.float32]
 NUM_SAMPLES = 200

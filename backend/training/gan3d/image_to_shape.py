@@ -28,19 +28,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..generators.gan3d.model import Generator, ImageEncoder, draw_latents, mirrored
-from . import runs
-from .gan3d import (
-    GanTraining,
-    build_discriminator,
-    load_voxels,
-    loss_of_discriminator,
-    loss_of_generator,
-    shifted,
-    small,
-    update,
-)
-from .runs import Clock, State, follow
+from ...generators.gan3d.model import Generator, ImageEncoder, draw_latents, mirrored
+from .. import runs
+from ..runs import Clock, State, follow
+from .adversarial import build_discriminator, loss_of_discriminator, loss_of_generator, shifted, update
+from .config import GanTraining, small
+from .data import load_voxels
 
 
 @dataclass(frozen=True)
@@ -228,8 +221,8 @@ def varied(pictures: Tensor, most: int, random: torch.Generator) -> Tensor:
 
 def main(arguments: list[str]) -> None:
     """The command line: train on the pictures and voxels that `python -m backend.training.chair_views` wrote."""
-    from . import chair_views
-    from .gan3d_export import built, export, write_progress_picture
+    from ..data import chair_views
+    from .export import built, export, write_progress_picture
 
     parser = runs.options("image-to-shape", __doc__, data="backend/training/chair_views.py", out="model")
     options = parser.parse_args(arguments)

@@ -24,7 +24,6 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,57 +31,23 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image as Picture
 from PIL import ImageDraw
-from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 
 from meshing.grid import extract_surface
 
-from ..cameras import Camera, from_wire, orbit
-from ..generators.deepsdf.mesh_distance import MeshDistance
-from ..generators.deepsdf.reconstruct import fit_single, reconstruct
-from ..generators.deepsdf.scene import WORLD_FROM_CANONICAL, DeepSDF
-from ..models.library import load_model
-from ..models.store import model_folder
-from ..scenes.surface_image import CLAY, clay_shade
-from . import chairs
-from .deepsdf_export import picture, sheet
+from ...cameras import Camera, from_wire, orbit
+from ...generators.deepsdf.mesh_distance import MeshDistance
+from ...generators.deepsdf.reconstruct import fit_single, reconstruct
+from ...generators.deepsdf.scene import WORLD_FROM_CANONICAL, DeepSDF
+from ...models.library import load_model
+from ...models.store import model_folder
+from ...scenes.surface_image import CLAY, clay_shade
+from ..data import chairs
+from ..images import picture, sheet
+from ..surfaces import Array, compare, mesh_surface, outer_surface
 
-Array = NDArray[np.float32]
-NUM_POINTS = 30_000
 RESOLUTION = 128
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
-
-
-@dataclass(frozen=True)
-class Surface:
-    """A surface, points on its outside, and their normals. [N, 3], [N, 3]"""
-
-    distance: MeshDistance
-    points: Array
-    normals: Array
-
-
-def outer_surface(distance: MeshDistance, random: np.random.Generator, count: int = NUM_POINTS) -> Surface:
-    """Points on the boundary of the solid: those just in front of which it is empty."""
-    points, normals = distance.surface_points(3 * count, random)
-    outside = distance.signed_distance(points + 2e-3 * normals) > 1e-3
-    return Surface(distance, points[outside][:count], normals[outside][:count])
-
-
-def mesh_surface(vertices: Array, faces: NDArray[np.int32], random: np.random.Generator) -> Surface:
-    """Points on a mesh without inner parts."""
-    distance = MeshDistance(vertices, faces)
-    return Surface(distance, *distance.surface_points(NUM_POINTS, random))
-
-
-def compare(truth: Surface, found: Surface) -> tuple[float, float]:
-    """Chamfer distance (unit of the points) and normal consistency."""
-    distances, cosines = [], []
-    for a, b in ((truth, found), (found, truth)):
-        distances.append(np.abs(b.distance.signed_distance(a.points)).mean())
-        _, index = cKDTree(b.points).query(a.points)
-        cosines.append(np.abs((a.normals * b.normals[index]).sum(-1)).mean())
-    return float(np.mean(distances)), float(np.mean(cosines))
 
 
 def network_mesh(model: DeepSDF, code: torch.Tensor, resolution: int = RESOLUTION) -> tuple[Array, NDArray[np.int32]]:

@@ -25,10 +25,10 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ..generators.graf.model import GRAF, GRAFConfig
-from ..generators.pigan.model import PiGAN, PiGANConfig
-from ..models.card import ModelCard
-from ..models.store import save_model, write_atomically
+from ...generators.graf.model import GRAF, GRAFConfig
+from ...generators.pigan.model import PiGAN, PiGANConfig
+from ...models.card import ModelCard
+from ...models.store import save_model, write_atomically
 
 Kind = Literal["pigan", "graf"]
 KINDS: tuple[Kind, ...] = ("pigan", "graf")

@@ -8,20 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image as Picture
 from safetensors import safe_open
 from scipy.ndimage import label
 from torch import Tensor
 
-from ..cameras import from_wire, orbit
-from ..generators.deepsdf.model import DecoderSpec
-from ..generators.deepsdf.scene import Box, DeepSDF, constructor_of, model_info
-from ..generators.deepsdf.sphere_tracing import EmptySpace
-from ..kernels.sdf_mlp import sdf_mlp
-from ..models.card import ModelCard
-from ..models.library import load_model
-from ..models.store import save_model
-from ..scenes.protocol import Image
+from ...cameras import from_wire, orbit
+from ...generators.deepsdf.model import DecoderSpec
+from ...generators.deepsdf.scene import Box, DeepSDF, constructor_of, model_info
+from ...generators.deepsdf.sphere_tracing import EmptySpace
+from ...kernels.sdf_mlp import sdf_mlp
+from ...models.card import ModelCard
+from ...models.library import load_model
+from ...models.store import save_model
+from ..images import picture, sheet
 
 BOX_MARGIN = 0.05
 """Canonical distance between the training shapes and the bounds: interpolated shapes may be a little larger."""
@@ -125,25 +124,6 @@ def export(
     loaded = load_model(folder)
     scene = loaded.synthesize(loaded.mapping(loaded.sample_z(0))[0])
     picture(scene.render(from_wire(orbit(loaded.info, 256))), None).save(folder / "thumbnail.png", optimize=True)
-
-
-def picture(image: Image, background: tuple[float, float, float] | None = (1.0, 1.0, 1.0)) -> Picture.Image:
-    """A rendered view as a PIL picture: over a colour, or with its alpha."""
-    alpha = image.alpha[..., None]
-    if background is None:
-        pixels = torch.cat([image.rgb, alpha], dim=-1)
-    else:
-        pixels = image.rgb * alpha + (1 - alpha) * torch.tensor(background)
-    return Picture.fromarray((pixels.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy())
-
-
-def sheet(pictures: list[Picture.Image], columns: int) -> Picture.Image:
-    """Pictures of one size in rows."""
-    width, height = pictures[0].size
-    page = Picture.new("RGB", (columns * width, -(-len(pictures) // columns) * height), "white")
-    for index, one in enumerate(pictures):
-        page.paste(one, (index % columns * width, index // columns * height))
-    return page
 
 
 def write_progress_picture(model: DeepSDF, path: Path, size: int = 96) -> None:

@@ -1,0 +1,301 @@
+"""What a shape costs as a dense grid, a hash grid, a tri-plane and a network of distances, at equal surface error.
+
+`python -m backend train representations MESH --out FOLDER` fits one mesh with each of them in several sizes, meshes
+what they hold with the same marching cubes, and asks of each resolution of the dense grid: which is the smallest of the
+others that comes as near to the true surface, and what does it take in bytes, in seconds of fitting and of asking?
+
+Vocabulary. The mesh is brought to a longest side of 1 about the origin; the `cube` around it is 1.04 wide. A grid of
+*resolution* N has N³ lattice points, the faces of the cube included. All hold the signed distance cut to ±0.05
+(Eq. 9 of arxiv.org/abs/1901.05103), the grid to ±3 of its cells.
+
+- `DenseGrid`: N³ numbers and trilinear interpolation. Nothing is trained; values are measured near the surface only.
+- `HashGrid`: the multiresolution hash encoding of arxiv.org/abs/2201.05989 and a network with one hidden layer.
+- `TriPlane`: three planes of features, summed, and the same network (arxiv.org/abs/2112.07945, Sec. 4.1).
+- `DistanceNetwork`: eight layers with a skip, as in DeepSDF, on the encoded position (Eq. 4 of
+  arxiv.org/abs/2003.08934).
+
+*Surface error*: mean distance of 30,000 points of one surface to the other surface, both ways, averaged, in per cent of
+the longest side. Only points on the outside of the true solid count. A part that is missing counts by how far its
+points are from what is there, so the error of a coarse grid is mostly what it does not see. Seconds are seconds of
+processor time of one thread.
+
+A killed run goes on where it was when it is started again with the same options. The folder gets `figures.json`,
+`table.md`, `representations.png` (the meshes) and `representations_memory.png` (memory against error).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from meshing.errors import MeshingError
+from meshing.grid import extract_surface
+from meshing.io import import_mesh
+
+from ....generators.deepsdf.mesh_distance import MeshDistance
+from ....kernels.hash_encoding import HashSpec
+from ....models.store import write_atomically
+from ...surfaces import Surface, compare, mesh_surface, outer_surface
+from ..demonstration import resumed, store
+from .models import BOUNDS, CLAMP, HALF, SLOPE, DistanceNetwork, HashGrid, TriPlane, filled, num_bytes
+from .report import chart, gallery, table
+
+Array = NDArray[np.float32]
+Report = Callable[[str], None]
+
+AUTOSAVE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is built, and how it is trained."""
+
+    resolutions: tuple[int, ...] = (64, 128, 256, 512)  # of dense grids that are filled and meshed
+    arithmetic: tuple[int, ...] = (1024,)  # of those that are only computed
+    hash_sizes: tuple[int, ...] = (10, 12, 14, 16, 18)  # log2 of the entries of a level
+    planes: tuple[tuple[int, int], ...] = ((32, 8), (64, 8), (128, 8))  # pixels a side, features
+    widths: tuple[int, ...] = (64, 128)  # of the eight layers
+    levels: int = 12  # of the hash grid, from 16 to `finest` cells
+    finest: int = 512
+    frequencies: int = 8  # of the position, that the distance network is given
+    steps: int = 800
+    network_steps: int = 2000  # of the distance network, which learns more slowly
+    points_per_step: int = 16384
+    network_points: int = 4096
+    samples: int = 600_000  # distances that training draws from
+    mesh_resolution: int = 256  # at which what was trained is meshed for its error
+    tile: int = 300  # pixels of each picture
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One representation in one size."""
+
+    family: str
+    name: str
+    build: Callable[[], nn.Module]
+    steps: int
+    points_per_step: int
+    rate: float  # of Adam
+
+
+def candidates(recipe: Recipe) -> list[Candidate]:
+    """Everything that is trained, each family from small to large."""
+    found = []
+    for log2_size in recipe.hash_sizes:
+        spec = HashSpec(recipe.levels, 2, log2_size, min(16, recipe.finest), recipe.finest)
+        build: Callable[[], nn.Module] = partial(HashGrid, spec)
+        found.append(Candidate("hash grid", f"hash 2^{log2_size}", build, recipe.steps, recipe.points_per_step, 5e-3))
+    for size, features in recipe.planes:
+        build, name = partial(TriPlane, size, features), f"planes {size}² × {features}"
+        found.append(Candidate("tri-plane", name, build, recipe.steps, recipe.points_per_step, 5e-3))
+    for width in recipe.widths:
+        build, name = partial(DistanceNetwork, width, recipe.frequencies), f"8 × {width}"
+        found.append(Candidate("SDF network", name, build, recipe.network_steps, recipe.network_points, 1e-3))
+    return found
+
+
+def normalised(vertices: Array) -> Array:
+    """The mesh with its longest side at 1, about the origin. [V, 3]"""
+    low, high = vertices.min(0), vertices.max(0)
+    return ((vertices - (low + high) / 2) / (high - low).max()).astype(np.float32)
+
+
+def distance_samples(distance: MeshDistance, count: int, seed: int) -> Tensor:
+    """Points of the cube and their signed distance, [count, 4]: a quarter anywhere, the rest round the surface."""
+    random = np.random.default_rng(seed)
+    points = [random.uniform(-HALF, HALF, (2 * count // 8, 3))]
+    for part, spread in ((2, 0.02), (2, 0.006), (2, 0.0015)):  # eighths, longest sides
+        surface, _ = distance.surface_points(part * count // 8, random)
+        points.append(surface + random.normal(0, spread, surface.shape))
+    positions = np.concatenate(points).clip(-HALF, HALF).astype(np.float32)
+    random.shuffle(positions)
+    values = [distance.signed_distance(part) for part in np.array_split(positions, -(-count // 100_000))]
+    return torch.from_numpy(np.concatenate([positions, np.concatenate(values)[:, None]], 1))
+
+
+def train(
+    candidate: Candidate, samples: Tensor, recipe: Recipe, state: Path, report: Report
+) -> tuple[nn.Module, float]:
+    """Train one candidate, or go on from `state`. The module, and seconds of processor time."""
+    torch.manual_seed(recipe.seed)
+    module = candidate.build()
+    spent = torch.zeros((), dtype=torch.float64)
+    module.register_buffer("seconds", spent)  # so that it is stored with the rest
+    optimizer = torch.optim.Adam(module.parameters(), candidate.rate, betas=(0.9, 0.99), eps=1e-15)
+    config = {**asdict(recipe), "name": candidate.name}
+    step = resumed(state, config, module, optimizer)
+    seconds, saved = float(spent), time.monotonic()
+    module.train()
+    while step < candidate.steps:
+        started = time.process_time()
+        for group in optimizer.param_groups:
+            group["lr"] = candidate.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / candidate.steps)))
+        random = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+        batch = samples[torch.randint(len(samples), (candidate.points_per_step,), generator=random)]
+        # only the truth is cut: what starts beyond the cut must feel a gradient
+        loss = functional.l1_loss(module(batch[:, :3]), batch[:, 3].clamp(-CLAMP, CLAMP)) / CLAMP
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        step += 1
+        seconds += time.process_time() - started
+        if step % max(1, candidate.steps // 8) == 0:
+            report(f"{candidate.name}: step {step}/{candidate.steps}, loss {loss.item():.4f}, {seconds:.0f} s")
+        if time.monotonic() - saved > AUTOSAVE_SECONDS or step == candidate.steps:
+            spent.fill_(seconds)
+            store(state, config, module, optimizer, step)
+            saved = time.monotonic()
+    del module.seconds
+    return module.eval().requires_grad_(False), seconds
+
+
+def query(module: nn.Module, points: Array, chunk: int = 1 << 16) -> Array:
+    """Values at points [N, 3]. [N]"""
+    with torch.no_grad():
+        return torch.cat([module(part) for part in torch.from_numpy(points).split(chunk)]).numpy()
+
+
+@dataclass(frozen=True)
+class Meshed:
+    """What marching cubes made of a field. vertices and faces are empty where it met no surface."""
+
+    vertices: Array
+    faces: NDArray[np.int32]
+    seconds: float
+
+
+def meshed(module: nn.Module, resolution: int, clamp: float, slope: float) -> Meshed:
+    """The zero level of a representation on a lattice of `resolution` points a side."""
+    started = time.process_time()
+    try:
+        mesh = extract_surface(lambda p: query(module, p), BOUNDS, resolution, 0.0, lipschitz=slope, clamp=clamp)
+    except MeshingError:  # nothing there, which a coarse grid of thin parts may well say
+        return Meshed(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32), time.process_time() - started)
+    return Meshed(mesh.vertices, mesh.faces, time.process_time() - started)
+
+
+def measure(module: nn.Module, made: Meshed, truth: Surface, samples: Tensor, recipe: Recipe) -> dict[str, Any]:
+    """Bytes, surface error (% of the longest side), normal consistency, and seconds for a million points and a mesh.
+
+    Error and consistency are None where there is no surface.
+    """
+    random = np.random.default_rng(recipe.seed)
+    row: dict[str, Any] = {"bytes": num_bytes(module), "faces": len(made.faces), "mesh_seconds": round(made.seconds, 2)}
+    error, normals = None, None
+    if len(made.faces):
+        found = compare(truth, mesh_surface(made.vertices, made.faces, random))
+        error, normals = round(100 * found[0], 5), round(found[1], 4)
+    points = samples[: 1 << 18, :3].numpy()
+    query(module, points[: 1 << 14])
+    started = time.process_time()
+    query(module, points)
+    row["query_seconds"] = round((time.process_time() - started) * 1e6 / len(points), 3)
+    return {**row, "error": error, "normals": normals}
+
+
+def demonstrate(
+    vertices: Array, faces: NDArray[np.int32], recipe: Recipe, out: Path, report: Report = lambda text: None
+) -> dict[str, dict[str, Any]]:
+    """Build, train and measure everything; write figures, table and pictures. Returns the rows by name."""
+    out.mkdir(parents=True, exist_ok=True)
+    distance = MeshDistance(normalised(vertices), faces)
+    truth = outer_surface(distance, np.random.default_rng(recipe.seed))
+    record = out / "figures.json"
+    wanted = json.loads(json.dumps({**asdict(recipe), "faces": len(faces)}))
+    rows: dict[str, dict[str, Any]] = {}
+    if record.exists():
+        kept = json.loads(record.read_text())
+        if kept["recipe"] != wanted:
+            raise ValueError(f"{record} belongs to other options: give an empty folder")
+        rows = kept["rows"]
+
+    def keep(name: str, row: dict[str, Any]) -> None:
+        rows[name] = row
+        write_atomically(record, (json.dumps({"recipe": wanted, "rows": rows}, indent=1) + "\n").encode())
+        report(f"{name}: {json.dumps(row)}")
+
+    everything = {*(f"grid {n}³" for n in recipe.resolutions), *(one.name for one in candidates(recipe))}
+    samples = torch.zeros(0, 4)
+    if everything - rows.keys():
+        started = time.process_time()
+        samples = distance_samples(distance, recipe.samples, recipe.seed)
+        report(f"{len(samples)} distances in {time.process_time() - started:.0f} s")
+    for resolution in recipe.resolutions:
+        name = f"grid {resolution}³"
+        if name not in rows:
+            started = time.process_time()
+            grid = filled(distance, resolution)
+            seconds = time.process_time() - started
+            made = meshed(grid, resolution, float(grid.values.max()), 1.0)
+            save_mesh(out, name, made)
+            row = measure(grid, made, truth, samples, recipe)
+            keep(name, {"family": "dense grid", "resolution": resolution, "fit_seconds": round(seconds, 2), **row})
+    for candidate in candidates(recipe):
+        if candidate.name not in rows:
+            state = out / f"{candidate.name.replace(' ', '_')}.safetensors"
+            module, seconds = train(candidate, samples, recipe, state, report)
+            made = meshed(module, recipe.mesh_resolution, CLAMP, SLOPE)
+            save_mesh(out, candidate.name, made)
+            row = measure(module, made, truth, samples, recipe)
+            keep(candidate.name, {"family": candidate.family, "fit_seconds": round(seconds, 2), **row})
+    (out / "table.md").write_text(table(rows, recipe))
+    chart(rows).save(out / "representations_memory.png", optimize=True)
+    gallery(distance, rows, out, recipe.tile).save(out / "representations.png", optimize=True)
+    return rows
+
+
+def save_mesh(out: Path, name: str, made: Meshed) -> None:
+    """Keep a mesh for the picture, so that a run that goes on need not make it again."""
+    folder = out / "meshes"
+    folder.mkdir(exist_ok=True)
+    np.savez_compressed(folder / f"{name.replace(' ', '_')}.npz", vertices=made.vertices, faces=made.faces)
+
+
+def main(arguments: list[str]) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m backend train representations",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    default = Recipe()
+    parser.add_argument("mesh", type=Path, help="a mesh: .obj, .ply, .glb or .stl")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the figures and the pictures")
+    parser.add_argument("--resolutions", type=int, nargs="+", default=list(default.resolutions), help="of dense grids")
+    parser.add_argument("--steps", type=int, default=default.steps, help="of hash grids and tri-planes")
+    parser.add_argument("--network-steps", type=int, default=default.network_steps, help="of distance networks")
+    parser.add_argument("--widths", type=int, nargs="+", default=list(default.widths), help="of distance networks")
+    parser.add_argument("--seed", type=int, default=default.seed)
+    options = parser.parse_args(arguments)
+    recipe = Recipe(
+        resolutions=tuple(options.resolutions),
+        steps=options.steps,
+        network_steps=options.network_steps,
+        widths=tuple(options.widths),
+        seed=options.seed,
+    )
+    torch.set_num_threads(1)
+
+    def report(text: str) -> None:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    made = import_mesh(options.mesh)
+    demonstrate(made.vertices, made.faces, recipe, options.out, report)
+    sys.stdout.write((options.out / "table.md").read_text())

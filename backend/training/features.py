@@ -1,0 +1,131 @@
+"""What is said of a trained HoloGAN, measured: how near its pictures are to real ones, whether it turns as it is asked
+to, and whether a turned object stays the one it was.
+
+No network that was trained on photographs is at hand, so the pictures are compared by `PictureFeatures`, a small one
+that learns from the chairs of `chair_views` which pictures show the same chair, from where, and in what colours.
+
+    features   python -m backend.training.hologan_figures features VIEWS OUT      trains it, some minutes
+    figures    python -m backend.training.hologan_figures figures VIEWS OUT RUN   measures the run in RUN
+    export     python -m backend.training.hologan_figures export VIEWS OUT RUN    OUT/model with its card, OUT/sweep.png
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.linalg import sqrtm
+from torch import Tensor, nn
+
+from .data import chair_views
+
+NUM_FEATURES = 64
+THUMBNAIL = 8
+"""Side of the picture that the features must be enough to draw."""
+TEMPERATURE = 0.1
+STEPS = 700
+CHAIRS_PER_STEP = 32
+
+
+class PictureFeatures(nn.Module):
+    """Pictures [N, 3, 64, 64] in -1..1 to features [N, 64], and what these say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (3, 16, 32, 64, 96)
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths))
+        self.features = nn.Linear(widths[-1] * 16, NUM_FEATURES)
+        self.identity = nn.Linear(NUM_FEATURES, 32)  # alike for pictures of one chair in one dress
+        self.pose = nn.Linear(NUM_FEATURES, 3)  # sine and cosine of the azimuth, elevation
+        self.thumbnail = nn.Linear(NUM_FEATURES, 3 * THUMBNAIL**2)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return features [N, 64]."""
+        x = pictures
+        for convolution in self.convolutions:
+            x = F.leaky_relu(convolution(x), 0.2)
+        out: Tensor = self.features(x.flatten(1))
+        return out
+
+    def identities(self, features: Tensor) -> Tensor:
+        """Return unit vectors [N, 32]: near each other for pictures of one chair in one dress."""
+        return F.normalize(self.identity(F.leaky_relu(features, 0.2)), dim=-1)
+
+    def azimuths(self, features: Tensor) -> Tensor:
+        """Return the azimuth [N] that pictures seem to be taken from, radians."""
+        sine, cosine, _ = self.pose(F.leaky_relu(features, 0.2)).unbind(-1)
+        return torch.atan2(sine, cosine)
+
+
+def as_input(images: np.ndarray) -> Tensor:
+    """Return pictures [..., 64, 64, 3] uint8 as the networks take them: [N, 3, 64, 64] in -1..1."""
+    flat = torch.from_numpy(images.reshape(-1, *images.shape[-3:]))
+    return flat.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def train_features(views: dict[str, np.ndarray], steps: int = STEPS, seed: int = 0) -> PictureFeatures:
+    """Train on chairs [chairs, 24, …]. A batch has two views of each of some chairs: of the 2n - 1 other pictures the
+    one of the same chair must be the most alike, and azimuth, elevation and thumbnail must be read off the features."""
+    torch.manual_seed(seed)
+    random = np.random.default_rng(seed)
+    network = PictureFeatures()
+    adam = torch.optim.Adam(network.parameters(), 2e-3)
+    per_variant, variants = chair_views.VIEWS_PER_VARIANT, chair_views.NUM_VARIANTS
+    count = min(CHAIRS_PER_STEP, len(views["images"]))
+    partner = torch.arange(2 * count).roll(count)
+    for step in range(steps):
+        adam.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 - 2 * step / steps)
+        chosen = random.choice(len(views["images"]), count, replace=False)
+        variant = random.integers(variants, size=count)
+        two = np.argsort(random.random((count, per_variant)), axis=1)[:, :2] + variant[:, None] * per_variant
+        index = (np.tile(chosen, 2), np.concatenate((two[:, 0], two[:, 1])))
+        pictures = as_input(views["images"][index])
+        azimuth, elevation = (torch.from_numpy(views[name][index]) for name in ("azimuths", "elevations"))
+        features = network(pictures)
+        alike = network.identities(features)
+        similarity = alike @ alike.T / TEMPERATURE - 1e9 * torch.eye(2 * count)
+        active = F.leaky_relu(features, 0.2)
+        pose = torch.stack((azimuth.sin(), azimuth.cos(), elevation), -1)
+        small_pictures = F.adaptive_avg_pool2d(pictures, THUMBNAIL).flatten(1)
+        loss = (
+            F.cross_entropy(similarity, partner)
+            + 3 * F.mse_loss(network.pose(active), pose)
+            + 3 * F.mse_loss(network.thumbnail(active), small_pictures)
+        )
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        if (step + 1) % 50 == 0:
+            sys.stderr.write(f"features: step {step + 1}/{steps}  loss {loss.item():.3f}\n")
+    return network.eval().requires_grad_(False)
+
+
+def frechet_distance(first: Tensor, second: Tensor) -> float:
+    """Return the squared Fréchet distance of two Gaussians fitted to features [N, d] and [M, d]:
+    |μ - ν|² + tr(A + B - 2 √(A B)) (Eq. 6 of arxiv.org/abs/1706.08500)."""
+    a, b = first.double().numpy(), second.double().numpy()
+    covariance_a, covariance_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    root = sqrtm(covariance_a @ covariance_b).real
+    distance = np.square(a.mean(0) - b.mean(0)).sum() + np.trace(covariance_a + covariance_b - 2 * root)
+    return float(max(distance, 0.0))
+
+
+@torch.no_grad()
+def identity_ratio(pictures: Tensor, network: PictureFeatures) -> tuple[float, float]:
+    """Return the mean distances of identities [objects, views, 3, 64, 64]: among views of one object, and of views of
+    different ones."""
+    objects, views = pictures.shape[:2]
+    found = network.identities(network(pictures.flatten(0, 1))).view(objects, views, -1)
+    distances = torch.cdist(found.flatten(0, 1), found.flatten(0, 1)).view(objects, views, objects, views)
+    same = torch.eye(objects, dtype=torch.bool)[:, None, :, None].expand(-1, views, -1, views)
+    itself = torch.eye(objects * views, dtype=torch.bool).view(objects, views, objects, views)
+    return float(distances[same & ~itself].mean()), float(distances[~same].mean())
+
+
+@torch.no_grad()
+def features_of(network: PictureFeatures, pictures: Tensor) -> Tensor:
+    """Return features [N, 64], a few pictures at a time."""
+    return torch.cat([network(part) for part in pictures.split(64)])

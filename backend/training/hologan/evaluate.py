@@ -1,0 +1,168 @@
+"""What is said of a trained HoloGAN, measured: how near its pictures are to real ones, whether it turns as it is asked
+to, and whether a turned object stays the one it was.
+
+No network that was trained on photographs is at hand, so the pictures are compared by `PictureFeatures`, a small one
+that learns from the chairs of `chair_views` which pictures show the same chair, from where, and in what colours.
+
+    features   python -m backend.training.hologan_figures features VIEWS OUT      trains it, some minutes
+    figures    python -m backend.training.hologan_figures figures VIEWS OUT RUN   measures the run in RUN
+    export     python -m backend.training.hologan_figures export VIEWS OUT RUN    OUT/model with its card, OUT/sweep.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from ...generators.hologan.model import Generator
+from ...generators.hologan.scene import Facing
+from ...models.store import write_atomically
+from ..data import chair_views
+from ..features import PictureFeatures, as_input, features_of, frechet_distance, identity_ratio, train_features
+from .config import HoloGANTraining, small
+from .export import export
+from .views import random_views, views_at
+
+
+@torch.no_grad()
+def generated(generator: Generator, config: HoloGANTraining, count: int, seed: int = 7) -> Tensor:
+    """Return pictures [count, 3, side, side] of random codes from random trained views."""
+    random = torch.Generator().manual_seed(seed)
+    z = torch.rand(count, config.generator.z_dim, generator=random) * 2 - 1
+    views = random_views(config, count, random)
+    return torch.cat([generator(a, b) for a, b in zip(z.split(64), views.split(64), strict=True)])
+
+
+@dataclass(frozen=True)
+class Turning:
+    """How asked azimuths become seen ones: seen = direction · asked + offset, degrees."""
+
+    direction: float  # ±1
+    offset: float
+    slope: float  # degrees seen for a degree asked, in the direction
+    error: float  # root mean square of what is left with slope 1
+    correlation: float  # of asked and seen azimuth
+
+
+@torch.no_grad()
+def turning(generator: Generator, config: HoloGANTraining, network: PictureFeatures, count: int = 512) -> Turning:
+    """Measure where objects seem to be seen from, against where they were asked to be."""
+    random = torch.Generator().manual_seed(11)
+    z = torch.rand(count, config.generator.z_dim, generator=random) * 2 - 1
+    views = random_views(config, count, random)
+    seen = torch.cat(
+        [network.azimuths(network(generator(a, b))) for a, b in zip(z.split(64), views.split(64), strict=True)]
+    )
+    asked = views[:, 0]
+    fits = []
+    for direction in (1.0, -1.0):
+        left = seen - direction * asked
+        middle = torch.atan2(left.sin().mean(), left.cos().mean())
+        left = torch.remainder(left - middle + math.pi, 2 * math.pi) - math.pi
+        fits.append((float(left.square().mean().sqrt()), direction, float(middle)))
+    error, direction, offset = min(fits)
+    unwrapped = torch.remainder(seen - offset - direction * asked + math.pi, 2 * math.pi) - math.pi + direction * asked
+    centred = asked - asked.mean()
+    slope = float((centred * unwrapped).sum() / centred.square().sum()) * direction
+    correlation = float(torch.corrcoef(torch.stack((asked, unwrapped)))[0, 1])
+    return Turning(direction, math.degrees(offset), slope, math.degrees(error), correlation)
+
+
+def facing_of(found: Turning, half_size: float) -> Facing:
+    """Return how world azimuths become the network's. The ranges of both are the same to either side of the front, so
+    the middle of one is that of the other, and only the direction is open."""
+    return Facing(0.0, found.direction, half_size)
+
+
+@torch.no_grad()
+def sweeps(generator: Generator, config: HoloGANTraining, objects: int = 48, views: int = 7) -> Tensor:
+    """Return pictures [objects, views, 3, side, side]: each of some codes, turned through the trained azimuths."""
+    random = torch.Generator().manual_seed(23)
+    z = torch.rand(objects, config.generator.z_dim, generator=random) * 2 - 1
+    azimuth = torch.linspace(-config.azimuth, config.azimuth, views)
+    at = views_at(azimuth, torch.full((views,), sum(config.elevation) / 2))
+    return torch.stack([generator(one.expand(views, -1), at) for one in z])
+
+
+def in_range(views: dict[str, np.ndarray], azimuth: float) -> Tensor:
+    """Return the real pictures [N, 3, 64, 64] taken within ± azimuth of the front."""
+    turned = np.abs((views["azimuths"] + math.pi) % (2 * math.pi) - math.pi)
+    return as_input(views["images"][turned <= azimuth])
+
+
+def measure(
+    run: Path, views: Path, network: PictureFeatures, config: HoloGANTraining, count: int = 1024
+) -> dict[str, Any]:
+    """Return every figure of the card."""
+    names = ("images", "azimuths", "elevations")
+    train = chair_views.load_views(views, range(chair_views.NUM_TRAIN), names)
+    held_out = chair_views.load_views(views, chair_views.HELD_OUT, names)
+    pictures = in_range(train, config.azimuth)
+    real, others = features_of(network, pictures[::2]), features_of(network, pictures[1::2][:count])
+    series: dict[str, float] = {}
+    generator = Generator(config.generator).eval().requires_grad_(False)
+    for path in sorted((run / "snapshots").glob("step*.safetensors")):
+        generator.load_state_dict(load_file(path))
+        series[path.stem.removeprefix("step").lstrip("0")] = round(
+            frechet_distance(features_of(network, generated(generator, config, count)), real), 3
+        )
+    unseen = in_range(held_out, config.azimuth)
+    held = as_input(held_out["images"])
+    seen_azimuth = network.azimuths(features_of(network, held))
+    error = seen_azimuth - torch.from_numpy(held_out["azimuths"]).flatten()
+    error = torch.remainder(error + math.pi, 2 * math.pi) - math.pi
+    real_views = held.view(len(held_out["images"]) * chair_views.NUM_VARIANTS, chair_views.VIEWS_PER_VARIANT, 3, 64, 64)
+    noise = torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return {
+        "frechet": series,
+        "frechet_of_other_real_pictures": round(frechet_distance(others, real), 3),
+        "frechet_of_held_out_chairs": round(frechet_distance(features_of(network, unseen), real), 3),
+        "frechet_of_noise": round(frechet_distance(features_of(network, noise), real), 3),
+        "turning": asdict(turning(generator, config, network)),
+        "azimuth_error_of_the_network_on_held_out_chairs": round(math.degrees(float(error.square().mean().sqrt())), 1),
+        "identity_views_and_others": identity_ratio(sweeps(generator, config), network),
+        "identity_views_and_others_real": identity_ratio(real_views, network),
+    }
+
+
+def main(arguments: list[str]) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["features", "figures", "export"])
+    parser.add_argument("views", type=Path, help="the folder that chair_views.py filled")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("run", type=Path, nargs="?", help="the folder of a training")
+    parser.add_argument("--weak", default="", help="export: what the card says of weak points")
+    options = parser.parse_args(arguments)
+    weights = options.out / "features.safetensors"
+    if options.what == "features":
+        options.out.mkdir(parents=True, exist_ok=True)
+        started = time.perf_counter()
+        names = ("images", "azimuths", "elevations")
+        network = train_features(chair_views.load_views(options.views, range(chair_views.NUM_TRAIN), names))
+        write_atomically(weights, save(network.state_dict()))
+        sys.stdout.write(f"{weights}: {time.perf_counter() - started:.0f} s\n")
+        return
+    if options.what == "export":
+        sys.stdout.write(f"{export(options.run, options.views, options.out, small(), options.weak)}\n")
+        return
+    network = PictureFeatures().eval().requires_grad_(False)
+    network.load_state_dict(load_file(weights))
+    found = measure(options.run, options.views, network, small())
+    write_atomically(options.out / "figures.json", (json.dumps(found, indent=1) + "\n").encode())
+    sys.stdout.write(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
