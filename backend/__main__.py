@@ -68,19 +68,20 @@ fields.add_to(cli)
 views.add_to(cli)
 textures.add_to(cli)
 
-RECIPES = (
-    "deepsdf",
-    "gan3d",
-    "hologan",
-    "image-memorisation",
-    "image-to-shape",
-    "pose-refinement",
-    "positional-encoding",
-    "representations",
-    "solid-object",
-    "von",
-    "von-shapes",
-)
+RECIPES = {
+    "deepsdf": "deepsdf.train",
+    "gan3d": "gan3d.train",
+    "hologan": "hologan.train",
+    "image-memorisation": "experiments.image_memorisation",
+    "image-to-shape": "gan3d.image_to_shape",
+    "pose-refinement": "experiments.pose_refinement",
+    "positional-encoding": "experiments.positional_encoding",
+    "representations": "experiments.representations.comparison",
+    "solid-object": "experiments.solid_object",
+    "von": "von.train",
+    "von-shapes": "von.shapes",
+}
+"""Names of recipes, and their modules in `backend.training`."""
 
 Model = Annotated[str, typer.Argument(help="Name of a model, its folder, or a scene file.", metavar="MODEL")]
 Seed = Annotated[int, typer.Option(help="Seed of the latent.")]
@@ -407,7 +408,7 @@ def train(context: typer.Context) -> None:
     name, arguments = (context.args[0], context.args[1:]) if context.args else ("", [])
     if name not in RECIPES:
         raise InvalidRequest(f"Say what to train: one of {', '.join(RECIPES)}.")
-    importlib.import_module(f"backend.training.{name.replace('-', '_')}").main(arguments)
+    importlib.import_module(f"backend.training.{RECIPES[name]}").main(arguments)
 
 
 # ------------------------------------------------------------------------------------------------------------- helpers

@@ -11,15 +11,20 @@ that learns from the chairs of `chair_views` which pictures show the same chair,
 
 from __future__ import annotations
 
+import argparse
 import sys
+import time
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
+from ..models.store import write_atomically
 from .data import chair_views
 
 NUM_FEATURES = 64
@@ -129,3 +134,22 @@ def identity_ratio(pictures: Tensor, network: PictureFeatures) -> tuple[float, f
 def features_of(network: PictureFeatures, pictures: Tensor) -> Tensor:
     """Return features [N, 64], a few pictures at a time."""
     return torch.cat([network(part) for part in pictures.split(64)])
+
+
+def main(arguments: list[str]) -> None:
+    """Train the feature network, from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("views", type=Path, help="the folder that backend.training.data.chair_views filled")
+    parser.add_argument("out", type=Path, help="folder for features.safetensors")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    names = ("images", "azimuths", "elevations")
+    network = train_features(chair_views.load_views(options.views, range(chair_views.NUM_TRAIN), names))
+    weights = options.out / "features.safetensors"
+    write_atomically(weights, save(network.state_dict()))
+    sys.stdout.write(f"{weights}: {time.perf_counter() - started:.0f} s\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -47,7 +47,7 @@ from ..images import picture, sheet
 from ..surfaces import Array, compare, mesh_surface, outer_surface
 
 RESOLUTION = 128
-PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
+PICTURES = Path(__file__).resolve().parents[3] / "docs" / "pictures"
 
 
 def network_mesh(model: DeepSDF, code: torch.Tensor, resolution: int = RESOLUTION) -> tuple[Array, NDArray[np.int32]]:

@@ -43,7 +43,7 @@ from .export import METRES_PER_UNIT, is_whole, samples, seen_and_made
 Array = NDArray[np.float32]
 NUM_SAMPLES = 200
 NUM_POINTS = 2048
-PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
+PICTURES = Path(__file__).resolve().parents[3] / "docs" / "pictures"
 
 
 def surface_points(voxels: Array, random: np.random.Generator) -> Array:

@@ -15,23 +15,21 @@ import argparse
 import json
 import math
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ...generators.hologan.model import Generator
 from ...generators.hologan.scene import Facing
 from ...models.store import write_atomically
 from ..data import chair_views
-from ..features import PictureFeatures, as_input, features_of, frechet_distance, identity_ratio, train_features
+from ..features import PictureFeatures, as_input, features_of, frechet_distance, identity_ratio
 from .config import HoloGANTraining, small
-from .export import export
 from .views import random_views, views_at
 
 
@@ -137,28 +135,14 @@ def measure(
 
 
 def main(arguments: list[str]) -> None:
-    """The command line."""
+    """Measure a run, from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["features", "figures", "export"])
-    parser.add_argument("views", type=Path, help="the folder that chair_views.py filled")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("run", type=Path, nargs="?", help="the folder of a training")
-    parser.add_argument("--weak", default="", help="export: what the card says of weak points")
+    parser.add_argument("views", type=Path, help="the folder that backend.training.data.chair_views filled")
+    parser.add_argument("out", type=Path, help="folder with features.safetensors; figures.json is written there")
+    parser.add_argument("run", type=Path, help="the folder of a training run")
     options = parser.parse_args(arguments)
-    weights = options.out / "features.safetensors"
-    if options.what == "features":
-        options.out.mkdir(parents=True, exist_ok=True)
-        started = time.perf_counter()
-        names = ("images", "azimuths", "elevations")
-        network = train_features(chair_views.load_views(options.views, range(chair_views.NUM_TRAIN), names))
-        write_atomically(weights, save(network.state_dict()))
-        sys.stdout.write(f"{weights}: {time.perf_counter() - started:.0f} s\n")
-        return
-    if options.what == "export":
-        sys.stdout.write(f"{export(options.run, options.views, options.out, small(), options.weak)}\n")
-        return
     network = PictureFeatures().eval().requires_grad_(False)
-    network.load_state_dict(load_file(weights))
+    network.load_state_dict(load_file(options.out / "features.safetensors"))
     found = measure(options.run, options.views, network, small())
     write_atomically(options.out / "figures.json", (json.dumps(found, indent=1) + "\n").encode())
     sys.stdout.write(json.dumps(found, indent=1) + "\n")

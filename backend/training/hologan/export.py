@@ -11,8 +11,10 @@ that learns from the chairs of `chair_views` which pictures show the same chair,
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,7 +28,7 @@ from ...models.library import load_model
 from ...models.store import save_model
 from ..data import chair_views
 from ..images import picture
-from .config import HoloGANTraining
+from .config import HoloGANTraining, small
 from .evaluate import Turning, facing_of, in_range
 from .train import contact_sheet
 
@@ -121,3 +123,18 @@ def export(run: Path, views: Path, out: Path, config: HoloGANTraining, weak: str
     picture(thumbnail, None).save(folder / "thumbnail.png", optimize=True)
     contact_sheet(generator, config, rows=6, columns=9, scale=1).save(out / "sweep.png", optimize=True)
     return folder
+
+
+def main(arguments: list[str]) -> None:
+    """Export a run, from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("views", type=Path, help="the folder that backend.training.data.chair_views filled")
+    parser.add_argument("out", type=Path, help="folder with figures.json; model/ and sweep.png are written there")
+    parser.add_argument("run", type=Path, help="the folder of a training run")
+    parser.add_argument("--weak", default="", help="the card's sentences about weak points")
+    options = parser.parse_args(arguments)
+    sys.stdout.write(f"{export(options.run, options.views, options.out, small(), options.weak)}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -10,17 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 
+from backend.generators.gan3d.model import draw_latents
 from backend.generators.gan3d.scene import GAN3D
 from backend.models.library import load_model
 from backend.training.data import chair_views
+from backend.training.gan3d import adversarial, data, image_to_shape
+from backend.training.gan3d import config as presets
 from backend.training.gan3d import evaluate as gan3d_figures
-from backend.training.gan3d import image_to_shape
 from backend.training.gan3d import train as gan3d
 from backend.training.gan3d.export import built, choose_partners, export, is_whole, write_progress_picture
 
-SMALL = replace(gan3d.small(), z_dim=4, channels=4, discriminator_channels=4, side=16, steps=50, batch=8, average=0.9)
+SMALL = replace(presets.small(), z_dim=4, channels=4, discriminator_channels=4, side=16, steps=50, batch=8, average=0.9)
 PUBLISHED = replace(
-    gan3d.published(),
+    presets.published(),
     side=16,
     z_dim=4,
     channels=4,
@@ -50,7 +52,7 @@ def pictures(voxels: Tensor, size: int = 64) -> Tensor:
 
 
 @pytest.mark.parametrize("config", [SMALL, PUBLISHED])
-def test_in_50_steps_a_gan_learns_how_much_of_the_cube_is_solid(config: gan3d.GanTraining, tmp_path: Path) -> None:
+def test_in_50_steps_a_gan_learns_how_much_of_the_cube_is_solid(config: presets.GanTraining, tmp_path: Path) -> None:
     voxels, reports = boxes(), []
     generator = gan3d.train(config, tmp_path, voxels, progress=lambda fraction, text, report: reports.append(report))
     assert len(reports) == 50
@@ -58,7 +60,7 @@ def test_in_50_steps_a_gan_learns_how_much_of_the_cube_is_solid(config: gan3d.Ga
     assert np.mean([r.discriminator_loss for r in reports[5:15]]) < np.mean([r.discriminator_loss for r in reports[:3]])
     # … and the generator's shapes come to be like them: solid in the middle, empty in the corners
     with torch.no_grad():
-        made = gan3d.generate(generator, gan3d.draw_latents(config.prior, (16, 4), torch.Generator()), config.mirror)
+        made = adversarial.generate(generator, draw_latents(config.prior, (16, 4), torch.Generator()), config.mirror)
     mean = made.mean(0)
     assert mean[7:9, 7:9, 7:9].mean() > mean[:2, :2, :2].mean() + 0.1
 
@@ -110,17 +112,17 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> Non
 
 def test_soft_occupancy_is_one_half_a_third_of_a_voxel_outside_the_surface() -> None:
     voxel = 2 / 32
-    distance = torch.tensor([-3.0, gan3d.GROWTH, 3.0]) * voxel
-    values = gan3d.soft_occupancy(distance.expand(32, 32, 3)[..., :1].expand(32, 32, 32), 1.0)
+    distance = torch.tensor([-3.0, data.GROWTH, 3.0]) * voxel
+    values = data.soft_occupancy(distance.expand(32, 32, 3)[..., :1].expand(32, 32, 32), 1.0)
     assert (values == 1).all()
     cube = torch.full((32, 32, 32), float(distance[1]))
-    assert gan3d.soft_occupancy(cube, 1.0)[0, 0, 0] == pytest.approx(0.5, abs=1e-6)
-    assert (gan3d.soft_occupancy(torch.full((32, 32, 32), float(distance[2])), 1.0) == 0).all()
+    assert data.soft_occupancy(cube, 1.0)[0, 0, 0] == pytest.approx(0.5, abs=1e-6)
+    assert (data.soft_occupancy(torch.full((32, 32, 32), float(distance[2])), 1.0) == 0).all()
 
 
 def test_shapes_are_moved_whole() -> None:
     voxels = boxes(4)
-    moved = gan3d.shifted(voxels, 1, torch.Generator().manual_seed(0))
+    moved = adversarial.shifted(voxels, 1, torch.Generator().manual_seed(0))
     assert moved.shape == voxels.shape
     assert torch.equal(moved.sum((1, 2, 3)), voxels.sum((1, 2, 3)))
     assert not torch.equal(moved, voxels)

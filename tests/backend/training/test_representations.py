@@ -12,8 +12,11 @@ from PIL import Image as Picture
 
 from backend.generators.deepsdf.mesh_distance import MeshDistance
 from backend.training.experiments.representations import comparison as r
+from backend.training.experiments.representations import models
+from backend.training.experiments.representations.config import Recipe, candidates
+from backend.training.experiments.representations.report import smallest
 
-TINY = r.Recipe(
+TINY = Recipe(
     resolutions=(12, 24),
     hash_sizes=(8, 12),
     planes=((32, 8),),
@@ -44,7 +47,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
 
 def test_memory_is_what_arithmetic_says(done):
     rows, _ = done
-    assert rows["grid 12³"]["bytes"] == r.grid_bytes(12) == 4 * 12**3
+    assert rows["grid 12³"]["bytes"] == models.grid_bytes(12) == 4 * 12**3
     head = 4 * (8 * 64 + 64 + 64 + 1)
     assert rows["planes 32² × 8"]["bytes"] == 4 * 3 * 8 * 32**2 + head
     encoded = 3 + 6 * 3
@@ -69,9 +72,9 @@ def test_the_smallest_that_is_as_good_is_named():
         "c": {"family": "f", "bytes": 30, "error": None},
         "d": {"family": "g", "bytes": 1, "error": 0.0},
     }
-    assert r.smallest(rows, "f", 0.6) == "a"
-    assert r.smallest(rows, "f", 0.1) == "b"
-    assert r.smallest(rows, "f", 0.05) is None
+    assert smallest(rows, "f", 0.6) == "a"
+    assert smallest(rows, "f", 0.1) == "b"
+    assert smallest(rows, "f", 0.05) is None
 
 
 def test_figures_table_and_pictures_are_written(done):
@@ -91,7 +94,7 @@ def test_a_run_that_is_started_again_makes_nothing_twice(done, monkeypatch):
     monkeypatch.setattr(r, "filled", None)
     assert r.demonstrate(*torus(), TINY, out) == rows
     with pytest.raises(ValueError, match="other options"):
-        r.demonstrate(*torus(), r.Recipe(), out)
+        r.demonstrate(*torus(), Recipe(), out)
 
 
 def test_a_training_that_goes_on_ends_where_an_uninterrupted_one_does(tmp_path, monkeypatch):
@@ -103,7 +106,7 @@ def test_a_training_that_goes_on_ends_where_an_uninterrupted_one_does(tmp_path, 
 
     monkeypatch.setattr(r, "AUTOSAVE_SECONDS", 0.0)
     samples = r.distance_samples(MeshDistance(*torus()), 4000, 0)
-    network = dataclasses.replace(r.candidates(TINY)[-1], steps=16)
+    network = dataclasses.replace(candidates(TINY)[-1], steps=16)
     whole, _ = r.train(network, samples, TINY, tmp_path / "whole", lambda text: None)
     with pytest.raises(Killed):
         r.train(network, samples, TINY, tmp_path / "cut", kill)
@@ -116,11 +119,11 @@ def test_a_training_that_goes_on_ends_where_an_uninterrupted_one_does(tmp_path, 
 @pytest.mark.parametrize("resolution", [17, 40])
 def test_a_dense_grid_holds_the_distance_near_the_surface_and_its_sign_everywhere(resolution):
     distance = MeshDistance(*torus())
-    grid = r.filled(distance, resolution)
+    grid = models.filled(distance, resolution)
     assert grid.values.shape == (resolution,) * 3
-    side = np.linspace(-r.HALF, r.HALF, resolution, dtype=np.float32)
+    side = np.linspace(-models.HALF, models.HALF, resolution, dtype=np.float32)
     points = np.stack(np.meshgrid(side, side, side, indexing="ij"), -1)
-    cut = 3 * 2 * r.HALF / (resolution - 1)
+    cut = 3 * 2 * models.HALF / (resolution - 1)
     expected = distance.signed_distance(points).clip(-cut, cut)
     assert np.abs(grid.values.numpy() - expected).max() < 1e-5
     with torch.no_grad():

@@ -32,7 +32,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,67 +46,16 @@ from meshing.grid import extract_surface
 from meshing.io import import_mesh
 
 from ....generators.deepsdf.mesh_distance import MeshDistance
-from ....kernels.hash_encoding import HashSpec
 from ....models.store import write_atomically
 from ...surfaces import Surface, compare, mesh_surface, outer_surface
 from ..demonstration import resumed, store
-from .models import BOUNDS, CLAMP, HALF, SLOPE, DistanceNetwork, HashGrid, TriPlane, filled, num_bytes
+from .config import Candidate, Recipe, candidates
+from .models import BOUNDS, CLAMP, HALF, SLOPE, Array, filled, num_bytes
 from .report import chart, gallery, table
 
-Array = NDArray[np.float32]
 Report = Callable[[str], None]
 
 AUTOSAVE_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is built, and how it is trained."""
-
-    resolutions: tuple[int, ...] = (64, 128, 256, 512)  # of dense grids that are filled and meshed
-    arithmetic: tuple[int, ...] = (1024,)  # of those that are only computed
-    hash_sizes: tuple[int, ...] = (10, 12, 14, 16, 18)  # log2 of the entries of a level
-    planes: tuple[tuple[int, int], ...] = ((32, 8), (64, 8), (128, 8))  # pixels a side, features
-    widths: tuple[int, ...] = (64, 128)  # of the eight layers
-    levels: int = 12  # of the hash grid, from 16 to `finest` cells
-    finest: int = 512
-    frequencies: int = 8  # of the position, that the distance network is given
-    steps: int = 800
-    network_steps: int = 2000  # of the distance network, which learns more slowly
-    points_per_step: int = 16384
-    network_points: int = 4096
-    samples: int = 600_000  # distances that training draws from
-    mesh_resolution: int = 256  # at which what was trained is meshed for its error
-    tile: int = 300  # pixels of each picture
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One representation in one size."""
-
-    family: str
-    name: str
-    build: Callable[[], nn.Module]
-    steps: int
-    points_per_step: int
-    rate: float  # of Adam
-
-
-def candidates(recipe: Recipe) -> list[Candidate]:
-    """Everything that is trained, each family from small to large."""
-    found = []
-    for log2_size in recipe.hash_sizes:
-        spec = HashSpec(recipe.levels, 2, log2_size, min(16, recipe.finest), recipe.finest)
-        build: Callable[[], nn.Module] = partial(HashGrid, spec)
-        found.append(Candidate("hash grid", f"hash 2^{log2_size}", build, recipe.steps, recipe.points_per_step, 5e-3))
-    for size, features in recipe.planes:
-        build, name = partial(TriPlane, size, features), f"planes {size}² × {features}"
-        found.append(Candidate("tri-plane", name, build, recipe.steps, recipe.points_per_step, 5e-3))
-    for width in recipe.widths:
-        build, name = partial(DistanceNetwork, width, recipe.frequencies), f"8 × {width}"
-        found.append(Candidate("SDF network", name, build, recipe.network_steps, recipe.network_points, 1e-3))
-    return found
 
 
 def normalised(vertices: Array) -> Array:

@@ -30,12 +30,15 @@ import math
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ....generators.deepsdf.mesh_distance import MeshDistance
 from ....kernels.hash_encoding import HashSpec, hash_encode
 from ....nerf.mlp.encodings import positional_encoding
+
+Array = NDArray[np.float32]
 
 HALF = 0.52
 """Half the side of the cube, in longest sides of the mesh."""

@@ -40,8 +40,8 @@ from torch import Tensor
 
 from ....generators.deepsdf.mesh_distance import MeshDistance
 from ..demonstration import labelled_row
-from .comparison import Array, Recipe
-from .models import grid_bytes
+from .config import Recipe
+from .models import Array, grid_bytes
 
 UNREACHED = "not reached"
 

@@ -20,6 +20,7 @@ from backend.models.library import load_model
 from backend.rendering.boxes import box_interval
 from backend.training.data import chair_views
 from backend.training.features import PictureFeatures
+from backend.training.von import evaluate
 from backend.training.von import export as von_export
 from backend.training.von.config import VONTraining, published, small
 from backend.training.von.data import CHAIR_OPTICS, VOXEL, Data, chair_data, sketches
@@ -54,8 +55,8 @@ def test_in_fifty_steps_every_loss_that_makers_share_falls(tmp_path: Path) -> No
     assert [line["step"] for line in losses] == [25, 50]
     for name in ("sketch", "image", "loss_d"):
         assert losses[-1][name] < 0.9 * losses[0][name]
-    shown = von_export.random_sketches(data, 32)
-    painted, before = von_export.painted(run.mean, shown), von_export.painted(Run(TINY).mean, shown)
+    shown = evaluate.random_sketches(data, 32)
+    painted, before = evaluate.painted(run.mean, shown), evaluate.painted(Run(TINY).mean, shown)
     real = (data.images / 127.5 - 1).mean((0, 2, 3))
     assert (painted.mean((0, 2, 3)) - real).abs().mean() < (before.mean((0, 2, 3)) - real).abs().mean()
     assert [path.name for path in sorted((tmp_path / "snapshots").iterdir())] == [
@@ -168,10 +169,11 @@ def _distance(width: float, height: float) -> Tensor:
 def test_a_run_becomes_a_model_with_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chair_views, "NUM_TRAIN", 4)
     monkeypatch.setattr(chair_views, "HELD_OUT", range(4, 6))
-    monkeypatch.setattr(von_export, "PICTURES", 16)
+    monkeypatch.setattr(evaluate, "PICTURES", 16)
     # of fewer pictures than there are features no covariance has a root
-    monkeypatch.setattr(von_export, "frechet_distance", lambda a, b: float((a.mean(0) - b.mean(0)).square().sum()))
-    monkeypatch.setattr(von_export, "chair_data", lambda folder, seeds=range(4): chair_data(folder, seeds))
+    monkeypatch.setattr(evaluate, "frechet_distance", lambda a, b: float((a.mean(0) - b.mean(0)).square().sum()))
+    for module in (evaluate, von_export):
+        monkeypatch.setattr(module, "chair_data", lambda folder, seeds=range(4): chair_data(folder, seeds))
     for seed in range(6):
         _chair_file(tmp_path, seed)
     config = replace(TINY, steps=2)
@@ -182,7 +184,7 @@ def test_a_run_becomes_a_model_with_its_figures(tmp_path: Path, monkeypatch: pyt
     save_file(ShapeNetwork(shapes.z_dim, shapes.widths, logit_scale=1.0).state_dict(), tmp_path / "shapes.safetensors")
     out = tmp_path / "out"
     out.mkdir()
-    found = von_export.measure(tmp_path / "run", tmp_path, tmp_path / "features.safetensors")
+    found = evaluate.measure(tmp_path / "run", tmp_path, tmp_path / "features.safetensors")
     (out / "figures.json").write_text(json.dumps(found))
     assert list(found["frechet"]) == ["0", "2"]
     for name in ("sweep", "grid", "transfer"):  # many pictures; each is looked at when a model is made

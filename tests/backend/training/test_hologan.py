@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from backend.generators.hologan.model import Generator, HoloGANConfig
+from backend.training import features
 from backend.training.hologan import evaluate as figures
 from backend.training.hologan.config import HoloGANTraining, official, small
 from backend.training.hologan.data import real_images
@@ -114,8 +115,8 @@ def test_the_frechet_distance_of_gaussians_is_the_formula_for_them() -> None:
     random = torch.Generator().manual_seed(0)
     a = torch.randn(20_000, 3, generator=random)
     b = torch.randn(20_000, 3, generator=random) * 2 + torch.tensor([1.0, 0.0, 0.0])
-    assert figures.frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
-    assert figures.frechet_distance(a, b) == pytest.approx(1 + 3 * (2 - 1) ** 2, rel=0.03)
+    assert features.frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+    assert features.frechet_distance(a, b) == pytest.approx(1 + 3 * (2 - 1) ** 2, rel=0.03)
 
 
 def _views(chairs: int = 8) -> dict[str, np.ndarray]:
@@ -134,12 +135,12 @@ def _views(chairs: int = 8) -> dict[str, np.ndarray]:
 
 def test_features_learn_pose_and_identity() -> None:
     views = _views()
-    network = figures.train_features(views, steps=100)
-    pictures = figures.as_input(views["images"])
-    features = figures.features_of(network, pictures)
-    error = network.azimuths(features) - torch.from_numpy(views["azimuths"]).flatten()
+    network = features.train_features(views, steps=100)
+    pictures = features.as_input(views["images"])
+    found = features.features_of(network, pictures)
+    error = network.azimuths(found) - torch.from_numpy(views["azimuths"]).flatten()
     assert error.abs().mean() < 0.3  # guessing gives 0.5
-    same, other = figures.identity_ratio(pictures.view(8 * 4, 6, 3, 64, 64), network)
+    same, other = features.identity_ratio(pictures.view(8 * 4, 6, 3, 64, 64), network)
     assert same < 0.7 * other
 
 
