@@ -13,8 +13,8 @@ every case:
 
 EG3D's and StyleNeRF's weights are random, for their work does not depend on them. π-GAN and GRAF are measured twice:
 with random weights whose density is scaled so that nothing is empty and nothing opaque, where no sample can be left out
-for being empty or hidden, and with weights that hold a solid object (backend/training/experiments/solid_object.py), from the folder
-WEIGHTS/pigan or WEIGHTS/graf, fitted there first if it is missing.
+for being empty or hidden, and with weights that hold a solid object (backend/training/experiments/solid_object.py),
+from the folder WEIGHTS/pigan or WEIGHTS/graf, fitted there first if it is missing.
 """
 
 from __future__ import annotations

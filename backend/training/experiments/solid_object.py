@@ -140,7 +140,8 @@ class Fit:
         for name in ("density.weight", "density.bias"):
             tensors[name] *= self.largest
         constructor = dataclasses.asdict(self.network.config)
-        text = f"A rounded block, fitted at points in {self.step} steps of {POINTS} (backend/training/experiments/solid_object.py)."
+        recipe = "backend/training/experiments/solid_object.py"
+        text = f"A rounded block, fitted at points in {self.step} steps of {POINTS} ({recipe})."
         card = ModelCard(self.kind, f"Solid object ({self.kind})", text, "CC0-1.0", False, constructor, card=text)
         return card, tensors
 
