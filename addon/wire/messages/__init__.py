@@ -10,21 +10,8 @@ Each dataclass checks its own ranges when it is made, so an invalid request cann
 
 from __future__ import annotations
 
-from .common import (
-    IDENTITY4,
-    MAX_FILE_NAME,
-    MAX_FILES,
-    MAX_IMAGE_SIDE,
-    MAX_NUMBER,
-    MAX_RESOLUTION,
-    MAX_SEED,
-    PROTOCOL_VERSION,
-    Bounds,
-    Matrix3,
-    Matrix4,
-    Row3,
-    Row4,
-)
+from ..checks import MAX_FILE_NAME, MAX_FILES, MAX_IMAGE_SIDE, MAX_NUMBER, MAX_RESOLUTION, MAX_SEED
+from .common import IDENTITY4, PROTOCOL_VERSION, Bounds, Matrix3, Matrix4, Row3, Row4
 from .fit import DiscardFitRequest, FitOptions, FitRequest, FitResult
 from .image import ImageToShapeRequest, ImageToShapeResult, TransferTextureRequest
 from .import_checkpoint import ImportRequest

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .common import check_name, check_sha256
+from ..checks import check_name, check_sha256
 from .scene import Latent
 
 
 @dataclass(frozen=True)
 class ImageToShapeRequest:
-    """Task `image_to_shape` -> ImageToShapeResult: the latent of the shape that a picture shows (3D-VAE-GAN), by models
-    with that capability."""
+    """Task `image_to_shape` -> ImageToShapeResult: the latent of the shape in an image (3D-VAE-GAN), by models with
+    that capability."""
 
     model: str
-    picture: str  # sha256 of the uploaded bytes of an image file of any size; its alpha, if it has one, is the mask
+    picture: str  # sha256 of an uploaded image file of any size; its alpha channel, if any, is the mask
 
     def __post_init__(self) -> None:
         check_name("model", self.model)
@@ -25,11 +25,11 @@ class ImageToShapeRequest:
 
 @dataclass(frozen=True)
 class TransferTextureRequest:
-    """Task `transfer_texture` -> ImageToShapeResult: the shape of a latent with the texture that a picture shows
-    (Visual Object Networks), by models with that capability."""
+    """Task `transfer_texture` -> ImageToShapeResult: the shape of a latent with the texture of an image (Visual
+    Object Networks), by models with that capability."""
 
     model: str
-    latent: Latent  # the shape that is dressed
+    latent: Latent  # the shape
     picture: str  # as in ImageToShapeRequest
 
     def __post_init__(self) -> None:
@@ -39,8 +39,8 @@ class TransferTextureRequest:
 
 @dataclass(frozen=True, eq=False)
 class ImageToShapeResult:
-    """The latent of a picture. ws: float32 [num_ws, w_dim]. code: for `Latent.code`; the backend keeps it. seen: uint8
-    [H, W, 3] sRGB, the picture as the model was shown it. notes: sentences for the user, what was done to it."""
+    """The latent of an image. ws: float32 [num_ws, w_dim]. code: for `Latent.code`; the backend keeps it. seen: uint8
+    [H, W, 3] sRGB, the image as the network saw it. notes: sentences for the user on how it was preprocessed."""
 
     ws: np.ndarray
     code: str

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ..checks import check_files, check_name
 from ..errors import InvalidRequest
-from .common import check_files, check_name
+from ..options import option
 
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """Task `import_checkpoint` -> ModelResult: an official checkpoint, kept as a model of this name. No code that lies
-    in it is run."""
+    """Task `import_checkpoint` -> ModelResult: an official checkpoint, stored as a model of this name. Its code is
+    never run."""
 
     name: str
     files: dict[str, str]  # path -> sha256 of the uploaded bytes; several files are one folder
-    kind: str = ""  # architecture, one of ModelList.kinds; empty: as the files tell
-    label: str = ""  # what the panel calls it; empty: as the files tell
+    kind: str = field(
+        default="",
+        metadata=option(
+            "Architecture", "Architecture of the checkpoint, one that `models` lists; empty detects it from the files"
+        ),
+    )
+    label: str = field(
+        default="", metadata=option("Label", "Name of the model in the panel; empty takes it from the files")
+    )
 
     def __post_init__(self) -> None:
         check_name("name", self.name)

@@ -2,41 +2,98 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-from ..errors import InvalidRequest
-from .common import MAX_RESOLUTION, check_range
+from ..checks import MAX_IMAGE_SIDE, MAX_RESOLUTION
+from ..options import Choice, check_options, option
 from .scene import SceneRef
 
 
 @dataclass(frozen=True)
 class MeshRequest:
     """Task `mesh` -> MeshResult: the scene's surface as a mesh in the scene's own frame (world_from_scene is the
-    object's transform and is not applied to the vertices)."""
+    transform of the object and is not applied to the vertices)."""
 
     scene: SceneRef
-    resolution: int = 128  # cells along the longest side of the bounds
-    iso_level: float | None = None  # None = the model's own
-    target_faces: int = 0  # 0 = keep all
-    minimum_component: float = 0.01  # drop pieces below this fraction of the largest piece's area; 0 keeps all
-    fill_holes: bool = True
-    smooth_normals: bool = True
-    color: Literal["none", "vertex", "texture"] = "vertex"
-    texture_size: int = 1024
-    smoothing: int = 10  # rounds, for the surface of a density: a signed distance has no such noise
+    resolution: int = field(
+        default=128,
+        metadata=option(
+            "Resolution",
+            "Grid cells along the longest side of the bounds. Doubling it gives four times the faces",
+            minimum=8,
+            maximum=MAX_RESOLUTION,
+            soft_maximum=512,
+        ),
+    )
+    iso_level: float | None = field(
+        default=None,
+        metadata=option(
+            "Level",
+            "Value of the field at the surface: metres for a signed distance (higher is thicker), 1/metre for a "
+            "density (higher is thinner); the model's own unless given",
+        ),
+    )
+    target_faces: int = field(
+        default=0,
+        metadata=option(
+            "Target Faces", "Simplify to about this many triangles; 0 keeps all", minimum=0, maximum=50_000_000
+        ),
+    )
+    minimum_component: float = field(
+        default=0.01,
+        metadata=option(
+            "Drop Small Pieces",
+            "Remove loose pieces whose area is below this fraction of the largest piece; 0 keeps all",
+            minimum=0.0,
+            maximum=1.0,
+        ),
+    )
+    fill_holes: bool = field(default=True, metadata=option("Fill Holes", "Close small holes"))
+    smooth_normals: bool = field(
+        default=True,
+        metadata=option(
+            "Smooth Normals",
+            "Shade smoothly instead of flat: with the gradient of a signed distance, else with normals of the mesh",
+        ),
+    )
+    color: Literal["none", "vertex", "texture"] = field(
+        default="vertex",
+        metadata=option(
+            "Color",
+            "How the mesh stores the colours of the model",
+            choices=(
+                Choice("none", "None", "Geometry alone"),
+                Choice("vertex", "Vertex Colors", "A color attribute, one color per vertex"),
+                Choice("texture", "Texture", "UV coordinates and an image baked from the field"),
+            ),
+        ),
+    )
+    texture_size: int = field(
+        default=1024,
+        metadata=option(
+            "Texture Size",
+            "Pixels along each side of the baked image",
+            unit="pixels",
+            minimum=16,
+            maximum=MAX_IMAGE_SIDE,
+        ),
+    )
+    smoothing: int = field(
+        default=10,
+        metadata=option(
+            "Smoothing",
+            "Iterations of volume-preserving smoothing, which removes noise from the surface of a density",
+            minimum=0,
+            maximum=1000,
+            soft_maximum=50,
+        ),
+    )
 
     def __post_init__(self) -> None:
-        check_range("resolution", self.resolution, 8, MAX_RESOLUTION)
-        if self.iso_level is not None and not math.isfinite(self.iso_level):
-            raise InvalidRequest("iso_level is not finite")
-        check_range("target_faces", self.target_faces, 0, 50_000_000)
-        check_range("minimum_component", self.minimum_component, 0.0, 1.0)
-        check_range("texture_size", self.texture_size, 16, 8192)
-        check_range("smoothing", self.smoothing, 0, 1000)
+        check_options(self)
 
 
 @dataclass(frozen=True, eq=False)

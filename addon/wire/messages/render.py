@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from .common import check_controls, check_name, check_range
+from ..checks import check_controls, check_name, check_range
+from ..options import Choice, check_options, option
 from .scene import Camera, Latent, SceneRef
 
 
@@ -17,19 +18,32 @@ class RenderRequest:
 
     scene: SceneRef
     camera: Camera
-    quality: Literal["draft", "full"] = "full"
-    samples_per_ray: int = 0  # 0 = the model's own
+    quality: Literal["draft", "full"] = field(
+        default="full",
+        metadata=option(
+            "Quality",
+            "Quality of each image",
+            choices=(
+                Choice("draft", "Draft", "Fast, with fewer samples"),
+                Choice("full", "Full", "The full quality of the model"),
+            ),
+        ),
+    )
+    samples_per_ray: int = field(
+        default=0,
+        metadata=option("Samples", "Samples along each ray; 0 uses the model's own number", minimum=0, maximum=1024),
+    )
     with_normal: bool = False
 
     def __post_init__(self) -> None:
-        check_range("samples_per_ray", self.samples_per_ray, 0, 1024)
+        check_options(self)
 
 
 @dataclass(frozen=True, eq=False)
 class ImageResult:
     """One view. rgba: float32 [H, W, 4], sRGB, straight alpha. depth: float32 [H, W], metres along the camera's z, inf
-    where empty. normal: float32 [H, W, 3], world, unit length, 0 where empty; or None. note: a sentence for the user,
-    where what is shown is not quite what was asked for (a viewpoint that the model was never trained on)."""
+    where empty. normal: float32 [H, W, 3], world, unit length, 0 where empty; or None. note: a sentence for the user if
+    the image differs from the request (a viewpoint outside the model's training poses)."""
 
     rgba: np.ndarray
     depth: np.ndarray
@@ -44,14 +58,27 @@ class GenerateRequest:
 
     model: str
     latents: tuple[Latent, ...]
-    size: int = 128  # pixels, each image
+    size: int = field(
+        default=128,
+        metadata=option("Size", "Pixels along each side of the images", unit="pixels", minimum=8, maximum=1024),
+    )
     camera: Camera | None = None
-    controls: dict[str, float] = field(default_factory=dict)  # as in SceneRef, of all of them
-    quality: Literal["draft", "full"] = "full"
+    controls: dict[str, float] = field(default_factory=dict)  # as in SceneRef, the same for all images
+    quality: Literal["draft", "full"] = field(
+        default="full",
+        metadata=option(
+            "Quality",
+            "Quality of each image",
+            choices=(
+                Choice("draft", "Draft", "Fast, with fewer samples"),
+                Choice("full", "Full", "The full quality of the model"),
+            ),
+        ),
+    )
 
     def __post_init__(self) -> None:
         check_name("model", self.model)
-        check_range("size", self.size, 8, 1024)
+        check_options(self)
         check_range("number of latents", len(self.latents), 1, 256)
         check_controls(self.controls)
 

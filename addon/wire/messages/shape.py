@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-from .common import check_name, check_range, check_sha256
+from ..checks import MAX_SEED, check_name, check_sha256
+from ..options import Choice, check_options, option
 
 
 @dataclass(frozen=True)
@@ -16,18 +17,25 @@ class CompleteRequest:
 
     model: str
     blob: str  # sha256 of packed `ScanBlob`
-    iterations: int = 800
-    seed: int = 0
+    iterations: int = field(
+        default=800,
+        metadata=option(
+            "Iterations", "Optimisation steps. More are slower and closer to the scan", minimum=1, maximum=100_000
+        ),
+    )
+    seed: int = field(
+        default=0, metadata=option("Seed", "Random seed of the initial latent", minimum=0, maximum=MAX_SEED)
+    )
 
     def __post_init__(self) -> None:
         check_name("model", self.model)
         check_sha256("blob", self.blob)
-        check_range("iterations", self.iterations, 1, 100_000)
+        check_options(self)
 
 
 @dataclass(frozen=True, eq=False)
 class LatentResult:
-    """A latent found by fitting. ws: float32 [num_ws, w_dim]. code: for `Latent.code`; the backend keeps it."""
+    """A latent found by optimisation. ws: float32 [num_ws, w_dim]. code: for `Latent.code`; the backend keeps it."""
 
     ws: np.ndarray
     code: str
@@ -38,7 +46,7 @@ class LatentResult:
 @dataclass(frozen=True, eq=False)
 class ScanBlob:
     """A partial scan. points: float32 [N, 3], metres, in the model's upright frame; normals: float32 [N, 3] outward, or
-    None; origins: float32 [N, 3] where each point was seen from (free space in between), or None."""
+    None; origins: float32 [N, 3], the sensor position of each point (space in between is empty), or None."""
 
     points: np.ndarray
     normals: np.ndarray | None = None
@@ -51,19 +59,29 @@ class FitShapeRequest:
 
     name: str
     blob: str  # sha256 of packed `MeshBlob`
-    steps: int = 2000
-    preset: Literal["small", "official"] = "small"
-    seed: int = 0
+    steps: int = field(default=2000, metadata=option("Steps", "Training steps", minimum=1, maximum=1_000_000))
+    preset: Literal["small", "official"] = field(
+        default="small",
+        metadata=option(
+            "Network",
+            "Size of the network",
+            choices=(
+                Choice("small", "Small", "Quick to train and to mesh"),
+                Choice("official", "Official", "8 layers of 512 units, as in the paper"),
+            ),
+        ),
+    )
+    seed: int = field(default=0, metadata=option("Seed", "Random seed of the training", minimum=0, maximum=MAX_SEED))
 
     def __post_init__(self) -> None:
         check_name("name", self.name)
         check_sha256("blob", self.blob)
-        check_range("steps", self.steps, 1, 1_000_000)
+        check_options(self)
 
 
 @dataclass(frozen=True, eq=False)
 class MeshBlob:
-    """A mesh to learn. vertices: float32 [V, 3], metres, Z up; faces: int32 [F, 3]."""
+    """A mesh to train a network on. vertices: float32 [V, 3], metres, Z up; faces: int32 [F, 3]."""
 
     vertices: np.ndarray
     faces: np.ndarray
