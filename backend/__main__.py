@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import math
 import os
@@ -50,6 +49,7 @@ from .cli import (
     workspace,
     write_json,
 )
+from .generators import recipes
 from .progress import part
 
 if TYPE_CHECKING:
@@ -67,21 +67,6 @@ cli = typer.Typer(
 fields.add_to(cli)
 views.add_to(cli)
 textures.add_to(cli)
-
-RECIPES = {
-    "deepsdf": "deepsdf.train",
-    "gan3d": "gan3d.train",
-    "hologan": "hologan.train",
-    "image-memorisation": "experiments.image_memorisation",
-    "image-to-shape": "gan3d.image_to_shape",
-    "pose-refinement": "experiments.pose_refinement",
-    "positional-encoding": "experiments.positional_encoding",
-    "representations": "experiments.representations.comparison",
-    "solid-object": "experiments.solid_object",
-    "von": "von.train",
-    "von-shapes": "von.shapes",
-}
-"""Names of recipes, and their modules in `backend.training`."""
 
 Model = Annotated[str, typer.Argument(help="Name of a model, its folder, or a scene file.", metavar="MODEL")]
 Seed = Annotated[int, typer.Option(help="Seed of the latent.")]
@@ -406,9 +391,10 @@ def import_(
 def train(context: typer.Context) -> None:
     """Train a model by its committed recipe: train RECIPE [options]; train RECIPE --help lists them."""
     name, arguments = (context.args[0], context.args[1:]) if context.args else ("", [])
-    if name not in RECIPES:
-        raise InvalidRequest(f"Say what to train: one of {', '.join(RECIPES)}.")
-    importlib.import_module(f"backend.training.{RECIPES[name]}").main(arguments)
+    known = recipes()
+    if name not in known:
+        raise InvalidRequest(f"Say what to train: one of {', '.join(known)}.")
+    known[name](arguments)
 
 
 # ------------------------------------------------------------------------------------------------------------- helpers

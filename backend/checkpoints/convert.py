@@ -20,21 +20,19 @@ from __future__ import annotations
 import fnmatch
 import glob
 import hashlib
-import importlib
-import importlib.util
 import json
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from addon.wire.errors import LatheError, Remedy, UnknownCheckpoint, UnreadableFile, UnsafeCheckpoint
 
+from ..generators import checkpoint_reader, importable_kinds
 from ..models.allocation import allocation_limit
 from ..models.card import ModelCard
 from ..models.library import misfit
@@ -42,22 +40,6 @@ from ..models.store import save_model
 from .isolated import read_checkpoint_isolated, read_many_isolated
 from .tensorflow import bundle_prefix, is_bundle
 from .unpickle import Opaque
-
-# kind → the module that reads its official files. The order is the order of asking.
-CHECKPOINTS: dict[str, str] = {
-    "eg3d": "..generators.eg3d.checkpoint",
-    "stylenerf": "..generators.stylenerf.checkpoint",
-    "stylesdf": "..generators.stylesdf.checkpoint",
-    "shadegan": "..generators.shadegan.checkpoint",
-    "pigan": "..generators.pigan.checkpoint",
-    "graf": "..generators.graf.checkpoint",
-    "deepsdf": "..generators.deepsdf.checkpoint",
-    "gan3d": "..generators.gan3d.checkpoint",
-    "von": "..generators.von.checkpoint",
-    "hologan": "..generators.hologan.checkpoint",
-    "editnerf": "..generators.editnerf.checkpoint",
-    "nerf": "..nerf.mlp.checkpoint",
-}
 
 PICKLED = (".pth", ".pt", ".pkl", ".tar", ".npy", ".pickle", ".ckpt")
 MAX_FOLDER_FILES = 2000
@@ -70,7 +52,7 @@ SMALL_BYTES = 4 << 20
 class ConvertedModel:
     """An official checkpoint in this project's terms: what becomes a model folder."""
 
-    kind: str  # key of GENERATORS
+    kind: str  # key of MODELS
     constructor: dict[str, Any]  # arguments of the model's class, JSON only
     tensors: dict[str, Tensor]  # parameter name of our model → value
     licence: str  # of the official weights
@@ -81,6 +63,16 @@ class ConvertedModel:
     pose_prior: dict[str, Any] = field(default_factory=dict)  # fields of messages.PosePrior that differ from the kind's
     card: str = ""  # Markdown
     sources: tuple[Path, ...] = ()  # the files that were read, where they are others than the one that was named
+
+
+class CheckpointReader(Protocol):
+    """The checkpoint.py of a model."""
+
+    def recognise(self, tree: object) -> bool:
+        """Return whether the tree is an official file of this model. Of an official file, one reader says yes."""
+
+    def convert(self, tree: object, path: Path) -> ConvertedModel:
+        """Return the model of an official file or folder. Raises UnknownCheckpoint."""
 
 
 class CheckpointFolder(Mapping[str, object]):
@@ -202,34 +194,6 @@ def _read_json(path: Path) -> object:
         raise UnreadableFile(f"{path} cannot be read as JSON: {error}") from error
 
 
-def known_kinds() -> tuple[str, ...]:
-    """Return the kinds whose official files can be imported."""
-    return tuple(kind for kind in CHECKPOINTS if _find_module(kind) is not None)
-
-
-def kinds_here() -> tuple[str, ...]:
-    """Return the kinds whose official files can be imported, without importing their modules, which takes a while."""
-    return tuple(kind for kind in CHECKPOINTS if _has_module(kind))
-
-
-def _has_module(kind: str) -> bool:
-    try:
-        return importlib.util.find_spec(importlib.util.resolve_name(CHECKPOINTS[kind], __package__)) is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def _find_module(kind: str) -> ModuleType | None:
-    """Return the module of a kind; None for a model whose official files cannot be imported."""
-    name = importlib.util.resolve_name(CHECKPOINTS[kind], __package__)
-    try:
-        found = importlib.util.find_spec(name)
-    except ModuleNotFoundError:
-        return None
-    module = importlib.import_module(name) if found is not None else None
-    return module if hasattr(module, "recognise") and hasattr(module, "convert") else None
-
-
 def detect(path: Path, tree: object | None = None) -> str:
     """Return the kind of an official file or folder.
 
@@ -238,14 +202,13 @@ def detect(path: Path, tree: object | None = None) -> str:
     """
     path = Path(path)
     tree = read_tree(path) if tree is None else tree
-    for kind in CHECKPOINTS:
-        module = _find_module(kind)
-        if module is not None and module.recognise(tree):
+    for kind in importable_kinds():
+        if checkpoint_reader(kind).recognise(tree):
             _refuse_several(path, tree)
             return kind
     raise UnknownCheckpoint(
         f"{path.name} is of no architecture known here. It looks like {describe(tree)}. "
-        f"Known: {', '.join(known_kinds()) or 'none'}.",
+        f"Known: {', '.join(importable_kinds()) or 'none'}.",
         remedy=Remedy("choose_kind", "Say which kind it is"),
     )
 
@@ -258,9 +221,8 @@ def _refuse_several(path: Path, tree: object) -> None:
     for name in tree:
         if "/" in name or name.endswith(".json"):
             continue  # a part of an experiment
-        for kind in CHECKPOINTS:
-            module = _find_module(kind)
-            if module is not None and module.recognise(tree[name]):
+        for kind in importable_kinds():
+            if checkpoint_reader(kind).recognise(tree[name]):
                 found.setdefault(kind, name)
                 break
     if len(found) > 1:
@@ -276,16 +238,15 @@ def import_model(path: Path, out_dir: Path, kind: str | None = None, *, label: s
         CannotWrite: no space or no permission in out_dir.
     """
     path, out_dir = _checkpoint_of(Path(path)), Path(out_dir)
-    if kind is not None and kind not in known_kinds():
-        raise UnknownCheckpoint(f"There is no kind {kind!r}. Known: {', '.join(known_kinds())}.")
+    if kind is not None and kind not in importable_kinds():
+        raise UnknownCheckpoint(f"There is no kind {kind!r}. Known: {', '.join(importable_kinds())}.")
     tree = read_tree(path)
     kind = detect(path, tree) if kind is None else kind
-    module = _find_module(kind)
-    assert module is not None
+    reader = checkpoint_reader(kind)
     budget = (512 << 20) + 8 * sum(tensor.nbytes for _, tensor in named_tensors(tree))
     try:
         with allocation_limit(budget, path.name):
-            model: ConvertedModel = module.convert(tree, path)
+            model = reader.convert(tree, path)
     except LatheError:
         raise
     except (KeyError, IndexError, AttributeError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:

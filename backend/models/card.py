@@ -16,7 +16,7 @@ from addon.wire.errors import Remedy, UnreadableModel
 class ModelCard:
     """What card.json holds."""
 
-    kind: str  # key of GENERATORS
+    kind: str  # key of MODELS
     label: str
     description: str
     licence: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from addon.wire.errors import LatheError, Remedy, UnreadableModel, UnsafeCheckpoint
 
+from ..generators import MODELS, loader
 from ..scenes.generator import Generator
 from .allocation import allocation_limit
 from .card import ModelCard, read_card
@@ -47,19 +47,17 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> Generator:
 
 def generator_of(name: str, card: ModelCard, tensors: dict[str, Tensor], where: Path) -> Generator:
     """Return the generator of a card and its tensors, which lie at `where`. Raises UnreadableModel."""
-    from ..generators import GENERATORS
-
-    loader: Callable[..., Generator] | None = GENERATORS.get(card.kind)
-    if loader is None:
+    if card.kind not in MODELS:
         raise UnreadableModel(
-            f"The model in {where} is of kind {card.kind!r}; this version knows {', '.join(GENERATORS)}.",
+            f"The model in {where} is of kind {card.kind!r}; this version knows {', '.join(MODELS)}.",
             remedy=Remedy("update_backend", "Update Latent Lathe"),
         )
+    load = loader(card.kind)
     budget = (512 << 20) + 8 * sum(tensor.nbytes for tensor in tensors.values())
     try:
         check_numbers({"metres_per_unit": card.metres_per_unit, **card.constructor})
         with allocation_limit(budget, f"The model in {where}"):
-            generator = loader(name, card, tensors)
+            generator = load(name, card, tensors)
         check_pose_prior(generator.info.pose_prior)
         return generator
     except UnsafeCheckpoint as error:  # the card was edited

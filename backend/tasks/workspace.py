@@ -37,8 +37,8 @@ from meshing.remember import RememberedField
 
 from .. import VERSION
 from ..blobs import BlobStore
-from ..checkpoints.convert import kinds_here
 from ..folders import data_folder
+from ..generators import importable_kinds
 from ..models import card as cards
 from ..models import library, store
 from ..models.scene_file import load_scene, read_scene_card, scene_name
@@ -149,7 +149,7 @@ class Workspace:
                 found.append(self._info(folder))
             except LatheError as error:
                 broken.append(BrokenModel(name, payload.from_plain(ErrorInfo, error_to_dict(error))))
-        return ModelList(tuple(found), tuple(broken), fit_state.stored_fits(), kinds_here())
+        return ModelList(tuple(found), tuple(broken), fit_state.stored_fits(), importable_kinds())
 
     def _info(self, folder: Path) -> ModelInfo:
         key = self._key(folder)

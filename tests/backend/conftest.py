@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from backend import __main__ as command_line
-from backend import cli
+from backend import cli, generators
 from tests.backend.fixtures import shapes
 
 # Tests run side by side: threads that wait for each other by spinning make small work a hundred times slower.
@@ -28,7 +28,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def shapes_model(data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The name of the shapes model, stored among the user's models."""
-    monkeypatch.setitem(shapes.generators.GENERATORS, shapes.KIND, shapes.load)
+    monkeypatch.setitem(generators.MODELS, shapes.KIND, shapes.__name__)
     yield shapes.write(data / "models" / "shapes").name
 
 

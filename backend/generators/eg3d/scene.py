@@ -15,6 +15,7 @@ from addon.wire.messages import Bounds, ModelInfo, PosePrior
 
 from ...cameras import Camera
 from ...models.card import ModelCard
+from ...models.image_memory import MEBI, ImageMemory
 from ...progress import Progress, silent
 from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.square import EMPTY, cut_out, square_around
@@ -34,6 +35,8 @@ from .model import (
     activate_density,
     slab,
 )
+
+IMAGE_MEMORY = ImageMemory(768 * MEBI, per_pixel=64)
 
 WORLD_FROM_CANONICAL = (
     (1.0, 0.0, 0.0, 0.0),

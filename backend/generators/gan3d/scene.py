@@ -9,12 +9,15 @@ from torch import Tensor, nn
 
 from addon.wire.messages import ModelInfo, PosePrior
 
+from ...models.image_memory import MEBI, ImageMemory
 from ...scenes.volume import cube, pose_prior
 from ...scenes.voxels import VoxelScene
 
 if TYPE_CHECKING:
     from ...models.card import ModelCard
 from .model import Generator, ImageEncoder, draw_latents, mirrored
+
+IMAGE_MEMORY = ImageMemory(32 * MEBI)
 
 WORLD_FROM_GRID = {
     "zyx": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),

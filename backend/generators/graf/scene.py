@@ -13,12 +13,15 @@ from addon.wire.messages import ModelInfo, PosePrior
 
 from ...cameras import Camera
 from ...models.card import ModelCard
+from ...models.image_memory import MEBI, ImageMemory
 from ...progress import Progress, silent
 from ...rendering.marching import Occupancy, Strides, march, strides_for
 from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.volume import Pixels, Placement, Shell, chords, cube, opaque_within, pose_prior, render_volume
 from .fast import FastField
 from .model import GRAF, GRAFConfig
+
+IMAGE_MEMORY = ImageMemory(192 * MEBI, per_pixel=48, per_sample=13, samples=64)
 
 WORLD_FROM_CANONICAL = torch.tensor([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 """z stays up; azimuth 0 of the training cameras, on +x, comes to the front, −Y."""

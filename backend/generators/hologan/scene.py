@@ -16,11 +16,14 @@ from addon.wire.messages import Bounds, ModelInfo, PosePrior
 
 from ...cameras import Camera, look_at
 from ...models.card import ModelCard
+from ...models.image_memory import MEBI, ImageMemory
 from ...progress import Progress, silent
 from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.viewpoint import angles_of, nearest_in_range, out_of_range
 from ...scenes.volume import pose_prior
 from .model import Generator, HoloGANConfig, rotate_volume
+
+IMAGE_MEMORY = ImageMemory(64 * MEBI)
 
 # ------------------------------------------------------------------------------------------------------ in the world
 

@@ -12,12 +12,15 @@ from addon.wire.messages import Control, ModelInfo, PosePrior
 
 from ...cameras import Camera
 from ...models.card import ModelCard
+from ...models.image_memory import MEBI, ImageMemory
 from ...progress import Progress, silent
 from ...rendering.marching import Occupancy, Strides, march, strides_for
 from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.volume import Pixels, Placement, Shell, chords, cube, pose_prior, render_volume
 from .fast import FoldedField
 from .model import LOCKED_DIRECTION, PiGAN, PiGANConfig
+
+IMAGE_MEMORY = ImageMemory(192 * MEBI, per_pixel=48, per_sample=7, samples=96)
 
 WORLD_FROM_CANONICAL = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 """y up, facing +z becomes Z up, facing −Y: the front view of Blender."""

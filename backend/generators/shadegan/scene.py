@@ -11,12 +11,15 @@ from addon.wire.messages import Control, ModelInfo, PosePrior
 
 from ...cameras import Camera
 from ...models.card import ModelCard
+from ...models.image_memory import MEBI, ImageMemory
 from ...progress import Progress, silent
 from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.volume import Pixels, Placement, Shell, cube, opaque_within, pose_prior, render_volume
 from ..pigan.model import LOCKED_DIRECTION
 from ..pigan.scene import WORLD_FROM_CANONICAL, wire_fov
 from .model import ShadeGAN, ShadeGANConfig, SurfaceConfig
+
+IMAGE_MEMORY = ImageMemory(512 * MEBI, per_pixel=48, per_sample=7, samples=24)
 
 LIGHT_CONTROLS = (
     Control("light_ambient", "Ambient Light", "Light from everywhere", 0.4, 0.0, 1.0),

@@ -15,6 +15,7 @@ from addon.wire.messages import Bounds, Control, ModelInfo, PosePrior
 
 from ...cameras import Camera
 from ...models.card import ModelCard
+from ...models.image_memory import MEBI, ImageMemory
 from ...progress import Progress, silent
 from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.square import EMPTY, cut_out, square_around
@@ -24,6 +25,8 @@ from ..layers.stylegan2 import check_shape
 if TYPE_CHECKING:
     from .fast import PreparedUpsampler
 from .model import CameraConfig, FieldConfig, MappingConfig, RendererConfig, StyleNeRF, StyleNeRFConfig, UpsamplerConfig
+
+IMAGE_MEMORY = ImageMemory(512 * MEBI, per_pixel=64)
 
 WORLD_FROM_CANONICAL = (
     (0.0, 1.0, 0.0, 0.0),

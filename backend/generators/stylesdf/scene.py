@@ -14,12 +14,15 @@ from addon.wire.messages import ModelInfo, PosePrior
 
 from ...cameras import Camera
 from ...models.card import ModelCard
+from ...models.image_memory import MEBI, ImageMemory
 from ...progress import Progress, silent
 from ...rendering import compositing
 from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.square import cut_out, square_around
 from ...scenes.volume import EMPTY, Placement, cube, from_centre, meets_ball, normals_from, opaque_within, pose_prior
 from .model import StyleSDF, StyleSDFConfig
+
+IMAGE_MEMORY = ImageMemory(1536 * MEBI, per_pixel=64)
 
 WORLD_FROM_CANONICAL = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 """y up, facing +z becomes Z up, facing −Y: the front view of Blender."""

@@ -27,6 +27,7 @@ from torch.nn import functional
 from addon.wire.messages import Bounds, ModelInfo, PosePrior
 
 from ...cameras import Camera, from_wire, orbit
+from ...models.image_memory import MEBI, ImageMemory
 from ...progress import Progress, part, silent
 from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.viewpoint import angles_of, nearest_in_range, out_of_range
@@ -38,6 +39,8 @@ from .projection import Optics, Sketch, crop_boxes, cropped, normalised_depth, p
 
 if TYPE_CHECKING:
     from ...models.card import ModelCard
+
+IMAGE_MEMORY = ImageMemory(64 * MEBI)
 
 AZIMUTH = (-math.pi / 2, math.pi / 2)
 ELEVATION = (0.0, 2 * math.pi / 9)

@@ -17,6 +17,7 @@ from backend.rendering import compositing
 from backend.rendering.color import srgb_from_linear
 from backend.scenes.protocol import FieldInfo, FieldSample, Image
 
+from ...models.image_memory import MEBI, ImageMemory
 from ...scenes.stored import StoredScene, density_model_info
 from ...scenes.trace import RayTraced
 
@@ -33,6 +34,8 @@ from .network import (
     _enlarged,
     ndc_rays,
 )
+
+IMAGE_MEMORY = ImageMemory(512 * MEBI, per_pixel=160)
 
 CHUNK_RAYS = 512
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from addon.wire.errors import CannotWrite, UnreadableModel
 from addon.wire.messages import SceneRef
+from backend import generators
 from backend.models import scene_file
 from backend.models.scene_file import load_scene, read_scene_card, save_scene
 from backend.tasks.workspace import Workspace
@@ -26,7 +27,7 @@ CARD = shapes.ModelCard(shapes.KIND, "Größe", "a scene", "CC0-1.0", False, {},
 
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setitem(shapes.generators.GENERATORS, shapes.KIND, shapes.load)
+    monkeypatch.setitem(generators.MODELS, shapes.KIND, shapes.__name__)
     path = tmp_path / "a chair.safetensors"
     save_scene(path, CARD, {"basis": torch.eye(4)})
     return path

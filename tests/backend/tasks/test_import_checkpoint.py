@@ -12,7 +12,7 @@ import torch
 from addon.wire.errors import BlobMissing, InvalidRequest, LatheError, UnknownCheckpoint, UnsafeCheckpoint
 from addon.wire.messages import ImportRequest, Latent, RenderRequest, SceneRef
 from backend.cameras import orbit
-from backend.checkpoints.convert import known_kinds
+from backend.generators import importable_kinds
 from backend.models import card as cards
 from backend.progress import silent
 from backend.tasks.import_checkpoint import import_checkpoint
@@ -57,7 +57,7 @@ def test_an_uploaded_checkpoint_becomes_a_model_that_renders(
 
 def test_the_list_of_models_names_the_kinds_that_can_be_imported(workspace: Workspace) -> None:
     assert {"eg3d", "stylenerf", "pigan", "graf", "shadegan", "stylesdf", "deepsdf"} <= set(workspace.models().kinds)
-    assert workspace.models().kinds == known_kinds()
+    assert workspace.models().kinds == importable_kinds()
 
 
 class Attack:

@@ -1,4 +1,4 @@
-"""What a picture is said to take is what it takes, and what cannot fit is refused before the start."""
+"""Memory estimates of renders agree with what they take, and a render that cannot fit is refused before the start."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import pytest
 from addon.wire.errors import OutOfMemory
 from addon.wire.messages import GenerateRequest, Latent, RenderRequest, SceneRef
 from backend.cameras import orbit
-from backend.checkpoints.convert import import_model, known_kinds
+from backend.checkpoints.convert import import_model
+from backend.generators import MODELS, image_memory
 from backend.progress import silent
 from backend.tasks.generate import generate
-from backend.tasks.memory import IMAGE_MEMORY, check_image_memory
+from backend.tasks.memory import check_image_memory
 from backend.tasks.render import render
 from backend.tasks.workspace import Workspace
 from tests.shared import CHECKPOINTS
@@ -28,12 +29,8 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Workspace, "free_memory", lambda self: FREE)
 
 
-def test_only_kinds_that_exist_have_figures() -> None:
-    assert IMAGE_MEMORY.keys() <= set(known_kinds())
-
-
-@pytest.mark.parametrize("kind", [*IMAGE_MEMORY, "deepsdf"])
-def test_a_picture_too_large_is_refused_with_the_size_that_fits(kind: str, tmp_path: Path, little_memory: None) -> None:
+@pytest.mark.parametrize("kind", MODELS)
+def test_an_image_too_large_is_refused_with_the_size_that_fits(kind: str, tmp_path: Path, little_memory: None) -> None:
     workspace = Workspace("cpu", roots=[tmp_path])
     check_image_memory(workspace, kind, 256, 256)
     with pytest.raises(OutOfMemory, match=r"An image side of 8192 needs about .* GB .* would fit") as caught:
@@ -99,11 +96,11 @@ def test_what_a_pixel_takes_was_measured(kind: str, tmp_path: Path) -> None:
     import_model(CHECKPOINTS / FILES[kind], tmp_path / "model")
 
     def peak(size: int) -> int:
-        command = [sys.executable, "-m", "tests.backend.tasks.picture_memory", str(tmp_path / "model"), str(size)]
+        command = [sys.executable, "-m", "tests.backend.tasks.image_memory", str(tmp_path / "model"), str(size)]
         return int(subprocess.run([*command, "away"], capture_output=True, check=True, text=True).stdout)
 
     small, large = (1024, 2048) if kind == "eg3d" else (512, 1024)
     measured = (peak(large) - peak(small)) / (large**2 - small**2)
-    memory = IMAGE_MEMORY[kind]
+    memory = image_memory(kind)
     estimated = memory.bytes_of(1) - memory.fixed
     assert estimated / 5 < measured < estimated, (measured, estimated)

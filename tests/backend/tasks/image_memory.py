@@ -1,7 +1,7 @@
-"""`python -m tests.backend.tasks.picture_memory FOLDER SIZE [away]`: bytes that one picture takes at its peak.
+"""Peak memory of one render: `python -m tests.backend.tasks.image_memory FOLDER SIZE [away]`.
 
-Prints the peak of the process over what it held before the picture. away: the camera looks the other way, so that what
-a pixel takes shows without the time that a full network takes for it.
+Prints the peak of the process over what it held before the render, in bytes. away: the camera looks the other way, so
+that what a pixel takes shows without the time that a full network takes for it.
 """
 
 from __future__ import annotations

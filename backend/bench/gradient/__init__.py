@@ -1,0 +1,1 @@
+"""A model whose image costs nothing to render, for the transport benchmark."""
