@@ -1,15 +1,17 @@
-"""Where a generator's own frame lies in the world, and what its volumetric scenes do alike.
+"""Volumetric scenes of generators: placement of the model's own frame in the world, sampling, rendering, tracing.
 
 Vocabulary. *Canonical* is a generator's own frame; its unit is `metres_per_unit` metres. The canonical origin is the
-world's. `t` are distances along unit canonical rays.
+world's. `t` are distances along unit canonical rays. The *shell* is where those rays are sampled: within a fixed
+distance of the origin.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,12 +21,15 @@ from addon.wire.messages import Bounds, PosePrior
 
 from ..cameras import Camera, Rays
 from ..models.card import ModelCard
-from ..progress import Progress
+from ..progress import Progress, silent
 from ..rendering import compositing, sampling
-from .protocol import Image
+from .protocol import FieldInfo, FieldSample, Image
+from .trace import RayColors
 
 EMPTY = 1e-3
 """Pixels of less alpha have no depth and no normal."""
+
+RAYS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,24 @@ class Placement:
         """Return world directions [..., 3] of canonical ones."""
         return directions @ self.rotation.to(directions).T
 
+    def canonical_from_world(self, like: Tensor) -> Tensor:
+        """Return the affine transform [4, 4] of points, in the type and on the device of `like`."""
+        matrix = torch.eye(4).to(like)
+        matrix[:3, :3] = self.rotation.T.to(matrix) / self.metres_per_unit
+        return matrix
+
     def canonical_rays(self, camera: Camera) -> Rays:
         """Return the rays of a world camera in the canonical frame, [height · width, 3]; depths stay metres."""
-        matrix = torch.eye(4).to(camera.world_from_camera)
-        matrix[:3, :3] = self.rotation.T.to(matrix) / self.metres_per_unit
-        rays = camera.transformed(matrix).rays()
+        rays = camera.transformed(self.canonical_from_world(camera.world_from_camera)).rays()
         return Rays(rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3), rays.depth_from_distance.flatten())
+
+    def rays_to_canonical(self, rays: Rays) -> Rays:
+        """Return world rays [..., 3] in the canonical frame, flat as [rays, 3]; depths stay metres."""
+        return Rays(
+            self.to_canonical(rays.origins).reshape(-1, 3),
+            self.directions_to_canonical(rays.directions).reshape(-1, 3),
+            rays.depth_from_distance.flatten() * self.metres_per_unit,
+        )
 
 
 def cube(half: float) -> Bounds:
@@ -59,9 +76,10 @@ def cube(half: float) -> Bounds:
     return (-half, -half, -half), (half, half, half)
 
 
-def from_centre(rays: Rays, camera: Camera) -> Tensor:
-    """Return how far along each ray the origin's shell lies [rays, 1]: the distance of the camera for a perspective."""
-    if camera.projection == "perspective":
+def from_centre(rays: Rays, projection: Literal["perspective", "orthographic"]) -> Tensor:
+    """Return the distance [rays, 1] along each ray at which the shell around the origin is centred: that of the camera
+    from the origin for a perspective, that of the closest point otherwise."""
+    if projection == "perspective":
         return rays.origins.contiguous().norm(dim=-1, keepdim=True)
     return -(rays.origins * rays.directions).sum(-1, keepdim=True)
 
@@ -73,20 +91,10 @@ def even_around(middle: Tensor, half: float, num_samples: int) -> Tensor:
 
 
 def meets_ball(rays: Rays, radius: float) -> Tensor:
-    """Say which rays [rays] meet the ball around the origin in front of the camera."""
+    """Return whether rays [rays] meet the ball around the origin in front of the camera."""
     along = -(rays.origins * rays.directions).sum(-1)
     closest = (rays.origins + rays.directions * along[:, None]).norm(dim=-1)
     return (closest <= radius) & (along + radius > 0)
-
-
-def chords(shell: Shell, count: int, num_samples: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return origins and directions [count, 3] of rays that cross the volume anyhow, always the same, and t
-    [count, num_samples]: for questions about a field that a few rays can answer."""
-    generator = torch.Generator().manual_seed(0)
-    directions = F.normalize(torch.randn(count, 3, generator=generator), dim=-1)
-    middle = (2 * torch.rand(count, 3, generator=generator) - 1) * (shell.half_depth / math.sqrt(3))
-    t = torch.linspace(shell.half_depth, 3 * shell.half_depth, num_samples).expand(count, -1)
-    return (middle - 2 * shell.half_depth * directions).to(like), directions.to(like), t.to(like)
 
 
 def normals_from(density: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
@@ -97,77 +105,161 @@ def normals_from(density: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
     return F.normalize(-gradient, dim=-1)
 
 
-RAYS_AT_ONCE = 1024
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """What canonical rays gave. rgb [rays, 3] premultiplied; alpha [rays]; t [rays] Σ w t; normal [rays, 3] canonical,
-    or None."""
-
-    rgb: Tensor
-    alpha: Tensor
-    t: Tensor
-    normal: Tensor | None = None
-
-
 @dataclass(frozen=True)
 class Shell:
-    """Where rays are sampled: within half_depth of the origin's distance, if they come within reach of the origin."""
+    """The sampled part of rays: within half_depth of the origin's distance, on rays that pass the origin within
+    `reach`."""
 
     half_depth: float
     reach: float
     by_depth: bool = False  # t is even in depth along the camera's axis, rather than in distance
 
 
-def render_volume(
-    camera: Camera,
-    placement: Placement,
-    shell: Shell,
-    render_rays: Callable[[Tensor, Tensor, Tensor, Tensor | None], Pixels],
-    *,
-    steps: int,
-    quality: Literal["draft", "full"],
-    jitter: torch.Generator | None,
-    progress: Progress,
-    density: Callable[[Tensor], Tensor] | None = None,
-) -> Image:
-    """Render a world camera in chunks of rays. A draft has half the rays each way.
+class FastField(Protocol):
+    """A field precomputed for fast rendering, in the canonical frame."""
 
-    Args:
-        render_rays: origins, unit directions [rays, 3], coarse t [rays, steps], u like t or None → Pixels.
-        density: canonical points [n, 3] → density [n], for normals where render_rays gives none; None leaves them out.
+    def render_rays(self, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None, /) -> RayColors:
+        """Render rays. See VolumeScene.reference_rays."""
+
+    def raw_density(self, points: Tensor) -> Tensor:
+        """Return raw density [n] at points [n, 3]. Differentiable in points."""
+
+
+class VolumeScene(ABC):
+    """A scene that is volume-rendered along rays through a shell around the origin.
+
+    A model adds its field, its number of samples, the reference path of its rays and, if it has one, a fast path.
     """
-    scale = 2 if quality == "draft" else 1
-    view = camera.resized(math.ceil(camera.width / scale), math.ceil(camera.height / scale))
-    rays = placement.canonical_rays(view)
-    t = even_around(from_centre(rays, view), shell.half_depth, steps)
-    if shell.by_depth:
-        t = t * (placement.metres_per_unit / rays.depth_from_distance)[:, None]
-    u = None
-    if jitter is not None:
+
+    def __init__(self, placement: Placement, shell: Shell, info: FieldInfo):
+        self.placement, self.shell, self.info = placement, shell, info
+
+    @abstractmethod
+    def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
+        """See Scene.field."""
+
+    @abstractmethod
+    def num_steps(self, samples: int | None, quality: Literal["draft", "full"]) -> int:
+        """Return the number of coarse samples of a ray. samples: of a ray in all; None: the model's own number."""
+
+    @abstractmethod
+    def reference_rays(self, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None) -> RayColors:
+        """Render canonical rays by the network itself, differentiable: the path the paper describes.
+
+        Args:
+            origins, directions: [rays, 3], directions of unit length.
+            t: coarse samples [rays, steps].
+            u: [rays, steps] in [0, 1), draws of the fine samples; None spaces them evenly.
+
+        Returns:
+            Pixels [rays]: distance in canonical units; normal canonical, None where `normals_from` makes them.
+        """
+
+    @abstractmethod
+    def raw_density(self, points: Tensor) -> Tensor:
+        """Return raw density [n] at canonical points [n, 3] by the network itself."""
+
+    def fast_field(self) -> FastField | None:
+        """Return the precomputed field that `render` uses; None: it uses the reference path."""
+        return None
+
+    def trace(self, rays: Rays, *, samples: int | None = None, jitter: torch.Generator | None = None) -> RayColors:
+        """See Scene.trace. The shell is centred at each ray origin's own distance from the world's origin, as for
+        perspective cameras. Rays that miss it have alpha 0."""
+        return self._traced(rays, "perspective", samples, jitter)
+
+    def image(self, camera: Camera, *, jitter: torch.Generator | None = None) -> RayColors:
+        """See Scene.image."""
+        return self._traced(camera.rays(), camera.projection, None, jitter)
+
+    def _traced(
+        self,
+        rays: Rays,
+        projection: Literal["perspective", "orthographic"],
+        samples: int | None,
+        jitter: torch.Generator | None,
+    ) -> RayColors:
+        shape = rays.origins.shape[:-1]
+        canonical = self.placement.rays_to_canonical(rays)
+        t, u = self._samples(canonical, projection, self.num_steps(samples, "full"), jitter)
+        hit = meets_ball(canonical, self.shell.reach).nonzero().squeeze(-1)
+        parts = [
+            self.reference_rays(
+                canonical.origins[part], canonical.directions[part], t[part], None if u is None else u[part]
+            )
+            for part in hit.split(RAYS_AT_ONCE)
+        ]
+
+        def gathered(values: list[Tensor]) -> Tensor:
+            found = torch.cat(values)
+            return found.new_zeros(len(t), *found.shape[1:]).index_copy(0, hit, found)
+
+        normals = [part.normal for part in parts if part.normal is not None]
+        return RayColors(
+            gathered([part.rgb for part in parts]),
+            gathered([part.alpha for part in parts]),
+            gathered([part.distance for part in parts]) * self.placement.metres_per_unit,
+            self.placement.directions_to_world(gathered(normals)) if normals else None,
+        ).reshape(*shape)
+
+    def _samples(
+        self,
+        rays: Rays,
+        projection: Literal["perspective", "orthographic"],
+        steps: int,
+        jitter: torch.Generator | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return coarse t [rays, steps] of canonical rays, and the draws of their fine samples."""
+        t = even_around(from_centre(rays, projection), self.shell.half_depth, steps)
+        if self.shell.by_depth:
+            t = t * (self.placement.metres_per_unit / rays.depth_from_distance)[:, None]
+        if jitter is None:
+            return t, None
         t = sampling.stratified(t, torch.rand(t.shape, generator=jitter, device=jitter.device).to(t))
-        u = torch.rand(t.shape, generator=jitter, device=jitter.device).to(t)
-    rgb, normal = torch.zeros_like(rays.origins), torch.zeros_like(rays.origins)
-    alpha, mean_t = torch.zeros_like(t[:, 0]), torch.zeros_like(t[:, 0])
-    hit = meets_ball(rays, shell.reach).nonzero().squeeze(-1)
-    has_normal = False
-    for start in range(0, len(hit), RAYS_AT_ONCE):
-        progress(start / len(hit), "rendering")
-        part = hit[start : start + RAYS_AT_ONCE]
-        origins, directions = rays.origins[part], rays.directions[part]
-        pixels = render_rays(origins, directions, t[part], None if u is None else u[part])
-        rgb[part], alpha[part] = compositing.unpremultiply(pixels.rgb, pixels.alpha), pixels.alpha
-        mean_t[part] = pixels.t / pixels.alpha.clamp(min=EMPTY)
-        canonical_normal = pixels.normal
-        if canonical_normal is None and density is not None and quality == "full":
-            canonical_normal = normals_from(density, origins + directions * mean_t[part, None])
-        if canonical_normal is not None:
-            normal[part] = placement.directions_to_world(canonical_normal)
-            has_normal = True
-    progress(1.0)
-    depth = mean_t * rays.depth_from_distance
-    return assembled(camera, view.width, view.height, rgb, alpha, depth, normal if has_normal else None)
+        return t, torch.rand(t.shape, generator=jitter, device=jitter.device).to(t)
+
+    @torch.no_grad()
+    def render(
+        self,
+        camera: Camera,
+        *,
+        samples_per_ray: int | None = None,
+        quality: Literal["draft", "full"] = "full",
+        jitter: torch.Generator | None = None,
+        progress: Progress = silent,
+        reference: bool = False,
+    ) -> Image:
+        """Render a world camera in chunks of rays. See Scene.render. A draft has half the rays each way.
+
+        reference: by the network itself, every sample evaluated.
+        """
+        fast = None if reference else self.fast_field()
+        render_rays = self.reference_rays if fast is None else fast.render_rays
+        raw_density = self.raw_density if fast is None else fast.raw_density
+        scale = 2 if quality == "draft" else 1
+        view = camera.resized(math.ceil(camera.width / scale), math.ceil(camera.height / scale))
+        rays = self.placement.canonical_rays(view)
+        t, u = self._samples(rays, view.projection, self.num_steps(samples_per_ray, quality), jitter)
+        rgb, normal = torch.zeros_like(rays.origins), torch.zeros_like(rays.origins)
+        alpha, mean_t = torch.zeros_like(t[:, 0]), torch.zeros_like(t[:, 0])
+        hit = meets_ball(rays, self.shell.reach).nonzero().squeeze(-1)
+        has_normal = False
+        for start in range(0, len(hit), RAYS_AT_ONCE):
+            progress(start / len(hit), "rendering")
+            part = hit[start : start + RAYS_AT_ONCE]
+            origins, directions = rays.origins[part], rays.directions[part]
+            pixels = render_rays(origins, directions, t[part], None if u is None else u[part])
+            rgb[part], alpha[part] = compositing.unpremultiply(pixels.rgb, pixels.alpha), pixels.alpha
+            mean_t[part] = pixels.distance / pixels.alpha.clamp(min=EMPTY)
+            canonical_normal = pixels.normal
+            if canonical_normal is None and quality == "full":
+                canonical_normal = normals_from(raw_density, origins + directions * mean_t[part, None])
+            if canonical_normal is not None:
+                normal[part] = self.placement.directions_to_world(canonical_normal)
+                has_normal = True
+        progress(1.0)
+        depth = mean_t * rays.depth_from_distance
+        return assembled(camera, view.width, view.height, rgb, alpha, depth, normal if has_normal else None)
 
 
 def assembled(
@@ -196,7 +288,7 @@ def assembled(
 
 
 def pose_prior(card: ModelCard, default: PosePrior) -> PosePrior:
-    """Return the card's pose prior, the kind's own where it says nothing."""
+    """Return the card's pose prior, with the model's own for what it leaves out."""
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in card.pose_prior.items()}
     return replace(default, **fields)
 

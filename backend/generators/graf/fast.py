@@ -35,8 +35,12 @@ class FastField:
         points, code, rest = layer.weight.split((encoded, len(shape), layer.in_features - encoded - len(shape)), 1)
         return torch.cat((points, rest), 1).T.contiguous(), layer.bias + code @ shape
 
-    def features(self, points: Tensor) -> Tensor:
-        """Return the last shape layer [n, hidden_dim] at canonical points [n, 3]. Differentiable."""
+    def raw_density(self, points: Tensor) -> Tensor:
+        """Return raw density [n] at canonical points [n, 3]. Differentiable in points."""
+        return self.network.density(self._features(points)).flatten()
+
+    def _features(self, points: Tensor) -> Tensor:
+        """Return the last shape layer [n, hidden_dim] at canonical points [n, 3]."""
         encoded = positional_encoding(points, self.network.config.point_frequencies)
         x = encoded
         for i, (weight, bias) in enumerate(self.layers):
@@ -52,7 +56,7 @@ class FastField:
 
     def density(self, points: Tensor, features: Tensor) -> Tensor:
         """See marching.Field."""
-        return self.network.density(features.copy_(self.features(points))).squeeze(-1)
+        return self.network.density(features.copy_(self._features(points))).squeeze(-1)
 
     def positive(self, raw: Tensor) -> Tensor:
         """See marching.Field."""

@@ -24,12 +24,12 @@ class FoldedField:
         frequency = frequency * FREQUENCY_SCALE + FREQUENCY_SHIFT
         return (frequency[:, None] * layer.weight).T.contiguous(), frequency * layer.bias + phase
 
-    def features(self, points: Tensor) -> Tensor:
-        """Return the last geometry layer [n, hidden_dim] at canonical points [n, 3]. Differentiable."""
+    def raw_density(self, points: Tensor) -> Tensor:
+        """Return raw density [n] at canonical points [n, 3]. Differentiable in points."""
         x = self.network.encode(points[None])[0]
         for weight, bias in self.layers:
             x = torch.addmm(bias, x, weight).sin_()
-        return x
+        return self.network.density(x).flatten()
 
     @property
     def num_features(self) -> int:

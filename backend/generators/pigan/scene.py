@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -13,10 +14,19 @@ from addon.wire.messages import Control, ModelInfo, PosePrior
 from ...cameras import Camera
 from ...models.card import ModelCard
 from ...models.image_memory import MEBI, ImageMemory
-from ...progress import Progress, silent
-from ...rendering.marching import Occupancy, Strides, march, strides_for
-from ...scenes.protocol import FieldInfo, FieldSample, Image
-from ...scenes.volume import Pixels, Placement, Shell, chords, cube, pose_prior, render_volume
+from ...scenes.generator import Part
+from ...scenes.latent_generator import (
+    Editable,
+    LatentGenerator,
+    control_value,
+    latent_model_info,
+    load_network,
+    tuples_of,
+)
+from ...scenes.marched import MarchedField
+from ...scenes.protocol import FieldInfo, FieldSample
+from ...scenes.trace import RayColors
+from ...scenes.volume import Placement, Shell, VolumeScene, cube
 from .fast import FoldedField
 from .model import LOCKED_DIRECTION, PiGAN, PiGANConfig
 
@@ -29,37 +39,17 @@ LOCK_VIEW = Control(
     "lock_view", "Lock View Dependence", "Colours as seen from in front, whatever the view", 0.0, 0.0, 1.0, "switch"
 )
 
-OCCUPANCY_RESOLUTION = 32
-WORTH_SKIPPING = 0.9
-"""With more of its cells occupied than this, a grid is not asked."""
 
-PROBES = 48
-"""Rays that say which samples may be interpolated."""
+class PiGANScene(VolumeScene):
+    """One latent in the world."""
 
-
-class PiGANScene:
-    """One latent in the world: what depends on ws alone is made once."""
-
-    def __init__(self, network: PiGAN, ws: Tensor, placement: Placement, *, lock_view: bool = False):
-        self.network, self.ws, self.placement, self.lock_view = network, ws, placement, lock_view
-        self.info = field_info(network.config, placement.metres_per_unit)
-        with torch.no_grad():
-            self.folded = FoldedField(network, ws, lock_view=lock_view)
-        self._occupancy: Occupancy | None = None
-        self._strides: dict[int, Strides] = {}
-        self._shell = Shell(network.config.half_depth, network.config.reach)
-
-    @property
-    def occupancy(self) -> Occupancy:
-        """Where density may be positive; made when first asked for."""
-        if self._occupancy is None:
-            half = self.network.config.reach
-            self._occupancy = Occupancy(self.folded, half, OCCUPANCY_RESOLUTION, like=self.ws)
-        return self._occupancy
-
-    @property
-    def _occupied(self) -> Occupancy | None:
-        return self.occupancy if self.occupancy.share < WORTH_SKIPPING else None
+    def __init__(self, network: PiGAN, ws: Tensor, placement: Placement, *, lock_view: bool, differentiable: bool):
+        config = network.config
+        super().__init__(
+            placement, Shell(config.half_depth, config.reach), field_info(config, placement.metres_per_unit)
+        )
+        self.network, self.ws, self.lock_view, self.differentiable = network, ws, lock_view, differentiable
+        self._fast: MarchedField | None = None
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
         """See Scene.field. Without directions, colours are those seen from in front."""
@@ -72,81 +62,40 @@ class PiGANScene:
         density = self.network.positive(density) / self.placement.metres_per_unit
         return FieldSample(density.reshape(points.shape[:-1]), rgb.reshape(points.shape))
 
-    @torch.no_grad()
-    def render(
-        self,
-        camera: Camera,
-        *,
-        samples_per_ray: int | None = None,
-        quality: Literal["draft", "full"] = "full",
-        jitter: torch.Generator | None = None,
-        progress: Progress = silent,
-        reference: bool = False,
-    ) -> Image:
-        """See Scene.render. samples_per_ray: coarse and fine together. A draft has half the rays each way and a third
-        of the samples. reference: by the network itself, every sample evaluated."""
+    def num_steps(self, samples: int | None, quality: Literal["draft", "full"]) -> int:
+        """See VolumeScene.num_steps. `samples` counts coarse and fine ones. A draft has a third of the samples."""
         config = self.network.config
-        steps = max(config.num_steps // 3, 4) if quality == "draft" else config.num_steps
-        if samples_per_ray is not None:
-            steps = max(samples_per_ray // (2 if config.hierarchical else 1), 3)
-        return render_volume(
-            camera,
-            self.placement,
-            self._shell,
-            self._reference if reference else self._fast,
-            steps=steps,
-            quality=quality,
-            jitter=jitter,
-            progress=progress,
-            density=self._reference_density if reference else self._density,
-        )
+        if samples is not None:
+            return max(samples // (2 if config.hierarchical else 1), 3)
+        return max(config.num_steps // 3, 4) if quality == "draft" else config.num_steps
 
-    def _reference_density(self, points: Tensor) -> Tensor:
-        return self.network.density(self.network.features(self.ws[None], points[None])).flatten()
-
-    def _density(self, points: Tensor) -> Tensor:
-        return self.network.density(self.folded.features(points)).flatten()
-
-    def _reference(self, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None) -> Pixels:
+    def reference_rays(self, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None) -> RayColors:
+        """See VolumeScene.reference_rays."""
+        config = self.network.config
         draws = None if u is None else u[None]
         result = self.network.render(
             self.ws[None], origins[None], directions[None], t[None], u=draws, lock_view=self.lock_view
         )
         rgb, alpha = result.rgb[0], result.alpha[0]
-        if self.network.config.white_back:  # white is for pictures; here what is behind shows through
+        if config.white_back:  # the background shows through instead
             rgb = rgb - (1 - alpha[:, None])
-        return self._pixels(rgb, alpha, result.distance[0])
-
-    def _strides_for(self, steps: int) -> Strides:
-        if steps not in self._strides:
-            config = self.network.config
-            self._strides[steps] = strides_for(
-                self.folded,
-                *chords(self._shell, PROBES, steps, self.ws),
-                num_fine=steps if config.hierarchical else 0,
-                last_back=config.last_back,
-                occupied=self._occupied,
-            )
-        return self._strides[steps]
-
-    def _fast(self, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None) -> Pixels:
-        config = self.network.config
-        result = march(
-            self.folded,
-            origins,
-            directions,
-            t,
-            num_fine=t.shape[-1] if config.hierarchical else 0,
-            u=u,
-            last_back=config.last_back,
-            occupied=self._occupied,
-            strides=self._strides_for(t.shape[-1]),
-        )
-        return self._pixels(result.rgb, result.alpha, result.t)
-
-    def _pixels(self, rgb: Tensor, alpha: Tensor, t: Tensor) -> Pixels:
         # with last_back the background belongs to the subject's own volume
-        return Pixels(rgb, torch.ones_like(alpha) if self.network.config.last_back else alpha, t)
+        return RayColors(rgb, torch.ones_like(alpha) if config.last_back else alpha, result.distance[0])
+
+    def raw_density(self, points: Tensor) -> Tensor:
+        """See VolumeScene.raw_density."""
+        return self.network.density(self.network.features(self.ws[None], points[None])).flatten()
+
+    def fast_field(self) -> MarchedField:
+        """Return the field with ws folded into its weights; of a differentiable scene, whose ws and weights may change
+        between two renders, a new one each time."""
+        if self._fast is None or self.differentiable:
+            config = self.network.config
+            folded = FoldedField(self.network, self.ws.detach(), lock_view=self.lock_view)
+            self._fast = MarchedField(
+                folded, self.shell, self.ws.detach(), hierarchical=config.hierarchical, last_back=config.last_back
+            )
+        return self._fast
 
 
 def field_info(config: PiGANConfig, metres_per_unit: float) -> FieldInfo:
@@ -158,41 +107,38 @@ def field_info(config: PiGANConfig, metres_per_unit: float) -> FieldInfo:
     )
 
 
-class PiGANGenerator:
-    """π-GAN as a Generator (backend/generator.py)."""
+class PiGANGenerator(LatentGenerator[PiGAN]):
+    """π-GAN as a Generator."""
 
-    def __init__(self, network: PiGAN, info: ModelInfo, metres_per_unit: float = 1.0):
-        self.network, self.info = network.eval().requires_grad_(False), info
-        self.placement = Placement(WORLD_FROM_CANONICAL.to(self.device), metres_per_unit)
-        self._mean_ws: Tensor | None = None
+    world_from_canonical = WORLD_FROM_CANONICAL
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.network.density.weight.device
+    def map_z(self, z: Tensor, condition: Camera | None) -> Tensor:
+        """Return frequencies and phases. Truncation acts on them, around the mean of many z."""
+        return self.network.mapping_network(z)
 
-    def sample_z(self, seed: int) -> Tensor:
-        """Return z [1, z_dim] as the official scripts draw it: the first normal numbers after seeding torch."""
-        z = torch.randn(1, self.network.config.z_dim, generator=torch.Generator().manual_seed(seed))
-        return z.to(self.device)
+    def find_center(self) -> Tensor:
+        """See LatentGenerator.find_center."""
+        return self.network.mean_ws()
 
-    @torch.no_grad()
-    def mapping(self, z: Tensor, condition: Camera | None = None, *, truncation_psi: float = 1.0) -> Tensor:
-        """See Generator.mapping. Truncation acts on frequencies and phases, around the mean of many z."""
-        ws = self.network.mapping_network(z)
-        if truncation_psi == 1:
-            return ws
-        if self._mean_ws is None:
-            self._mean_ws = self.network.mean_ws()
-        return self._mean_ws + truncation_psi * (ws - self._mean_ws)
-
-    def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> PiGANScene:
+    def synthesize(
+        self, ws: Tensor, controls: dict[str, float] | None = None, *, differentiable: bool = False
+    ) -> PiGANScene:
         """See Generator.synthesize."""
-        config = self.network.config
-        if tuple(ws.shape) != (config.num_ws, 2 * config.hidden_dim):
-            raise ValueError(f"ws must be [{config.num_ws}, {2 * config.hidden_dim}], got {list(ws.shape)}")
-        lock_view = (controls or {}).get(LOCK_VIEW.name, LOCK_VIEW.default) >= 0.5
-        return PiGANScene(self.network, ws.to(self.device), self.placement, lock_view=lock_view)
+        lock_view = control_value(controls, LOCK_VIEW) >= 0.5
+        return PiGANScene(
+            self.network, self.checked(ws), self.placement, lock_view=lock_view, differentiable=differentiable
+        )
+
+    def editable_parts(self) -> Mapping[Part, Editable]:
+        """Density ends the FiLM layers before the colour layer, which only colour passes through. The late layers are
+        those two branches and the last two FiLM layers, whose sines make the finest detail."""
+        n = self.network
+        volume = [n.embedding] if n.config.embedding_channels else []
+        return {
+            "geometry": [*volume, n.layers, n.density],
+            "appearance": [n.color_layer, n.color],
+            "late layers": [*n.layers[-2:], n.density, n.color_layer, n.color],
+        }
 
 
 def wire_fov(fov_degrees: float, size: int) -> float:
@@ -200,32 +146,23 @@ def wire_fov(fov_degrees: float, size: int) -> float:
     return 2 * math.atan(math.tan(math.radians(fov_degrees) / 2) * size / max(size - 1, 1))
 
 
-def model_info(name: str, card: ModelCard, config: PiGANConfig, num_parameters: int) -> ModelInfo:
-    """Return what the panel needs to know of a π-GAN."""
-    field = field_info(config, card.metres_per_unit)
-    prior = PosePrior(
-        radius=card.metres_per_unit,
-        fov=wire_fov(config.fov_degrees, config.image_size),
-        azimuth=(-0.6, 0.6),
-        elevation=(-0.31, 0.31),
-    )
-    return ModelInfo(
-        name=name,
-        **card.info_fields,
+def model_info(name: str, card: ModelCard, network: PiGAN) -> ModelInfo:
+    """Return the info that the panel shows of a π-GAN."""
+    config = network.config
+    return latent_model_info(
+        name,
+        card,
+        network,
+        field_info(config, card.metres_per_unit),
         z_dim=config.z_dim,
-        num_ws=config.num_ws,
-        w_dim=2 * config.hidden_dim,
+        ws=(config.num_ws, 2 * config.hidden_dim),
         num_geometry_ws=config.num_layers,
-        num_parameters=num_parameters,
-        has_truncation=True,
-        has_surface=True,
-        no_surface_reason="",
-        has_color=True,
-        quantity="density",
-        iso_level=field.iso_level,
-        iso_range=(field.iso_level / 10, field.iso_level * 10),
-        bounds=field.bounds,
-        pose_prior=pose_prior(card, prior),
+        prior=PosePrior(
+            radius=card.metres_per_unit,
+            fov=wire_fov(config.fov_degrees, config.image_size),
+            azimuth=(-0.6, 0.6),
+            elevation=(-0.31, 0.31),
+        ),
         image_size=config.image_size,
         controls=(LOCK_VIEW,),
     )
@@ -233,12 +170,5 @@ def model_info(name: str, card: ModelCard, config: PiGANConfig, num_parameters: 
 
 def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> PiGANGenerator:
     """Return the generator in a model folder."""
-    values = dict(card.constructor)
-    if "embedding_size" in values:
-        values["embedding_size"] = tuple(values["embedding_size"])
-    config = PiGANConfig(**values)
-    network = PiGAN(config)
-    network.load_state_dict(tensors)
-    network.to(next(iter(tensors.values())).device)
-    info = model_info(name, card, config, sum(p.numel() for p in network.parameters()))
-    return PiGANGenerator(network, info, card.metres_per_unit)
+    network = load_network(PiGAN(PiGANConfig(**tuples_of(card.constructor))), tensors)
+    return PiGANGenerator(network, model_info(name, card, network), card.metres_per_unit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -12,9 +13,18 @@ from addon.wire.messages import Control, ModelInfo, PosePrior
 from ...cameras import Camera
 from ...models.card import ModelCard
 from ...models.image_memory import MEBI, ImageMemory
-from ...progress import Progress, silent
-from ...scenes.protocol import FieldInfo, FieldSample, Image
-from ...scenes.volume import Pixels, Placement, Shell, cube, opaque_within, pose_prior, render_volume
+from ...scenes.generator import Part
+from ...scenes.latent_generator import (
+    Editable,
+    LatentGenerator,
+    control_value,
+    latent_model_info,
+    load_network,
+    tuples_of,
+)
+from ...scenes.protocol import FieldInfo, FieldSample
+from ...scenes.trace import RayColors
+from ...scenes.volume import Placement, Shell, VolumeScene, cube, opaque_within
 from ..pigan.model import LOCKED_DIRECTION
 from ..pigan.scene import WORLD_FROM_CANONICAL, wire_fov
 from .model import ShadeGAN, ShadeGANConfig, SurfaceConfig
@@ -29,12 +39,15 @@ LIGHT_CONTROLS = (
 )
 
 
-class ShadeGANScene:
+class ShadeGANScene(VolumeScene):
     """One latent under one light in the world."""
 
     def __init__(self, network: ShadeGAN, ws: Tensor, light: Tensor, placement: Placement):
-        self.network, self.ws, self.light, self.placement = network, ws, light, placement
-        self.info = field_info(network.config, placement.metres_per_unit)
+        config = network.config
+        super().__init__(
+            placement, Shell(config.half_depth, config.reach), field_info(config, placement.metres_per_unit)
+        )
+        self.network, self.ws, self.light = network, ws, light
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
         """See Scene.field. The colour is the albedo: a mesh is lit by whoever renders it."""
@@ -48,43 +61,28 @@ class ShadeGANScene:
         rgb = self.network.albedo(self.ws[None], features, along, self.light[None])
         return FieldSample(density.reshape(points.shape[:-1]), rgb.reshape(points.shape))
 
-    @torch.no_grad()
-    def render(
-        self,
-        camera: Camera,
-        *,
-        samples_per_ray: int | None = None,
-        quality: Literal["draft", "full"] = "full",
-        jitter: torch.Generator | None = None,
-        progress: Progress = silent,
-    ) -> Image:
-        """See Scene.render. samples_per_ray: coarse and fine together. A draft has half the rays each way and half the
-        samples."""
-        config = self.network.config
-        steps = max(config.num_steps // 2, 4) if quality == "draft" else config.num_steps
-        if samples_per_ray is not None:
-            steps = max(samples_per_ray // 2, 3)
-        return render_volume(
-            camera,
-            self.placement,
-            Shell(config.half_depth, config.reach),
-            self._rendered,
-            steps=steps,
-            quality=quality,
-            jitter=jitter,
-            progress=progress,
-        )
+    def num_steps(self, samples: int | None, quality: Literal["draft", "full"]) -> int:
+        """See VolumeScene.num_steps. `samples` counts coarse and fine ones. A draft has half the samples."""
+        if samples is not None:
+            return max(samples // 2, 3)
+        num_steps = self.network.config.num_steps
+        return max(num_steps // 2, 4) if quality == "draft" else num_steps
 
-    def _rendered(self, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None) -> Pixels:
+    def reference_rays(self, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None) -> RayColors:
+        """See VolumeScene.reference_rays."""
         config = self.network.config
         draws = None if u is None else u[None]
         result = self.network.render(self.ws[None], self.light[None], origins[None], directions[None], t[None], u=draws)
         rgb, alpha = result.rgb[0], result.alpha[0]
-        if config.white_back:  # white is for pictures; here what is behind shows through
+        if config.white_back:  # the background shows through instead
             rgb = (rgb - (1 - alpha[:, None])).clamp(min=0)
         if config.last_back:
             alpha = torch.ones_like(alpha)
-        return Pixels(rgb, alpha, result.distance[0] * alpha, result.normal[0])
+        return RayColors(rgb, alpha, result.distance[0] * alpha, result.normal[0])
+
+    def raw_density(self, points: Tensor) -> Tensor:
+        """See VolumeScene.raw_density."""
+        return self.network.geometry(self.ws[None], points[None], normals=False)[0].flatten()
 
 
 def field_info(config: ShadeGANConfig, metres_per_unit: float) -> FieldInfo:
@@ -96,70 +94,57 @@ def field_info(config: ShadeGANConfig, metres_per_unit: float) -> FieldInfo:
     )
 
 
-class ShadeGANGenerator:
-    """ShadeGAN as a Generator (backend/generator.py)."""
+class ShadeGANGenerator(LatentGenerator[ShadeGAN]):
+    """ShadeGAN as a Generator. Seeds are π-GAN's."""
 
-    def __init__(self, network: ShadeGAN, info: ModelInfo, metres_per_unit: float = 1.0):
-        self.network, self.info = network.eval().requires_grad_(False), info
-        self.placement = Placement(WORLD_FROM_CANONICAL.to(self.device), metres_per_unit)
-        self._mean_ws: Tensor | None = None
+    world_from_canonical = WORLD_FROM_CANONICAL
+    without_edits = ("mapping_network.", "surface.")  # scenes do not use tracked sampling: no gradient arrives
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.network.density.weight.device
+    def map_z(self, z: Tensor, condition: Camera | None) -> Tensor:
+        """Return frequencies and phases. Truncation acts on them, around the mean of many z."""
+        return self.network.mapping_network(z)
 
-    def sample_z(self, seed: int) -> Tensor:
-        """Return z [1, z_dim]: the first normal numbers after seeding torch, as π-GAN's scripts draw them."""
-        z = torch.randn(1, self.network.config.z_dim, generator=torch.Generator().manual_seed(seed))
-        return z.to(self.device)
+    def find_center(self) -> Tensor:
+        """See LatentGenerator.find_center."""
+        return self.network.mean_ws()
 
-    @torch.no_grad()
-    def mapping(self, z: Tensor, condition: Camera | None = None, *, truncation_psi: float = 1.0) -> Tensor:
-        """See Generator.mapping. Truncation acts on frequencies and phases, around the mean of many z."""
-        ws = self.network.mapping_network(z)
-        if truncation_psi == 1:
-            return ws
-        if self._mean_ws is None:
-            self._mean_ws = self.network.mean_ws()
-        return self._mean_ws + truncation_psi * (ws - self._mean_ws)
+    def synthesize(
+        self, ws: Tensor, controls: dict[str, float] | None = None, *, differentiable: bool = False
+    ) -> ShadeGANScene:
+        """See Generator.synthesize. Nothing is precomputed."""
+        ws = self.checked(ws)
+        ambient, diffuse, x, y = (control_value(controls, control) for control in LIGHT_CONTROLS)
+        light = torch.tensor([2 * ambient - 1, 2 * diffuse - 1, x, y]).to(ws)
+        return ShadeGANScene(self.network, ws, light, self.placement)
 
-    def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> ShadeGANScene:
-        """See Generator.synthesize."""
-        config = self.network.config
-        if tuple(ws.shape) != (config.num_ws, 2 * config.hidden_dim):
-            raise ValueError(f"ws must be [{config.num_ws}, {2 * config.hidden_dim}], got {list(ws.shape)}")
-        values = [(controls or {}).get(control.name, control.default) for control in LIGHT_CONTROLS]
-        light = torch.tensor([2 * values[0] - 1, 2 * values[1] - 1, *values[2:]], device=self.device)
-        return ShadeGANScene(self.network, ws.to(self.device), light, self.placement)
+    def editable_parts(self) -> Mapping[Part, Editable]:
+        """Density ends the FiLM layers before the colour layer, and normals are its gradient; the colour layer makes
+        albedo alone. The late layers are those two branches and the last two FiLM layers, as in π-GAN."""
+        n = self.network
+        return {
+            "geometry": (n.layers, n.density),
+            "appearance": (n.color_layer, n.color),
+            "late layers": (*n.layers[-2:], n.density, n.color_layer, n.color),
+        }
 
 
-def model_info(name: str, card: ModelCard, config: ShadeGANConfig, num_parameters: int) -> ModelInfo:
-    """Return what the panel needs to know of a ShadeGAN."""
-    field = field_info(config, card.metres_per_unit)
-    prior = PosePrior(
-        radius=card.metres_per_unit,
-        fov=wire_fov(config.fov_degrees, config.image_size),
-        azimuth=(-0.6, 0.6),
-        elevation=(-0.31, 0.31),
-    )
-    return ModelInfo(
-        name=name,
-        **card.info_fields,
+def model_info(name: str, card: ModelCard, network: ShadeGAN) -> ModelInfo:
+    """Return the info that the panel shows of a ShadeGAN."""
+    config = network.config
+    return latent_model_info(
+        name,
+        card,
+        network,
+        field_info(config, card.metres_per_unit),
         z_dim=config.z_dim,
-        num_ws=config.num_ws,
-        w_dim=2 * config.hidden_dim,
+        ws=(config.num_ws, 2 * config.hidden_dim),
         num_geometry_ws=config.num_layers,
-        num_parameters=num_parameters,
-        has_truncation=True,
-        has_surface=True,
-        no_surface_reason="",
-        has_color=True,
-        quantity="density",
-        iso_level=field.iso_level,
-        iso_range=(field.iso_level / 10, field.iso_level * 10),
-        bounds=field.bounds,
-        pose_prior=pose_prior(card, prior),
+        prior=PosePrior(
+            radius=card.metres_per_unit,
+            fov=wire_fov(config.fov_degrees, config.image_size),
+            azimuth=(-0.6, 0.6),
+            elevation=(-0.31, 0.31),
+        ),
         image_size=config.image_size,
         controls=LIGHT_CONTROLS if config.shading else (),
     )
@@ -169,10 +154,6 @@ def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> ShadeGANGene
     """Return the generator in a model folder."""
     values = dict(card.constructor)
     if values.get("surface") is not None:
-        values["surface"] = SurfaceConfig(tuple(values["surface"]["channels"]))
-    config = ShadeGANConfig(**values)
-    network = ShadeGAN(config)
-    network.load_state_dict(tensors)
-    network.to(next(iter(tensors.values())).device)
-    info = model_info(name, card, config, sum(p.numel() for p in network.parameters()))
-    return ShadeGANGenerator(network, info, card.metres_per_unit)
+        values["surface"] = SurfaceConfig(**tuples_of(values["surface"]))
+    network = load_network(ShadeGAN(ShadeGANConfig(**values)), tensors)
+    return ShadeGANGenerator(network, model_info(name, card, network), card.metres_per_unit)

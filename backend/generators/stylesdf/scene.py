@@ -79,7 +79,7 @@ class StyleSDFScene:
         if config.static_directions:
             still = replace(view, world_from_camera=torch.eye(4).to(view.world_from_camera))
             seen_along = still.rays().directions.reshape(-1, 3) * rays.origins.new_tensor([1.0, -1.0, -1.0])
-        near = (from_centre(rays, view) - config.half_depth).clamp(min=0.01 * config.half_depth)
+        near = (from_centre(rays, view.projection) - config.half_depth).clamp(min=0.01 * config.half_depth)
         draws = None
         if jitter is not None:
             draws = torch.rand(1, n * n, num_samples, generator=jitter, device=jitter.device).to(near)
