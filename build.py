@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Everything one does with a checkout of Latent Lathe, in three commands.
+"""Everything one does with a checkout of Latent Lathe, in a few commands.
 
     python build.py package             dist/latent_lathe-<version>.zip, checked by Blender's own validator
     python build.py demo                the whole main job on the starter model; artefacts in demo/
     python build.py test [pytest ...]   every test that can run on this machine; with arguments, just those tests
+    python build.py lock                pin what Set Up installs, with hashes: requirements-lock.txt
 
 Needs Python 3.11 or newer and nothing else: each command first makes the environment it needs in .venv/ and leaves
 it alone when it is there already. All can be interrupted and run again.
@@ -29,6 +30,7 @@ import subprocess
 import tempfile
 import time
 import tomllib
+import urllib.request
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -42,11 +44,17 @@ EXAMPLE = ROOT / "examples" / "demo.py"
 VENV = ROOT / ".venv"
 CONSTRAINTS = ROOT / "constraints.txt"
 
-BLENDER_PYTHON = (3, 11)  # the bpy wheels that the tests use are built for this Python and no other
+BLENDER_PYTHON = (3, 11)  # the bpy wheel in .venv is built for this Python and no other
 BLENDER_PYTHON_NAME = "3.11"
+LATER_BLENDER_PYTHON = (3, 13)  # and those from 5.1 on for this one
+LOCK = ROOT / "requirements-lock.txt"
+TORCH_HASHES = ROOT / "requirements-torch.json"
 SPACE_NEEDED = 6e9  # bytes: downloads and installed packages together
 
-PACKAGED = ("addon", "backend", "meshing", "blender_manifest.toml", "pyproject.toml", "LICENSE", "README.md")
+PACKAGED = (
+    "addon", "backend", "meshing", "blender_manifest.toml", "pyproject.toml", "requirements-lock.txt",
+    "requirements-torch.json", "LICENSE", "README.md",
+)  # fmt: skip
 PACKAGE_INIT = '''"""Latent Lathe, a Blender extension. Written by build.py."""
 
 from .addon import register, unregister
@@ -69,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="build.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="package | demo | test")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="package | demo | test | lock")
     commands.add_parser("package", help="build and validate the extension")
     commands.add_parser("demo", help="run the main job from the extension to a rendered scene")
     tests = commands.add_parser(
@@ -77,7 +85,13 @@ def main(arguments: Sequence[str]) -> int:
         help="run the tests",
         epilog="Anything else goes to pytest: python build.py test tests/meshing -k sphere",
     )
-    tests.add_argument("--bpy", metavar="VERSION", help="run the tests in this version of the bpy wheel, such as 5.0.1")
+    tests.add_argument("--bpy", metavar="VERSION", help="run the Blender tests in this bpy wheel, such as 5.3.0")
+    tests.add_argument(
+        "--minimum",
+        action="store_true",
+        help="run the backend's tests with the lowest versions that pyproject.toml admits",
+    )
+    commands.add_parser("lock", help="pin every package that Set Up installs, with hashes, for all platforms")
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command != "test":
         parser.error(f"{options.command} takes no arguments, got: {' '.join(rest)}")
@@ -87,6 +101,11 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         if options.command == "demo":
             return demo()
+        if options.command == "lock":
+            lock()
+            return 0
+        if options.minimum:
+            return test_minimum(rest)
         return test(rest, options.bpy)
     except Failure as failure:
         print(f"\n{failure}", file=sys.stderr)
@@ -116,15 +135,44 @@ def prepare(groups: Iterable[str], venv: Path = VENV) -> Path:
 
 
 def prepare_other_blender(bpy: str) -> Path:
-    """Make an environment with another version of the bpy wheel and what the tests in it need. Returns its Python."""
+    """Make an environment with another version of the bpy wheel and what the tests in it need. Returns its Python.
+
+    Raises Failure where this machine lacks the Python that the wheel is built for.
+    """
     runner = [entry for entry in requirements()["test"] if re.match(r"(pytest|hypothesis)\b", entry)]
-    return _fulfil({"blender": [f"bpy=={bpy}", *runner]}, ROOT / f".venv-bpy-{bpy}", [], "")
+    numbers = tuple(int(part) for part in bpy.split("."))
+    wanted = BLENDER_PYTHON if numbers < (5, 1) else LATER_BLENDER_PYTHON
+    base = find_python(wanted)
+    if base is None:
+        raise Failure(f"Blender {bpy} needs Python {wanted[0]}.{wanted[1]}, and none was found: not run.")
+    return _fulfil({"blender": [f"bpy=={bpy}", *runner]}, ROOT / f".venv-bpy-{bpy}", [], "", base)
 
 
-def _fulfil(wanted: dict[str, list[str]], venv: Path, pip_options: list[str], pins: str) -> Path:
+def minimum(entries: Iterable[str]) -> list[str]:
+    """Return each requirement at the lowest version that its range admits: "torch>=2.10,<3" as "torch==2.10"."""
+    return [re.sub(r">=([\w.]+).*", r"==\1", entry) for entry in entries]
+
+
+def prepare_minimum() -> Path:
+    """Make an environment with every dependency of the backend at its lowest version. Returns its Python."""
+    lists = requirements()
+    wanted = {
+        "backend": minimum(lists["backend"]),
+        "test": [e for e in lists["test"] if not re.match("ruff|mypy|bpy", e)],
+    }
+    return _fulfil(wanted, ROOT / ".venv-minimum", [], "")
+
+
+def _fulfil(
+    wanted: dict[str, list[str]],
+    venv: Path,
+    pip_options: list[str],
+    pins: str,
+    base_python: Sequence[str] | None = None,
+) -> Path:
     python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not _works(python):
-        _create(venv)
+        _create(venv, base_python)
     note = venv / "latent_lathe.json"
     fulfilled = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
     digests = {name: hashlib.sha256("\n".join([*wanted[name], pins]).encode()).hexdigest() for name in wanted}
@@ -149,21 +197,34 @@ def _works(python: Path) -> bool:
     return subprocess.run([python, "-c", "import pip"], capture_output=True, check=False).returncode == 0
 
 
-def blender_python() -> list[str] | None:
-    """Return the command of a Python that the bpy wheel runs on, or None if this machine has none."""
-    candidates = [[sys.executable]] if sys.version_info[:2] == BLENDER_PYTHON else []
-    candidates += [[f"python{BLENDER_PYTHON_NAME}"], ["py", f"-{BLENDER_PYTHON_NAME}"]]
+def find_python(wanted: tuple[int, int]) -> list[str] | None:
+    """Return the command of a Python of this version that can make environments, or None if this machine has none.
+
+    Looked for are this Python, the PATH, Windows' launcher, and what pyenv and uv have installed.
+    """
+    name = f"{wanted[0]}.{wanted[1]}"
+    candidates = [[sys.executable]] if sys.version_info[:2] == wanted else []
+    candidates += [[f"python{name}"], ["py", f"-{name}"]]
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or Path.home() / ".local" / "share" / "uv" / "python")
+    installed = [*pyenv.glob(f"versions/{name}.*/bin/python"), *uv.glob(f"cpython-{name}.*/bin/python")]
+    candidates += [[str(path)] for path in sorted(installed)]
     for command in candidates:
         if shutil.which(command[0]) is None:
             continue
         probe = [*command, "-c", "import sys, venv, ensurepip; print(sys.version_info[:2])"]
         answer = subprocess.run(probe, capture_output=True, text=True, check=False)
-        if answer.returncode == 0 and answer.stdout.strip() == str(BLENDER_PYTHON):
+        if answer.returncode == 0 and answer.stdout.strip() == str(wanted):
             return command
     return None
 
 
-def _create(venv: Path) -> None:
+def blender_python() -> list[str] | None:
+    """Return the command of a Python that the bpy wheel of .venv runs on, or None if this machine has none."""
+    return find_python(BLENDER_PYTHON)
+
+
+def _create(venv: Path, python: Sequence[str] | None = None) -> None:
     free = shutil.disk_usage(ROOT).free
     if free < SPACE_NEEDED:
         raise Failure(
@@ -173,7 +234,7 @@ def _create(venv: Path) -> None:
     if venv.exists():
         say(f"The environment in {venv} does not run any more: making it anew.")
         shutil.rmtree(venv)
-    python = blender_python() or [sys.executable]
+    python = python or blender_python() or [sys.executable]
     say(f"Making {venv} with {' '.join(python)}")
     answer = subprocess.run([*python, "-m", "venv", str(venv)], capture_output=True, text=True, check=False)
     if answer.returncode != 0:
@@ -355,6 +416,72 @@ def _blender(python: Path, tool: Path, *arguments: str | Path) -> None:
         raise Failure(f"Blender's extension command refuses the extension:\n{answer.stdout}{answer.stderr}")
 
 
+# ---------------------------------------------------------------------------------------------------------------- lock
+
+PLATFORMS = (
+    ("linux", {}),
+    ("windows", {}),
+    ("macos", {"MACOSX_DEPLOYMENT_TARGET": "14.0"}),  # PyAV's and pycolmap's wheels want macOS 14
+)
+PYTHONS = ("3.11", "3.13")  # those of Blender 4.2 to 5.0 and of 5.1 on
+
+
+def lock() -> None:
+    """Pin every package that Set Up installs: requirements-lock.txt has the versions of constraints.txt with the hashes
+    of all their wheels on the package index; requirements-torch.json those of PyTorch's own indexes, which have the
+    builds that the package index lacks. An index that does not answer keeps what was known of it."""
+    python = prepare(["lock"], ROOT / ".venv-lock")
+    uv = [str(python), "-m", "uv", "pip"]
+    status, _ = run(
+        [*uv, "compile", "--quiet", "--universal", "--generate-hashes", "--python-version", PYTHONS[0], "-c",
+         CONSTRAINTS, "--no-header", "--no-annotate", "pyproject.toml", "-o", LOCK]
+    )  # fmt: skip
+    if status != 0:
+        raise Failure("The versions could not be resolved; uv's lines are above.")
+    for platform, env in PLATFORMS:
+        for version_of_python in PYTHONS:
+            command = [
+                *uv,
+                "install",
+                "--quiet",
+                "--dry-run",
+                "--only-binary",
+                ":all:",
+                "--require-hashes",
+                "--no-deps",
+            ]
+            command += ["--python-platform", platform, "--python-version", version_of_python]
+            with tempfile.TemporaryDirectory() as nowhere:
+                if run([*command, "--target", nowhere, "-r", LOCK], env=env)[0] != 0:
+                    raise Failure(f"{LOCK.name} lacks a wheel for {platform}, Python {version_of_python}; see above.")
+    sys.path.insert(0, str(ROOT))
+    from addon.environment import TORCH_BUILDS  # standard library alone
+
+    torch = re.search(r"^torch==([\w.]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+    assert torch, "the lock has no torch"
+    known = json.loads(TORCH_HASHES.read_text(encoding="utf-8")) if TORCH_HASHES.is_file() else {}
+    for (device, platform), build in TORCH_BUILDS.items():
+        if build.index:
+            found = index_hashes(build.index, torch[1])
+            if found is None:
+                say(f"{build.index} does not answer: its hashes stay as they were.")
+            else:
+                known[f"{device} {platform}"] = {"version": torch[1], "hashes": found}
+    TORCH_HASHES.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    say(f"{LOCK.name}: {len(re.findall('^[a-z].*==', LOCK.read_text(encoding='utf-8'), re.MULTILINE))} packages")
+
+
+def index_hashes(index: str, release: str) -> list[str] | None:
+    """Return the sha256 of every wheel of this release of PyTorch on an index  (PEP 503); None: no answer."""
+    try:
+        with urllib.request.urlopen(f"{index}/torch/", timeout=30) as answer:
+            page = answer.read().decode("utf-8")
+    except OSError:
+        return None
+    wheel = re.compile(rf'href="[^"#]*/torch-{re.escape(release)}(?:%2B|\+|-)[^"#]*\.whl#sha256=([0-9a-f]{{64}})"')
+    return sorted(set(wheel.findall(page)))
+
+
 # ---------------------------------------------------------------------------------------------------------------- demo
 
 
@@ -412,10 +539,24 @@ def test(arguments: list[str], bpy: str | None) -> int:
     python = prepare(["backend", "test", "blender"] if blender_python() else ["backend", "test"])
     if arguments:
         return run([python, "-m", "pytest", *arguments])[0]
+    return run_checks(python, checks())
+
+
+def test_minimum(arguments: list[str]) -> int:
+    """Run the tests of the backend with every dependency at its lowest version; those inside Blender are not touched
+    by it. Returns 0 if all passed."""
+    python = prepare_minimum()
+    if arguments:
+        return run([python, "-m", "pytest", *arguments])[0]
+    return run_checks(python, [check for check in checks() if check.name in ("pure", "service")])
+
+
+def run_checks(python: Path, wanted: Sequence[Check]) -> int:
+    """Run checks one after the other and print what passed, failed and was left out. Returns 0 if all passed."""
     totals: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
     failed = []
-    for check in checks():
+    for check in wanted:
         say(f"\n=== {check.name}")
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:

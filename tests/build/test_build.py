@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import ast
+import functools
+import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import build
 
@@ -137,8 +142,72 @@ def test_all_version_numbers_agree() -> None:
 
 def test_each_dependency_has_its_line_of_reason() -> None:
     reasons = (build.ROOT / "docs" / "decisions" / "0001-dependencies.md").read_text()
-    names = [build.re.split(r"[<>=\[]", entry)[0] for group in build.requirements().values() for entry in group]
+    names = [re.split(r"[<>=\[]", entry)[0] for group in build.requirements().values() for entry in group]
     assert [name for name in names if f"| {name} |" not in reasons] == []
+
+
+def test_the_lowest_versions_are_those_of_the_ranges() -> None:
+    entries = build.requirements()["backend"]
+    lowest = build.minimum(entries)
+    assert build.minimum(["torch>=2.10,<3", "bpy==4.5.15"]) == ["torch==2.10", "bpy==4.5.15"]
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+", entry) for entry in lowest), lowest
+
+
+def test_another_python_is_found_where_pyenv_put_it_and_its_absence_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(tmp_path / "none"))
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    monkeypatch.setattr(build, "prepare", lambda *_: Path())
+    monkeypatch.setattr(build, "package", lambda: Path())
+    assert build.main(["test", "--bpy", "5.3.0"]) == 1
+    assert "Blender 5.3.0 needs Python 3.13, and none was found: not run." in capsys.readouterr().err
+    python = tmp_path / "versions" / "3.13.9" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho '(3, 13)'\n")
+    python.chmod(0o755)
+    assert build.find_python((3, 13)) == [str(python)]
+    assert build.find_python((3, 12)) is None
+
+
+LOCKED = re.compile(
+    r"^([A-Za-z0-9._-]+)==([\w.]+)(?: ; ([^\\]+))? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M
+)
+
+
+def test_every_package_of_set_up_is_pinned_with_hashes_at_a_version_that_the_range_admits() -> None:
+    text = build.LOCK.read_text(encoding="utf-8")
+    locked = {(name.lower(), found) for name, found, _, _ in LOCKED.findall(text)}
+    assert LOCKED.sub("", text) == "", "a line without hashes"
+    for entry in build.requirements()["backend"]:
+        wanted = Requirement(entry)
+        versions = [found for name, found in locked if name == wanted.name.lower()]
+        assert versions and all(wanted.specifier.contains(found) for found in versions), entry
+
+
+def test_the_lock_has_the_versions_that_the_tests_run_with() -> None:
+    pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)", build.CONSTRAINTS.read_text(encoding="utf-8"), re.M))
+    locked = {name: found for name, found, marker, _ in LOCKED.findall(build.LOCK.read_text(encoding="utf-8"))
+              if "python_full_version >=" not in marker}  # fmt: skip
+    pinned = {name.lower().replace("_", "-"): found for name, found in pins.items()}
+    assert {name: found for name, found in locked.items() if pinned.get(name, found) != found} == {}
+
+
+def test_hashes_are_read_from_an_index_page(tmp_path: Path) -> None:
+    ours, other = "1" * 64, "2" * 64
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "index.html").write_text(
+        f'<a href="/whl/cpu/torch-2.13.0%2Bcpu-cp311-cp311-win_amd64.whl#sha256={ours}">a</a>\n'
+        f'<a href="/whl/cpu/torch-2.13.01%2Bcpu-cp311-cp311-win_amd64.whl#sha256={other}">b</a>\n'
+        f'<a href="/whl/cpu/torch-2.12.0-cp311-cp311-win_amd64.whl#sha256={other}">c</a>\n'
+    )
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert build.index_hashes(f"http://127.0.0.1:{server.server_port}", "2.13.0") == [ours]
+        server.shutdown()
+    assert build.index_hashes(f"http://127.0.0.1:{server.server_port}", "2.13.0") is None
 
 
 def _copy_of_the_checkout(target: Path) -> Path:
