@@ -418,7 +418,7 @@ def _blender(python: Path, tool: Path, *arguments: str | Path) -> None:
 
 # ---------------------------------------------------------------------------------------------------------------- lock
 
-PLATFORMS = (
+PLATFORMS: tuple[tuple[str, dict[str, str]], ...] = (
     ("linux", {}),
     ("windows", {}),
     ("macos", {"MACOSX_DEPLOYMENT_TARGET": "14.0"}),  # PyAV's and pycolmap's wheels want macOS 14
