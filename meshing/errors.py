@@ -47,7 +47,7 @@ class LevelOutOfRange(MeshingError):
         if low == high:
             super().__init__(
                 f"There is no surface: the field is {low:.6g} everywhere. Choose another latent, model or region.",
-                remedy={"action": "change_bounds", "label": "Choose another region", "value": None},
+                remedy={"action": "choose_model", "label": "Choose another model", "value": None},
             )
             return
         self.suggested_level = (low + high) / 2

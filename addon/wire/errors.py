@@ -1,4 +1,4 @@
-"""What can go wrong, once, for both sides.
+"""The tree of errors that both sides share, and the register of remedies.
 
     LatheError
      x Cancelled                 the user or a newer request ended the work (not a fault)
@@ -30,26 +30,76 @@
        + Diverged                a training or fit that became NaN
        + InternalError           a fault of ours; the log has the traceback
 
-Every error carries a sentence for the user and, where there is one, a remedy as data, which the panel makes a button.
+Every error carries a sentence for the user and, often a remedy as data, which the panel shows as a button.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
+
+Action = Literal[
+    # the backend and its environment
+    "set_up",  # install the environment, or install it again
+    "restart_backend",
+    "update_addon",  # show where extensions are updated
+    "update_backend",
+    "doctor",  # check the environment
+    "open_log",
+    "open_folder",  # value: path
+    "choose_python",
+    "any_port",  # let the system choose the port
+    "allow_online",  # show Blender's setting
+    "use_auto_device",
+    "use_cpu_build",  # of PyTorch
+    # models
+    "refresh_models",
+    "choose_model",
+    "choose_kind",  # import again, with the architecture given by the user
+    "import_again",
+    "download_again",  # import again, from another file
+    "choose_name",  # take a name that no model has
+    # any request
+    "retry",  # the job that failed last
+    "upload_again",  # the same, with its files. value: sha256
+    "set_value",  # move an option into its range. value: name of the option
+    "lower_resolution",  # value: pixels or cells
+    "reset_control",  # value: name of the control
+    # meshes
+    "raise_resolution",  # value: cells
+    "set_resolution",  # value: cells
+    "set_level",  # value: level of the surface
+    "lower_target_faces",  # value: faces
+    "set_texture_size",  # value: pixels
+    "set_format",  # value: "glb", "obj", "ply" or "usd"
+    "choose_folder",
+    "fit_views",  # fit a radiance field to rendered views of the model
+    # radiance fields
+    "add_camera",
+    "run_sfm",
+    "flip_axes",
+    "ignore_masks",
+    "use_preset",  # value: FitOptions.preset
+    "restart_fit",  # value: name
+    "resume_fit",  # value: name
+    "reset_crop",
+]
+"""The register of remedies: each is raised somewhere, and each has a button in the add-on that does it."""
+
+ACTIONS: tuple[Action, ...] = get_args(Action)
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """What the user can do about it, as data."""
+    """A one-click fix that goes with an error, as data for a button."""
 
-    action: str  # "lower_resolution", "restart_backend", "update_addon", "update_backend", "set_level", ...
-    label: str = ""  # what the button says
-    value: float | str | None = None  # the argument of the action
+    action: Action
+    label: str = ""  # text of the button
+    value: float | str | None = None  # argument of the action
 
 
 class LatheError(Exception):
-    """The root of the tree. `code` is stable and goes over the wire; `message` is one sentence for the user."""
+    """Root of the tree. `code` is stable and goes over the wire; `message` is one sentence for the user."""
 
     code: ClassVar[str] = "error"
     http_status: ClassVar[int] = 500
@@ -270,10 +320,13 @@ def error_from_dict(data: object) -> LatheError:
     if not isinstance(data, dict):
         return LatheError("The backend reported an error in a form this add-on does not know.")
     kind = ERRORS.get(str(data.get("code")), LatheError)
-    remedy = data.get("remedy")
-    return kind(
-        str(data.get("message", "The backend reported an error without a text.")),
-        remedy=Remedy(str(remedy.get("action", "")), str(remedy.get("label", "")), remedy.get("value"))
-        if isinstance(remedy, dict)
-        else None,
-    )
+    message = str(data.get("message", "The backend reported an error without a text."))
+    return kind(message, remedy=remedy_from_dict(data.get("remedy")))
+
+
+def remedy_from_dict(data: object) -> Remedy | None:
+    """Rebuild a remedy from {"action", "label", "value"}; None for an action that this version does not know."""
+    if not isinstance(data, dict):
+        return None
+    action = next((known for known in ACTIONS if known == data.get("action")), None)
+    return None if action is None else Remedy(action, str(data.get("label", "")), data.get("value"))

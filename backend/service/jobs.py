@@ -442,7 +442,7 @@ class JobQueue:
             log.exception("job %s (%s) failed", job.id, job.task)
             error = InternalError(
                 f"Something went wrong in the backend ({type(raised).__name__}: {raised}). See the log.",
-                remedy=Remedy("show_log", "Show the log"),
+                remedy=Remedy("open_log", "Show the log"),
             )
         with self._changed:
             self._running.pop()

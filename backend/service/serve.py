@@ -238,7 +238,7 @@ def _listen(port: int) -> socket.socket:
         listener.close()
         raise BackendUnavailable(
             f"Port {port} on 127.0.0.1 cannot be used: {error.strerror}. Leave out --port to have one chosen.",
-            remedy=Remedy("choose_port", "Let the system choose a port"),
+            remedy=Remedy("any_port", "Let the system choose a port"),
         ) from error
     listener.listen(128)
     return listener

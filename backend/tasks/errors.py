@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import errno
 
-from addon.wire.errors import CannotWrite, InternalError, InvalidRequest, LatheError, OutOfMemory, Remedy
+from addon.wire.errors import (
+    CannotWrite,
+    InternalError,
+    InvalidRequest,
+    LatheError,
+    OutOfMemory,
+    Remedy,
+    remedy_from_dict,
+)
 from addon.wire.messages import FitRequest, GenerateRequest, MeshRequest, RenderRequest, Request
 
 
@@ -18,11 +26,7 @@ def as_lathe_error(error: Exception, request: Request | None = None) -> LatheErr
         return _out_of_memory(request)
     if isinstance(error, meshing.MeshingError):
         kind = next((ours for theirs, ours in _meshing_errors().items() if isinstance(error, theirs)), InternalError)
-        remedy = error.remedy
-        return kind(
-            error.message,
-            remedy=Remedy(str(remedy["action"]), str(remedy.get("label", "")), remedy.get("value")) if remedy else None,
-        )
+        return kind(error.message, remedy=remedy_from_dict(error.remedy))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
         where = f" ({error.filename})" if error.filename else ""
         return CannotWrite(f"The result could not be written{where}: {error.strerror}. Free some space and try again.")

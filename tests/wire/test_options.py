@@ -29,7 +29,7 @@ OPTIONS = [
 RANGES = [
     (message, option)
     for message in VALID
-    for option in options_of(type(message)).values()
+    for option in options_of(message.__class__).values()
     if option.minimum is not None and option.maximum is not None
 ]
 

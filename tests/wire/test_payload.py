@@ -240,7 +240,7 @@ def test_a_header_cannot_claim_more_than_there_is() -> None:
 
 @pytest.mark.parametrize("code", ERRORS)
 def test_every_error_survives_the_wire(code: str) -> None:
-    error = ERRORS[code]("What happened", remedy=Remedy("do", "Do it", 0.5))
+    error = ERRORS[code]("What happened", remedy=Remedy("set_level", "Set it", 0.5))
     info = payload.from_plain(messages.ErrorInfo, error_to_dict(error))
     back = error_from_dict(json.loads(payload.to_json(info)))
     assert type(back) is type(error) and back.message == error.message and back.remedy == error.remedy
