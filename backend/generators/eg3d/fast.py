@@ -1,4 +1,4 @@
-"""EG3D prepared for one latent: the same pictures as model.py's stages, sooner.
+"""Fast rendering of EG3D for one latent: the images of model.py's stages, precomputed.
 
 What is different: styles, demodulation, gains and low-pass filters are folded into the weights once; 3 × 3
 convolutions are Winograd's (layers/winograd.py) on channels-last images; plane features lie together in memory and are
@@ -73,7 +73,7 @@ class PixelsToImage:
         return image if self.clamp is None else image.clamp_(-self.clamp, self.clamp)
 
 
-class PreparedBlock:
+class PrecomputedBlock:
     """A synthesis block of the skip architecture for its ws [3, w_dim]."""
 
     def __init__(self, block: SynthesisBlock, ws: Tensor, resolution: int):
@@ -93,15 +93,15 @@ class PreparedBlock:
         return x, addition.add_(upsampled(image, self.taps) if self.up else image)
 
 
-def can_prepare(blocks: list[SynthesisBlock]) -> bool:
-    """Whether PreparedBlock knows blocks like these."""
+def can_precompute(blocks: list[SynthesisBlock]) -> bool:
+    """Whether PrecomputedBlock knows blocks like these."""
     return all(b.architecture == "skip" and b.conv1.weight.shape[-1] == 3 for b in blocks)
 
 
 def planes_of(backbone: Backbone, ws: Tensor) -> Tensor:
     """Backbone(ws) for one ws [num_ws, w_dim], channels-last: [height, width, 3 · features]."""
     blocks = list(backbone.blocks.values())
-    if not can_prepare(blocks) or backbone.resolutions[-1] < SMALLEST_WINOGRAD:  # type: ignore[arg-type]
+    if not can_precompute(blocks) or backbone.resolutions[-1] < SMALLEST_WINOGRAD:  # type: ignore[arg-type]
         return backbone(ws[None])[0].flatten(0, 1).permute(1, 2, 0).contiguous()
     x: Tensor | None = None
     image: Tensor | None = None
@@ -114,20 +114,20 @@ def planes_of(backbone: Backbone, ws: Tensor) -> Tensor:
     assert image is not None
     pixels, planes = framed(x[0].permute(1, 2, 0)), image[0].permute(1, 2, 0).contiguous()
     for block, resolution in zip(blocks[small:], backbone.resolutions[small:], strict=True):
-        prepared = PreparedBlock(block, ws[first : first + 3], resolution)  # type: ignore[arg-type]
-        pixels, planes = prepared(pixels, planes, noise=True, last=block is blocks[-1])
+        precomputed = PrecomputedBlock(block, ws[first : first + 3], resolution)  # type: ignore[arg-type]
+        pixels, planes = precomputed(pixels, planes, noise=True, last=block is blocks[-1])
         first += 2
     return planes
 
 
-class PreparedSuperresolution:
+class PrecomputedSuperresolution:
     """Superresolution for one latent's last w [w_dim]."""
 
     def __init__(self, network: Superresolution, w: Tensor):
         self.config = network.config
         ws = w.expand(3, -1)
         self.blocks = [
-            PreparedBlock(block, ws, resolution)  # type: ignore[arg-type]
+            PrecomputedBlock(block, ws, resolution)  # type: ignore[arg-type]
             for block, resolution in zip(network.blocks, network.config.resolutions, strict=True)
         ]
 
@@ -140,7 +140,7 @@ class PreparedSuperresolution:
         return image.permute(2, 0, 1)[None]
 
 
-class Prepared:
+class Precomputed:
     """Everything of an EG3D that depends on one ws [num_ws, w_dim] alone."""
 
     def __init__(self, network: EG3D, ws: Tensor):
@@ -160,15 +160,15 @@ class Prepared:
             )
             for layer in (d.hidden, d.out)
         ]
-        self._superresolution: PreparedSuperresolution | None = None
+        self._superresolution: PrecomputedSuperresolution | None = None
 
     def superresolution(self, features: Tensor) -> Tensor:
         """The image [1, 3, H, W] of features [1, f, h, w]."""
         network = self.network.superresolution
-        if not can_prepare(list(network.blocks)):  # type: ignore[arg-type]
+        if not can_precompute(list(network.blocks)):  # type: ignore[arg-type]
             return network(features, self.ws[None])
         if self._superresolution is None:  # drafts never need it
-            self._superresolution = PreparedSuperresolution(network, self.ws[-1])
+            self._superresolution = PrecomputedSuperresolution(network, self.ws[-1])
         return self._superresolution(features)
 
     def plane_features(self, points: Tensor) -> Tensor:

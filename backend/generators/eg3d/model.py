@@ -5,22 +5,24 @@ point is projected on each, the samples are averaged and a small MLP (the *decod
 which the first three are the raw colour. *Canonical* is the model's own frame: y up, the subject faces +z, OpenCV
 cameras. Distances along rays here are euclidean (unit directions), not depths along z.
 
-The whole model is in this file. The class ``EG3D`` is the network, batched and stage by stage, as the paper tells it;
-``EG3DGenerator`` and ``EG3DScene`` place it in the world for the rest of this project.
+The whole network is in this file, batched and stage by stage, in the order of the paper. ``scene.py`` places it in the
+world.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...rendering.boxes import box_interval
 from ...rendering.compositing import weights_from_alpha
 from ...rendering.sampling import inverse_cdf, merged, midpoints
+from ...scenes.volume import cube
 from ..layers.stylegan2 import (
     BINOMIAL,
     EqualLinear,
@@ -32,10 +34,6 @@ from ..layers.stylegan2 import (
     modulated_conv2d,
     upsample2d,
 )
-
-if TYPE_CHECKING:
-    pass
-
 
 EG3D_PLANE_AXES = ((0, 1), (0, 2), (2, 0))
 """The two coordinates (horizontal, vertical) each plane sees. The third repeats the second's axes where the paper has
@@ -377,15 +375,10 @@ def rays(world_from_camera: Tensor, intrinsics: Tensor, resolution: int) -> tupl
     return origins, F.normalize(directions, dim=-1)
 
 
-def slab(origins: Tensor, directions: Tensor, side: float) -> tuple[Tensor, Tensor]:
-    """Distances [..., 1] at which rays [..., 3] pass into and out of the centred cube; in after out where they miss."""
-    faces = torch.stack([(-side / 2 - origins) / directions, (side / 2 - origins) / directions])
-    return faces.amin(dim=0).amax(dim=-1, keepdim=True), faces.amax(dim=0).amin(dim=-1, keepdim=True)
-
-
 def box_entry_and_exit(origins: Tensor, directions: Tensor, side: float) -> tuple[Tensor, Tensor]:
-    """Distances [..., 1] between which rays [..., 3] are in the centred cube; where they miss it, those of others."""
-    near, far = slab(origins, directions, side)
+    """Distances [..., 1] between which rays [..., 3] are in the centred cube; for rays that miss it, the smallest and
+    largest of the others."""
+    near, far = (distance[..., None] for distance in box_interval(origins, directions, cube(side / 2)))
     hit = far > near
     if not bool(hit.any()):
         return torch.full_like(near, -1.0), torch.full_like(far, -2.0)
@@ -495,8 +488,9 @@ def finished(
     total = weights.sum(dim=-1, keepdim=True)
     if white_back:
         mixed = mixed + 1 - total
-    distance = ((weights * midpoints(distances)).sum(dim=-1, keepdim=True) / total).nan_to_num(nan=float("inf"))
-    return Composite(mixed * 2 - 1, distance.clamp(*limits), weights)
+    hit = total > 0  # a division by zero would have NaN for a gradient
+    mean = (weights * midpoints(distances)).sum(dim=-1, keepdim=True) / torch.where(hit, total, 1.0)
+    return Composite(mixed * 2 - 1, torch.where(hit, mean, math.inf).clamp(*limits), weights)
 
 
 def importance_distances(distances: Tensor, weights: Tensor, u: Tensor) -> Tensor:
@@ -516,8 +510,21 @@ def importance_distances(distances: Tensor, weights: Tensor, u: Tensor) -> Tenso
 
 
 @dataclass(frozen=True)
+class RenderedRays:
+    """Composite of single rays, with the intermediate stages that parity is checked on."""
+
+    composite: Composite
+    coarse_distances: Tensor
+    """[batch, rays, coarse samples]."""
+    coarse_weights: Tensor
+    """[batch, rays, coarse samples - 1]."""
+    fine_distances: Tensor
+    """[batch, rays, fine samples], unsorted; none where there is no fine pass."""
+
+
+@dataclass(frozen=True)
 class Rendering:
-    """What the renderer made, for one square image; the intermediate stages are kept for comparison."""
+    """One square image of the renderer; the intermediate stages are kept for comparison."""
 
     features: Tensor
     """[batch, features, height, width], the first three being the raw colour, in -1..1."""
@@ -528,6 +535,12 @@ class Rendering:
     coarse_distances: Tensor | None = None
     coarse_weights: Tensor | None = None
     fine_distances: Tensor | None = None
+
+
+def square_image(x: Tensor) -> Tensor:
+    """Image [batch, channels, side, side] of the values [batch, side², channels] of rays, row by row."""
+    side = math.isqrt(x.shape[1])
+    return x.mT.reshape(len(x), -1, side, side)
 
 
 class EG3D(nn.Module):
@@ -570,7 +583,7 @@ class EG3D(nn.Module):
             return box_entry_and_exit(origins, directions, r.box_warp)
         return origins.new_tensor(r.ray_start), origins.new_tensor(r.ray_end)
 
-    def render(
+    def render_rays(
         self,
         planes: Tensor,
         origins: Tensor,
@@ -581,8 +594,8 @@ class EG3D(nn.Module):
         jitter: Tensor | None = None,
         u: Tensor | None = None,
         samples: tuple[int, int] | None = None,
-    ) -> Rendering:
-        """Volume-render the square image whose rays are given row by row (section 4.2).
+    ) -> RenderedRays:
+        """Volume-render rays in two passes (section 4.2).
 
         Args:
             planes: [batch, 3, features, height, width].
@@ -617,13 +630,30 @@ class EG3D(nn.Module):
             values = torch.cat([values, fine_values], dim=-2)
             values = values.gather(-2, order[..., None].expand_as(values))
             result = composite(distances, raw, values, white_back=r.white_back)
-        side = math.isqrt(num_rays)
+        return RenderedRays(result, coarse, coarse_weights, fine)
 
-        def image(x: Tensor) -> Tensor:
-            return x.transpose(1, 2).reshape(batch, -1, side, side)
-
+    def render(
+        self,
+        planes: Tensor,
+        origins: Tensor,
+        directions: Tensor,
+        near: Tensor,
+        far: Tensor,
+        *,
+        jitter: Tensor | None = None,
+        u: Tensor | None = None,
+        samples: tuple[int, int] | None = None,
+    ) -> Rendering:
+        """Volume-render the square image whose rays are given row by row. Arguments: `render_rays`."""
+        rendered = self.render_rays(planes, origins, directions, near, far, jitter=jitter, u=u, samples=samples)
+        made = rendered.composite
         return Rendering(
-            image(result.features), image(result.distance), image(result.alpha), coarse, coarse_weights, fine
+            square_image(made.features),
+            square_image(made.distance),
+            square_image(made.alpha),
+            rendered.coarse_distances,
+            rendered.coarse_weights,
+            rendered.fine_distances,
         )
 
     def forward(

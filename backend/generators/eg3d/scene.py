@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from addon.wire.messages import Bounds, ModelInfo, PosePrior
+from addon.wire.messages import ModelInfo, PosePrior
 
-from ...cameras import Camera
+from ...cameras import Camera, Rays
 from ...models.card import ModelCard
 from ...models.image_memory import MEBI, ImageMemory
 from ...progress import Progress, silent
+from ...rendering.boxes import box_interval
+from ...scenes.generator import Part
 from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.square import EMPTY, cut_out, square_around
-from ...scenes.volume import pose_prior
+from ...scenes.trace import RayColors
+from ...scenes.volume import cube, pose_prior
+from ..layers.config import config_from_json
 from ..layers.stylegan2 import check_shape
-
-if TYPE_CHECKING:
-    from .fast import Prepared
-from .model import (
-    EG3D,
-    BackboneConfig,
-    EG3DConfig,
-    MappingConfig,
-    Rendering,
-    RenderingConfig,
-    SuperresolutionConfig,
-    activate_density,
-    slab,
-)
+from .fast import Precomputed
+from .model import EG3D, EG3DConfig, Rendering, activate_density, square_image
 
 IMAGE_MEMORY = ImageMemory(768 * MEBI, per_pixel=64)
 
@@ -48,18 +41,14 @@ WORLD_FROM_CANONICAL = (
 `metres_per_unit` scales it."""
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# In the world
-
-
 def official_focal_length(fov_degrees: float) -> float:
     """Focal length, in image sizes, of a field of view. The published helper has these literals for √2 and π."""
     return 1 / (math.tan(fov_degrees * 3.14159 / 360) * 1.414)
 
 
 @dataclass(frozen=True)
-class Quality:
-    """How much work a picture is."""
+class RenderSettings:
+    """Amount of work for one image."""
 
     resolution: int
     """Rays along each side."""
@@ -68,30 +57,78 @@ class Quality:
     superresolution: bool
 
 
-class EG3DScene:
-    """One latent, in the world: planes and all else that depends on ws alone are made once."""
+@dataclass(frozen=True)
+class CanonicalRays:
+    """Rays of one image in the canonical frame, and the distances between which they are sampled."""
 
-    def __init__(self, network: EG3D, ws: Tensor, metres_per_unit: float, *, reference: bool = False):
-        self.network, self.ws, self.metres_per_unit = network, ws, metres_per_unit
+    origins: Tensor
+    """[1, rays, 3]."""
+    directions: Tensor
+    """[1, rays, 3], unit."""
+    near: Tensor
+    """Broadcasts against [1, rays, 1]."""
+    far: Tensor
+
+    def in_box(self, side: float) -> Tensor:
+        """Rays [1, rays, 1] that meet the centred cube."""
+        near, far = box_interval(self.origins, self.directions, cube(side / 2))
+        return (far > near)[..., None]
+
+
+class EG3DScene:
+    """One latent placed in the world.
+
+    `image` is the whole pipeline and `trace` the neural rendering of single rays, both by the reference path; `render`
+    is the fast one (fast.py), which is precomputed when it is first asked for. A scene made with `differentiable=True`
+    keeps the graph of its planes: add the losses of several images before going backward.
+    """
+
+    def __init__(
+        self,
+        network: EG3D,
+        ws: Tensor,
+        metres_per_unit: float,
+        *,
+        reference: bool = False,
+        differentiable: bool = False,
+    ):
+        self.network, self.metres_per_unit, self.reference = network, metres_per_unit, reference
+        self.ws, self.differentiable = ws if differentiable else ws.detach(), differentiable
         world_from_canonical = ws.new_tensor(WORLD_FROM_CANONICAL)
         world_from_canonical[:3, :3] *= metres_per_unit
         self.canonical_from_world = torch.linalg.inv(world_from_canonical)
         self.rotation = ws.new_tensor(WORLD_FROM_CANONICAL)[:3, :3]
-        with torch.no_grad():
-            self.prepared = None if reference else _prepare(network, ws)
-            self.planes = network.backbone(ws[None]) if self.prepared is None else self.prepared.planes
         self.info = field_info(network.config, metres_per_unit)
 
+    @cached_property
+    def planes(self) -> Tensor:
+        """Planes of `field`, `trace` and `image` [1, 3, features, height, width]."""
+        if self.differentiable:
+            with torch.enable_grad():
+                return self.network.backbone(self.ws[None])
+        return self._render_planes
+
+    @cached_property
+    def precomputed(self) -> Precomputed | None:
+        """All that `render` needs of ws, without gradients; None where the reference path was asked for."""
+        with torch.no_grad():
+            return None if self.reference else Precomputed(self.network, self.ws.detach())
+
+    @cached_property
+    def _render_planes(self) -> Tensor:
+        with torch.no_grad():
+            return self.network.backbone(self.ws[None]) if self.precomputed is None else self.precomputed.planes
+
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
-        """Density and raw colour at world points [..., 3]; nothing outside the planes. See Scene.field."""
+        """Density and raw colour at world points [..., 3]; zero outside the planes. See Scene.field."""
         canonical = points @ self.canonical_from_world[:3, :3].T + self.canonical_from_world[:3, 3]
         raw, values = self.network.density_and_features(self.planes, canonical.reshape(1, -1, 3))
         inside = (canonical.abs() <= self.network.config.rendering.box_warp / 2).all(dim=-1)
         density = activate_density(raw).reshape(points.shape[:-1]) / self.metres_per_unit
         return FieldSample(density * inside, values[..., :3].reshape(points.shape).clamp(0, 1))
 
-    def quality(self, quality: Literal["draft", "full"], samples_per_ray: int | None) -> Quality:
-        """What the two words mean here; samples_per_ray: coarse and fine together."""
+    def settings(self, quality: Literal["draft", "full"], samples_per_ray: int | None) -> RenderSettings:
+        """Settings of a quality; samples_per_ray: coarse and fine together."""
         r = self.network.config.rendering
         coarse, fine = r.depth_resolution, r.depth_resolution_importance
         if quality == "draft":
@@ -100,7 +137,46 @@ class EG3DScene:
             share = samples_per_ray // 2 if fine > 0 else 0
             coarse, fine = max(samples_per_ray - share, 4), share
         resolution = max(r.neural_resolution // 2, min(r.neural_resolution, 32))
-        return Quality(resolution if quality == "draft" else r.neural_resolution, (coarse, fine), quality == "full")
+        return RenderSettings(
+            resolution if quality == "draft" else r.neural_resolution, (coarse, fine), quality == "full"
+        )
+
+    def trace(self, rays: Rays, *, samples: int | None = None, jitter: torch.Generator | None = None) -> RayColors:
+        """Return the raw colours of single rays, before the superresolution. See Scene.trace.
+
+        Rays count as those of a perspective camera at their origins. samples: coarse and fine together.
+        """
+        shape = rays.origins.shape[:-1]
+        matrix = self.canonical_from_world.to(rays.origins)
+        origins = (rays.origins @ matrix[:3, :3].T + matrix[:3, 3]).reshape(1, -1, 3)
+        directions = (rays.directions @ self.rotation.to(rays.directions)).reshape(1, -1, 3)
+        canonical = self._with_limits(origins, directions, "perspective")
+        settings = self.settings("full", samples)
+        noise, u = self._draws(canonical, settings.samples, jitter)
+        made = self.network.render_rays(
+            self.planes, origins, directions, canonical.near, canonical.far, jitter=noise, u=u, samples=settings.samples
+        ).composite
+        hit = canonical.in_box(self.network.config.rendering.box_warp)
+        rgb = made.features[..., :3] / 2 + 0.5
+        if self.network.config.rendering.white_back:
+            rgb = rgb - (1 - made.alpha)
+        alpha = made.alpha * hit
+        distance = made.distance * alpha * self.metres_per_unit
+        return RayColors((rgb * hit)[0], alpha[0, :, 0], distance[0, :, 0]).reshape(*shape)
+
+    def image(self, camera: Camera, *, jitter: torch.Generator | None = None) -> RayColors:
+        """See Scene.image. Colours are the network's own, which may lie outside 0..1 where `render` clamps them."""
+        settings = self.settings("full", None)
+        rays = self._camera_rays(camera, settings.resolution)[0]
+        noise, u = self._draws(rays, settings.samples, jitter)
+        rendering = self.network.render(
+            self.planes, rays.origins, rays.directions, rays.near, rays.far, jitter=noise, u=u
+        )
+        rgb = cut_out(self.network.superresolution(rendering.features, self.ws[None]) / 2 + 0.5, camera)
+        small_alpha = self._alpha(rendering, rays)
+        alpha = cut_out(small_alpha, camera)[..., 0]
+        distance = cut_out(rendering.distance * small_alpha * self.metres_per_unit, camera)[..., 0]
+        return RayColors(rgb * alpha[..., None], alpha, distance)
 
     @torch.no_grad()
     def render(
@@ -113,27 +189,22 @@ class EG3DScene:
         progress: Progress = silent,
     ) -> Image:
         """See Scene.render. A draft renders fewer rays and samples and leaves the superresolution out."""
-        work = self.quality(quality, samples_per_ray)
-        n = work.resolution
-        view = square_around(camera).transformed(self.canonical_from_world.to(camera.world_from_camera))
-        view_rays = view.resized(n, n).rays()
-        origins, directions = view_rays.origins.reshape(1, -1, 3), view_rays.directions.reshape(1, -1, 3)
-        near, far = self._limits(origins, directions, camera.projection)
-        rendering = self._rendered(origins, directions, near, far, work.samples, jitter, progress)
-        enter, leave = slab(origins, directions, self.network.config.rendering.box_warp)
-        hit = (leave > enter.clamp(min=0)).reshape(1, 1, n, n)
-        alpha = (rendering.alpha * hit).clamp(0, 1)
-        progress(0.5, "superresolution" if work.superresolution else "")
-        if not work.superresolution:
+        settings = self.settings(quality, samples_per_ray)
+        n = settings.resolution
+        rays, depth_from_distance = self._camera_rays(camera, n)
+        rendering = self._rendered(rays, settings.samples, jitter, progress)
+        alpha = self._alpha(rendering, rays)
+        progress(0.5, "superresolution" if settings.superresolution else "")
+        if not settings.superresolution:
             image = rendering.features[:, :3]
-        elif self.prepared is None:
+        elif self.precomputed is None:
             image = self.network.superresolution(rendering.features, self.ws[None])
         else:
-            image = self.prepared.superresolution(rendering.features)
-        depth = rendering.distance * view_rays.depth_from_distance
+            image = self.precomputed.superresolution(rendering.features)
+        depth = rendering.distance * depth_from_distance
         normal = None
         if quality == "full":
-            points = origins[0] + rendering.distance.reshape(-1, 1) * directions[0]
+            points = rays.origins[0] + rendering.distance.reshape(-1, 1) * rays.directions[0]
             normal = cut_out(self._normals(points).T.reshape(1, 3, n, n), camera)
         shown_alpha = cut_out(alpha, camera)[..., 0]
         progress(1.0)
@@ -144,8 +215,15 @@ class EG3DScene:
             normal=None if normal is None else F.normalize(normal, dim=-1) * (shown_alpha > EMPTY)[..., None],
         )
 
-    def _limits(self, origins: Tensor, directions: Tensor, projection: str) -> tuple[Tensor, Tensor]:
-        """Where rays start and end, [1, rays, 1]: the trained shell around the camera, moved with the camera."""
+    def _camera_rays(self, camera: Camera, resolution: int) -> tuple[CanonicalRays, Tensor]:
+        """Return the rays of the square around a world camera, and metres of depth by canonical distance."""
+        view = square_around(camera).transformed(self.canonical_from_world.to(camera.world_from_camera))
+        rays = view.resized(resolution, resolution).rays()
+        origins, directions = rays.origins.reshape(1, -1, 3), rays.directions.reshape(1, -1, 3)
+        return self._with_limits(origins, directions, camera.projection), rays.depth_from_distance
+
+    def _with_limits(self, origins: Tensor, directions: Tensor, projection: str) -> CanonicalRays:
+        """Return the rays with the trained range of distances, which is measured from the camera and moves with it."""
         r = self.network.config.rendering
         near, far = self.network.ray_limits(origins, directions)
         if r.ray_start is not None:
@@ -155,32 +233,39 @@ class EG3DScene:
                 distance = -(origins * directions).sum(dim=-1, keepdim=True)
             near, far = near + distance - r.camera_radius, far + distance - r.camera_radius
         near = near.clamp(min=0.01 * r.box_warp)
-        return near, torch.maximum(far, near + 0.01 * r.box_warp)
+        return CanonicalRays(origins, directions, near, torch.maximum(far, near + 0.01 * r.box_warp))
+
+    def _alpha(self, rendering: Rendering, rays: CanonicalRays) -> Tensor:
+        """Return the opacity of an image [1, 1, n, n]: 0 for rays that miss the planes."""
+        hit = square_image(rays.in_box(self.network.config.rendering.box_warp))
+        return (rendering.alpha * hit).clamp(0, 1)
+
+    def _draws(
+        self, rays: CanonicalRays, samples: tuple[int, int], generator: torch.Generator | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return the random numbers of the coarse and of the fine samples, or None without a generator."""
+        if generator is None:
+            return None, None
+        batch, num_rays, _ = rays.origins.shape
+        device = rays.origins.device
+        jitter = torch.rand(batch, num_rays, samples[0], 1, generator=generator, device=device)
+        u = torch.rand(batch, num_rays, samples[1], generator=generator, device=device)
+        return jitter.to(rays.origins), u.to(rays.origins)
 
     def _rendered(
-        self,
-        origins: Tensor,
-        directions: Tensor,
-        near: Tensor,
-        far: Tensor,
-        samples: tuple[int, int],
-        generator: torch.Generator | None,
-        progress: Progress,
+        self, rays: CanonicalRays, samples: tuple[int, int], generator: torch.Generator | None, progress: Progress
     ) -> Rendering:
-        batch, num_rays, _ = origins.shape
-        jitter = u = None
-        if generator is not None:
-            jitter = torch.rand(batch, num_rays, samples[0], 1, generator=generator, device=origins.device)
-            u = torch.rand(batch, num_rays, samples[1], generator=generator, device=origins.device)
-        if self.prepared is None:
-            return self.network.render(self.planes, origins, directions, near, far, jitter=jitter, u=u, samples=samples)
-        return self.prepared.render(origins, directions, near, far, jitter, u, samples, progress)
+        jitter, u = self._draws(rays, samples, generator)
+        arguments = (rays.origins, rays.directions, rays.near, rays.far)
+        if self.precomputed is None:
+            return self.network.render(self._render_planes, *arguments, jitter=jitter, u=u, samples=samples)
+        return self.precomputed.render(*arguments, jitter, u, samples, progress)
 
     def _normals(self, points: Tensor) -> Tensor:
         """World normals [points, 3]: against the gradient of density at canonical points [points, 3]."""
         with torch.enable_grad():
             points = points.detach().requires_grad_(True)
-            raw, _ = self.network.density_and_features(self.planes, points[None])
+            raw, _ = self.network.density_and_features(self._render_planes, points[None])
             (gradient,) = torch.autograd.grad(raw.sum(), points)
         return F.normalize(-gradient @ self.rotation.T, dim=-1)
 
@@ -188,11 +273,7 @@ class EG3DScene:
 def field_info(config: EG3DConfig, metres_per_unit: float) -> FieldInfo:
     """The field of every scene of this network."""
     half = config.rendering.box_warp / 2 * metres_per_unit
-    return FieldInfo(quantity="density", iso_level=iso_level(metres_per_unit), bounds=cube(half))
-
-
-def cube(half: float) -> Bounds:
-    return (-half, -half, -half), (half, half, half)
+    return FieldInfo("density", iso_level(metres_per_unit), bounds=cube(half), image_space=True)
 
 
 def iso_level(metres_per_unit: float) -> float:
@@ -200,14 +281,8 @@ def iso_level(metres_per_unit: float) -> float:
     return math.log1p(math.exp(10 - 1)) / metres_per_unit
 
 
-def _prepare(network: EG3D, ws: Tensor) -> Prepared:
-    from .fast import Prepared  # which is built on this module
-
-    return Prepared(network, ws)
-
-
 class EG3DGenerator:
-    """EG3D as a Generator (backend/generator.py)."""
+    """EG3D as a `Generator`."""
 
     def __init__(self, network: EG3D, info: ModelInfo, metres_per_unit: float = 1.0):
         self.network, self.info, self.metres_per_unit = network.eval().requires_grad_(False), info, metres_per_unit
@@ -221,12 +296,11 @@ class EG3DGenerator:
         z = np.random.RandomState(seed).randn(1, self.network.config.z_dim)
         return torch.from_numpy(z).float().to(self.device)
 
-    @torch.no_grad()
     def mapping(self, z: Tensor, condition: Camera | None = None, *, truncation_psi: float = 1.0) -> Tensor:
         """See Generator.mapping."""
         c = None
         if self.network.config.condition_dim > 0:
-            c = self.condition_vector(condition).expand(len(z), -1)
+            c = self.condition_vector(condition).to(z).expand(len(z), -1)
         return self.network.mapping(z, c, truncation_psi=truncation_psi)
 
     def condition_vector(self, camera: Camera | None) -> Tensor:
@@ -245,14 +319,42 @@ class EG3DGenerator:
             intrinsics = square.intrinsics / size
         return torch.cat([pose.flatten(), intrinsics.flatten()])[None]
 
-    def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None, *, reference: bool = False) -> EG3DScene:
-        """See Generator.synthesize. reference: without the preparations that make rendering fast."""
+    def mean_ws(self) -> Tensor:
+        """See Generator.mean_ws."""
+        return self.network.mapping_network.w_mean.repeat(self.network.backbone.num_ws, 1)
+
+    def synthesize(
+        self,
+        ws: Tensor,
+        controls: dict[str, float] | None = None,
+        *,
+        reference: bool = False,
+        differentiable: bool = False,
+    ) -> EG3DScene:
+        """See Generator.synthesize. reference: `render` takes the reference path, too."""
         check_shape("ws", ws, (self.network.backbone.num_ws, self.network.config.w_dim))
-        return EG3DScene(self.network, ws.to(self.device), self.metres_per_unit, reference=reference)
+        return EG3DScene(
+            self.network,
+            ws.to(self.device),
+            self.metres_per_unit,
+            reference=reference,
+            differentiable=differentiable,
+        )
+
+    def parameters_for(self, part: Part) -> list[nn.Parameter]:
+        """See Generator.parameters_for. Geometry: backbone and decoder; appearance: the superresolution."""
+        network = self.network
+        modules: dict[Part, tuple[nn.Module, ...]] = {
+            "geometry": (network.backbone, network.decoder),
+            "appearance": (network.superresolution,),
+            "late layers": (network.superresolution.blocks[-1],),
+            "all": (network.backbone, network.decoder, network.superresolution),
+        }
+        return [parameter for module in modules[part] for parameter in module.parameters()]
 
 
 def model_info(name: str, card: ModelCard, config: EG3DConfig, num_parameters: int) -> ModelInfo:
-    """What the panel needs to know of an EG3D."""
+    """Return the panel's description of an EG3D."""
     scale, r = card.metres_per_unit, config.rendering
     level = iso_level(scale)
     num_ws = 2 * int(math.log2(config.backbone.resolution)) - 2
@@ -286,28 +388,9 @@ def model_info(name: str, card: ModelCard, config: EG3DConfig, num_parameters: i
     )
 
 
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-
-
-def config_from_json(constructor: dict[str, Any]) -> EG3DConfig:
-    """The config that `dataclasses.asdict` made a card's constructor of."""
-    parts: dict[str, Any] = {
-        "mapping": MappingConfig,
-        "backbone": BackboneConfig,
-        "superresolution": SuperresolutionConfig,
-        "rendering": RenderingConfig,
-    }
-    values = dict(constructor)
-    for name, part in parts.items():
-        if name in values:
-            values[name] = part(**_tuples(values[name]))
-    return EG3DConfig(**values)
-
-
 def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> EG3DGenerator:
     """The generator in a model folder."""
-    network = EG3D(config_from_json(card.constructor))
+    network = EG3D(config_from_json(EG3DConfig, card.constructor))
     network.load_state_dict(tensors)
     network.to(next(iter(tensors.values())).device)
     count = sum(p.numel() for p in network.parameters())

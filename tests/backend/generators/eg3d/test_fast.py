@@ -1,4 +1,4 @@
-"""The prepared convolutions and backbone agree with the reference ones."""
+"""The precomputed convolutions and backbone agree with the reference ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from backend.generators.eg3d.fast import Prepared, planes_of
+from backend.generators.eg3d.fast import Precomputed, planes_of
 from backend.generators.eg3d.model import EG3D, SUPERRESOLUTIONS, BackboneConfig, EG3DConfig, sample_planes
 from backend.generators.layers.stylegan2 import BINOMIAL, bias_act, convolve, low_pass, upsample2d
 from backend.generators.layers.winograd import Conv3x3, framed, upsampled
@@ -54,14 +54,14 @@ def test_planes_and_their_samples_agree() -> None:
     expected = net.backbone(ws[None])
     got = planes_of(net.backbone, ws)
     assert torch.allclose(got.permute(2, 0, 1), expected[0].flatten(0, 1), atol=1e-4)
-    prepared = Prepared(net, ws)
+    precomputed = Precomputed(net, ws)
     points = (torch.rand(500, 3) - 0.5) * 1.3  # some outside
     mean = sample_planes(expected, points[None], 1.0).mean(dim=1)[0]
-    assert torch.allclose(prepared.plane_features(points), mean, atol=1e-4)
+    assert torch.allclose(precomputed.plane_features(points), mean, atol=1e-4)
 
 
-def test_the_prepared_superresolution_agrees() -> None:
+def test_the_precomputed_superresolution_agrees() -> None:
     net = network()
     ws, features = torch.randn(14, 16), torch.rand(1, 32, 12, 12)
-    got = Prepared(net, ws).superresolution(features)
+    got = Precomputed(net, ws).superresolution(features)
     assert torch.allclose(got, net.superresolution(features, ws[None]), atol=1e-4)
