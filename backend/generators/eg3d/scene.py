@@ -294,7 +294,7 @@ class EG3DGenerator:
     def sample_z(self, seed: int) -> Tensor:
         """z [1, z_dim] as `gen_samples.py` draws it."""
         z = np.random.RandomState(seed).randn(1, self.network.config.z_dim)
-        return torch.from_numpy(z).float().to(self.device)
+        return torch.from_numpy(z).float().to(self.network.mapping_network.w_mean)
 
     def mapping(self, z: Tensor, condition: Camera | None = None, *, truncation_psi: float = 1.0) -> Tensor:
         """See Generator.mapping."""

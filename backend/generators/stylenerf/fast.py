@@ -1,4 +1,4 @@
-"""StyleNeRF's upsampler prepared for one latent: the same pictures as model.py's blocks, sooner.
+"""Fast upsampler of StyleNeRF for one latent: the images of model.py's blocks, precomputed.
 
 What is different: styles, demodulation and gains are folded into the weights once; images are channels-last. In a
 doubling layer (nearest neighbours and half sums of neighbours, two 1 × 1 convolutions, low-pass filter) whatever is
@@ -22,8 +22,8 @@ from .model import PixelLinear, StyleNeRF, UpsamplerBlock, UpsamplerConfig, Upsa
 PIXELS_AT_ONCE = 1 << 13
 
 
-def can_prepare(config: UpsamplerConfig) -> bool:
-    """Whether PreparedBlock knows blocks like these."""
+def can_precompute(config: UpsamplerConfig) -> bool:
+    """Whether PrecomputedBlock knows blocks like these."""
     return (
         config.mode == "nn_cat"
         and config.blur
@@ -82,7 +82,7 @@ def folded(layer: UpsamplerLayer, w: Tensor) -> Tensor:
     return weight.T.contiguous()
 
 
-class PreparedBlock:
+class PrecomputedBlock:
     """An upsampler block for its ws [3, w_dim]."""
 
     def __init__(self, block: UpsamplerBlock, ws: Tensor):
@@ -148,12 +148,12 @@ class PreparedBlock:
         return result, colours
 
 
-class PreparedUpsampler:
+class PrecomputedUpsampler:
     """The upsampler for one ws [1, num_ws, w_dim]."""
 
     def __init__(self, network: StyleNeRF, ws: Tensor):
         own = network.split(ws)[2]
-        self.blocks = [PreparedBlock(block, w[0]) for block, w in zip(network.blocks, own, strict=True)]  # type: ignore
+        self.blocks = [PrecomputedBlock(block, w[0]) for block, w in zip(network.blocks, own, strict=True)]  # type: ignore
 
     def __call__(self, features: Tensor, image: Tensor) -> Tensor:
         """The image [1, 3, H, W] of features [1, f, h, w] and their image [1, 3, h, w]."""

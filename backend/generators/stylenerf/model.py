@@ -5,15 +5,14 @@ the inverted sphere of NeRF++ (arxiv.org/abs/2010.07492), driven by its own rand
 ray, a *depth* is what the ray from the camera to the image plane at distance one is multiplied with, so it is measured
 along the camera's z. *Canonical* is the model's own frame: z up, the subject faces +x, cameras look along their −z.
 
-The whole model is in this file. The class ``StyleNeRF`` is the network, batched and stage by stage;
-``StyleNeRFGenerator`` and ``StyleNeRFScene`` place it in the world for the rest of this project.
+The whole network is in this file, batched and stage by stage. ``scene.py`` places it in the world.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -34,9 +33,6 @@ from ..layers.stylegan2 import (
     modulated_weight,
     upsample2d,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from addon.wire.errors import UnknownCheckpoint
 from backend.cameras import Camera, from_wire, orbit
 from backend.checkpoints.convert import import_model, read_tree
-from backend.generators.eg3d import checkpoint
+from backend.generators.eg3d import checkpoint, model
 from backend.generators.eg3d.model import (
     EG3D,
     SUPERRESOLUTIONS,
@@ -25,6 +25,7 @@ from backend.generators.eg3d.model import (
 from backend.generators.eg3d.scene import WORLD_FROM_CANONICAL, EG3DGenerator, load
 from backend.models.card import ModelCard
 from backend.models.library import load_model
+from tests.gradients import agreement, check_gradients, check_scene_gradients
 from tests.parity.oracle import read_set
 from tests.shared import SHARED
 
@@ -130,12 +131,87 @@ def test_density_is_zero_outside_the_box_and_scales_with_metres() -> None:
     assert torch.equal(small.synthesize(ws_of(small)).field(torch.tensor([[0.3, 0.0, 0.0]])).value, torch.zeros(1))
 
 
-def test_density_has_a_gradient_with_respect_to_points() -> None:
+@pytest.fixture
+def held_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw fine samples by the first weights always: where they are drawn is not differentiated."""
+    first: list[Tensor] = []
+
+    def importance_distances(distances: Tensor, weights: Tensor, u: Tensor) -> Tensor:
+        first.append(weights.detach())
+        return original(distances, first[0], u)
+
+    original = model.importance_distances
+    monkeypatch.setattr(model, "importance_distances", importance_distances)
+
+
+PIXELS = {
+    "image": lambda scene, camera: scene.image(camera),
+    "trace": lambda scene, camera: scene.trace(camera.rays()),
+}
+
+
+@pytest.mark.parametrize("made_by", PIXELS)
+def test_pixels_have_the_gradients_of_central_differences(held_samples: None, made_by: str) -> None:
     g = generator(tiny())
-    points = (torch.rand(5, 3) - 0.5).requires_grad_(True)
-    g.synthesize(ws_of(g)).field(points).value.sum().backward()
-    assert points.grad is not None
-    assert float(points.grad.abs().sum()) > 0
+    g.network.double()
+    camera = from_wire(orbit(g.info, 12, azimuth=0.3))
+    weight = g.network.backbone.blocks["b8"].conv1.weight
+    check_scene_gradients(g, ws_of(g), camera, weight, PIXELS[made_by], rel=1e-5)
+
+
+def test_the_field_has_the_gradients_of_central_differences() -> None:
+    g = generator(tiny())
+    g.network.double()
+    ws = ws_of(g).requires_grad_(True)
+    points = ((torch.rand(5, 3, dtype=torch.float64) - 0.5) * 0.9).requires_grad_(True)
+    check_gradients(
+        lambda: g.synthesize(ws, differentiable=True).field(points).value.square().sum(),
+        {"ws": ws, "points": points},
+        rel=1e-6,
+    )
+
+
+@pytest.mark.parametrize("path", ["fast", "reference"])
+def test_the_differentiable_image_is_the_one_that_is_rendered(official, path: str) -> None:
+    g, ws, camera, _ = official
+    rendered = g.synthesize(ws, reference=path == "reference").render(camera)
+    image = g.synthesize(ws, differentiable=True).image(camera)
+    assert agreement(image, rendered) > 80
+    assert torch.allclose(image.alpha, rendered.alpha, atol=1e-4)
+    depth = image.mean_distance() * camera.rays().depth_from_distance
+    shown = rendered.depth.isfinite()
+    assert torch.allclose(depth[shown], rendered.depth[shown], rtol=1e-2)
+
+
+def test_single_rays_have_the_raw_colours_of_a_draft() -> None:
+    g = generator(tiny())
+    scene = g.synthesize(ws_of(g))
+    camera = from_wire(orbit(g.info, 12, azimuth=0.3))
+    draft, traced = scene.render(camera, quality="draft", samples_per_ray=16), scene.trace(camera.rays(), samples=16)
+    assert torch.allclose(traced.rgb, draft.rgb, atol=1e-4)  # of which a draft is not premultiplied
+    assert torch.allclose(traced.alpha, draft.alpha, atol=1e-4)
+
+
+def test_rendering_a_differentiable_scene_first_does_not_cut_its_gradients() -> None:
+    g = generator(tiny())
+    ws = ws_of(g).requires_grad_(True)
+    camera = from_wire(orbit(g.info, 12))
+    scene = g.synthesize(ws, differentiable=True)
+    assert not scene.render(camera).rgb.requires_grad
+    (gradient,) = torch.autograd.grad(scene.image(camera).rgb.sum(), ws)
+    assert float(gradient.abs().max()) > 0
+    assert not g.synthesize(ws).image(camera).rgb.requires_grad
+
+
+def test_each_part_has_its_own_weights_and_all_leaves_the_mapping_out() -> None:
+    g = generator(tiny())
+    parts = {part: {id(p) for p in g.parameters_for(part)} for part in ("geometry", "appearance", "late layers", "all")}
+    assert not parts["geometry"] & parts["appearance"]
+    assert parts["late layers"] < parts["appearance"]
+    assert parts["geometry"] | parts["appearance"] == parts["all"]
+    assert not parts["all"] & {id(p) for p in g.network.mapping_network.parameters()}
+    assert g.mean_ws().shape == (g.info.num_ws, g.info.w_dim)
+    assert torch.allclose(g.mean_ws(), g.mapping(g.sample_z(3), truncation_psi=0.0)[0])
 
 
 def test_the_fast_path_agrees_with_the_straightforward_one() -> None:

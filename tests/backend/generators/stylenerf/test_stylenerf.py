@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from addon.wire.errors import UnknownCheckpoint
+from addon.wire.errors import NotSupported, UnknownCheckpoint
 from backend.cameras import Camera, from_wire, orbit
 from backend.checkpoints.convert import import_model, read_tree
-from backend.generators.stylenerf import checkpoint
+from backend.generators.stylenerf import checkpoint, model
 from backend.generators.stylenerf.model import (
     FieldConfig,
     MappingConfig,
@@ -27,6 +27,7 @@ from backend.generators.stylenerf.model import (
 from backend.generators.stylenerf.scene import WORLD_FROM_CANONICAL, StyleNeRFGenerator, load
 from backend.models.card import ModelCard
 from backend.models.library import load_model
+from tests.gradients import agreement, check_gradients, check_scene_gradients
 from tests.parity.oracle import read_set
 from tests.shared import SHARED
 
@@ -114,15 +115,106 @@ def test_the_same_picture_comes_out_at_another_scale() -> None:
     assert torch.allclose(pictures[0][1], pictures[1][1], rtol=1e-3)
 
 
-def test_density_scales_with_metres_and_is_differentiable() -> None:
+def test_density_scales_with_metres() -> None:
     small, large = generator(tiny(), 0.5), generator(tiny(), 2.0)
-    points = ((torch.rand(50, 3) - 0.5) * 0.2).requires_grad_(True)
+    points = (torch.rand(50, 3) - 0.5) * 0.2
     first = small.synthesize(ws_of(small)).field(points * 0.5)
     second = large.synthesize(ws_of(large)).field(points * 2.0)
     assert torch.allclose(first.value * 0.5, second.value * 2.0, atol=1e-4)
-    first.value.sum().backward()
-    assert points.grad is not None
-    assert float(points.grad.abs().sum()) > 0
+
+
+def test_the_field_has_the_gradients_of_central_differences() -> None:
+    g = generator(tiny())
+    g.network.double()
+    ws = ws_of(g).requires_grad_(True)
+    points = ((torch.rand(50, 3, dtype=torch.float64) - 0.5) * 0.2).requires_grad_(True)
+    check_gradients(
+        lambda: g.synthesize(ws, differentiable=True).field(points).value.square().sum(),
+        {"ws": ws, "points": points},
+        rel=1e-5,
+        step=1e-8,  # of points, whose encoding has waves 500 to the metre
+    )
+
+
+@pytest.mark.parametrize("show_background", [0.0, 1.0])
+def test_an_image_has_the_gradients_of_central_differences(
+    monkeypatch: pytest.MonkeyPatch, show_background: float
+) -> None:
+    first: list[Tensor] = []
+
+    def importance_samples(t: Tensor, weights: Tensor, num_samples: int) -> Tensor:
+        first.append(weights)  # where fine samples are drawn is not differentiated: by the first weights always
+        return original(t, first[0], num_samples)
+
+    original = model.importance_samples
+    monkeypatch.setattr(model, "importance_samples", importance_samples)
+    g = generator(tiny(), density=3.0)
+    g.network.double()
+    controls = {"show_background": show_background}
+    check_scene_gradients(
+        g,
+        ws_of(g),
+        from_wire(orbit(g.info, 12, azimuth=0.2)),
+        g.network.foreground.layers[0].weight,
+        lambda scene, camera: scene.image(camera),
+        controls=controls,
+        rel=1e-5,
+        step=1e-8,
+    )
+
+
+@pytest.mark.parametrize("path", ["fast", "reference"])
+def test_the_differentiable_image_is_the_one_that_is_rendered(official, path: str) -> None:
+    g, ws, camera, _, code = official
+    scenes = g.synthesize(ws, reference=path == "reference"), g.synthesize(ws, differentiable=True)
+    for scene in scenes:
+        scene.codes = (None, code)
+    rendered, image = scenes[0].render(camera), scenes[1].image(camera)
+    assert agreement(image, rendered) > 80
+    depth = image.mean_distance() * camera.rays().depth_from_distance
+    shown = rendered.depth.isfinite()
+    assert torch.allclose(depth[shown], rendered.depth[shown], rtol=1e-3)
+
+
+def test_single_rays_have_no_colour() -> None:
+    g = generator(tiny())
+    scene = g.synthesize(ws_of(g))
+    assert scene.info.image_space
+    with pytest.raises(NotSupported, match="no colour for single rays"):
+        scene.trace(from_wire(orbit(g.info, 4)).rays())
+
+
+def test_rendering_a_differentiable_scene_first_does_not_cut_its_gradients() -> None:
+    g = generator(tiny())
+    ws = ws_of(g).requires_grad_(True)
+    camera = from_wire(orbit(g.info, 12))
+    scene = g.synthesize(ws, differentiable=True)
+    assert not scene.render(camera).rgb.requires_grad
+    (gradient,) = torch.autograd.grad(scene.image(camera).rgb.sum(), ws)
+    assert float(gradient.abs().max()) > 0
+    assert not g.synthesize(ws).image(camera).rgb.requires_grad
+
+
+def test_each_part_has_its_own_weights_and_all_leaves_the_mapping_out() -> None:
+    g = generator(tiny())
+    parts = {part: {id(p) for p in g.parameters_for(part)} for part in ("geometry", "appearance", "late layers", "all")}
+    assert not parts["geometry"] & parts["appearance"]
+    assert parts["late layers"] < parts["appearance"]
+    assert parts["geometry"] | parts["appearance"] == parts["all"]
+    assert not parts["all"] & {id(p) for p in g.network.mapping_network.parameters()}
+    assert torch.allclose(g.mean_ws(), g.mapping(g.sample_z(3), truncation_psi=0.0)[0])
+
+
+def test_density_does_not_depend_on_the_weights_of_the_appearance() -> None:
+    g = generator(tiny())
+    points = (torch.rand(50, 3) - 0.5) * 0.2
+    before = g.synthesize(ws_of(g)).field(points)
+    with torch.no_grad():
+        for weight in g.parameters_for("appearance"):
+            weight.add_(0.1)
+    after = g.synthesize(ws_of(g)).field(points)
+    assert torch.equal(before.value, after.value)
+    assert before.rgb is not None and after.rgb is not None and not torch.equal(before.rgb, after.rgb)
 
 
 def test_the_background_seed_changes_the_background_alone() -> None:
