@@ -115,7 +115,8 @@ def _child() -> None:
     import numpy  # noqa: F401  (before the limits: a strided tensor needs it)
 
     work = json.load(sys.stdin)
-    limits, folder = Limits(**work["limits"]), Path(work["folder"])
+    folder = Path(work["folder"])
+    limits = Limits(**{**work["limits"], "allowed_classes": tuple(work["limits"]["allowed_classes"])})
     paths = [Path(path) for path in work["paths"]]
     largest = max((path.stat().st_size for path in paths if path.is_file()), default=0)
     _limit_resources(limits, largest)

@@ -24,6 +24,9 @@ from .scene import DeepSDF, constructor_of
 
 MAX_LATENT_DIRECTIONS = 256
 
+CLASSES = ("networks.",)
+"""Starts of the official class names that a pickled file may hold."""
+
 LICENCE = "MIT (DeepSDF); data of its own terms"
 CARD = """Imported from an official DeepSDF experiment folder.
 

@@ -31,6 +31,9 @@ from .model import (
     SuperresolutionConfig,
 )
 
+CLASSES = ("torch_utils.", "training.", "dnnlib.util.")
+"""Starts of the official class names that a pickled file may hold."""
+
 LICENCE = "NVIDIA Source Code License for EG3D: non-commercial research and evaluation only"
 
 IGNORED = {"*resample_filter": "the low-pass filter stored beside each layer is that of the constructor"}

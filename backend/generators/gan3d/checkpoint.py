@@ -25,6 +25,9 @@ from .scene import GAN3D
 SIDES = (32, 64)
 """Voxels of a side of the published networks."""
 
+CLASSES = ("model.", "models.")
+"""Starts of the official class names that a pickled file may hold."""
+
 LICENCE = "unknown (3dgan-release states none); data of its own terms"
 CARD = """Imported from an official-style 3D-GAN generator, {side}³ voxels, z of {z_dim} numbers from U[0, 1].
 

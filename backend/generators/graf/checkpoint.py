@@ -21,6 +21,9 @@ from addon.wire.errors import UnknownCheckpoint
 from ...checkpoints.convert import ConvertedModel, bijection, replaced, state_dict
 from .model import GRAF, GRAFConfig
 
+CLASSES = ("graf.", "submodules.")
+"""Starts of the official class names that a pickled file may hold."""
+
 LICENCE = "MIT (autonomousvision/graf)"
 
 RENAMED = (

@@ -21,6 +21,9 @@ from ...checkpoints.convert import CheckpointFolder, ConvertedModel, bijection, 
 from ...checkpoints.unpickle import Opaque
 from .model import PiGAN, PiGANConfig
 
+CLASSES = ("torch_ema.", "siren.", "generators.", "discriminators.")
+"""Starts of the official class names that a pickled file may hold."""
+
 LICENCE = "none stated (the official repository carries no licence)"
 
 RENAMED = (

@@ -17,6 +17,9 @@ from ...checkpoints.convert import ConvertedModel, bijection, state_dict
 from ..pigan.checkpoint import renamed as renamed_field
 from .model import LIGHT_DIM, ShadeGAN, ShadeGANConfig, SurfaceConfig
 
+CLASSES = ("siren.", "generators.", "discriminators.")
+"""Starts of the official class names that a pickled file may hold."""
+
 LICENCE = "none stated (the official repository's terms were not at hand)"
 
 FIRST_BLOCK = 10

@@ -22,6 +22,9 @@ from ...checkpoints.unpickle import Opaque
 from ..layers.stylegan2 import BINOMIAL, low_pass
 from .model import CameraConfig, FieldConfig, MappingConfig, RendererConfig, StyleNeRF, StyleNeRFConfig, UpsamplerConfig
 
+CLASSES = ("torch_utils.", "training.", "dnnlib.util.")
+"""Starts of the official class names that a pickled file may hold."""
+
 LICENCE = "CC BY-NC 4.0 (StyleNeRF), with parts under the NVIDIA Source Code License: non-commercial only"
 
 IGNORED = {

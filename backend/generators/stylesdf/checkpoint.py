@@ -21,6 +21,9 @@ from ...checkpoints.convert import ConvertedModel, bijection, replaced, state_di
 from ..layers.stylegan2 import low_pass
 from .model import StyleSDF, StyleSDFConfig
 
+CLASSES = ("model.", "volume_renderer.")
+"""Starts of the official class names that a pickled file may hold."""
+
 LICENCE = "restrictive, research only (royorel/StyleSDF)"
 
 FILTERS = re.compile(r"\.(blur|upsample)\.kernel$")

@@ -23,6 +23,9 @@ from .scene import VON, VONConfig
 
 SIDES = (32, 64, 128)
 """Voxels of a side that the release has networks for."""
+CLASSES = ("networks.", "networks_3d.", "models.")
+"""Starts of the official class names that a pickled file may hold."""
+
 LICENCE = "VON (research and evaluation only, no commercial use; junyanz/VON)"
 CARD = """Imported from official Visual Object Networks: a shape network of {side}³ voxels with a code of {shape_dim}
 numbers, a texture network with a code of {texture_dim}.

@@ -24,6 +24,9 @@ from ...checkpoints.convert import CheckpointFolder, ConvertedModel, bijection, 
 from .network import BLENDER_BOUNDS, NeRF, NetworkConfig, RenderConfig
 from .scene import constructor_of
 
+CLASSES = ("run_nerf_helpers.",)
+"""Starts of the official class names that a pickled file may hold."""
+
 LICENCE = "of whoever trained it (official code: MIT)"
 CARD = """Imported from {what}.
 
