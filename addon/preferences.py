@@ -1,7 +1,15 @@
 """What belongs to this computer and not to a file."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
+
+from .link import environment
+from .link.session import Settings, session
 
 PACKAGE = __package__.rpartition(".")[0] or __package__
 """The extension's own name, bl_ext.<repository>.latent_lathe."""
@@ -9,9 +17,7 @@ PACKAGE = __package__.rpartition(".")[0] or __package__
 
 def _python_changed(self, context):
     """Let the buttons know at once that there is a Python."""
-    from . import actions
-
-    actions.configure(context)
+    configure(context)
 
 
 class LathePreferences(bpy.types.AddonPreferences):
@@ -79,6 +85,38 @@ class LathePreferences(bpy.types.AddonPreferences):
         column.prop(self, "torch_build")
         column.prop(self, "index_url")
         column.prop(self, "wheels")
+
+
+def preferences(context: Any) -> Any:
+    """Return the add-on's preferences."""
+    return context.preferences.addons[PACKAGE].preferences
+
+
+def extension_root() -> Path:
+    """Return the folder that holds addon/ and backend/."""
+    return Path(__file__).resolve().parent.parent
+
+
+def user_folder() -> Path:
+    """Return the folder that this extension may write to."""
+    return Path(bpy.utils.extension_path_user(PACKAGE, create=True))
+
+
+def configure(context: Any) -> Settings:
+    """Read the preferences into the session and return them."""
+    chosen = preferences(context)
+    folder = user_folder()
+    made = environment.ready_python(environment.environment_folder(folder))
+    python = Path(bpy.path.abspath(chosen.python)) if chosen.python else made
+    session.settings = Settings(
+        python,
+        extension_root(),
+        folder,
+        Path(bpy.path.abspath(chosen.data)) if chosen.data else None,
+        chosen.device.lower(),
+        chosen.port,
+    )
+    return session.settings
 
 
 register, unregister = bpy.utils.register_classes_factory((LathePreferences,))

@@ -9,21 +9,28 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
-from . import (
-    actions,
-    apply,
-    field_objects,
-    latent_operators,
-    live,
-    operators,
-    panels,
-    picture_operators,
-    preferences,
-    properties,
-    thumbnails,
-    translations,
-)
-from .session import session
+from . import preferences, properties, translations
+from .backend import operators as backend_operators
+from .backend import panels as backend
+from .field import objects
+from .field import operators as field_operators
+from .field import panels as field
+from .image import operators as image_operators
+from .image import panels as image
+from .link.session import session
+from .models import operators as models_operators
+from .models import panels as models
+from .path import operators as path_operators
+from .path import panels as path
+from .preferences import configure
+from .preview import live
+from .preview import operators as preview_operators
+from .preview import panels as preview
+from .scene import apply, thumbnails
+from .scene.settings import models_known
+from .shape import operators as shape_operators
+from .shape import panels as shape
+from .ui import jobs
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +78,8 @@ def before_load(*_: Any) -> None:
 @persistent
 def after_load(*_: Any) -> None:
     """A file was opened: it may know models that need a look, and settings of another version."""
-    actions.configure(bpy.context)
-    actions.models_known()
+    configure(bpy.context)
+    models_known()
     session.jobs.version += 1
 
 
@@ -88,14 +95,56 @@ HANDLERS = (
     (bpy.app.handlers.undo_post, after_undo),
     (bpy.app.handlers.redo_post, after_undo),
 )
-MODULES = (preferences, properties, thumbnails, operators, latent_operators, picture_operators, panels, field_objects)
+OPERATORS = (
+    *jobs.OPERATORS,
+    *backend_operators.CLASSES,
+    *models_operators.CLASSES,
+    *shape_operators.CLASSES,
+    *preview_operators.CLASSES,
+    *path_operators.CLASSES,
+    *field_operators.CLASSES,
+    *image_operators.CLASSES,
+)
+LISTS = (models.LATHE_MT_model, shape.LATHE_UL_history)
+PANELS = (
+    jobs.LATHE_PT_jobs,
+    backend.LATHE_PT_backend,
+    backend.LATHE_PT_set_up,
+    backend.LATHE_PT_findings,
+    models.LATHE_PT_model,
+    field.LATHE_PT_crop,
+    shape.LATHE_PT_latent,
+    shape.LATHE_PT_style_mix,
+    shape.LATHE_PT_condition,
+    shape.LATHE_PT_variants,
+    shape.LATHE_PT_history,
+    shape.LATHE_PT_walk,
+    preview.LATHE_PT_preview,
+    shape.LATHE_PT_mesh,
+    field.LATHE_PT_fit,
+    field.LATHE_PT_capture,
+    field.LATHE_PT_fit_options,
+    image.LATHE_PT_picture,
+    shape.LATHE_PT_scan,
+    path.LATHE_PT_path,
+    shape.LATHE_PT_export,
+)
+"""The sidebar's tab from top to bottom, parents before their children."""
+
+CLASSES = (*OPERATORS, *LISTS, *PANELS)
+MODULES = (preferences, properties, thumbnails, objects)
+"""Modules with something of their own to register."""
 
 
 def register() -> None:
     """Add everything to Blender."""
     for module in MODULES:
         module.register()
-    actions.configure(bpy.context)
+    for order, panel in enumerate(PANELS):
+        panel.bl_order = order
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+    configure(bpy.context)
     bpy.app.translations.register(preferences.PACKAGE, translations.TABLE)
     for handlers, function in HANDLERS:
         handlers.append(function)
@@ -118,5 +167,7 @@ def unregister() -> None:
         if function in handlers:
             handlers.remove(function)
     bpy.app.translations.unregister(preferences.PACKAGE)
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)
     for module in reversed(MODULES):
         module.unregister()

@@ -61,7 +61,7 @@ def demo(extension: Path, output: Path) -> None:
             repo="user_default", filepath=str(extension), enable_on_install=True, overwrite=True
         )
         bpy.context.preferences.addons[EXTENSION].preferences.python = sys.executable
-    session = addon("session").session
+    session = addon("link.session").session
     try:
         with stage("start the backend"):
             press("lathe.start_backend")
@@ -106,7 +106,7 @@ def addon(name: str) -> ModuleType:
 
 def press(button: str, **values: Any) -> Any:
     """Press a button of the add-on and wait for its job; return the job's result."""
-    jobs = addon("session").session.jobs
+    jobs = addon("link.session").session.jobs
     before = len(jobs.all) and jobs.all[-1].number
     group, name = button.split(".")
     getattr(getattr(bpy.ops, group), name)(**values)
@@ -172,7 +172,7 @@ def field_of(item: bpy.types.Object) -> bpy.types.Object:
         press("lathe.capture")
     scene.cycles.use_denoising = True
     box = bpy.data.objects[press("lathe.fit")]
-    psnr = next(fit.psnr for fit in addon("session").session.fits if fit.name == field.name)
+    psnr = next(fit.psnr for fit in addon("link.session").session.fits if fit.name == field.name)
     print(f"  {psnr:.1f} dB on pictures held back", flush=True)
     select(box)
     box.location.x += BESIDE
@@ -213,7 +213,7 @@ def export(item: bpy.types.Object, path: Path) -> None:
 
 def contact_sheet(path: Path) -> None:
     """Sixteen seeds in two rows, and eight steps from one hero to another below them."""
-    wire, session = addon("wire.messages"), addon("session").session
+    wire, session = addon("wire.messages"), addon("link.session").session
     seeds = [wire.Latent(seed_a=seed) for seed in range(16)]
     steps = [wire.Latent(HEROES[0], HEROES[1], mix_geometry=step / 7) for step in range(8)]
     request = wire.GenerateRequest(bpy.context.scene.lathe.model, (*seeds, *steps), size=128)

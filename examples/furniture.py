@@ -28,7 +28,7 @@ import bpy  # noqa: E402
 import studio  # noqa: E402
 from mathutils import Matrix, Vector  # noqa: E402
 
-from addon import capture  # noqa: E402
+from addon.field import capture  # noqa: E402
 
 MODELS: dict[str, capture.Rig] = {
     "lantern": "sphere",  # texture everywhere

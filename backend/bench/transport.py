@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from addon.client import Client
+from addon.link.client import Client
 from addon.wire.messages import Camera, ImageResult, Latent, RenderRequest, SceneRef
 
 from ..cameras import intrinsics_from_fov, look_at

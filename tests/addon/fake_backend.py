@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from addon.client import error_from_info
+from addon.link.client import error_from_info
 from addon.wire import errors, messages, payload, routes
 
 REPOSITORY = Path(__file__).resolve().parents[2]

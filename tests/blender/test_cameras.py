@@ -55,7 +55,7 @@ def test_a_point_lands_where_blender_says(name: str) -> None:
     for scale in ((1, 1, 1), (2, 0.5, 3)):
         camera.scale = scale
         bpy.context.view_layer.update()
-        wire = lathe.gather.scene_camera(scene, bpy.context.evaluated_depsgraph_get(), width, height)
+        wire = lathe.scene.gather.scene_camera(scene, bpy.context.evaluated_depsgraph_get(), width, height)
         if scale != (1, 1, 1):
             camera.scale = (1, 1, 1)  # world_to_camera_view itself is wrong for scaled cameras
             bpy.context.view_layer.update()
@@ -99,8 +99,8 @@ def test_a_render_of_blender_shows_points_where_the_wire_says(name: str, tmp_pat
     image = bpy.data.images.load(scene.render.filepath)
     flat = np.empty(width * height * 4, np.float32)
     image.pixels.foreach_get(flat)
-    picture = lathe.frames.image_from_pixels(flat, width, height)
-    wire = lathe.gather.scene_camera(scene, bpy.context.evaluated_depsgraph_get(), width, height)
+    picture = lathe.scene.frames.image_from_pixels(flat, width, height)
+    wire = lathe.scene.gather.scene_camera(scene, bpy.context.evaluated_depsgraph_get(), width, height)
     ys, xs = np.mgrid[:height, :width] + 0.5
     for channel, point in enumerate(points):
         weight = picture[..., channel] * picture[..., 3]
@@ -121,8 +121,8 @@ def test_the_viewport_matrices_give_the_same_camera() -> None:
         view_matrix=camera.matrix_world.inverted(),
         window_matrix=camera.calc_matrix_camera(depsgraph, x=160, y=90),
     )
-    seen = lathe.gather.viewport_camera(region, 160, 90)
-    wanted = lathe.gather.scene_camera(scene, depsgraph, 160, 90)
+    seen = lathe.scene.gather.viewport_camera(region, 160, 90)
+    wanted = lathe.scene.gather.scene_camera(scene, depsgraph, 160, 90)
     assert np.allclose(seen.world_from_camera, wanted.world_from_camera, atol=1e-5)
     assert np.allclose(seen.intrinsics, wanted.intrinsics, atol=1e-3)
 
@@ -137,7 +137,7 @@ def test_an_animated_parented_camera_is_seen_as_it_stands_at_the_frame() -> None
         parent.keyframe_insert("rotation_euler", frame=frame)
     scene = bpy.context.scene
     scene.frame_set(11)
-    wire = lathe.gather.scene_camera(scene, bpy.context.evaluated_depsgraph_get(), 8, 8)
+    wire = lathe.scene.gather.scene_camera(scene, bpy.context.evaluated_depsgraph_get(), 8, 8)
     assert np.allclose(np.array(wire.world_from_camera)[:3, 3], (3.0, 2.0, 1.5), atol=1e-5)
 
 
@@ -146,8 +146,8 @@ def test_panoramas_and_scenes_without_a_camera_are_refused_with_a_sentence() -> 
     depsgraph = bpy.context.evaluated_depsgraph_get()
     for sentence in ("no active camera", "panoramic"):
         try:
-            lathe.gather.scene_camera(scene, depsgraph, 8, 8)
-        except lathe.gather.InvalidRequest as error:
+            lathe.scene.gather.scene_camera(scene, depsgraph, 8, 8)
+        except lathe.scene.gather.InvalidRequest as error:
             assert sentence in error.message
         else:
             raise AssertionError("it must be refused")
@@ -156,19 +156,19 @@ def test_panoramas_and_scenes_without_a_camera_are_refused_with_a_sentence() -> 
 
 @pytest.mark.parametrize("size", [[200, 100], [100, 200], [100, 100]])
 def test_the_models_own_view_shows_the_whole_box(size: list[int]) -> None:
-    lathe.session.session.jobs.wait_for(lathe.actions.start_backend(bpy.context), 30)
+    lathe.link.session.session.jobs.wait_for(lathe.backend.actions.start_backend(bpy.context), 30)
     scene = bpy.context.scene
     scene.cursor.location = (3, 2, 1)
     scene.unit_settings.scale_length = 0.5
     scene.render.resolution_x, scene.render.resolution_y = size
-    lathe.actions.add_camera(bpy.context)
+    lathe.preview.actions.add_camera(bpy.context)
     bpy.context.view_layer.update()
-    wire = lathe.gather.scene_camera(scene, bpy.context.evaluated_depsgraph_get(), *size)
-    world = lathe.gather.placed_at_cursor(scene)
+    wire = lathe.scene.gather.scene_camera(scene, bpy.context.evaluated_depsgraph_get(), *size)
+    world = lathe.scene.gather.placed_at_cursor(scene)
     assert np.allclose(wire_pixel((3, 2, 1), wire), np.array(size) / 2, atol=1e-3)
     top, right = (world @ (0, 0, 0.3, 1))[:3], (world @ (0.3, 0, 0, 1))[:3]
     assert wire_pixel(top, wire)[1] < size[1] / 2 - 5 and wire_pixel(right, wire)[0] > size[0] / 2 + 5
-    prior = lathe.session.session.models["sphere"].pose_prior
+    prior = lathe.link.session.session.models["sphere"].pose_prior
     edge = prior.radius * math.tan(prior.fov / 2)
     corner = wire_pixel((world @ (edge, 0, 0, 1))[:3], wire)[0] - size[0] / 2
     assert abs(corner - min(size) / 2) < 0.01, "the prior's field of view fits the shorter side"

@@ -54,7 +54,7 @@ def add_camera(**settings: Any) -> Any:
 
 
 def settings(**values: Any) -> Any:
-    return lathe.capture.CaptureSettings(
+    return lathe.field.capture.CaptureSettings(
         **{"count": 2, "test": 0, "width": 16, "height": 12, "target": "scene", **values}
     )
 
@@ -70,7 +70,7 @@ def picture(path: Path) -> np.ndarray:
     image.alpha_mode = "CHANNEL_PACKED"
     flat = np.empty(image.size[0] * image.size[1] * 4, np.float32)
     image.pixels.foreach_get(flat)
-    found = lathe.frames.image_from_pixels(flat, *image.size)
+    found = lathe.scene.frames.image_from_pixels(flat, *image.size)
     bpy.data.images.remove(image)
     return found
 
@@ -104,7 +104,7 @@ def test_pictures_show_points_where_the_data_set_says(name: str, tmp_path: str) 
         camera = add_camera(**lens)
         camera.parent, camera.scale = parent, (3, 1, 0.5)
     scene.render.pixel_aspect_x, scene.render.pixel_aspect_y = aspect
-    lathe.capture.capture(scene, settings(count=2, test=1, width=150, height=100, rig="sphere"), Path(tmp_path))
+    lathe.field.capture.capture(scene, settings(count=2, test=1, width=150, height=100, rig="sphere"), Path(tmp_path))
     bpy.context.view_layer.update()
     world = np.array(parent.matrix_world)
     points = POINTS @ world[:3, :3].T + world[:3, 3]
@@ -147,7 +147,7 @@ def test_depth_normals_and_mask_are_those_of_the_geometry(tmp_path: str) -> None
     wanted = settings(
         rig="orbit", elevation=0.0, count=7, width=60, height=40, target="selected", depth=True, normal=True, mask=True
     )
-    lathe.capture.capture(scene, wanted, Path(tmp_path))
+    lathe.field.capture.capture(scene, wanted, Path(tmp_path))
     found = document(tmp_path)
     assert np.allclose(found["aabb"], [middle - radius, middle + radius], atol=2e-3)
     assert found["depth_unit_scale_factor"] == 1
@@ -184,7 +184,7 @@ def test_splits_have_their_counts_and_the_seed_decides_the_cameras(tmp_path: str
     found = []
     for folder, seed in (("a", 4), ("b", 4), ("c", 5)):
         wanted = settings(count=4, val=1, test=2, seed=seed)
-        lathe.capture.capture(scene, wanted, Path(tmp_path) / folder)
+        lathe.field.capture.capture(scene, wanted, Path(tmp_path) / folder)
         found.append(document(f"{tmp_path}/{folder}"))
     assert found[0] == found[1] and found[0]["frames"][0] != found[2]["frames"][0]
     assert [len(found[0][f"{split}_filenames"]) for split in ("train", "val", "test")] == [4, 1, 2]
@@ -198,12 +198,12 @@ def test_a_capture_goes_on_where_it_stopped_and_starts_anew_where_it_is_another(
     scene = prepare()
     item = ball("Ball", (0, 0, 0), 1)
     folder = Path(tmp_path)
-    capture, wanted = lathe.capture.capture, settings(count=3)
-    assert capture(scene, wanted, folder) == lathe.capture.Captured(folder, 3, 0)
+    capture, wanted = lathe.field.capture.capture, settings(count=3)
+    assert capture(scene, wanted, folder) == lathe.field.capture.Captured(folder, 3, 0)
     whole = document(tmp_path)
     stamps = {path.name: path.stat().st_mtime_ns for path in (folder / "images").iterdir()}
     (folder / "images/train_001.png").unlink()
-    assert capture(scene, wanted, folder) == lathe.capture.Captured(folder, 1, 2)
+    assert capture(scene, wanted, folder) == lathe.field.capture.Captured(folder, 1, 2)
     again = {path.name: path.stat().st_mtime_ns for path in (folder / "images").iterdir()}
     assert [name for name in stamps if again[name] != stamps[name]] == ["train_001.png"]
     assert capture(scene, wanted, folder).rendered == 0 and document(tmp_path) == whole
@@ -271,7 +271,7 @@ def test_the_users_scene_is_as_it_was_however_a_capture_ends(how: str, tmp_path:
     bpy.context.view_layer.update()
     before = everything()
     wanted = settings(count=3, depth=True, mask=True, rig="path" if "path" in how else "orbit")
-    steps = lathe.capture.capture_steps(scene, wanted, Path(tmp_path))
+    steps = lathe.field.capture.capture_steps(scene, wanted, Path(tmp_path))
     if "cancelled" in how:
         for _ in range(2 if "path" in how else 3):
             next(steps)
@@ -279,13 +279,13 @@ def test_the_users_scene_is_as_it_was_however_a_capture_ends(how: str, tmp_path:
             assert everything() == before, "between two pictures, too"
         steps.close()
     elif how == "failed":
-        render = lathe.capture.exr.read
-        lathe.capture.exr.read = None
+        render = lathe.field.capture.exr.read
+        lathe.field.capture.exr.read = None
         try:
             with pytest.raises(TypeError):
                 list(steps)
         finally:
-            lathe.capture.exr.read = render
+            lathe.field.capture.exr.read = render
     else:
         fractions = [step.fraction for step in steps]
         assert fractions == sorted(fractions) and fractions[-1] == 1
@@ -294,7 +294,9 @@ def test_the_users_scene_is_as_it_was_however_a_capture_ends(how: str, tmp_path:
     assert not [name for name in left if name.startswith(".")]
     if how == "cancelled":
         assert len(document(tmp_path)["frames"]) == 2, "what was taken is a data set"
-        assert lathe.capture.capture(scene, wanted, Path(tmp_path)) == lathe.capture.Captured(Path(tmp_path), 1, 2)
+        assert lathe.field.capture.capture(scene, wanted, Path(tmp_path)) == lathe.field.capture.Captured(
+            Path(tmp_path), 1, 2
+        )
 
 
 def test_the_cameras_own_path_is_followed_and_its_splits_are_spread(tmp_path: str) -> None:
@@ -311,7 +313,7 @@ def test_the_cameras_own_path_is_followed_and_its_splits_are_spread(tmp_path: st
         camera.data.keyframe_insert("lens", frame=frame)
     scene.frame_start, scene.frame_end = 1, 9
     scene.frame_set(4)
-    lathe.capture.capture(scene, settings(count=6, test=3, rig="path"), Path(tmp_path))
+    lathe.field.capture.capture(scene, settings(count=6, test=3, rig="path"), Path(tmp_path))
     found = document(tmp_path)
     assert scene.frame_current == 4
     frames = {frame["file_path"]: frame for frame in found["frames"]}
@@ -326,7 +328,7 @@ def test_the_cameras_own_path_is_followed_and_its_splits_are_spread(tmp_path: st
 
 def test_what_is_rendered_of_the_selection_is_the_target() -> None:
     scene = prepare()
-    find = lathe.capture.find_target
+    find = lathe.field.capture.find_target
     bpy.ops.mesh.primitive_cube_add(size=2, location=(1, 2, 3), rotation=(0, 0, math.pi / 4))
     cube = bpy.context.object
     array = cube.modifiers.new("Array", "ARRAY")
@@ -355,8 +357,8 @@ def test_what_is_rendered_of_the_selection_is_the_target() -> None:
 
 def refused(scene: Any, wanted: Any, folder: str) -> Any:
     try:
-        lathe.capture.capture(scene, wanted, Path(folder))
-    except lathe.capture.LatheError as error:
+        lathe.field.capture.capture(scene, wanted, Path(folder))
+    except lathe.field.capture.LatheError as error:
         return error
     raise AssertionError("it must be refused")
 
@@ -392,8 +394,8 @@ def test_an_engine_that_cannot_render_is_named(tmp_path: str) -> None:
     def fail(**_: Any) -> set[str]:
         raise RuntimeError("Error: no display\n")
 
-    real = lathe.capture.bpy
-    lathe.capture.bpy = types.SimpleNamespace(
+    real = lathe.field.capture.bpy
+    lathe.field.capture.bpy = types.SimpleNamespace(
         data=bpy.data,
         context=bpy.context,
         app=bpy.app,
@@ -402,7 +404,7 @@ def test_an_engine_that_cannot_render_is_named(tmp_path: str) -> None:
     try:
         error = refused(scene, settings(engine="BLENDER_WORKBENCH"), tmp_path)
     finally:
-        lathe.capture.bpy = real
+        lathe.field.capture.bpy = real
     assert error.code == "not_supported" and "Workbench could not render" in error.message
     assert "choose Cycles" in error.message and everything() == before
 
@@ -417,7 +419,7 @@ def test_other_layers_and_collections_that_are_off_stay_off(tmp_path: str) -> No
     hidden.objects.link(item)
     ball("Small", (0, 0, 0), 0.25, (1, 0, 0, 1))
     bpy.context.view_layer.layer_collection.children["Hidden"].exclude = True
-    lathe.capture.capture(scene, settings(count=1, fill=0.5, fov=math.radians(60)), Path(tmp_path))
+    lathe.field.capture.capture(scene, settings(count=1, fill=0.5, fov=math.radians(60)), Path(tmp_path))
     assert document(tmp_path)["fl_x"] == pytest.approx(8 / math.tan(math.radians(30)), rel=1e-5)
     seen = picture(Path(tmp_path) / "images/train_000.png")
     assert seen[6, 8, 0] > 0.9 and seen[0, 0, 3] == 0 and seen[6, 8, 1] < 0.1
@@ -426,4 +428,4 @@ def test_other_layers_and_collections_that_are_off_stay_off(tmp_path: str) -> No
 def test_names_have_the_numbers_that_cryptomatte_gives_them() -> None:
     """MurmurHash3's published values."""
     for name, value in (("hello", 0x248BFA47), ("", 0 ^ 1 << 23), ("hello, world", 0x149BBB7F)):
-        assert lathe.capture._matte_hash(name).view(np.uint32) == value
+        assert lathe.field.capture._matte_hash(name).view(np.uint32) == value

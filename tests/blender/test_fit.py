@@ -19,7 +19,7 @@ lathe: Any = None
 def settle(timeout: float = 30.0) -> None:
     """Pump until no job is left, as the timer would."""
     deadline = time.monotonic() + timeout
-    jobs = lathe.session.session.jobs
+    jobs = lathe.link.session.session.jobs
     while jobs.busy:
         jobs.pump()
         assert time.monotonic() < deadline, [job.label for job in jobs.all if not job.ended]
@@ -31,7 +31,7 @@ def press(operator: str, **arguments: Any) -> Any:
     group, name = operator.split(".")
     assert getattr(getattr(bpy.ops, group), name)(**arguments) == {"FINISHED"}
     settle()
-    return lathe.session.session.jobs.all[-1]
+    return lathe.link.session.session.jobs.all[-1]
 
 
 def refusal(operator: str, **arguments: Any) -> str:
@@ -45,7 +45,7 @@ def refusal(operator: str, **arguments: Any) -> str:
 def until(condition: Any, seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        lathe.session.session.jobs.pump()
+        lathe.link.session.session.jobs.pump()
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
@@ -79,15 +79,17 @@ def fitted(folder: str, name: str = "set") -> Any:
 
 def test_a_fit_puts_its_field_into_the_scene_as_the_box_where_the_pictures_were_taken(tmp_path: str) -> None:
     item = fitted(tmp_path)
-    session = lathe.session.session
+    session = lathe.link.session.session
     assert item.name == "set" and item.type == "EMPTY" and item.empty_display_type == "CUBE"
     assert item.lathe.is_field and item.lathe.model == "set" and "set" in session.models
     assert bpy.context.view_layer.objects.active == item
     bpy.context.view_layer.update()
-    corners = [item.matrix_world @ lathe.actions.Matrix.Translation(c).translation for c in ((-1, -1, -1), (1, 1, 1))]
+    corners = [
+        item.matrix_world @ lathe.scene.apply.Matrix.Translation(c).translation for c in ((-1, -1, -1), (1, 1, 1))
+    ]
     assert np.allclose(corners, ((-1, -2, 0), (1, 2, 3)), atol=1e-6), "the cube is the field's box"
     assert tuple(item.scale) == (1, 1, 1)
-    assert np.allclose(lathe.gather.world_from_field(item), np.eye(4), atol=1e-6)
+    assert np.allclose(lathe.scene.gather.world_from_field(item), np.eye(4), atol=1e-6)
     assert session.warnings == ("The pictures are dark",)
 
 
@@ -103,16 +105,16 @@ def test_the_field_follows_whatever_is_done_to_its_object(tmp_path: str) -> None
     item.rotation_euler, item.scale = Euler((0, 0.5, 0)), (1, 2, 1)
     bpy.context.view_layer.update()
     move = np.array(item.matrix_world) @ np.linalg.inv(before)
-    assert np.allclose(lathe.gather.world_from_field(item), move, atol=1e-5)
-    chosen = lathe.gather.subject(bpy.context)
-    ref = lathe.gather.scene_ref(chosen)
+    assert np.allclose(lathe.scene.gather.world_from_field(item), move, atol=1e-5)
+    chosen = lathe.scene.gather.subject(bpy.context)
+    ref = lathe.scene.gather.scene_ref(chosen)
     assert ref.model == "set" and np.allclose(ref.world_from_scene, move, atol=1e-5) and ref.crop is None
     copy = item.copy()
     bpy.context.collection.objects.link(copy)
     copy.matrix_world = Matrix.Translation((9, 0, 0)) @ item.matrix_world
     bpy.context.view_layer.update()
     bpy.context.view_layer.objects.active = copy
-    there = lathe.gather.scene_ref(lathe.gather.subject(bpy.context)).world_from_scene
+    there = lathe.scene.gather.scene_ref(lathe.scene.gather.subject(bpy.context)).world_from_scene
     assert np.allclose(np.array(there)[:3, 3], move[:3, 3] + (9, 0, 0), atol=1e-4)
 
 
@@ -121,10 +123,10 @@ def test_the_crop_box_goes_with_pictures_and_meshes_and_can_be_reset(tmp_path: s
     assert tuple(item.lathe.crop_min) == (-1, -2, 0) and tuple(item.lathe.crop_max) == (1, 2, 3)
     item.lathe.use_crop, item.lathe.crop_min = True, (-0.5, -1, 0.25)
     wanted = ((-0.5, -1, 0.25), (1, 2, 3))
-    assert lathe.gather.scene_ref(lathe.gather.subject(bpy.context)).crop == wanted
+    assert lathe.scene.gather.scene_ref(lathe.scene.gather.subject(bpy.context)).crop == wanted
     item.location.x += 5
     bpy.context.view_layer.update()
-    corners = lathe.field_objects.crop_corners(item)
+    corners = lathe.field.objects.crop_corners(item)
     assert np.allclose(corners[0], (4.5, -1, 0.25), atol=1e-5) and np.allclose(corners[7], (6, 2, 3), atol=1e-5)
     item.lathe.mesh.resolution = 8
     mesh = bpy.data.objects[press("lathe.generate_mesh").result]
@@ -169,7 +171,7 @@ def test_the_level_slider_goes_through_the_levels_of_the_field(tmp_path: str) ->
     assert mesh.use_level and mesh.level == pytest.approx(200)
     mesh.level_slider = 0.5
     assert mesh.level == pytest.approx(0.2 * 1000**0.5, rel=1e-4) and mesh.level_slider == pytest.approx(0.5)
-    assert lathe.gather.mesh_request(lathe.gather.subject(bpy.context)).iso_level == mesh.level
+    assert lathe.scene.gather.mesh_request(lathe.scene.gather.subject(bpy.context)).iso_level == mesh.level
 
 
 def test_the_live_level_meshes_again_bare_while_it_moves_and_whole_when_it_stands(tmp_path: str) -> None:
@@ -177,24 +179,24 @@ def test_the_live_level_meshes_again_bare_while_it_moves_and_whole_when_it_stand
     item.lathe.mesh.resolution = 8
     press("lathe.generate_mesh")
     item.lathe.mesh.live = True
-    lathe.live.tick(bpy.context)
-    jobs, seen = lathe.session.session.jobs, []
-    real = lathe.actions.generate_mesh
+    lathe.preview.live.tick(bpy.context)
+    jobs, seen = lathe.link.session.session.jobs, []
+    real = lathe.preview.live.generate_mesh
 
     def watched(context: Any, **how: Any) -> Any:
         seen.append(how)
         return real(context, **how)
 
-    lathe.actions.generate_mesh = watched
+    lathe.preview.live.generate_mesh = watched
     try:
         for value in (0.5, 0.6):
             item.lathe.mesh.level_slider = value
-            until(lambda: (lathe.live.tick(bpy.context), not jobs.busy)[1])
-            item_mesh = lathe.actions.mesh_of_field(item)
+            until(lambda: (lathe.preview.live.tick(bpy.context), not jobs.busy)[1])
+            item_mesh = lathe.shape.actions.mesh_of_field(item)
             assert not item_mesh.data.color_attributes
-        until(lambda: (lathe.live.tick(bpy.context), seen[-1:] == [{"quiet": True}] and not jobs.busy)[1])
+        until(lambda: (lathe.preview.live.tick(bpy.context), seen[-1:] == [{"quiet": True}] and not jobs.busy)[1])
     finally:
-        lathe.actions.generate_mesh = real
+        lathe.preview.live.generate_mesh = real
     assert seen == [{"draft": True, "quiet": True}] * (len(seen) - 1) + [{"quiet": True}]
     assert item_mesh.data.color_attributes and item_mesh.lathe.mesh.level == item.lathe.mesh.level
 
@@ -202,9 +204,9 @@ def test_the_live_level_meshes_again_bare_while_it_moves_and_whole_when_it_stand
 def test_the_picture_and_the_figures_of_a_running_fit_are_shown(tmp_path: str) -> None:
     ready(tmp_path, "hang_on")
     bpy.ops.lathe.fit()
-    job = lathe.session.session.jobs.all[-1]
+    job = lathe.link.session.session.jobs.all[-1]
     until(lambda: job.figures and "hang_on" in bpy.data.objects)
-    assert lathe.fitting.figures_text(job.figures) == [
+    assert lathe.field.actions.figures_text(job.figures) == [
         "Step 10, loss 0.0100", "25.0 dB on images held back", "100 thousand rays/s", "1:01 left",
     ]  # fmt: skip
     image = bpy.data.images["Lathe Fit"]
@@ -229,45 +231,45 @@ def refusal_while_running(operator: str) -> str:
 def test_a_paused_fit_is_offered_and_goes_on_also_after_a_restart(tmp_path: str) -> None:
     ready(tmp_path, "hang_on")
     bpy.ops.lathe.fit()
-    until(lambda: lathe.session.session.jobs.all[-1].figures)
-    assert lathe.fitting.stored_fits() == []
+    until(lambda: lathe.link.session.session.jobs.all[-1].figures)
+    assert lathe.field.actions.stored_fits() == []
     press("lathe.pause_fit")
-    (stored,) = lathe.fitting.stored_fits()
+    (stored,) = lathe.field.actions.stored_fits()
     assert stored.name == "hang_on" and stored.steps == 10 and not stored.finished
     job = press("lathe.continue_fit")
     assert job.state == "done" and bpy.data.objects[job.result].lathe.model == "hang_on"
-    (stored,) = lathe.fitting.stored_fits()
+    (stored,) = lathe.field.actions.stored_fits()
     assert stored.steps == 20 and stored.finished
     bpy.context.scene.lathe.field.more_seconds = 30
     press("lathe.continue_fit", field="hang_on")
-    assert lathe.fitting.stored_fits()[0].seconds == stored.seconds + 30, "a finished one goes further"
+    assert lathe.field.actions.stored_fits()[0].seconds == stored.seconds + 30, "a finished one goes further"
     assert len([item for item in bpy.data.objects if item.lathe.is_field]) == 1
     press("lathe.discard_fit", field="hang_on")
-    assert lathe.fitting.stored_fits() == []
+    assert lathe.field.actions.stored_fits() == []
     assert "No fit is kept" in refusal("lathe.continue_fit")
 
 
 def test_cancelling_a_fit_leaves_nothing_to_go_on_with(tmp_path: str) -> None:
     ready(tmp_path, "hang_on")
     bpy.ops.lathe.fit()
-    until(lambda: lathe.session.session.jobs.all[-1].figures)
-    job = lathe.session.session.jobs.all[-1]
+    until(lambda: lathe.link.session.session.jobs.all[-1].figures)
+    job = lathe.link.session.session.jobs.all[-1]
     press("lathe.cancel_fit")
-    assert job.state == "cancelled" and lathe.fitting.stored_fits() == []
+    assert job.state == "cancelled" and lathe.field.actions.stored_fits() == []
 
 
 def test_a_backend_that_dies_in_the_middle_of_a_fit_leaves_a_button_to_go_on(tmp_path: str) -> None:
     ready(tmp_path, "hang_on")
     bpy.ops.lathe.fit()
-    until(lambda: lathe.session.session.jobs.all[-1].figures)
-    os.kill(lathe.session.session.pid, signal.SIGKILL)
+    until(lambda: lathe.link.session.session.jobs.all[-1].figures)
+    os.kill(lathe.link.session.session.pid, signal.SIGKILL)
     settle()
-    job = lathe.session.session.jobs.all[-1]
+    job = lathe.link.session.session.jobs.all[-1]
     assert job.state == "failed" and "killed" in job.error.message
-    assert [fit.name for fit in lathe.fitting.stored_fits()] == ["hang_on"]
+    assert [fit.name for fit in lathe.field.actions.stored_fits()] == ["hang_on"]
     # the fake forgets its fits when it dies, so going on ends in its sentence; that it was asked is what counts here
     assert "no fit named 'hang_on'" in press("lathe.continue_fit").error.message
-    assert lathe.session.session.state == "ready" and lathe.fitting.stored_fits() == []
+    assert lathe.link.session.session.state == "ready" and lathe.field.actions.stored_fits() == []
 
 
 def test_refined_cameras_are_shown_as_they_were_and_as_they_are(tmp_path: str) -> None:
@@ -307,7 +309,7 @@ def test_photographs_become_cameras_points_and_a_data_set(tmp_path: str) -> None
     data = cameras[0].data
     assert (data.sensor_fit, data.lens / data.sensor_width) == ("HORIZONTAL", pytest.approx(50 / 60))
     assert cameras[0].matrix_world.translation.z == pytest.approx(-3)
-    assert lathe.fitting.report_lines() == ["2 of 3 pictures placed, 4 points, off by 0.50 pixels", "Take more"]
+    assert lathe.field.actions.report_lines() == ["2 of 3 pictures placed, 4 points, off by 0.50 pixels", "Take more"]
     assert press("lathe.fit").state == "done"
 
 
@@ -316,13 +318,13 @@ def test_a_camera_of_photographs_sees_points_where_its_intrinsics_say(tmp_path: 
     matrix = np.array(((70.0, 0, 25.0), (0, 70.0, 33.0), (0, 0, 1)))
     pose = np.eye(4)
     pose[:3, :3] = np.array(bpy.context.scene.cursor.matrix)[:3, :3]
-    lens = lathe.field_objects.lens_of(matrix, 64, 48)
-    handle = lathe.apply.Handle.of("scenes", scene)
-    for _ in lathe.field_objects.put_cameras(handle, "Shots", pose[None], [lens], ["shot"]):
+    lens = lathe.field.objects.lens_of(matrix, 64, 48)
+    handle = lathe.scene.apply.Handle.of("scenes", scene)
+    for _ in lathe.field.objects.put_cameras(handle, "Shots", pose[None], [lens], ["shot"]):
         pass
     scene.camera = bpy.data.collections["Shots"].objects[0]
     bpy.context.view_layer.update()
-    seen = lathe.gather.scene_camera(scene, bpy.context.evaluated_depsgraph_get(), 64, 48)
+    seen = lathe.scene.gather.scene_camera(scene, bpy.context.evaluated_depsgraph_get(), 64, 48)
     assert np.allclose(seen.intrinsics, matrix, atol=1e-3)
     assert np.allclose(seen.world_from_camera, pose, atol=1e-6)
 
@@ -354,7 +356,7 @@ def test_a_capture_goes_picture_by_picture_can_be_ended_and_goes_on(tmp_path: st
     settings.count, settings.test, settings.size, settings.rig = 3, 1, 16, "ORBIT"
     field.data_sets, field.name = f"{tmp_path}/sets", "cube"
     bpy.ops.lathe.capture()
-    job = lathe.session.session.jobs.all[-1]
+    job = lathe.link.session.session.jobs.all[-1]
     images = Path(tmp_path, "sets", "cube", "images")
     until(lambda: images.is_dir() and len(list(images.glob("*.png"))) == 2)
     assert job.state == "preparing" and "of 4" in job.text
@@ -367,6 +369,6 @@ def test_a_capture_goes_picture_by_picture_can_be_ended_and_goes_on(tmp_path: st
     assert job.state == "done" and job.result == f"{tmp_path}/sets/cube"
     assert len(list(images.glob("*.png"))) == 4
     assert all((images / name).stat().st_mtime_ns == when for name, when in first.items()), "what was there is kept"
-    assert len(lathe.data_sets.files_of(images.parent)) == 5
+    assert len(lathe.field.data_sets.files_of(images.parent)) == 5
     press("lathe.start_backend")
     assert press("lathe.fit").state == "done" and "cube" in bpy.data.objects

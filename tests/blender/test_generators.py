@@ -26,7 +26,7 @@ def press(operator: str, **arguments: Any) -> Any:
     """Press a button and wait for its job; return the last job."""
     group, name = operator.split(".")
     assert getattr(getattr(bpy.ops, group), name)(**arguments) == {"FINISHED"}
-    jobs, deadline = lathe.session.session.jobs, time.monotonic() + 120
+    jobs, deadline = lathe.link.session.session.jobs, time.monotonic() + 120
     while jobs.busy:
         jobs.pump()
         assert time.monotonic() < deadline, [job.label for job in jobs.all if not job.ended]
@@ -41,19 +41,19 @@ def picture() -> np.ndarray:
     image = bpy.data.images["Lathe Preview"]
     flat = np.empty(len(image.pixels), np.float32)
     image.pixels.foreach_get(flat)
-    return lathe.frames.image_from_pixels(flat, *image.size)
+    return lathe.scene.frames.image_from_pixels(flat, *image.size)
 
 
 def test_an_official_checkpoint_by_buttons_alone(tmp_path: str) -> None:
     """One test, because a backend takes seconds to start."""
-    lathe.actions.extension_root = lambda: build.ROOT
-    lathe.actions.preferences(bpy.context).data = f"{tmp_path}/data"
+    lathe.preferences.extension_root = lambda: build.ROOT
+    lathe.preferences.preferences(bpy.context).data = f"{tmp_path}/data"
     scene = bpy.context.scene.lathe
 
     refuse_what_is_no_checkpoint(Path(tmp_path))
     job = press("lathe.import_checkpoint", filepath=str(EG3D), name="faces")
     assert job.error is None, job.error
-    info = lathe.session.session.models["faces"]
+    info = lathe.link.session.session.models["faces"]
     assert (scene.model, scene.preview.source, info.pose_conditioned, info.num_ws > 4) == (
         "faces",
         "SLIDERS",
@@ -76,7 +76,7 @@ def refuse_what_is_no_checkpoint(folder: Path) -> None:
         job = press("lathe.import_checkpoint", filepath=str(folder / name))
         assert job.state == "failed" and sentence in job.error.message, job.error
         assert str(folder) not in job.error.message
-    assert not {"other", "half"} & set(lathe.session.session.models)
+    assert not {"other", "half"} & set(lathe.link.session.session.models)
     assert not list((folder / "data").glob(".import*")), "nothing is left behind"
 
 
@@ -101,7 +101,7 @@ def each_slider_shows(scene: Any) -> None:
         different(name)
     scene.latent.mix_geometry = scene.latent.mix_appearance = 0.0
     different("no mix")
-    for layer in (0, lathe.gather.subject(bpy.context).info.num_ws - 1):
+    for layer in (0, lathe.scene.gather.subject(bpy.context).info.num_ws - 1):
         scene.latent.style_layers[layer] = True
         different(f"layer {layer}")
     press("lathe.variants", count=3)

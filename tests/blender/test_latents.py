@@ -22,7 +22,7 @@ lathe: Any = None
 def settle(timeout: float = 30.0) -> None:
     """Pump until no job is left, as the timer would."""
     deadline = time.monotonic() + timeout
-    jobs = lathe.session.session.jobs
+    jobs = lathe.link.session.session.jobs
     while jobs.busy:
         jobs.pump()
         assert time.monotonic() < deadline, [job.label for job in jobs.all if not job.ended]
@@ -34,7 +34,7 @@ def press(operator: str, **arguments: Any) -> Any:
     group, name = operator.split(".")
     assert getattr(getattr(bpy.ops, group), name)(**arguments) == {"FINISHED"}
     settle()
-    return lathe.session.session.jobs.all[-1]
+    return lathe.link.session.session.jobs.all[-1]
 
 
 def refusal(operator: str, **arguments: Any) -> str:
@@ -47,7 +47,7 @@ def refusal(operator: str, **arguments: Any) -> str:
 def started(info: Any = FACE) -> Any:
     """Start the backend and choose a model that it did not tell of."""
     press("lathe.start_backend")
-    lathe.session.session.models[info.name] = info
+    lathe.link.session.session.models[info.name] = info
     press("lathe.choose_model", model=info.name)
     scene = bpy.context.scene.lathe
     scene.preview.source, scene.preview.size = "SLIDERS", 32
@@ -61,14 +61,14 @@ def color() -> tuple[int, ...]:
     image = bpy.data.images["Lathe Preview"]
     flat = np.empty(len(image.pixels), np.float32)
     image.pixels.foreach_get(flat)
-    picture = lathe.frames.image_from_pixels(flat, *image.size)
+    picture = lathe.scene.frames.image_from_pixels(flat, *image.size)
     return tuple(np.round(picture[5, 5, :3] * 255).astype(int).tolist())
 
 
 def latent() -> Any:
     """The latent that the tab's subject sends."""
-    chosen = lathe.gather.subject(bpy.context)
-    return lathe.gather.latent(chosen.settings, chosen.info)
+    chosen = lathe.scene.gather.subject(bpy.context)
+    return lathe.scene.gather.latent(chosen.settings, chosen.info)
 
 
 def shape() -> str:
@@ -127,7 +127,7 @@ def test_switches_and_counts_are_sent_as_numbers_within_the_model_range() -> Non
     ]
     sliders["lock_view"].on, sliders["background"].number = True, 40
     assert sliders["background"].number == 9, "clamped to the model's range"
-    assert lathe.gather.controls(scene, FACE) == {"lock_view": 1.0, "background": 9.0}
+    assert lathe.scene.gather.controls(scene, FACE) == {"lock_view": 1.0, "background": 9.0}
     press("lathe.choose_model", model="sphere")
     press("lathe.choose_model", model="face")
     assert not scene.latent.controls["lock_view"].on and scene.latent.controls["background"].number == 2
@@ -147,9 +147,9 @@ def test_a_camera_is_added_where_the_sliders_look_from() -> None:
     scene.view.yaw, scene.view.pitch, scene.view.roll, scene.view.fov = 0.5, 0.2, 0.3, 0.4
     bpy.context.scene.render.resolution_x = bpy.context.scene.render.resolution_y = 32
     press("lathe.add_camera")
-    chosen = lathe.gather.subject(bpy.context)
-    seen = lathe.gather.scene_camera(bpy.context.scene, bpy.context.evaluated_depsgraph_get(), 32, 32)
-    wanted = lathe.gather.orbit(chosen.info, scene.view, 32, 32)
+    chosen = lathe.scene.gather.subject(bpy.context)
+    seen = lathe.scene.gather.scene_camera(bpy.context.scene, bpy.context.evaluated_depsgraph_get(), 32, 32)
+    wanted = lathe.scene.gather.orbit(chosen.info, scene.view, 32, 32)
     assert np.allclose(seen.world_from_camera, wanted.world_from_camera, atol=1e-5)
     assert np.allclose(seen.intrinsics, wanted.intrinsics, atol=1e-3)
 
@@ -209,14 +209,14 @@ def test_the_conditioning_pose_is_apart_from_the_view() -> None:
     scene.latent.condition_yaw = 0.4
     assert latent().condition is None and color() == front, "it is off"
     scene.latent.use_condition = True
-    chosen = lathe.gather.subject(bpy.context)
-    ref, camera = lathe.gather.seen_by_preview(bpy.context, chosen, 32)
+    chosen = lathe.scene.gather.subject(bpy.context)
+    ref, camera = lathe.scene.gather.seen_by_preview(bpy.context, chosen, 32)
     assert ref.latent.condition == pytest.approx((0.4, FACE.pose_prior.default_elevation))
-    assert camera == lathe.gather.orbit(FACE, scene.view, 32, 32)
+    assert camera == lathe.scene.gather.orbit(FACE, scene.view, 32, 32)
     assert color() != front
     scene.view.yaw = 0.2
     assert latent().condition == ref.latent.condition
-    lathe.session.session.models["face"] = replace(FACE, pose_conditioned=False)
+    lathe.link.session.session.models["face"] = replace(FACE, pose_conditioned=False)
     assert latent().condition is None
 
 
@@ -234,7 +234,7 @@ def test_one_of_a_sheet_of_variants_is_chosen_with_a_click() -> None:
     assert sheet() == [(40 + index, 5) for index in range(6)]
     press("lathe.use_latent", where="variants", index=3)
     assert scene.latent.seed_a == 43
-    thumbnails = [lathe.thumbnails.unpack(item.thumbnail) for item in scene.variants]
+    thumbnails = [lathe.scene.thumbnails.unpack(item.thumbnail) for item in scene.variants]
     assert {image.shape for image in thumbnails} == {(64, 64, 4)}
     assert len({image[9, 9].tobytes() for image in thumbnails}) == 6, "each has a picture of its own"
 
@@ -246,9 +246,9 @@ def test_what_a_variant_shows_is_what_choosing_it_gives() -> None:
     press("lathe.variants", count=3)
     scene.latent.mix_geometry, scene.latent.controls["lock_view"].on = 0.0, False
     press("lathe.use_latent", where="variants", index=2)
-    camera = lathe.gather.orbit(FACE, scene.view, 128, 128)
-    shown = lathe.thumbnails.unpack(scene.variants[2].thumbnail)[9, 9, :3]
-    assert shown.tolist() == color_of(latent(), lathe.gather.controls(scene, FACE), camera).tolist()
+    camera = lathe.scene.gather.orbit(FACE, scene.view, 128, 128)
+    shown = lathe.scene.thumbnails.unpack(scene.variants[2].thumbnail)[9, 9, :3]
+    assert shown.tolist() == color_of(latent(), lathe.scene.gather.controls(scene, FACE), camera).tolist()
 
 
 def test_more_variants_go_on_where_the_sheet_ends() -> None:
@@ -305,12 +305,12 @@ def test_the_history_goes_back_to_an_earlier_latent_whole() -> None:
     assert scene.latent.seed_a == 11 and scene.latent.controls["background"].number == 5
     assert color() == first
     assert history() == [11, 13, 12], "seen again, it is the newest, and once"
-    assert lathe.latents.title(scene.history[0], FACE) == "11 → 5 (30%, 0%)"
+    assert lathe.shape.latents.title(scene.history[0], FACE) == "11 → 5 (30%, 0%)"
 
 
 def test_drafts_are_no_history_and_meshes_are() -> None:
     scene = started()
-    lathe.actions.preview(bpy.context, draft=True)
+    lathe.preview.actions.preview(bpy.context, draft=True)
     settle()
     assert history() == []
     scene.latent.seed_a = 3
@@ -325,7 +325,7 @@ def test_the_history_brings_its_model_along() -> None:
     press("lathe.choose_model", model="sphere")
     press("lathe.use_latent", where="history", index=0)
     assert scene.model == "face" and scene.latent.seed_a == 21 and "lock_view" in scene.latent.controls
-    del lathe.session.session.models["face"]
+    del lathe.link.session.session.models["face"]
     scene.model = "sphere"
     assert "no model named 'face'" in refusal("lathe.use_latent", where="history", index=0)
 
@@ -345,10 +345,10 @@ def test_favourites_are_kept_however_long_the_history_gets(tmp_path: str) -> Non
     scene.latent.seed_a = 500
     color()
     press("lathe.star_latent", where="history", index=0)
-    values = lathe.groups.plain(scene.latent)
+    values = lathe.scene.groups.plain(scene.latent)
     for seed in range(150):
-        lathe.latents.put_first(scene.history, "face", {**values, "seed_a": seed})
-    assert len(scene.history) == lathe.latents.MAX_HISTORY + 1
+        lathe.shape.latents.put_first(scene.history, "face", {**values, "seed_a": seed})
+    assert len(scene.history) == lathe.shape.latents.MAX_HISTORY + 1
     assert history()[:2] == [149, 148] and history()[-1] == 500 and scene.history[-1].starred
     press("lathe.clear_history")
     assert history() == [500] and scene.history[0].thumbnail
@@ -422,11 +422,11 @@ def test_a_walk_replaces_the_one_before_and_can_be_cleared() -> None:
     assert bpy.context.scene.frame_end == 1 + 3 * 300 and latent().style_mix == ()
     scene.walk.seeds, scene.walk.frames, scene.walk.closed = "7, 8", 4, False
     press("lathe.keyframe_walk")
-    curves = {curve.data_path: curve for curve in lathe.latents.curves_of(bpy.context.scene)}
+    curves = {curve.data_path: curve for curve in lathe.shape.latents.curves_of(bpy.context.scene)}
     assert [tuple(point.co) for point in curves["lathe.latent.mix_geometry"].keyframe_points] == [(1, 0), (5, 1)]
     assert [tuple(point.co) for point in curves["lathe.latent.seed_b"].keyframe_points] == [(1, 8)]
     press("lathe.clear_walk")
-    assert not list(lathe.latents.curves_of(bpy.context.scene))
+    assert not list(lathe.shape.latents.curves_of(bpy.context.scene))
     assert "no keyframes" in refusal("lathe.clear_walk")
 
 
@@ -437,7 +437,7 @@ def test_a_walk_leaves_other_keyframes_alone() -> None:
     bpy.context.scene.lathe.walk.seeds = "1, 2"
     press("lathe.keyframe_walk")
     press("lathe.clear_walk")
-    assert {curve.data_path for curve in lathe.latents.curves_of(item)} == {"location"}
+    assert {curve.data_path for curve in lathe.shape.latents.curves_of(item)} == {"location"}
 
 
 @pytest.mark.parametrize(
@@ -454,7 +454,7 @@ def test_a_walk_that_cannot_be_says_why(seeds: str, sentence: str) -> None:
     scene = started()
     scene.walk.seeds = seeds
     assert sentence in refusal("lathe.keyframe_walk")
-    assert not list(lathe.latents.curves_of(bpy.context.scene))
+    assert not list(lathe.shape.latents.curves_of(bpy.context.scene))
 
 
 def test_a_walk_goes_through_the_favourites() -> None:
@@ -557,7 +557,7 @@ def test_a_latent_lives_on_an_object_where_the_model_has_no_surface(tmp_path: st
     item = bpy.context.view_layer.objects.active
     assert item.type == "EMPTY" and tuple(item.location) == (1, 2, 3)
     assert item.lathe.latent.seed_a == 77 and item.lathe.view.yaw == pytest.approx(0.2)
-    assert lathe.gather.subject(bpy.context).object == item
+    assert lathe.scene.gather.subject(bpy.context).object == item
     before = color()
     item.lathe.latent.seed_a = 78
     assert color() != before and scene.latent.seed_a == 77
@@ -594,7 +594,7 @@ def test_an_imported_checkpoint_is_in_the_list_and_chosen(tmp_path: str) -> None
     scene.preview.source = "VIEWPORT"
     job = press("lathe.import_checkpoint", filepath=checkpoint(tmp_path, "my faces (1).pkl", b"good"))
     assert job.error is None and job.result == "my_faces_1"
-    assert "my_faces_1" in lathe.session.session.models and scene.model == "my_faces_1"
+    assert "my_faces_1" in lathe.link.session.session.models and scene.model == "my_faces_1"
     assert "lock_view" in scene.latent.controls and scene.preview.source == "SLIDERS"
     again = press("lathe.import_checkpoint", filepath=str(Path(tmp_path) / "my faces (1).pkl"))
     assert again.result == "my_faces_1-2", "another file of the name replaces nothing"
@@ -607,8 +607,8 @@ def test_a_checkpoint_that_is_refused_says_why_and_what_to_do(tmp_path: str) -> 
     path = checkpoint(tmp_path, "strange.pth", b"bad")
     job = press("lathe.import_checkpoint", filepath=path)
     assert job.state == "failed" and "strange.pth is of no architecture known here" in job.error.message
-    assert job.error.remedy.action in lathe.actions.REMEDIES, "the panel makes a button of it"
-    assert scene.model == "face" and lathe.session.session.importing == path
+    assert job.error.remedy.action in lathe.ui.remedies.REMEDIES, "the panel makes a button of it"
+    assert scene.model == "face" and lathe.link.session.session.importing == path
     press("lathe.apply_remedy", action="choose_kind")
     assert press("lathe.import_checkpoint", filepath=path, kind="other").result == "strange"
     assert "There is no file" in refusal("lathe.import_checkpoint", filepath=f"{tmp_path}/nothing.pkl")
@@ -619,7 +619,7 @@ def test_a_folder_and_a_tensorflow_checkpoint_are_sent_whole(tmp_path: str) -> N
                  "tf/m.meta", "tf/other.index"):  # fmt: skip
         checkpoint(tmp_path, name, name.encode())
     (Path(tmp_path) / "logs" / "link.pth").symlink_to("/etc/passwd")
-    files_of = lathe.importing.files_of
+    files_of = lathe.models.importing.files_of
     assert set(files_of(Path(tmp_path) / "logs")) == {"run/model.pth", "specs.json"}
     for name in ("m.index", "m.data-00000-of-00001"):
         assert set(files_of(Path(tmp_path) / "tf" / name)) == {"m.index", "m.data-00000-of-00001"}
@@ -637,16 +637,16 @@ def test_a_thumbnail_is_the_picture_made_small(size: tuple[int, int]) -> None:
     image = np.zeros((*size, 4), np.uint8)
     image[..., 0], image[..., 3] = 200, 255
     image[0, 0] = 10, 20, 30, 255
-    back = lathe.thumbnails.unpack(lathe.thumbnails.pack(image))
+    back = lathe.scene.thumbnails.unpack(lathe.scene.thumbnails.pack(image))
     assert max(back.shape[:2]) <= 64 and back.dtype == np.uint8
     assert (back[-1, -1] == (200, 0, 0, 255)).all() or back.size == 4
     if max(size) <= 64:
         assert (back == image).all()
-    assert lathe.thumbnails.pack(image / np.float32(255)) == lathe.thumbnails.pack(image)
+    assert lathe.scene.thumbnails.pack(image / np.float32(255)) == lathe.scene.thumbnails.pack(image)
 
 
 @pytest.mark.parametrize("text", ["", "x", "AAAA", "////", "QEBAQEBA", "AQF4nGNg"])
 def test_a_damaged_thumbnail_is_no_picture_and_no_crash(text: str) -> None:
     with pytest.raises(ValueError):
-        lathe.thumbnails.unpack(text)
-    assert lathe.thumbnails.icon(text) == 0
+        lathe.scene.thumbnails.unpack(text)
+    assert lathe.scene.thumbnails.icon(text) == 0

@@ -23,7 +23,7 @@ lathe: Any = None
 def settle(timeout: float = 30.0) -> None:
     """Pump until no job is left, as the timer would."""
     deadline = time.monotonic() + timeout
-    jobs = lathe.session.session.jobs
+    jobs = lathe.link.session.session.jobs
     while jobs.busy:
         jobs.pump()
         assert time.monotonic() < deadline, [job.label for job in jobs.all if not job.ended]
@@ -35,12 +35,12 @@ def press(operator: str, **arguments: Any) -> Any:
     group, name = operator.split(".")
     assert getattr(getattr(bpy.ops, group), name)(**arguments) == {"FINISHED"}
     settle()
-    return lathe.session.session.jobs.all[-1]
+    return lathe.link.session.session.jobs.all[-1]
 
 
 def started() -> Any:
     press("lathe.start_backend")
-    assert lathe.session.session.state == "ready", lathe.session.session.line
+    assert lathe.link.session.session.state == "ready", lathe.link.session.session.line
     return bpy.context.scene.lathe
 
 
@@ -57,7 +57,7 @@ def pixels(name: str) -> np.ndarray:
     image = bpy.data.images[name]
     flat = np.empty(len(image.pixels), np.float32)
     image.pixels.foreach_get(flat)
-    return lathe.frames.image_from_pixels(flat, *image.size)
+    return lathe.scene.frames.image_from_pixels(flat, *image.size)
 
 
 def test_start_reads_the_models_and_chooses_the_first() -> None:
@@ -203,7 +203,7 @@ def test_undo_while_the_result_is_on_its_way_breaks_nothing() -> None:
     bpy.ops.ed.undo_push(message="before")
     bpy.ops.ed.undo_push(message="more")
     bpy.ops.lathe.generate_mesh()
-    jobs = lathe.session.session.jobs
+    jobs = lathe.link.session.session.jobs
     job = jobs.all[-1]
     while job.state != "applying":
         jobs.pump(0.0)
@@ -234,7 +234,7 @@ def test_a_target_in_edit_mode_is_waited_for() -> None:
     scene.mesh.placement, scene.mesh.resolution = "LAST", 12
     bpy.ops.lathe.generate_mesh()
     bpy.ops.object.mode_set(mode="EDIT")
-    jobs = lathe.session.session.jobs
+    jobs = lathe.link.session.session.jobs
     job = jobs.all[-1]
     deadline = time.monotonic() + 1
     while time.monotonic() < deadline:
@@ -248,7 +248,7 @@ def test_a_target_in_edit_mode_is_waited_for() -> None:
 
 def test_the_main_thread_is_never_held_for_long_by_a_big_mesh() -> None:
     scene = started()
-    jobs = lathe.session.session.jobs
+    jobs = lathe.link.session.session.jobs
     scene.mesh.resolution = 300  # 360 thousand faces
     held = []
     for _ in range(3):
@@ -268,7 +268,7 @@ def test_a_new_object_waits_for_object_mode_and_one_undo_removes_it() -> None:
     bpy.ops.ed.undo_push(message="cube")
     bpy.ops.lathe.generate_mesh()
     bpy.ops.object.mode_set(mode="EDIT")
-    jobs = lathe.session.session.jobs
+    jobs = lathe.link.session.session.jobs
     job = jobs.all[-1]
     deadline = time.monotonic() + 1
     while time.monotonic() < deadline:
@@ -287,23 +287,23 @@ def test_the_timer_goes_on_when_something_in_it_raises() -> None:
     def broken() -> None:
         raise RuntimeError("odd")
 
-    tick, right = lathe.live.tick, lathe.registration.tick
-    lathe.live.tick = broken
+    tick, right = lathe.preview.live.tick, lathe.registration.tick
+    lathe.preview.live.tick = broken
     try:
         assert 0 < right() < 1
     finally:
-        lathe.live.tick = tick
+        lathe.preview.live.tick = tick
 
 
 def test_a_failure_shows_its_remedy_and_the_remedy_button_applies_it() -> None:
     scene = started()
     scene.latent.seed_a = NO_SURFACE
     job = press("lathe.generate_mesh")
-    assert job.state == "failed" and lathe.session.session.jobs.failed is job
+    assert job.state == "failed" and lathe.link.session.session.jobs.failed is job
     remedy = job.error.remedy
     press("lathe.apply_remedy", action=remedy.action, value=str(remedy.value))
     assert scene.mesh.use_level and abs(scene.mesh.level - 0.02) < 1e-6
-    assert lathe.session.session.jobs.failed is None
+    assert lathe.link.session.session.jobs.failed is None
     assert "There is no error" in refusal("lathe.dismiss_error")
     scene.latent.seed_a, scene.mesh.resolution = NO_SURFACE, 8
     press("lathe.generate_mesh")
@@ -324,7 +324,7 @@ def test_cancel_ends_the_job_and_leaves_no_data() -> None:
     bpy.ops.lathe.generate_mesh()
     assert bpy.ops.lathe.cancel_all() == {"FINISHED"}
     settle()
-    assert lathe.session.session.jobs.all[-1].state == "cancelled" and not bpy.data.meshes
+    assert lathe.link.session.session.jobs.all[-1].state == "cancelled" and not bpy.data.meshes
     assert "No job is running" in refusal("lathe.cancel_all")
 
 
@@ -332,7 +332,7 @@ def test_a_backend_killed_in_a_job_is_a_sentence_and_the_next_press_works() -> N
     scene = started()
     scene.latent.seed_a = CRASH
     job = press("lathe.generate_mesh")
-    session = lathe.session.session
+    session = lathe.link.session.session
     assert session.state == "died" and "killed" in session.line and job.error.remedy.action == "restart_backend"
     scene.latent.seed_a, scene.mesh.resolution = 0, 8
     assert press("lathe.generate_mesh").state == "done"
@@ -350,10 +350,10 @@ def test_opening_another_file_ends_its_jobs_and_keeps_the_backend(tmp_path: str)
     bpy.ops.wm.save_as_mainfile(filepath=f"{tmp_path}/a.blend")
     scene.latent.seed_a = HANG
     bpy.ops.lathe.generate_mesh()
-    job = lathe.session.session.jobs.all[-1]
+    job = lathe.link.session.session.jobs.all[-1]
     bpy.ops.wm.read_homefile(use_empty=True)
     settle()
-    assert job.state == "cancelled" and lathe.session.session.state == "ready" and not bpy.data.objects
+    assert job.state == "cancelled" and lathe.link.session.session.state == "ready" and not bpy.data.objects
     bpy.ops.wm.open_mainfile(filepath=f"{tmp_path}/a.blend")
     bpy.context.scene.lathe.mesh.resolution = 8
     assert press("lathe.generate_mesh").state == "done"
@@ -381,19 +381,19 @@ def test_disabling_in_the_middle_of_a_job_ends_the_backend_and_enabling_works_ag
     name = press("lathe.generate_mesh").result
     scene.latent.seed_a = HANG
     bpy.ops.lathe.generate_mesh()
-    pid = lathe.session.session.pid
-    root = lathe.actions.extension_root
+    pid = lathe.link.session.session.pid
+    root = lathe.preferences.extension_root
     package = lathe.preferences.PACKAGE
     addon_utils.disable(package)
     assert not hasattr(bpy.types.Scene, "lathe")
     addon_utils.enable(package)
-    lathe.actions.extension_root = root
+    lathe.preferences.extension_root = root
     assert bpy.data.objects[name].lathe.is_generated
     deadline = time.monotonic() + 5
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not Path(f"/proc/{pid}").exists()
-    lathe.actions.preferences(bpy.context).python = __import__("sys").executable
+    lathe.preferences.preferences(bpy.context).python = __import__("sys").executable
     bpy.context.scene.lathe.latent.seed_a = 0
     started()
     assert press("lathe.generate_mesh").state == "done"
@@ -425,7 +425,7 @@ def test_newer_previews_replace_older_ones() -> None:
     press("lathe.add_camera")
     scene.preview.source, scene.preview.size, scene.latent.seed_a = "CAMERA", 32, HANG
     bpy.ops.lathe.preview()
-    old = lathe.session.session.jobs.all[-1]
+    old = lathe.link.session.session.jobs.all[-1]
     while old.fraction < 0.5:
         time.sleep(0.005)
     scene.latent.seed_a = 0
@@ -440,20 +440,20 @@ def test_the_live_preview_follows_the_sliders_with_a_draft_and_then_the_full_pic
     sizes = []
     deadline = time.monotonic() + 5
     while len(sizes) < 2 and time.monotonic() < deadline:
-        lathe.live.tick()
-        lathe.session.session.jobs.pump()
+        lathe.preview.live.tick()
+        lathe.link.session.session.jobs.pump()
         image = bpy.data.images.get("Lathe Preview")
         if image and (not sizes or sizes[-1] != image.size[0]):
             sizes.append(image.size[0])
         time.sleep(0.01)
     assert sizes == [32, 64]
-    before = len(lathe.session.session.jobs.all)
-    lathe.live.tick()
-    assert len(lathe.session.session.jobs.all) == before, "nothing changed, so nothing is asked"
+    before = len(lathe.link.session.session.jobs.all)
+    lathe.preview.live.tick()
+    assert len(lathe.link.session.session.jobs.all) == before, "nothing changed, so nothing is asked"
     times = []
     for _ in range(50):
         begun = time.perf_counter()
-        lathe.live.tick()
+        lathe.preview.live.tick()
         times.append(time.perf_counter() - begun)
     assert sorted(times)[25] < 0.005
 
@@ -511,8 +511,8 @@ def test_a_camera_path_reads_cameras_and_latents_of_each_frame(tmp_path: str) ->
         scene.latent.mix_geometry = x
         scene.latent.keyframe_insert("mix_geometry", frame=frame)
     requests: list[Any] = []
-    handle = lathe.apply.Handle.of("scenes", bpy.context.scene)
-    for _ in lathe.actions._read_path(handle, None, [1, 2, 3], "full", requests):
+    handle = lathe.scene.apply.Handle.of("scenes", bpy.context.scene)
+    for _ in lathe.path.actions._read_path(handle, None, [1, 2, 3], "full", requests):
         pass
     assert [request.camera.world_from_camera[0][3] for request in requests] == [0.0, 0.5, 1.0]
     mixes = [request.scene.latent.mix_geometry for request in requests]
@@ -526,7 +526,7 @@ def test_a_camera_path_of_an_unsaved_file_goes_to_a_folder_of_the_extension() ->
     bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = 20, 10
     assert not bpy.data.filepath and bpy.context.scene.lathe.path.directory == "//lathe_frames"
     folder = Path(press("lathe.render_path").result)
-    assert lathe.actions.user_folder() in folder.parents and folder.name == "lathe_frames"
+    assert lathe.preferences.user_folder() in folder.parents and folder.name == "lathe_frames"
     assert sorted(path.name for path in folder.iterdir()) == ["0001.png", "0002.png"]
 
 
@@ -570,13 +570,13 @@ def test_selected_points_alone_are_the_scan_in_edit_mode() -> None:
     for vertex in mesh.vertices:
         vertex.select = vertex.index < 12
     bpy.ops.object.mode_set(mode="EDIT")
-    info = lathe.session.session.models["sphere"]
-    assert len(lathe.gather.scan(scan, info).points) == 12
+    info = lathe.link.session.session.models["sphere"]
+    assert len(lathe.scene.gather.scan(scan, info).points) == 12
     bpy.ops.object.mode_set(mode="OBJECT")
     scan.data.vertices[0].co = (50, 0, 0)
     try:
-        lathe.gather.scan(scan, info)
-    except lathe.gather.InvalidRequest as error:
+        lathe.scene.gather.scan(scan, info)
+    except lathe.scene.gather.InvalidRequest as error:
         assert "far outside the model's box" in str(error)
     else:
         raise AssertionError("a scan far outside must be refused")
@@ -588,7 +588,7 @@ def test_fitting_a_mesh_makes_a_model_and_chooses_it() -> None:
     bpy.context.object.name = "My Ape!"
     bpy.context.object.modifiers.new("Subdivision", "SUBSURF")
     assert press("lathe.fit_shape").result == "My_Ape"
-    assert scene.model == "My_Ape" and "My_Ape" in lathe.session.session.models
+    assert scene.model == "My_Ape" and "My_Ape" in lathe.link.session.session.models
 
 
 @pytest.mark.parametrize("kind", ["GLB", "OBJ", "PLY", "USD"])
@@ -596,7 +596,7 @@ def test_export_writes_each_format(kind: str, tmp_path: str) -> None:
     scene = started()
     scene.mesh.resolution = 8
     press("lathe.generate_mesh")
-    path = Path(tmp_path) / f"shape{lathe.actions.EXTENSIONS[kind]}"
+    path = Path(tmp_path) / f"shape{lathe.shape.export.EXTENSIONS[kind]}"
     assert bpy.ops.lathe.export(filepath=str(path), format=kind) == {"FINISHED"}
     data = path.read_bytes()
     if kind == "GLB":
@@ -615,7 +615,7 @@ def test_an_export_gets_the_ending_of_its_format(tmp_path: str) -> None:
     scene.mesh.resolution = 8
     press("lathe.generate_mesh")
     for name, kind, wanted in (("a.usd", "GLB", "a.usd.glb"), ("b.usda", "USD", "b.usda"), ("c", "OBJ", "c.obj")):
-        assert lathe.actions.export(bpy.context, f"{tmp_path}/{name}", kind) == f"{tmp_path}/{wanted}"
+        assert lathe.shape.export.export(bpy.context, f"{tmp_path}/{name}", kind) == f"{tmp_path}/{wanted}"
         assert Path(f"{tmp_path}/{wanted}").is_file()
 
 
@@ -634,22 +634,22 @@ def test_export_to_gltf_without_its_add_on_is_a_sentence(tmp_path: str) -> None:
 
 def test_another_device_is_used_after_the_restart_that_the_panel_asks_for() -> None:
     started()
-    first = lathe.session.session.pid
-    assert not lathe.actions.device_changed(bpy.context)
-    lathe.actions.preferences(bpy.context).device = "CPU"
-    assert lathe.actions.device_changed(bpy.context)
+    first = lathe.link.session.session.pid
+    assert not lathe.backend.actions.device_changed(bpy.context)
+    lathe.preferences.preferences(bpy.context).device = "CPU"
+    assert lathe.backend.actions.device_changed(bpy.context)
     press("lathe.restart_backend")
-    assert not lathe.actions.device_changed(bpy.context)
+    assert not lathe.backend.actions.device_changed(bpy.context)
     press("lathe.apply_remedy", action="use_auto_device")
-    assert lathe.session.session.state == "ready" and lathe.session.session.pid not in (0, first)
-    assert lathe.session.session.device == "auto" and not lathe.actions.device_changed(bpy.context)
+    assert lathe.link.session.session.state == "ready" and lathe.link.session.session.pid not in (0, first)
+    assert lathe.link.session.session.device == "auto" and not lathe.backend.actions.device_changed(bpy.context)
 
 
 def test_findings_can_be_hidden() -> None:
     press("lathe.doctor")
-    assert lathe.session.session.findings
+    assert lathe.link.session.session.findings
     press("lathe.dismiss_findings")
-    assert not lathe.session.session.findings
+    assert not lathe.link.session.session.findings
     assert "nothing to hide" in refusal("lathe.dismiss_findings")
 
 
@@ -657,22 +657,22 @@ def test_a_starter_model_is_the_first_choice() -> None:
     from dataclasses import replace
 
     started()
-    sphere = lathe.session.session.models["sphere"]
-    lathe.session.session.models = {"fit": replace(sphere, name="fit", source="trained"), "sphere": sphere}
+    sphere = lathe.link.session.session.models["sphere"]
+    lathe.link.session.session.models = {"fit": replace(sphere, name="fit", source="trained"), "sphere": sphere}
     bpy.context.scene.lathe.model = ""
-    lathe.actions.models_known()
+    lathe.scene.settings.models_known()
     assert bpy.context.scene.lathe.model == "sphere"
 
 
 def test_buttons_that_cannot_be_pressed_say_what_to_do() -> None:
-    preferences = lathe.actions.preferences(bpy.context)
+    preferences = lathe.preferences.preferences(bpy.context)
     preferences.python = ""
-    lathe.actions.configure(bpy.context)
+    lathe.preferences.configure(bpy.context)
     for operator in ("start_backend", "preview", "generate_mesh", "render_path", "complete", "fit_shape", "variants"):
         assert "press Set Up" in refusal(f"lathe.{operator}"), operator
     assert "Allow Online Access" in refusal("lathe.set_up") or bpy.app.online_access
     preferences.python = __import__("sys").executable
-    lathe.actions.configure(bpy.context)
+    lathe.preferences.configure(bpy.context)
     assert "start the backend" in refusal("lathe.generate_mesh")
     scene = started()
     assert "Select a mesh object" in refusal("lathe.fit_shape")
@@ -701,7 +701,7 @@ def test_controls_stay_in_their_models_range() -> None:
 
 def test_the_doctor_finds_what_is_there_and_what_is_not() -> None:
     press("lathe.doctor")
-    findings = {finding.name: finding for finding in lathe.session.session.findings}
+    findings = {finding.name: finding for finding in lathe.link.session.session.findings}
     assert findings["Extension"].verdict == "fault", "the fake has no meshing folder"
     assert findings["Environment folder"].verdict == "ok" and findings["Port"].verdict == "ok"
     assert "no pyproject.toml" not in findings and findings["Python"].verdict == "fault"

@@ -85,16 +85,11 @@ class Self:
         return getattr(self._panel, name).__get__(self)
 
 
-def text_lines(layout: Layout, text: str, width: float, icon: str = "NONE") -> Layout:
-    layout.label(text=text)
-    return layout
-
-
 def draw_all() -> dict[str, list[str]]:
     """Draw all panels that show now; return what each drew."""
     shown = {}
-    lathe.panels.text_lines = text_lines  # its own divides by the interface's scale, which is 0 here
-    for panel in lathe.panels.CLASSES:
+    lathe.ui.layout.wrapped = lambda text, width: [text]
+    for panel in lathe.registration.PANELS:
         if hasattr(panel, "poll") and not panel.poll(bpy.context):
             continue
         drawn: list[str] = []
@@ -106,7 +101,7 @@ def draw_all() -> dict[str, list[str]]:
 
 
 def settle() -> None:
-    jobs = lathe.session.session.jobs
+    jobs = lathe.link.session.session.jobs
     deadline = time.monotonic() + 30
     while jobs.busy:
         jobs.pump()
@@ -139,9 +134,9 @@ def test_a_running_fit_shows_figures_and_buttons_and_a_paused_one_how_to_go_on(t
     settings = bpy.context.scene.lathe.field
     settings.source, settings.folder = "FOLDER", str(place)
     bpy.ops.lathe.fit()
-    job, deadline = lathe.session.session.jobs.all[-1], time.monotonic() + 20
+    job, deadline = lathe.link.session.session.jobs.all[-1], time.monotonic() + 20
     while not ("hang_on" in bpy.data.objects and "Lathe Fit" in bpy.data.images):
-        lathe.session.session.jobs.pump()
+        lathe.link.session.session.jobs.pump()
         assert time.monotonic() < deadline and not job.ended, job.error
     shown = draw_all()["LATHE_PT_fit"]
     assert {"lathe.pause_fit", "lathe.cancel_fit", "1:01 left", "icon"} <= set(shown) and "lathe.fit" not in shown
@@ -155,10 +150,10 @@ def test_a_running_fit_shows_figures_and_buttons_and_a_paused_one_how_to_go_on(t
 def test_a_field_shows_crop_and_level_but_no_seeds() -> None:
     bpy.ops.lathe.start_backend()
     settle()
-    session = lathe.session.session
+    session = lathe.link.session.session
     session.models["field"] = FIELD
     assert "LATHE_PT_latent" in draw_all()
-    lathe.fitting.add_field(bpy.context.scene, "field")
+    lathe.field.actions.add_field(bpy.context.scene, "field")
     shown = draw_all()
     assert "LATHE_PT_latent" not in shown and "crop_min" in shown["LATHE_PT_crop"]
     assert {"level_slider", "live"} <= set(shown["LATHE_PT_mesh"])
@@ -171,10 +166,10 @@ def test_a_field_shows_crop_and_level_but_no_seeds() -> None:
 
 def choose(info: Any) -> dict[str, list[str]]:
     """Start the backend, choose a model and draw."""
-    if lathe.session.session.state != "ready":
+    if lathe.link.session.session.state != "ready":
         bpy.ops.lathe.start_backend()
         settle()
-    lathe.session.session.models[info.name] = info
+    lathe.link.session.session.models[info.name] = info
     bpy.ops.lathe.choose_model(model=info.name)
     return draw_all()
 

@@ -16,7 +16,7 @@ lathe: Any = None
 
 
 def settle() -> None:
-    jobs = lathe.session.session.jobs
+    jobs = lathe.link.session.session.jobs
     deadline = time.monotonic() + 30
     while jobs.busy:
         jobs.pump()
@@ -28,7 +28,7 @@ def press(operator: str, **arguments: Any) -> Any:
     """Press a button and wait for its job; return the job."""
     assert getattr(bpy.ops.lathe, operator)(**arguments) == {"FINISHED"}
     settle()
-    return lathe.session.session.jobs.all[-1]
+    return lathe.link.session.session.jobs.all[-1]
 
 
 def refusal(operator: str, **arguments: Any) -> str:
@@ -55,7 +55,7 @@ def drawn() -> dict[str, list[str]]:
 
 
 def written(path: Path) -> Path:
-    lathe.png.write(path, np.ones((5, 7, 4), np.float32))
+    lathe.scene.png.write(path, np.ones((5, 7, 4), np.float32))
     return path
 
 
@@ -93,9 +93,9 @@ def test_models_that_read_no_pictures_say_so() -> None:
 
 def test_the_texture_of_a_picture_is_put_on_the_shape_and_shown(tmp_path: str) -> None:
     started()
-    info = lathe.session.session.models["car"] = CAR
+    info = lathe.link.session.session.models["car"] = CAR
     scene = bpy.context.scene.lathe
-    lathe.actions.set_model(scene, info)
+    lathe.scene.settings.set_model(scene, info)
     scene.preview.source, scene.preview.size = "SLIDERS", 16
     assert scene.latent.mix_appearance == 1
     panel = drawn()["LATHE_PT_picture"]
@@ -109,7 +109,7 @@ def test_the_texture_of_a_picture_is_put_on_the_shape_and_shown(tmp_path: str) -
     assert (pixels("Lathe Preview") != before).any()
     assert "Its alpha was taken as the mask" in drawn()["LATHE_PT_picture"]
     press("restart_backend")  # a backend that knows nothing of the code, and of this model
-    lathe.session.session.models["car"] = CAR
+    lathe.link.session.session.models["car"] = CAR
     assert press("take_texture", filepath=picture).state == "done"
     press("choose_model", model="flat")
     assert "takes no textures" in refusal("take_texture", filepath=picture)
@@ -133,7 +133,7 @@ def test_the_options_of_a_fit_to_views_are_those_of_the_panel_and_the_models_bac
     scene = started("flat")
     scene.field.steps, scene.field.preset = 33, "DRAFT"
     asked = []
-    jobs = lathe.jobs.Job
+    jobs = lathe.link.jobs.Job
     before = jobs.ask
     jobs.ask = lambda self, client, request, **options: (
         asked.append(request) or before(self, client, request, **options)
@@ -170,7 +170,7 @@ def pixels(name: str) -> np.ndarray:
     image = bpy.data.images[name]
     flat = np.empty(len(image.pixels), np.float32)
     image.pixels.foreach_get(flat)
-    return lathe.frames.image_from_pixels(flat, *image.size)
+    return lathe.scene.frames.image_from_pixels(flat, *image.size)
 
 
 def seen_sphere(camera: Any, size: int) -> np.ndarray:
@@ -186,13 +186,13 @@ def seen_sphere(camera: Any, size: int) -> np.ndarray:
 
 def test_the_points_of_a_depth_image_lie_where_the_surface_is(tmp_path: str) -> None:
     started()
-    lathe.actions.add_camera(bpy.context)
+    lathe.preview.actions.add_camera(bpy.context)
     bpy.context.view_layer.update()
     depsgraph = bpy.context.evaluated_depsgraph_get()
-    camera = lathe.gather.scene_camera(bpy.context.scene, depsgraph, 40, 40)
+    camera = lathe.scene.gather.scene_camera(bpy.context.scene, depsgraph, 40, 40)
     depth = seen_sphere(camera, 40)
     assert np.isfinite(depth).sum() > 100
-    scan = lathe.pictures.scan_of_depth(depth, camera, np.eye(4))
+    scan = lathe.image.actions.scan_of_depth(depth, camera, np.eye(4))
     assert np.abs(np.linalg.norm(scan.points, axis=1) - 0.5).max() < 1e-4
     assert np.abs(scan.origins - np.array(camera.world_from_camera)[:3, 3]).max() < 1e-4
 
@@ -201,14 +201,14 @@ def test_a_depth_image_is_completed(tmp_path: str) -> None:
     started()
     path = Path(tmp_path) / "seen.npy"
     assert "no active camera" in refusal("complete_depth", filepath=str(path))
-    lathe.actions.add_camera(bpy.context)
+    lathe.preview.actions.add_camera(bpy.context)
     bpy.context.view_layer.update()
     assert "cannot be read" in refusal("complete_depth", filepath=str(path))
     np.save(path, np.full((8, 8), np.inf, np.float32))
     assert "empty" in refusal("complete_depth", filepath=str(path))
     np.save(path, np.full((8, 8, 2), 1.0, np.float32))
     assert "[height, width]" in refusal("complete_depth", filepath=str(path))
-    camera = lathe.gather.scene_camera(bpy.context.scene, bpy.context.evaluated_depsgraph_get(), 40, 40)
+    camera = lathe.scene.gather.scene_camera(bpy.context.scene, bpy.context.evaluated_depsgraph_get(), 40, 40)
     np.save(path, seen_sphere(camera, 40))
     item = bpy.data.objects[press("complete_depth", filepath=str(path)).result]
     assert item.name == "seen completed" and len(item.lathe.latent.code) == 64

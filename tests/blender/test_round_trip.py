@@ -20,7 +20,7 @@ def press(operator: str, timeout: float = 400.0) -> Any:
     """Press a button, wait for its job, and return the job's result."""
     group, name = operator.split(".")
     assert getattr(getattr(bpy.ops, group), name)() == {"FINISHED"}
-    jobs = lathe.session.session.jobs
+    jobs = lathe.link.session.session.jobs
     return jobs.wait_for(jobs.all[-1], timeout)
 
 
@@ -83,7 +83,7 @@ def surface(item: Any) -> Any:
 
 
 def test_an_object_comes_back_to_where_it_was(tmp_path: str) -> None:
-    lathe.actions.extension_root = lambda: build.ROOT
+    lathe.preferences.extension_root = lambda: build.ROOT
     bpy.context.preferences.addons[lathe.preferences.PACKAGE].preferences.data = f"{tmp_path}/data"
     item = placed_object()
     add_camera()

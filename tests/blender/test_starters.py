@@ -21,7 +21,7 @@ lathe: Any = None
 def press(operator: str, **arguments: Any) -> Any:
     """Press a button and wait for its job; return the last job, which went well."""
     assert getattr(bpy.ops.lathe, operator)(**arguments) == {"FINISHED"}
-    jobs, deadline = lathe.session.session.jobs, time.monotonic() + 300
+    jobs, deadline = lathe.link.session.session.jobs, time.monotonic() + 300
     while jobs.busy:
         jobs.pump()
         assert time.monotonic() < deadline, [job.label for job in jobs.all if not job.ended]
@@ -35,7 +35,7 @@ def pixels(name: str) -> np.ndarray:
     image = bpy.data.images[name]
     flat = np.empty(len(image.pixels), np.float32)
     image.pixels.foreach_get(flat)
-    return lathe.frames.image_from_pixels(flat, *image.size)
+    return lathe.scene.frames.image_from_pixels(flat, *image.size)
 
 
 def picture() -> np.ndarray:
@@ -65,10 +65,10 @@ def assert_a_chair(size: np.ndarray) -> None:
 
 def test_every_starter_does_what_its_panel_offers(tmp_path: str) -> None:
     """One test, because a backend takes seconds to start."""
-    lathe.actions.extension_root = lambda: build.ROOT
-    lathe.actions.preferences(bpy.context).data = f"{tmp_path}/data"
+    lathe.preferences.extension_root = lambda: build.ROOT
+    lathe.preferences.preferences(bpy.context).data = f"{tmp_path}/data"
     press("start_backend")
-    assert {"deepsdf_chairs", "gan3d_chairs", "hologan_chairs", "von_chairs"} <= set(lathe.session.session.models)
+    assert {"deepsdf_chairs", "gan3d_chairs", "hologan_chairs", "von_chairs"} <= set(lathe.link.session.session.models)
 
     scene = chosen("gan3d_chairs", 48)
     seen = picture()
@@ -86,7 +86,7 @@ def test_every_starter_does_what_its_panel_offers(tmp_path: str) -> None:
     assert (picture()[..., 3] != first[..., 3]).any()
     assert_a_chair(meshed())
     path = Path(tmp_path) / "seen.png"
-    lathe.png.write(path, other)
+    lathe.scene.png.write(path, other)
     press("take_texture", filepath=str(path))
 
     chosen("gan3d_chairs", 48)

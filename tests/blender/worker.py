@@ -27,7 +27,7 @@ class Lathe(types.SimpleNamespace):
 
 def reset(lathe: Lathe, root: Path) -> None:
     """Start a test with an empty file, no backend and default preferences, and a small fake in the backend's place."""
-    session = lathe.session.session
+    session = lathe.link.session.session
     session.stop(2.0)
     session.jobs.cancel_all(loading=True)
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=False)
@@ -36,8 +36,8 @@ def reset(lathe: Lathe, root: Path) -> None:
     for name in ("python", "device", "torch_build", "index_url", "wheels", "data", "port"):
         preferences.property_unset(name)
     preferences.python = sys.executable
-    lathe.actions.extension_root = lambda: root
-    lathe.actions.configure(bpy.context)
+    lathe.preferences.extension_root = lambda: root
+    lathe.preferences.configure(bpy.context)
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
             answer = traceback.format_exc()
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
-    lathe.session.session.stop(2.0)
+    lathe.link.session.session.stop(2.0)
     sys.stdout.flush()
     os._exit(0)
 

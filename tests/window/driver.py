@@ -115,7 +115,7 @@ class Window:
     @property
     def session(self):
         """The add-on's own account of the backend and the jobs."""
-        return sys.modules[f"{MODULE}.addon.session"].session
+        return sys.modules[f"{MODULE}.addon.link.session"].session
 
     @property
     def preferences(self):

@@ -56,7 +56,7 @@ def prepare(window: Window) -> None:
         bpy.data.objects.remove(item)
     window.preferences.python = str(OUT / "python")
     window.preferences.data = str(OUT / "data")
-    panels = sys.modules[f"{MODULE}.addon.latent_panels"]
+    panels = sys.modules[f"{MODULE}.addon.shape.panels"]
     for panel in (getattr(panels, name) for name in OPENED):  # as a user leaves them after a click on their heads
         bpy.utils.unregister_class(panel)
         panel.bl_options = set()

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from addon.client import Client
+from addon.link.client import Client
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = [sys.executable, "-m", "tests.backend.fixtures"]

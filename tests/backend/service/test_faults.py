@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from addon.client import Client
+from addon.link.client import Client
 from addon.wire import messages, routes
 from addon.wire.errors import (
     BackendUnavailable,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from addon.client import Client
+from addon.link.client import Client
 from addon.wire.errors import Cancelled, LatheError
 from addon.wire.messages import FitRequest, RenderRequest, SceneRef, SheetResult
 from backend.blobs import BlobStore

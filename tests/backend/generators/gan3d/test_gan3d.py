@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from addon import gather
+from addon.scene import gather
 from addon.wire.errors import UnknownCheckpoint
 from backend.checkpoints.convert import import_model
 from backend.generators.gan3d import checkpoint
@@ -21,7 +21,7 @@ from backend.models.library import load_model
 from backend.models.store import model_folder, save_model
 from backend.scenes.generator import ws_from_latent
 from backend.training.gan3d.export import is_whole
-from tests.addon.test_view import Settings
+from tests.addon.scene.test_view import Settings
 from tests.parity.oracle import read_set
 from tests.shared import CHECKPOINTS, ORACLES
 

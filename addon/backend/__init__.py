@@ -1,0 +1,1 @@
+"""The backend process in the sidebar: set up, start, stop, check, log."""

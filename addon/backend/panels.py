@@ -1,0 +1,96 @@
+"""The Backend panel: state, memory, Set Up, check results."""
+
+import bpy
+
+from ..link.session import session
+from ..preferences import preferences
+from ..ui.layout import LathePanel, text_lines
+from ..ui.remedies import remedy_button
+from . import actions
+
+STATE_ICONS = {
+    "not_set_up": "IMPORT",
+    "off": "RADIOBUT_OFF",
+    "starting": "SORTTIME",
+    "ready": "RADIOBUT_ON",
+    "stopping": "SORTTIME",
+    "died": "ERROR",
+    "failed": "ERROR",
+}
+VERDICT_ICONS = {"ok": "CHECKMARK", "warning": "ERROR", "fault": "CANCEL"}
+
+
+class LATHE_PT_backend(LathePanel, bpy.types.Panel):
+    bl_label = "Backend"
+
+    def draw(self, context):
+        layout = self.layout
+        state = session.state
+        width = context.region.width if context.region else 260
+        column = text_lines(layout, session.line, width, STATE_ICONS[state])
+        column.alert = state in ("died", "failed")
+        server = session.server
+        if state == "ready" and actions.device_changed(context):
+            text_lines(layout, "Restart to compute on the device that you chose", width, "INFO")
+        if server:
+            used, total = server.memory_used / 2**30, server.memory_total / 2**30
+            memory = f"{used:.1f} of {total:.0f} GB"
+            layout.progress(factor=min(used / max(total, 1e-9), 1.0), type="BAR", text=memory)
+            if server.device_memory_total:
+                used, total = server.device_memory_used / 2**30, server.device_memory_total / 2**30
+                layout.progress(factor=min(used / total, 1.0), type="BAR", text=f"GPU {used:.1f} of {total:.0f} GB")
+        row = layout.row(align=True)
+        if state == "not_set_up":
+            row.operator("lathe.set_up", icon="IMPORT")
+        elif state in ("ready", "starting", "stopping"):
+            row.operator("lathe.stop_backend", icon="PAUSE")
+            row.operator("lathe.restart_backend", text="", icon="FILE_REFRESH")
+        elif state in ("died", "failed"):
+            row.operator("lathe.restart_backend", icon="FILE_REFRESH")
+            if session.reason and session.reason.remedy and session.reason.remedy.action != "restart_backend":
+                remedy_button(layout, session.reason.remedy)
+        else:
+            row.operator("lathe.start_backend", icon="PLAY")
+        row = layout.row(align=True)
+        row.operator("lathe.doctor", icon="VIEWZOOM")
+        row.operator("lathe.open_log", icon="TEXT")
+
+
+class LATHE_PT_set_up(LathePanel, bpy.types.Panel):
+    bl_label = "Set Up"
+    bl_parent_id = "LATHE_PT_backend"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context):
+        layout = self.layout
+        chosen = preferences(context)
+        if session.state != "not_set_up":  # else the button is right above
+            layout.operator("lathe.set_up", icon="IMPORT")
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(chosen, "device")
+        column.prop(chosen, "torch_build")
+        column.prop(chosen, "wheels")
+        column.prop(chosen, "python", text="Own Python")
+        layout.operator("lathe.choose_python", text="Choose an Existing Python", icon="FILE_FOLDER")
+
+
+class LATHE_PT_findings(LathePanel, bpy.types.Panel):
+    bl_label = "Check"
+    bl_parent_id = "LATHE_PT_backend"
+
+    @classmethod
+    def poll(cls, context):
+        return bool(session.findings)
+
+    def draw(self, context):
+        width = context.region.width if context.region else 260
+        row = self.layout.row()
+        row.alignment = "RIGHT"
+        row.operator("lathe.dismiss_findings", text="", icon="X", emboss=False)
+        for finding in session.findings:
+            box = self.layout.column()
+            column = text_lines(box, f"{finding.name}: {finding.text}", width, VERDICT_ICONS[finding.verdict])
+            column.alert = finding.verdict == "fault"
+            remedy_button(box, finding.remedy)

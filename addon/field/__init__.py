@@ -1,0 +1,1 @@
+"""Radiance fields: capture, camera estimation, fit, crop."""

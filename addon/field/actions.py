@@ -1,0 +1,497 @@
+"""From pictures to a radiance field in the scene: what the buttons of the panel Fit do, as plain functions.
+
+Pictures come from the Blender scene (`capture`), from photographs whose cameras are found first (`find_cameras`), or
+from a data set that is there. Each way ends in a folder; `fit` sends it, and a field with an object comes back. A fit
+that was paused, cancelled or cut off is kept by the backend and goes on with `continue_fit` until it is discarded.
+
+A fit belongs to no file: it goes on when another file is opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ..backend.actions import problem_python
+from ..link.client import Client, error_from_info
+from ..link.jobs import LATER, Job, Steps
+from ..link.session import session
+from ..path.actions import own_folder
+from ..preferences import configure
+from ..scene import apply, gather
+from ..scene.apply import Handle, problem_object_mode
+from ..scene.settings import set_model
+from ..wire import errors
+from ..wire.messages import (
+    DiscardFitRequest,
+    FitOptions,
+    FitRequest,
+    FitResult,
+    JobEvent,
+    SfmRequest,
+    SfmResult,
+    SheetResult,
+    StoredFit,
+)
+from . import data_sets
+from . import objects as field_objects
+from .capture import CaptureSettings, capture_steps
+
+FIT_IMAGE = "Lathe Fit"
+LOOK_SECONDS = 3.0  # between two looks whether a field can be seen yet
+SENDING = 0.05  # the part of a fit's bar that sending takes
+REPORT = "Lathe Cameras"  # the text that holds the report on photographs
+
+_to_discard: set[str] = set()  # fits that were cancelled, not paused
+
+
+# ----------------------------------------------------------------------------------------------------- names and places
+
+
+def field_name(context: Any) -> str:
+    """Return the name of the field that the panel is about to make."""
+    settings = context.scene.lathe.field
+    if settings.name:
+        return str(settings.name)
+    if settings.source == "FOLDER":
+        given = Path(bpy.path.abspath(settings.folder)).name
+    elif settings.source == "PHOTOS":
+        given = Path(bpy.path.abspath(settings.photos)).stem
+    else:
+        given = Path(bpy.data.filepath).stem or "scene"
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", given).strip("_.-")[:100] or "field"
+
+
+def data_set_folder(context: Any) -> Path:
+    """Return the folder that the fit's pictures lie in, or will."""
+    settings = context.scene.lathe.field
+    if settings.source == "FOLDER":
+        return Path(bpy.path.abspath(settings.folder))
+    return own_folder(settings.data_sets) / field_name(context)
+
+
+def stored_fits() -> list[StoredFit]:
+    """Return the fits that can go on: those the backend told of, and the one that was cut off when it died."""
+    running = session.fitting if session.jobs.find("field") else ""
+    found = [fit for fit in session.fits if fit.name != running]
+    if session.fitting and not running and session.state in ("died", "failed", "starting"):
+        found = [fit for fit in found if fit.name != session.fitting]
+        found.insert(0, StoredFit(session.fitting, "", 0, 0.0, False))
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------------- problems
+
+
+def problem_source(context: Any) -> str:
+    """Why the source is none yet."""
+    settings = context.scene.lathe.field
+    if settings.source == "FOLDER" and not settings.folder:
+        return "Choose the folder of the data set"
+    if settings.source == "PHOTOS" and not settings.photos:
+        return "Choose a folder of photographs, or a video"
+    return ""
+
+
+def problem_fit(context: Any) -> str:
+    """Why nothing can be fitted."""
+    problem = problem_python(context) or problem_source(context)
+    if problem:
+        return problem
+    if session.jobs.find("field"):
+        return "A fit is running: pause it first"
+    source = context.scene.lathe.field.source
+    if source != "FOLDER" and not data_set_folder(context).is_dir():
+        return "Press Capture first" if source == "SCENE" else "Press Find Cameras first"
+    running = {"SCENE": "capture", "PHOTOS": "sfm"}.get(source, "")
+    if running and session.jobs.find(running):
+        return "The pictures are not ready yet: wait for them"
+    return ""
+
+
+def problem_continue(context: Any) -> str:
+    """Why no fit can go on."""
+    if session.jobs.find("field"):
+        return "A fit is running: pause it first"
+    return problem_python(context)
+
+
+def problem_running(context: Any) -> str:
+    """Why there is nothing to pause."""
+    return "" if session.jobs.find("field") else "No fit is running"
+
+
+def problem_stored() -> str:
+    """Why no fit can be continued or discarded."""
+    return "" if stored_fits() else "No fit is kept that could go on"
+
+
+def problem_add_field(context: Any) -> str:
+    """Why no field can be added."""
+    if not gather.is_field(session.models.get(context.scene.lathe.model)):
+        return "Choose a radiance field as the model of new shapes first"
+    if field_objects.fields_of(context.scene, context.scene.lathe.model):
+        return "This field is in the scene already: duplicate its box to have it twice"
+    return problem_object_mode(context)
+
+
+def problem_find_cameras(context: Any) -> str:
+    """Why no cameras can be found."""
+    problem = problem_python(context) or problem_source(context)
+    if not problem and session.jobs.find("sfm"):
+        return "Cameras are being found: wait, or cancel it in Jobs"
+    return problem
+
+
+def problem_capture(context: Any) -> str:
+    """Why no pictures can be taken."""
+    if session.jobs.find("capture"):
+        return "Pictures are being taken: wait, or press Esc"
+    if context.scene.lathe.capture.target == "SELECTED" and not context.selected_objects:
+        return "Select the objects to capture, or choose Target: Whole Scene"
+    return problem_object_mode(context)
+
+
+# -------------------------------------------------------------------------------------------------------------- capture
+
+
+def capture_settings(context: Any) -> CaptureSettings:
+    """Return the panel's settings of a capture; the pictures have the aspect of the scene's renders."""
+    settings = context.scene.lathe.capture
+    width, height = gather.fitted(*gather.render_size(context.scene), settings.size)
+    return CaptureSettings(
+        rig=settings.rig.lower(),
+        count=settings.count,
+        test=settings.test,
+        width=width,
+        height=height,
+        seed=settings.seed,
+        target=settings.target.lower(),
+        elevation=settings.elevation,
+        fill=settings.fill,
+        transparent=settings.transparent,
+        depth=settings.depth,
+        normal=settings.normal,
+        mask=settings.mask,
+        overwrite=settings.overwrite,
+    )
+
+
+def capture(context: Any) -> Job:
+    """Take pictures of the scene from all sides, one in each tick, with the scene's own engine. Result: the folder.
+
+    Esc ends it after the picture that is being rendered; pressed again it goes on where it stopped.
+    """
+    problem = problem_capture(context)
+    if problem:
+        raise errors.InvalidRequest(problem)
+    folder = data_set_folder(context)
+    pictures = capture_steps(context.scene, capture_settings(context), folder)
+    jobs: list[Job] = []
+
+    def steps() -> Steps:
+        with contextlib.closing(pictures):
+            for step in pictures:
+                jobs[0].fraction, jobs[0].text = step.fraction, step.text
+                yield LATER
+
+    jobs.append(session.jobs.start(f"Capture {folder.name}", lambda job: str(folder), kind="capture", prepare=steps()))
+    return jobs[0]
+
+
+# ------------------------------------------------------------------------------------------------------------------ fit
+
+
+def fit_options(context: Any) -> FitOptions:
+    """Return the panel's settings as the wire's."""
+    settings = context.scene.lathe.field
+    return FitOptions(
+        method=settings.method.lower(),
+        preset=settings.preset.lower(),
+        seconds=settings.seconds,
+        steps=settings.steps,
+        background=settings.background.lower(),
+        color_space=settings.color_space.lower(),
+        unbounded=settings.unbounded.lower(),
+        appearance=settings.appearance.lower(),
+        distortion_weight=settings.distortion_weight,
+        opacity_weight=settings.opacity_weight,
+        near=settings.near,
+        use_masks=settings.use_masks,
+        depth_weight=settings.depth_weight,
+        refine_poses=settings.refine_poses,
+        flip_axes=settings.flip_axes,
+        seed=settings.seed,
+    )
+
+
+def fit(context: Any) -> Job:
+    """Fit a field to the source's pictures and place it in the scene. Result: the name of the field's object."""
+    problem = problem_fit(context)
+    if problem:
+        raise errors.InvalidRequest(problem)
+    configure(context)
+    name, folder, options = field_name(context), data_set_folder(context), fit_options(context)
+
+    def request(job: Job, client: Client) -> FitRequest:
+        names = data_sets.files_of(folder)
+        sent = data_sets.upload(client, folder, names, job.check, lambda part, text: job.report(part * SENDING, text))
+        return FitRequest(name, sent, options)
+
+    given = data_sets.given_cameras(folder) if options.refine_poses and folder.is_dir() else None
+    return run_fit(context, name, request, given)
+
+
+def continue_fit(context: Any, name: str) -> Job:
+    """Go on with a stored fit; one that came to its end goes further. Result: the name of the field's object."""
+    problem = problem_continue(context)
+    if problem:
+        raise errors.InvalidRequest(problem)
+    configure(context)
+    more = context.scene.lathe.field.more_seconds
+
+    def request(job: Job, client: Client) -> FitRequest:
+        stored = next((fit for fit in session.fits if fit.name == name), None)
+        longer = stored.seconds + more if stored is not None and stored.finished else 0.0
+        return FitRequest(name, options=FitOptions(seconds=longer), resume=True)
+
+    return run_fit(context, name, request, None)
+
+
+def run_fit(
+    context: Any,
+    name: str,
+    make: Callable[[Job, Client], FitRequest],
+    given: dict[str, data_sets.GivenCamera] | None,
+    start: float = SENDING,
+) -> Job:
+    """Start the job of a fit. Result: the name of the field's object.
+
+    make: returns the request; it runs on the job's thread and takes the first part of its bar, up to `start`. given:
+    the cameras as they were, where they are refined; None where they are not.
+    """
+    scene = Handle.of("scenes", context.scene)
+
+    def run(job: Job, client: Client) -> FitResult:
+        request = make(job, client)
+        try:
+            return job.ask(client, request, start=start, seen=_watcher(client, name, scene))
+        except errors.Cancelled:
+            if name in _to_discard:
+                client.run(DiscardFitRequest(name))
+            raise
+        finally:
+            _to_discard.discard(name)
+            with contextlib.suppress(errors.LatheError):  # a backend that died tells of its fits when it is back
+                session.refresh_models(client)
+
+    def then(result: FitResult) -> Steps | str:
+        session.warnings = result.warnings
+        for broken in session.broken_models:
+            if broken.name == name:
+                raise error_from_info(broken.error)
+        if scene.find() is None or name not in session.models:
+            return name  # another file was opened meanwhile: the field is in the list of models
+        return _show_fit(scene, name, result, given)
+
+    _to_discard.discard(name)
+    session.fitting, session.warnings = name, ()
+    return session.jobs.start(
+        f"Fit {name}",
+        lambda job: session.using(job, lambda client: run(job, client)),
+        then,
+        kind="field",
+        survives_load=True,
+    )
+
+
+def _watcher(client: Client, name: str, scene: Handle) -> Callable[[JobEvent], None]:
+    """Return what looks at each event of a fit: shows its pictures, and its object as soon as there is a field."""
+    shown, asked = "", 0.0
+
+    def seen(event: JobEvent) -> None:
+        nonlocal shown, asked
+        if event.preview and event.preview != shown:
+            shown = event.preview
+            with contextlib.suppress(errors.BlobMissing):  # a newer one took its place already
+                sheet = client.blob(event.preview)
+                if isinstance(sheet, SheetResult):
+                    image = apply.prepare_sheet(sheet)
+                    session.jobs.call(lambda: _show_picture(image))
+        if event.figures and asked < math.inf and time.monotonic() - asked > LOOK_SECONDS:
+            session.refresh_models(client)
+            asked = time.monotonic()
+            if name in session.models:  # from the first autosave on
+                asked = math.inf
+                session.jobs.call(lambda: _place(scene, name))
+
+    return seen
+
+
+def _show_picture(image: apply.PreparedImage) -> None:
+    apply.put_image(FIT_IMAGE, image)
+
+
+def _place(scene: Handle, name: str) -> None:
+    """Put the field's object into the scene, unless the user is in a mode where undo does not know of objects."""
+    place = scene.find()
+    if place is not None and name in session.models and bpy.context.mode == "OBJECT":
+        add_field(place, name)
+
+
+def add_field(scene: Any, name: str) -> Any:
+    """Return the object of a field in the scene, made and selected if there was none. Raises InvalidRequest."""
+    info = gather.known_model(name)
+    there = bool(field_objects.fields_of(scene, name))
+    item = field_objects.put_field(scene, info)
+    if not there:
+        set_model(item.lathe, info)
+        apply.select_alone(item)
+        apply.undo_push(f"Lathe: {item.name}")
+    return item
+
+
+def _show_fit(scene: Handle, name: str, result: FitResult, given: dict[str, data_sets.GivenCamera] | None) -> Steps:
+    """Place the field, and the cameras where they were refined; returns the object's name."""
+    yield from apply.wait_for_object_mode()
+    item = Handle.of("objects", add_field(scene.get(), name))
+    views, after = result.view_names, result.world_from_camera
+    if given is not None and views and len(after) == len(views):
+        lenses = [(given[view].lens if view in given else 1.0, 0.0, 0.0) for view in views]
+        if all(view in given for view in views):  # COLMAP's are the backend's to read
+            before = np.stack([given[view].world_from_camera for view in views])
+            yield from field_objects.put_cameras(scene, f"{name} Cameras Before", before, lenses, views)
+        yield from field_objects.put_cameras(scene, f"{name} Cameras After", after, lenses, views)
+        apply.undo_push(f"Lathe: cameras of {name}")
+    return str(item.get().name)
+
+
+def pause(context: Any) -> None:
+    """End the running fit; the backend keeps it first."""
+    job = session.jobs.find("field")
+    if job is not None:
+        job.cancel()
+
+
+def cancel(context: Any) -> None:
+    """End the running fit and throw away what would be needed to go on with it."""
+    job = session.jobs.find("field")
+    if job is not None:
+        _to_discard.add(session.fitting)
+        job.cancel()
+
+
+def discard(context: Any, name: str) -> Job:
+    """Throw away what is needed to go on with a stored fit. The field itself stays."""
+    configure(context)
+
+    def run(job: Job, client: Client) -> str:
+        job.ask(client, DiscardFitRequest(name))
+        if session.fitting == name:
+            session.fitting = ""
+        session.refresh_models(client)
+        return name
+
+    return session.jobs.start(
+        f"Discard {name}",
+        lambda job: session.using(job, lambda client: run(job, client)),
+        kind="discard",
+        survives_load=True,
+    )
+
+
+def figures_text(figures: dict[str, float]) -> list[str]:
+    """Return what the panel says of a running fit, a line for each thing."""
+    lines = []
+    if "step" in figures:
+        lines.append(f"Step {figures['step']:.0f}, loss {figures.get('loss', float('nan')):.4f}")
+    if "psnr" in figures:
+        lines.append(f"{figures['psnr']:.1f} dB on images held back")
+    elif "train_psnr" in figures:
+        lines.append(f"{figures['train_psnr']:.1f} dB on its images")
+    if "rays_per_second" in figures:
+        lines.append(f"{figures['rays_per_second'] / 1000:.0f} thousand rays/s")
+    if "seconds_left" in figures:
+        minutes, seconds = divmod(round(max(figures["seconds_left"], 0)), 60)
+        lines.append(f"{minutes}:{seconds:02d} left")
+    return lines
+
+
+# ---------------------------------------------------------------------------------------------------------- photographs
+
+
+def find_cameras(context: Any) -> Job:
+    """Find the cameras of photographs or a video, write a data set, and show both in the scene. Result: its folder."""
+    problem = problem_find_cameras(context)
+    if problem:
+        raise errors.InvalidRequest(problem)
+    configure(context)
+    settings = context.scene.lathe.field
+    name, target = field_name(context), data_set_folder(context)
+    photos = Path(bpy.path.abspath(settings.photos))
+    size, count = settings.max_size, settings.max_images
+    scene = Handle.of("scenes", context.scene)
+
+    def run(job: Job, client: Client) -> SfmResult:
+        folder, names = data_sets.photographs(photos)
+        sent = data_sets.upload(client, folder, names, job.check, lambda part, text: job.report(0.1 * part, text))
+        result: SfmResult = job.ask(client, SfmRequest(sent, size, count), start=0.1, end=0.95)
+        data_sets.write_posed(client, result, target, lambda part, text: job.report(0.95 + 0.05 * part, text))
+        return result
+
+    def then(result: SfmResult) -> Steps | str:
+        return _show_photographs(scene, name, target, result) if scene.find() is not None else str(target)
+
+    return session.jobs.start(
+        f"Cameras of {name}",
+        lambda job: session.using(job, lambda client: run(job, client)),
+        then,
+        kind="sfm",
+        survives_load=True,
+    )
+
+
+def _show_photographs(scene: Handle, name: str, folder: Path, result: SfmResult) -> Steps:
+    text = bpy.data.texts.get(REPORT) or bpy.data.texts.new(REPORT)
+    text.from_string(result.report)
+    yield from apply.wait_for_object_mode()
+    lenses = [
+        field_objects.lens_of(matrix, int(width), int(height))
+        for matrix, (width, height) in zip(result.intrinsics, result.sizes)
+    ]
+    yield from field_objects.put_cameras(
+        scene, f"{name} Cameras", result.world_from_camera, lenses, result.names, result.points, result.colors
+    )
+    apply.undo_push(f"Lathe: cameras of {name}")
+    return str(folder)
+
+
+def report_lines() -> list[str]:
+    """Return what is to be said of the photographs, from the report that was kept."""
+    text = bpy.data.texts.get(REPORT)
+    try:
+        report = json.loads(text.as_string()) if text is not None else {}
+        return [
+            f"{report['posed']} of {report['images']} pictures placed, {report['points']} points, off by "
+            f"{report['mean_reprojection_error']:.2f} pixels",
+            *(str(line) for line in report["advice"]),
+        ]
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
+def reset_crop(context: Any) -> None:
+    """Switch the subject's crop box off and let it be the field's whole box."""
+    item = gather.subject(context).object
+    if item is not None:
+        item.lathe.use_crop = False
+        item.lathe.crop_min, item.lathe.crop_max = item.lathe.box_min, item.lathe.box_max

@@ -1,0 +1,158 @@
+"""Operators of the Fit panel."""
+
+import bpy
+from bpy.props import StringProperty
+
+from ..backend.actions import problem_python
+from ..scene import gather
+from ..ui.common import LatheOperator
+from . import actions
+
+
+class LATHE_OT_capture(LatheOperator, bpy.types.Operator):
+    """Render the scene from all sides as a data set. Esc ends it; pressed again it goes on where it stopped"""
+
+    bl_idname = "lathe.capture"
+    bl_label = "Capture"
+
+    @classmethod
+    def problem(cls, context):
+        return actions.problem_capture(context)
+
+    def run(self, context):
+        actions.capture(context)
+        self.report({"INFO"}, f"The pictures are written to {actions.data_set_folder(context)}")
+
+
+class LATHE_OT_find_cameras(LatheOperator, bpy.types.Operator):
+    """Find where photographs, or the frames of a video, were taken from; show the cameras in the scene"""
+
+    bl_idname = "lathe.find_cameras"
+    bl_label = "Find Cameras"
+
+    @classmethod
+    def problem(cls, context):
+        return actions.problem_find_cameras(context)
+
+    def run(self, context):
+        actions.find_cameras(context)
+
+
+class LATHE_OT_fit(LatheOperator, bpy.types.Operator):
+    """Fit a radiance field to the pictures. It appears in the scene as a box that can be moved and meshed"""
+
+    bl_idname = "lathe.fit"
+    bl_label = "Fit"
+
+    @classmethod
+    def problem(cls, context):
+        return actions.problem_fit(context)
+
+    def run(self, context):
+        actions.fit(context)
+
+
+class LATHE_OT_pause_fit(LatheOperator, bpy.types.Operator):
+    """Pause the fit: what was learned is kept, also beyond this session, and the fit can be continued"""
+
+    bl_idname = "lathe.pause_fit"
+    bl_label = "Pause"
+
+    @classmethod
+    def problem(cls, context):
+        return actions.problem_running(context)
+
+    def run(self, context):
+        actions.pause(context)
+
+
+class LATHE_OT_cancel_fit(LatheOperator, bpy.types.Operator):
+    """End the fit for good: it cannot be continued. A field that was kept already stays"""
+
+    bl_idname = "lathe.cancel_fit"
+    bl_label = "Cancel"
+
+    @classmethod
+    def problem(cls, context):
+        return actions.problem_running(context)
+
+    def run(self, context):
+        actions.cancel(context)
+
+
+class LATHE_OT_continue_fit(LatheOperator, bpy.types.Operator):
+    """Go on with this fit where it was paused or cut off; one that came to its end goes further"""
+
+    bl_idname = "lathe.continue_fit"
+    bl_label = "Continue"
+
+    field: StringProperty(name="Field", description="Name of the fit; empty is the first", options={"SKIP_SAVE"})
+
+    @classmethod
+    def problem(cls, context):
+        return actions.problem_continue(context) or actions.problem_stored()
+
+    def run(self, context):
+        actions.continue_fit(context, self.field or actions.stored_fits()[0].name)
+
+
+class LATHE_OT_discard_fit(LatheOperator, bpy.types.Operator):
+    """Throw away what is needed to go on with this fit. The field itself stays"""
+
+    bl_idname = "lathe.discard_fit"
+    bl_label = "Discard"
+
+    field: StringProperty(name="Field", description="Name of the fit; empty is the first", options={"SKIP_SAVE"})
+
+    @classmethod
+    def problem(cls, context):
+        return problem_python(context) or actions.problem_stored()
+
+    def invoke(self, context, event):
+        return context.window_manager.invoke_confirm(self, event)
+
+    def run(self, context):
+        actions.discard(context, self.field or actions.stored_fits()[0].name)
+
+
+class LATHE_OT_add_field(LatheOperator, bpy.types.Operator):
+    """Put the chosen radiance field into the scene, where its pictures were taken"""
+
+    bl_idname = "lathe.add_field"
+    bl_label = "Add Field"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def problem(cls, context):
+        return actions.problem_add_field(context)
+
+    def run(self, context):
+        actions.add_field(context.scene, context.scene.lathe.model)
+
+
+class LATHE_OT_reset_crop(LatheOperator, bpy.types.Operator):
+    """Let the crop box be the field's whole box"""
+
+    bl_idname = "lathe.reset_crop"
+    bl_label = "Reset Crop"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def problem(cls, context):
+        return "" if gather.field_object(context) else "Select a field"
+
+    def run(self, context):
+        actions.reset_crop(context)
+
+
+CLASSES = (
+    LATHE_OT_capture,
+    LATHE_OT_find_cameras,
+    LATHE_OT_fit,
+    LATHE_OT_pause_fit,
+    LATHE_OT_cancel_fit,
+    LATHE_OT_continue_fit,
+    LATHE_OT_discard_fit,
+    LATHE_OT_add_field,
+    LATHE_OT_reset_crop,
+)

@@ -1,0 +1,144 @@
+"""The Fit panel with its capture settings and options, and the crop box of a field."""
+
+import bpy
+
+from ..link.session import session
+from ..scene.gather import field_object
+from ..ui.layout import LathePanel, text_lines
+from . import actions
+
+
+class LATHE_PT_crop(LathePanel, bpy.types.Panel):
+    bl_label = "Crop"
+    bl_parent_id = "LATHE_PT_model"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context):
+        return field_object(context) is not None
+
+    def draw_header(self, context):
+        self.layout.prop(field_object(context).lathe, "use_crop", text="")
+
+    def draw(self, context):
+        lathe = field_object(context).lathe
+        layout = self.layout
+        layout.active = lathe.use_crop
+        layout.use_property_split = True
+        layout.column().prop(lathe, "crop_min")
+        layout.column().prop(lathe, "crop_max")
+        layout.operator("lathe.reset_crop", icon="LOOP_BACK")
+
+
+class LATHE_PT_fit(LathePanel, bpy.types.Panel):
+    """Radiance fields of pictures"""
+
+    bl_label = "Fit"
+
+    def draw(self, context):
+        layout = self.layout
+        settings, width = context.scene.lathe.field, context.region.width if context.region else 260
+        job = session.jobs.find("field")
+        if job is not None:
+            self.draw_running(layout, job, width)
+            return
+        layout.row().prop(settings, "source", expand=True)
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        if settings.source == "SCENE":
+            capture = context.scene.lathe.capture
+            column.prop(capture, "target")
+            column.prop(capture, "rig")
+            column.prop(capture, "count")
+            column.prop(capture, "size")
+            layout.operator("lathe.capture", icon="OUTLINER_DATA_CAMERA")
+        elif settings.source == "PHOTOS":
+            column.prop(settings, "photos")
+            column.prop(settings, "max_images")
+            layout.operator("lathe.find_cameras", icon="OUTLINER_OB_CAMERA")
+            for line in actions.report_lines():
+                text_lines(layout, line, width)
+        else:
+            column.prop(settings, "folder")
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(settings, "name", placeholder=actions.field_name(context))
+        column.prop(settings, "preset")
+        layout.operator("lathe.fit", icon="MOD_FLUIDSIM")
+        if any(stored.name == actions.field_name(context) for stored in actions.stored_fits()):
+            text_lines(layout, "Fit begins anew; Continue goes on with what is there", width, "INFO")
+        self.draw_stored(layout, width)
+        for line in session.warnings:
+            text_lines(layout, line, width, "ERROR")
+
+    def draw_running(self, layout, job, width):
+        """Draw the fit that is running."""
+        layout.label(text=job.label, icon="MOD_FLUIDSIM", translate=False)
+        layout.progress(factor=job.fraction, type="BAR", text=job.text)
+        column = layout.column(align=True)
+        column.scale_y = 0.8
+        for line in actions.figures_text(job.figures):
+            column.label(text=line, translate=False)
+        row = layout.row(align=True)
+        row.operator("lathe.pause_fit", icon="PAUSE")
+        row.operator("lathe.cancel_fit", icon="X")
+        image = bpy.data.images.get(actions.FIT_IMAGE)
+        if image is not None and image.preview is not None:
+            layout.template_icon(icon_value=image.preview.icon_id, scale=8)
+
+    def draw_stored(self, layout, width):
+        """Draw the fits that can go on."""
+        for stored in actions.stored_fits():
+            box = layout.box()
+            what = f"{stored.name}: {stored.steps} steps, {stored.seconds:.0f} s" if stored.steps else stored.name
+            if stored.psnr is not None:
+                what += f", {stored.psnr:.1f} dB"
+            text_lines(box, what, width, "CHECKMARK" if stored.finished else "PAUSE")
+            row = box.row(align=True)
+            row.operator("lathe.continue_fit", icon="PLAY").field = stored.name
+            row.operator("lathe.discard_fit", text="", icon="TRASH").field = stored.name
+
+
+class LATHE_PT_capture(LathePanel, bpy.types.Panel):
+    bl_label = "Capture"
+    bl_parent_id = "LATHE_PT_fit"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context):
+        return context.scene.lathe.field.source == "SCENE"
+
+    def draw(self, context):
+        column = self.layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        settings = context.scene.lathe.capture
+        names = ["test", "fill", "transparent", "depth", "normal", "mask", "seed", "overwrite"]
+        for name in ["elevation", *names] if settings.rig == "ORBIT" else names:
+            column.prop(settings, name)
+        column.prop(context.scene.lathe.field, "data_sets")
+        width = context.region.width if context.region else 260
+        text_lines(column, str(actions.data_set_folder(context)), width, "INFO")
+
+
+class LATHE_PT_fit_options(LathePanel, bpy.types.Panel):
+    bl_label = "Options"
+    bl_parent_id = "LATHE_PT_fit"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context):
+        column = self.layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        settings = context.scene.lathe.field
+        for name in (
+            "method", "seconds", "steps", "more_seconds", "background", "color_space", "unbounded", "use_masks",
+            "depth_weight", "refine_poses", "appearance", "near", "distortion_weight", "opacity_weight", "flip_axes",
+            "seed",
+        ):  # fmt: skip
+            column.prop(settings, name)
+        if settings.source == "PHOTOS":
+            column.prop(settings, "max_size")
+            column.prop(settings, "data_sets")

@@ -1,0 +1,1 @@
+"""From an image: shape, texture, depth completion, and a field fitted to rendered views."""

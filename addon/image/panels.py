@@ -1,0 +1,32 @@
+"""The From an Image panel."""
+
+import bpy
+
+from ..link.session import session
+from ..scene.gather import subject
+from ..ui.layout import LathePanel, text_lines
+from . import actions
+
+
+class LATHE_PT_picture(LathePanel, bpy.types.Panel):
+    """Shapes and textures of pictures"""
+
+    bl_label = "From a Picture"
+
+    @classmethod
+    def poll(cls, context):
+        info = subject(context).info
+        return info is not None and not {"image_to_shape", "transfer_texture"}.isdisjoint(info.capabilities)
+
+    def draw(self, context):
+        layout = self.layout
+        known = subject(context).info.capabilities
+        if "image_to_shape" in known:
+            layout.operator("lathe.image_to_shape", icon="IMAGE_DATA")
+        if "transfer_texture" in known:
+            layout.operator("lathe.take_texture", icon="TEXTURE")
+        image = bpy.data.images.get(actions.PICTURE_IMAGE)
+        if image is not None and image.preview is not None:
+            layout.template_icon(icon_value=image.preview.icon_id, scale=4)
+        for note in session.notes:
+            text_lines(layout, note, context.region.width if context.region else 260, "INFO")

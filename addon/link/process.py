@@ -1,0 +1,259 @@
+"""The backend as a child process: start with a handshake, stop, and notice when it dies. Nothing of Blender.
+
+The child's stdin is a pipe that stays open as long as this process lives, however it ends: its end of file tells the
+child to go. The child's stdout carries one line, the handshake; its stderr goes to a log file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..wire import errors, payload
+from ..wire.messages import Handshake
+from .client import Client, check_protocol
+
+START_SECONDS = 120.0  # a first import of torch from a slow disk takes long
+STOP_SECONDS = 5.0
+MINIMUM_PYTHON = (3, 11)
+
+SET_UP = errors.Remedy("set_up", "Set Up")
+RESTART = errors.Remedy("restart_backend", "Restart Backend")
+OPEN_LOG = errors.Remedy("open_log", "Open Log")
+DOCTOR = errors.Remedy("doctor", "Check")
+CHOOSE_PYTHON = errors.Remedy("choose_python", "Choose Python")
+
+
+class Backend:
+    """One child process. `on_exit` is called on a thread when the child ends without having been told to."""
+
+    def __init__(
+        self,
+        python: Path,
+        root: Path,
+        log: Path,
+        *,
+        arguments: tuple[str, ...] = (),
+        environment: dict[str, str] | None = None,
+        on_exit: Callable[[errors.BackendDied], None] | None = None,
+    ) -> None:
+        """root: the folder that holds `backend/`. log: where the child's stderr goes."""
+        self.python, self.root, self.log = python, root, log
+        self.handshake: Handshake | None = None
+        self.client: Client | None = None
+        self._command = [str(python), "-m", "backend", "serve", *arguments]
+        self._environment = {**clean_environment(), **(environment or {})}
+        self._on_exit = on_exit
+        self._child: subprocess.Popen[bytes] | None = None
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._stopping = False
+
+    @property
+    def pid(self) -> int:
+        """The child's process id, 0 before it started."""
+        return self._child.pid if self._child else 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child runs."""
+        return self._child is not None and self._child.poll() is None
+
+    def start(self, check: Callable[[], None] = lambda: None, timeout: float = START_SECONDS) -> Client:
+        """Start the child and wait for its handshake. `check` is called several times a second and may raise.
+
+        Raises:
+            SetUpFailed, BackendUnavailable, ProtocolMismatch, CannotWrite: with what to do about it.
+            Cancelled: `stop` was called meanwhile.
+        """
+        self._spawn()
+        try:
+            deadline = time.monotonic() + timeout
+            while True:
+                check()
+                if self._stopping:
+                    raise errors.Cancelled()
+                try:
+                    line = self._lines.get(timeout=0.1)
+                    break
+                except queue.Empty:
+                    pass
+                if time.monotonic() > deadline:
+                    raise errors.BackendUnavailable(
+                        f"The backend said nothing for {timeout:.0f} s; its log may tell why", remedy=OPEN_LOG
+                    )
+            if not line and self._stopping:
+                raise errors.Cancelled()
+            if not line:
+                assert self._child is not None
+                raise explain(self._child.wait(), tail(self.log), self.python)
+            self.handshake = parse_handshake(line)
+        except BaseException:
+            self.stop(0.0)
+            raise
+        self.client = Client(self.handshake.port, self.handshake.token)
+        return self.client
+
+    def _spawn(self) -> None:
+        if not self.python.is_file():
+            raise errors.SetUpFailed(f"There is no Python at {self.python}: press Set Up", remedy=SET_UP)
+        if not (self.root / "backend" / "__main__.py").is_file():
+            raise errors.SetUpFailed(
+                f"The extension's folder {self.root} has no backend in it: install the extension again",
+                remedy=errors.Remedy("update_addon", "Reinstall the Extension"),
+            )
+        try:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            if self.log.is_file() and self.log.stat().st_size > 1 << 20:
+                os.replace(self.log, self.log.with_suffix(".old.log"))
+            with open(self.log, "ab") as log:
+                log.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(self._command)}\n".encode())
+                self._child = subprocess.Popen(
+                    self._command,
+                    cwd=self.root,
+                    env=self._environment,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    **quiet_child(),
+                )
+        except OSError as error:
+            raise errors.CannotWrite(f"The backend cannot be started: {error}", remedy=DOCTOR) from error
+        threading.Thread(target=self._read, name="lathe-stdout", daemon=True).start()
+        threading.Thread(target=self._watch, name="lathe-child", daemon=True).start()
+
+    def _read(self) -> None:
+        """Hand on the first line, then keep the pipe empty, so that a stray print never blocks the child."""
+        assert self._child is not None and self._child.stdout is not None
+        with self._child.stdout as pipe:
+            self._lines.put(pipe.readline(1 << 16))
+            while pipe.read(1 << 16):
+                pass
+
+    def _watch(self) -> None:
+        assert self._child is not None
+        code = self._child.wait()
+        if self._child.stdin:
+            with contextlib.suppress(OSError):
+                self._child.stdin.close()
+        if self.client:
+            self.client.close()
+        if not self._stopping and self.handshake and self._on_exit:
+            self._on_exit(died(code))
+
+    def stop(self, timeout: float = STOP_SECONDS) -> None:
+        """End the child: first by asking, then by closing its stdin, then by force. May block for `timeout` seconds."""
+        self._stopping = True
+        child = self._child
+        if child is None:
+            return
+        if child.poll() is None and timeout > 0 and self.client:
+            with contextlib.suppress(errors.LatheError):
+                self.client.shutdown()
+        if child.stdin:
+            with contextlib.suppress(OSError):
+                child.stdin.close()
+        try:
+            child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        if self.client:
+            self.client.close()
+
+    def stop_soon(self) -> None:
+        """The same without blocking: closes stdin now, and a thread does the rest."""
+        self._stopping = True
+        if self._child and self._child.stdin:
+            with contextlib.suppress(OSError):
+                self._child.stdin.close()
+        threading.Thread(target=self.stop, name="lathe-stop", daemon=True).start()
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process' environment without what Blender's Python would impose on another one."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONSAFEPATH", "__PYVENV_LAUNCHER__"}
+    }
+    return {**kept, "PYTHONUTF8": "1", "PYTHONNOUSERSITE": "1"}
+
+
+def quiet_child() -> dict[str, Any]:
+    """Return Popen arguments: no console window on Windows; out of the terminal's Ctrl-C elsewhere."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NO_WINDOW}
+    return {"start_new_session": True}
+
+
+def parse_handshake(line: bytes) -> Handshake:
+    """Return the handshake. Raises ProtocolMismatch or BackendUnavailable for anything else."""
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        answer = None
+    check_protocol(answer)
+    return payload.from_json(Handshake, line)
+
+
+def tail(log: Path, size: int = 8192) -> str:
+    """Return the end of a log file, or nothing where there is none."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, log.stat().st_size - size))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def died(code: int) -> errors.BackendDied:
+    """Return the sentence for a backend that ended while it was needed."""
+    if code in (-signal.SIGTERM, -9, 137):
+        how = "was killed (perhaps the system ran out of memory)"
+    elif code < 0:
+        how = f"crashed (signal {-code})"
+    else:
+        how = f"ended (code {code})"
+    return errors.BackendDied(f"The backend {how}", remedy=RESTART)
+
+
+def explain(code: int, log: str, python: Path) -> errors.LatheError:
+    """Return what kept the child from starting, read from its log."""
+    log = log.rpartition("\n--- ")[2]
+    lines = [line.strip() for line in log.splitlines()[1:] if line.strip()]
+    last = lines[-1] if lines else f"it ended with code {code} and without a word"
+    if "No module named" in last:
+        module = last.rpartition("No module named")[2].strip(" '\"").split(".")[0]
+        return errors.SetUpFailed(f"{python} lacks the package {module}: press Set Up", remedy=SET_UP)
+    if (
+        "SyntaxError" in last
+        or ("ImportError" in last and "tomllib" in last)
+        or "TypeError: unsupported operand" in last
+    ):
+        needed = ".".join(map(str, MINIMUM_PYTHON))
+        return errors.SetUpFailed(f"{python} is too old; Python {needed} or later is needed", remedy=SET_UP)
+    lower = log.lower()
+    if "address already in use" in lower or "errno 98" in lower or "10048" in lower:
+        return errors.BackendUnavailable(
+            "The port is taken by another program: set the port to 0 in the preferences to let the system choose",
+            remedy=errors.Remedy("any_port", "Use Any Free Port"),
+        )
+    if "no space left" in lower:
+        return errors.CannotWrite("The disk is full: free some space and start again", remedy=RESTART)
+    if "permission denied" in lower or "read-only file system" in lower:
+        return errors.CannotWrite(f"The backend may not write where it must: {last}", remedy=DOCTOR)
+    if "shared librar" in lower or "dll load failed" in lower or "libcuda" in lower:
+        return errors.SetUpFailed(f"PyTorch does not fit this machine: {last}", remedy=SET_UP)
+    if code < 0:
+        return died(code)
+    return errors.BackendUnavailable(f"The backend did not start: {last[:300]}", remedy=OPEN_LOG)

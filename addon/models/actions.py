@@ -1,0 +1,68 @@
+"""Choose a model and refresh the list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend.actions import problem_python
+from ..link.jobs import Job
+from ..link.session import session
+from ..preferences import configure
+from ..scene import gather
+from ..scene.gather import subject
+from ..scene.settings import models_known, set_model
+from ..wire.messages import (
+    ModelInfo,
+)
+
+
+def problem_model(context: Any) -> str:
+    """Why nothing can be generated."""
+    problem = problem_python(context)
+    if problem:
+        return problem
+    if not session.models:
+        return "No models are known yet: start the backend"
+    chosen = subject(context)
+    if not chosen.settings.model:
+        return "Choose a model"
+    if chosen.info is None:
+        return f"The backend has no model {chosen.settings.model}: choose another or refresh the list"
+    return ""
+
+
+def refresh_models(context: Any) -> Job:
+    """Read the list of models again."""
+    configure(context)
+    return session.jobs.start(
+        "Read models",
+        lambda job: session.using(job, session.refresh_models),
+        models_known,
+        kind="models",
+        quiet=True,
+        survives_load=True,
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------- model
+
+
+def choose_model(context: Any, name: str) -> None:
+    """Give the tab's subject this model, with the model's own controls at their defaults. A field stays what it is: the
+    model is then that of new shapes. Raises InvalidRequest."""
+    chosen = context.scene.lathe if gather.field_object(context) else subject(context).settings
+    info = gather.known_model(name)
+    set_model(chosen, info)
+    suit_view(context.scene, info)
+
+
+def suit_view(scene: Any, info: ModelInfo) -> None:
+    """Have the preview look through the sliders for a model that was trained from one side, a face say: a viewport
+    seldom looks from there. Of a model that paints a shape, the shape's sketch is shown beside the picture."""
+    if info.code_names:
+        scene.lathe.preview.sketch = True
+    low, high = info.pose_prior.azimuth
+    if high - low < np.pi and scene.lathe.preview.source == "VIEWPORT":
+        scene.lathe.preview.source = "SLIDERS"

@@ -1,0 +1,134 @@
+"""Operators of the Model panel."""
+
+import bpy
+from bpy.props import EnumProperty, StringProperty
+
+from ..backend.actions import problem_python
+from ..link.session import session
+from ..scene.gather import subject
+from ..ui.common import LatheOperator
+from ..ui.layout import wrapped
+from . import actions, importing
+
+
+class LATHE_OT_refresh_models(LatheOperator, bpy.types.Operator):
+    """Read the list of models again"""
+
+    bl_idname = "lathe.refresh_models"
+    bl_label = "Refresh Models"
+
+    @classmethod
+    def problem(cls, context):
+        return problem_python(context)
+
+    def run(self, context):
+        actions.refresh_models(context)
+
+
+class LATHE_OT_choose_model(LatheOperator, bpy.types.Operator):
+    """Make shapes with this model"""
+
+    bl_idname = "lathe.choose_model"
+    bl_label = "Choose Model"
+    bl_options = {"REGISTER", "UNDO"}
+
+    model: StringProperty(name="Model", description="Name of the model", options={"SKIP_SAVE"})
+
+    @classmethod
+    def description(cls, context, properties):
+        info = session.models.get(properties.model)
+        return info.description if info else cls.__doc__
+
+    @classmethod
+    def problem(cls, context):
+        return "" if session.models else "No models are known: start the backend"
+
+    def run(self, context):
+        actions.choose_model(context, self.model)
+
+
+class LATHE_OT_show_card(LatheOperator, bpy.types.Operator):
+    """Show the model's card: data, recipe, licence and figures"""
+
+    bl_idname = "lathe.show_card"
+    bl_label = "Model Card"
+
+    @classmethod
+    def problem(cls, context):
+        return actions.problem_model(context)
+
+    def invoke(self, context, event):
+        return context.window_manager.invoke_popup(self, width=520)
+
+    def draw(self, context):
+        info = subject(context).info
+        if info is None:
+            return
+        column = self.layout.column(align=True)
+        column.label(text=info.label, icon="INFO", translate=False)
+        column.label(text=f"Licence: {info.licence}" + (" (non-commercial)" if info.non_commercial else ""))
+        column.separator()
+        for line in (info.description + "\n\n" + info.card).splitlines():
+            for piece in wrapped(line, 90):
+                column.label(text=piece, translate=False)
+
+    def run(self, context):
+        pass
+
+
+_kinds = []  # Blender does not keep the texts of a dynamic list
+
+
+def _kind_items(_self, _context):
+    _kinds[:] = [("AUTO", "Automatic", "As the file tells"), *((kind, kind, "") for kind in session.kinds)]
+    return _kinds
+
+
+class LATHE_OT_import_checkpoint(LatheOperator, bpy.types.Operator):
+    """Import an official checkpoint, a file or a folder. No code in it is run; it becomes a model of the list above"""
+
+    bl_idname = "lathe.import_checkpoint"
+    bl_label = "Import Checkpoint"
+
+    filepath: StringProperty(
+        name="Checkpoint", description="A file or a folder", subtype="FILE_PATH", options={"SKIP_SAVE"}
+    )
+    filter_glob: StringProperty(default=importing.FILTER + ";*.data-*", options={"HIDDEN"})
+    name: StringProperty(
+        name="Name",
+        description="Name of the model: letters, digits, '.', '-' and '_'. Empty takes the file's; an imported model "
+        "of the name given here is replaced",
+        options={"SKIP_SAVE"},
+    )
+    kind: EnumProperty(
+        name="Architecture",
+        description="What the checkpoint is, where the file does not tell",
+        items=_kind_items,
+        options={"SKIP_SAVE"},
+    )
+
+    @classmethod
+    def problem(cls, context):
+        return importing.problem_import(context)
+
+    def invoke(self, context, event):
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def draw(self, context):
+        layout = self.layout
+        layout.use_property_split = True
+        layout.prop(self, "name")
+        layout.prop(self, "kind")
+        layout.label(text="Choose a file, or go into a folder", icon="INFO")
+
+    def run(self, context):
+        importing.import_checkpoint(context, self.filepath, self.name, "" if self.kind == "AUTO" else self.kind)
+
+
+CLASSES = (
+    LATHE_OT_refresh_models,
+    LATHE_OT_choose_model,
+    LATHE_OT_show_card,
+    LATHE_OT_import_checkpoint,
+)

@@ -1,0 +1,1 @@
+"""Camera paths: an animation rendered frame by frame."""

@@ -1,0 +1,1 @@
+"""The preview image, the live updates and the model's own camera."""

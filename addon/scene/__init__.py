@@ -1,0 +1,1 @@
+"""Data between Blender's scene and the wire: requests from the scene, results into it, image files."""

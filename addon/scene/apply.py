@@ -1,0 +1,441 @@
+"""Results to the scene: objects, meshes, materials and images.
+
+Big arrays go in by `foreach_set` on raw attributes, which copies memory; whatever takes longer (edges, colour spaces,
+PNG) is prepared on the job's thread by the `prepare_*` functions, which touch no Blender data. The functions that put
+results in are generators: between two steps anything may happen, undo included, so each step finds its data again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+from ..link.jobs import LATER, Steps
+from ..wire.errors import LatheError
+from ..wire.messages import ImageResult, MeshResult, SheetResult
+from . import frames, png
+
+log = logging.getLogger(__name__)
+
+PREVIEW_IMAGE = "Lathe Preview"
+VARIANTS_IMAGE = "Lathe Variants"
+DEPTH_IMAGE = "Lathe Depth"
+SILHOUETTE_IMAGE = "Lathe Silhouette"
+COLOR_ATTRIBUTE = "Color"
+UV_MAP = "UVMap"
+ICON_SIDE = 256
+FACES_AT_ONCE = 60_000  # foreach_set takes about 5 ms for these
+STEP_SECONDS = 0.006
+VERTICES_OF_SLOW_NORMALS = 12_000
+
+
+@dataclass(frozen=True)
+class Handle:
+    """A datablock across time: by its session id, because references do not survive undo and names may change."""
+
+    kind: str  # "objects", "meshes", "scenes", ...
+    name: str
+    uid: int
+
+    @classmethod
+    def of(cls, kind: str, block: Any) -> Handle:
+        """Return the handle of a datablock."""
+        return cls(kind, block.name, block.session_uid)
+
+    def find(self) -> Any:
+        """Return the datablock, or None if it is gone."""
+        blocks = getattr(bpy.data, self.kind)
+        block = blocks.get(self.name)
+        if block is not None and block.session_uid == self.uid:
+            return block
+        return next((block for block in blocks if block.session_uid == self.uid), None)
+
+    def get(self) -> Any:
+        """Return the datablock. Raises LatheError when it was deleted or undone meanwhile."""
+        block = self.find()
+        if block is None:
+            raise LatheError(f"{self.name} was deleted while the result was on its way")
+        return block
+
+
+# --------------------------------------------------------------------------------------------------- on a job's thread
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedMesh:
+    """A MeshResult in the form that Blender's attributes take without conversion."""
+
+    positions: np.ndarray  # float32 [3 V]
+    corner_vertices: np.ndarray  # int32 [3 F]
+    corner_edges: np.ndarray  # int32 [3 F]
+    edges: np.ndarray  # int32 [2 E]
+    normals: np.ndarray | None  # float32 [3 V]
+    colors: np.ndarray | None  # float32 [4 V], linear
+    uvs: np.ndarray | None  # float32 [6 F]
+    texture: bytes  # PNG, or empty
+    name: str
+
+
+def prepare_mesh(result: MeshResult) -> PreparedMesh:
+    """Return the mesh ready to be put in. Raises LatheError for faces that name no vertex."""
+    count = len(result.vertices)
+    faces = np.ascontiguousarray(result.faces, np.int32)
+    if faces.size and (faces.min() < 0 or faces.max() >= count):
+        raise LatheError("The backend's mesh is damaged: a face names a vertex that is not there")
+    edges, corner_edges = edges_of(faces, count)
+    linear = None
+    if result.colors is not None:
+        table = frames.linear_from_srgb(np.arange(256, dtype=np.float32)[:, None].repeat(3, 1) / 255)[:, 0]
+        linear = np.empty((count, 4), np.float32)
+        linear[:, :3] = table[result.colors[:, :3]]
+        linear[:, 3] = result.colors[:, 3] / np.float32(255)
+    return PreparedMesh(
+        np.ascontiguousarray(result.vertices, np.float32).ravel(),
+        faces.ravel(),
+        corner_edges,
+        edges,
+        None if result.normals is None else np.ascontiguousarray(result.normals, np.float32).ravel(),
+        None if linear is None else linear.ravel(),
+        None if result.uvs is None else np.ascontiguousarray(result.uvs, np.float32).ravel(),
+        b"" if result.texture is None else png.encode(result.texture),
+        result.name,
+    )
+
+
+def edges_of(faces: np.ndarray, num_vertices: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (edges int32 [2 E], corner_edges int32 [3 F]) of triangles [F, 3]. A corner's edge leads to the next."""
+    start = faces.ravel().astype(np.int64)
+    end = faces[:, [1, 2, 0]].ravel().astype(np.int64)
+    keys = np.minimum(start, end) * max(num_vertices, 1) + np.maximum(start, end)
+    unique, inverse = np.unique(keys, return_inverse=True)
+    edges = np.stack((unique // max(num_vertices, 1), unique % max(num_vertices, 1)), -1)
+    return edges.astype(np.int32).ravel(), inverse.astype(np.int32).ravel()
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedImage:
+    """An image as Blender's flat pixels."""
+
+    pixels: np.ndarray  # float32 [4 H W], bottom row first
+    width: int
+    height: int
+    icon: np.ndarray  # float32 [h, w, 4], bottom row first, at most ICON_SIDE pixels
+
+
+def _prepared(image: np.ndarray) -> PreparedImage:
+    """Return an image [H, W, 4], uint8 or float, as pixels and icon."""
+    height, width, _ = image.shape
+    pixels = frames.pixels_from_image(image)
+    step = -(-max(width, height) // ICON_SIDE)
+    icon = pixels.reshape(height, width, 4)[::step, ::step].copy()
+    icon[..., :3] *= icon[..., 3:]  # Blender draws icons as premultiplied
+    return PreparedImage(pixels, width, height, icon)
+
+
+def prepare_image(result: ImageResult, show: str) -> PreparedImage:
+    """Return what the preview shows of a result: "COLOR", "DEPTH" (near is bright), "NORMAL" or "SILHOUETTE"."""
+    image = result.rgba
+    if show == "DEPTH":
+        seen = np.isfinite(result.depth)
+        low, high = (result.depth[seen].min(), result.depth[seen].max()) if seen.any() else (0.0, 1.0)
+        bright = np.where(seen, 1 - 0.9 * (result.depth - low) / max(high - low, 1e-9), 0)
+        image = np.stack((bright, bright, bright, seen), -1)
+    elif show == "SILHOUETTE":
+        image = np.repeat(result.rgba[..., 3:], 4, -1)
+        image[..., 3] = 1
+    elif show == "NORMAL" and result.normal is not None:
+        image = np.concatenate((result.normal * 0.5 + 0.5, result.rgba[..., 3:]), -1)
+    return _prepared(np.asarray(image))
+
+
+def prepare_sheet(result: SheetResult) -> PreparedImage:
+    """Return several small images as one, in rows as square as possible."""
+    number, height, width, _ = result.images.shape
+    columns = int(np.ceil(np.sqrt(number)))
+    rows = -(-number // columns)
+    sheet = np.zeros((rows * height, columns * width, 4), np.uint8)
+    for index, image in enumerate(result.images):
+        row, column = divmod(index, columns)
+        sheet[row * height : (row + 1) * height, column * width : (column + 1) * width] = image
+    return _prepared(sheet)
+
+
+# -------------------------------------------------------------------------------------------------- on the main thread
+
+
+def put_image(name: str, prepared: PreparedImage) -> str:
+    """Show an image as the datablock of this name and return the name."""
+    image = bpy.data.images.get(name)
+    if image is None or image.source != "GENERATED" or image.is_float:
+        if image is not None:
+            image.name = f"{name}.old"
+        image = bpy.data.images.new(name, prepared.width, prepared.height, alpha=True)
+        image.alpha_mode = "STRAIGHT"
+    if tuple(image.size) != (prepared.width, prepared.height):
+        image.generated_width, image.generated_height = prepared.width, prepared.height  # scale() resamples, slowly
+    image.pixels.foreach_set(prepared.pixels)
+    image.update()
+    icon = image.preview_ensure()
+    if icon is not None:  # the picture in the panel, which Blender does not renew by itself
+        icon.image_size = prepared.icon.shape[1::-1]
+        icon.image_pixels_float.foreach_set(prepared.icon.ravel())
+    _show_in_editor(image)
+    return image.name
+
+
+def _show_in_editor(image: Any) -> None:
+    """Show the image in an image editor that shows nothing yet."""
+    manager = bpy.context.window_manager
+    for window in manager.windows if manager else ():
+        for area in window.screen.areas:
+            if area.type == "IMAGE_EDITOR" and area.spaces.active.image is None:
+                area.spaces.active.image = image
+                return
+
+
+def build_mesh(name: str, prepared: PreparedMesh) -> Iterator[Any]:
+    """Make a mesh datablock, step by step; returns its Handle. What was made is removed if it ends early."""
+    mesh = bpy.data.meshes.new(name)
+    handle = Handle.of("meshes", mesh)
+    try:
+        num_faces = len(prepared.corner_vertices) // 3
+        mesh.vertices.add(len(prepared.positions) // 3)
+        mesh.attributes["position"].data.foreach_set("vector", prepared.positions)
+        yield
+        mesh = handle.get()
+        mesh.edges.add(len(prepared.edges) // 2)
+        mesh.attributes[".edge_verts"].data.foreach_set("value", prepared.edges)
+        yield
+        mesh = handle.get()
+        mesh.loops.add(len(prepared.corner_vertices))
+        _attribute(mesh, ".corner_vert", "INT", "CORNER").data.foreach_set("value", prepared.corner_vertices)
+        _attribute(mesh, ".corner_edge", "INT", "CORNER").data.foreach_set("value", prepared.corner_edges)
+        yield
+        mesh = handle.get()
+        mesh.polygons.add(num_faces)
+        if num_faces <= FACES_AT_ONCE:
+            mesh.polygons.foreach_set("loop_start", np.arange(0, 3 * num_faces, 3, dtype=np.int32))
+        else:
+            yield from _set_face_starts(handle, num_faces)
+        yield
+        mesh = handle.get()
+        mesh.update(calc_edges=False)
+        if prepared.normals is not None:
+            _set_normals(mesh, prepared.normals)
+            yield
+            mesh = handle.get()
+        else:
+            mesh.shade_flat()
+        if prepared.colors is not None:
+            layer = mesh.color_attributes.new(COLOR_ATTRIBUTE, "FLOAT_COLOR", "POINT")
+            layer.data.foreach_set("color", prepared.colors)
+            mesh.color_attributes.active_color = layer
+            yield
+            mesh = handle.get()
+        if prepared.uvs is not None:
+            mesh.uv_layers.new(name=UV_MAP)
+            mesh.attributes[UV_MAP].data.foreach_set("vector", prepared.uvs)
+            yield
+            mesh = handle.get()
+        return handle
+    except BaseException:
+        unfinished = handle.find()
+        if unfinished is not None:
+            bpy.data.meshes.remove(unfinished)
+        raise
+
+
+def _set_face_starts(handle: Handle, num_faces: int) -> Iterator[Any]:
+    """Tell the faces where their corners start, in pieces: Blender has no call that copies these, only one by one."""
+    begun, polygons = time.perf_counter(), handle.get().polygons
+    for index in range(num_faces):
+        polygons[index].loop_start = 3 * index
+        if not index % 1000 and time.perf_counter() - begun > STEP_SECONDS:
+            yield
+            begun, polygons = time.perf_counter(), handle.get().polygons
+
+
+def _attribute(mesh: Any, name: str, kind: str, domain: str) -> Any:
+    return mesh.attributes.get(name) or mesh.attributes.new(name, kind, domain)
+
+
+def _set_normals(mesh: Any, normals: np.ndarray) -> None:
+    """Give a mesh the field's own normals, where that is quick enough; smooth shading everywhere else."""
+    mesh.shade_smooth()
+    if bpy.app.version >= (4, 5, 0):
+        mesh.attributes.new("custom_normal", "FLOAT_VECTOR", "POINT").data.foreach_set("vector", normals)
+    elif len(mesh.vertices) <= VERTICES_OF_SLOW_NORMALS:
+        mesh.normals_split_custom_set_from_vertices(normals.reshape(-1, 3))
+
+
+def vertex_color_material() -> Any:
+    """Return the material that shows the colour attribute, made once in a file."""
+    material = bpy.data.materials.get("Lathe Vertex Color")
+    if material is None:
+        material, shader = _new_material("Lathe Vertex Color")
+        node = material.node_tree.nodes.new("ShaderNodeVertexColor")
+        node.layer_name = COLOR_ATTRIBUTE
+        node.location = (-300, 200)
+        material.node_tree.links.new(node.outputs[0], shader.inputs[0])
+    return material
+
+
+def texture_material(name: str, encoded: bytes) -> Any:
+    """Return a new material with a baked texture, which is packed into the file."""
+    image = bpy.data.images.new(name, 1, 1, alpha=True)
+    image.pack(data=encoded, data_len=len(encoded))
+    image.source = "FILE"
+    image.filepath = f"//{bpy.path.clean_name(name)}.png"
+    image.alpha_mode = "STRAIGHT"
+    material, shader = _new_material(name)
+    node = material.node_tree.nodes.new("ShaderNodeTexImage")
+    node.image = image
+    node.location = (-300, 200)
+    material.node_tree.links.new(node.outputs[0], shader.inputs[0])
+    return material
+
+
+def _new_material(name: str) -> tuple[Any, Any]:
+    material = bpy.data.materials.new(name)
+    material["lathe"] = True
+    if material.node_tree is None:
+        material.use_nodes = True
+    shader = next(node for node in material.node_tree.nodes if node.bl_idname == "ShaderNodeBsdfPrincipled")
+    return material, shader
+
+
+def wait_for_object_mode() -> Iterator[Any]:
+    """Yield until the user is in Object Mode: undo inside another mode knows nothing of objects and meshes."""
+    while bpy.context.mode != "OBJECT":
+        yield LATER
+
+
+def put_shape(
+    prepared: PreparedMesh,
+    name: str,
+    scene: Handle,
+    world_from_scene: np.ndarray,
+    target: Handle | None,
+    write_settings: Any,
+    *,
+    undo: bool = True,
+    select: bool = True,
+) -> Steps:
+    """Put a mesh into the scene as a new object, or as the new mesh of `target`; returns the object's name.
+
+    write_settings: called with the object, to note on it what it was made from.
+    undo: make it a step of undo. select: make a new object the active one.
+    """
+    mesh_handle = yield from build_mesh(name, prepared)
+    try:
+        yield from wait_for_object_mode()
+        mesh, place = mesh_handle.get(), scene.get()
+        item = target.find() if target else None
+        if prepared.texture:
+            mesh.materials.append(texture_material(name, prepared.texture))
+        elif prepared.colors is not None:
+            mesh.materials.append(vertex_color_material())
+        if item is None:
+            item = bpy.data.objects.new(name, mesh)
+            item.matrix_world = Matrix(world_from_scene.tolist())
+            collection_of(place).objects.link(item)
+            if select:
+                select_alone(item)
+        else:
+            _replace_mesh(item, mesh)
+        write_settings(item)
+        place.lathe.last_object = item
+    except BaseException:
+        unfinished = mesh_handle.find()
+        if unfinished is not None and not unfinished.users:
+            bpy.data.meshes.remove(unfinished)
+        raise
+    if undo:
+        undo_push(f"Lathe: {item.name}")
+    return item.name
+
+
+def _replace_mesh(item: Any, mesh: Any) -> None:
+    """Swap an object's mesh, keeping materials that the user gave it, and drop what nobody uses any more."""
+    old = item.data
+    kept = [slot for slot in old.materials if slot is not None and not _is_ours(slot)]
+    for index, material in enumerate(kept):
+        if index < len(mesh.materials):
+            mesh.materials[index] = material
+        else:
+            mesh.materials.append(material)
+    item.data = mesh
+    if not old.users:
+        name = old.name
+        leftovers = [material for material in old.materials if material is not None]
+        bpy.data.meshes.remove(old)
+        mesh.name = name
+        for material in leftovers:
+            if not material.users:
+                images = [n.image for n in material.node_tree.nodes if n.bl_idname == "ShaderNodeTexImage" and n.image]
+                bpy.data.materials.remove(material)
+                for image in images:
+                    if not image.users:
+                        bpy.data.images.remove(image)
+
+
+def _is_ours(material: Any) -> bool:
+    return bool(material.get("lathe"))
+
+
+def collection_of(scene: Any) -> Any:
+    """Return the collection that new objects of a scene go to."""
+    context = bpy.context
+    if context.scene == scene and getattr(context, "collection", None) is not None:
+        return context.collection
+    return scene.collection
+
+
+def select_alone(item: Any) -> None:
+    """Make a new object the active and only selected one, unless the user is inside another object's mode."""
+    layer = bpy.context.view_layer
+    active = layer.objects.active
+    if active is not None and active.mode != "OBJECT":
+        return
+    for other in list(layer.objects.selected):
+        other.select_set(False)
+    try:
+        item.select_set(True)
+    except RuntimeError:
+        log.info("%s is in a collection that this view layer does not show", item.name)
+    else:
+        layer.objects.active = item
+
+
+def undo_push(message: str) -> None:
+    """Make what a job did one step of undo. A timer has no window of its own, so the first one is lent."""
+    manager = bpy.context.window_manager
+    windows = manager.windows if manager else ()
+    with bpy.context.temp_override(window=windows[0]) if windows else bpy.context.temp_override():
+        if bpy.ops.ed.undo_push.poll():
+            bpy.ops.ed.undo_push(message=message)
+
+
+def redraw() -> None:
+    """Have the Lathe tabs and the editors that show our images drawn again."""
+    manager = bpy.context.window_manager
+    for window in manager.windows if manager else ():
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()
+            elif area.type == "IMAGE_EDITOR":
+                area.tag_redraw()
+
+
+def problem_object_mode(context: Any) -> str:
+    """Why objects cannot be added now."""
+    return "" if context.mode == "OBJECT" else "Leave Edit Mode (Tab) first"

@@ -1,0 +1,90 @@
+"""Models and settings written into the property groups of scenes and objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+
+from ..link.session import session
+from ..wire.messages import (
+    ModelInfo,
+)
+from . import gather
+from .groups import fill, plain
+
+
+def models_known(result: Any = None) -> Any:
+    """Give scenes without a model a starter model, so that a new user can press Generate at once."""
+    if session.models:
+        known = list(session.models.values())
+        first = next((info for info in known if info.source == "starter"), known[0])
+        for scene in bpy.data.scenes:
+            if not scene.lathe.model:
+                set_model(scene.lathe, first)
+    return result
+
+
+def set_model(settings: Any, info: ModelInfo) -> None:
+    """Write a model into a LatheScene or LatheObject."""
+    previous = session.models.get(settings.model)
+    settings.model = info.name
+    latent = settings.latent
+    latent.code = latent.code_data = ""
+    before = {item.name: (item.unit, getattr(item, gather.property_of(item.unit))) for item in latent.controls}
+    latent.controls.clear()
+    for control in info.controls:
+        item = latent.controls.add()
+        item.name, item.label, item.unit = control.name, control.label, control.unit
+        item.minimum, item.maximum = control.minimum, control.maximum
+        set_control(item, control.default)
+        unit, value = before.get(control.name, ("", None))
+        if value is not None and unit == control.unit:
+            setattr(item, gather.property_of(unit), value)
+    latent.style_layers = [False] * gather.MAX_LAYERS
+    if info.code_names:  # each seed is one code alone
+        latent.mix_geometry, latent.mix_appearance = 0.0, 1.0
+    elif previous is not None and previous.code_names:
+        latent.mix_geometry = latent.mix_appearance = 0.0
+    settings.view.fov = info.pose_prior.fov
+    settings.mesh.use_level = False
+    settings.mesh.level = info.iso_level
+
+
+def set_control(item: Any, value: float) -> None:
+    """Give a LatheControl a value of the wire."""
+    item.value = value
+    name = gather.property_of(item.unit)
+    if name != "value":
+        setattr(item, name, type(getattr(item, name))(round(value) if name == "number" else value))
+
+
+def copy_settings(source: Any, target: Any) -> None:
+    """Copy model, latent, view and mesh settings between a LatheScene and a LatheObject."""
+    target.model = source.model
+    for name, values in _groups(source).items():
+        fill(getattr(target, name), values)
+
+
+def _groups(settings: Any) -> dict[str, dict[str, Any]]:
+    """Return latent, view and mesh settings as plain data."""
+    groups = {name: plain(getattr(settings, name)) for name in ("latent", "view", "mesh")}
+    if not settings.view.is_property_set("fov"):
+        del groups["view"]["fov"]  # of a file older than the sliders: the model's own stays
+    return groups
+
+
+def snapshot(settings: Any) -> dict[str, Any]:
+    """Return model, latent, view and mesh settings as plain data."""
+    crop = {}
+    if hasattr(settings, "use_crop"):
+        crop = {"use_crop": settings.use_crop, "crop_min": settings.crop_min[:], "crop_max": settings.crop_max[:]}
+    return {"model": settings.model, "crop": crop, **_groups(settings)}
+
+
+def restore(noted: dict[str, Any], settings: Any) -> None:
+    settings.model = noted["model"]
+    for key, value in noted["crop"].items():
+        setattr(settings, key, value)
+    for name in ("latent", "view", "mesh"):
+        fill(getattr(settings, name), noted[name])

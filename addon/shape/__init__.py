@@ -1,0 +1,1 @@
+"""A generator's shape: latents, mesh, scan completion, shape networks, export."""

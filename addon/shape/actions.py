@@ -1,0 +1,218 @@
+"""Seeds, variants, history and the mesh of a shape."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+from ..link.jobs import Job, Steps
+from ..link.session import session
+from ..models.actions import problem_model
+from ..preferences import configure
+from ..scene import apply, gather, thumbnails
+from ..scene.apply import Handle
+from ..scene.gather import Subject, generated_object, subject
+from ..scene.groups import fill, plain
+from ..scene.settings import copy_settings, restore, set_model, snapshot
+from ..wire import errors
+from ..wire.messages import (
+    GenerateRequest,
+)
+from . import latents
+from .codes import ask_with_code, code_of
+
+
+def problem_mesh(context: Any) -> str:
+    """Why no mesh can be made."""
+    problem = problem_model(context)
+    if problem:
+        return problem
+    if session.jobs.find("field") and subject(context).settings.model == session.fitting:
+        return "This field is being fitted: pause the fit first, or wait for it"
+    chosen = subject(context)
+    assert chosen.info is not None
+    if not chosen.info.has_surface:
+        return chosen.info.no_surface_reason or f"{chosen.info.label} has no surface to mesh"
+    if context.scene.lathe.target == "OBJECT" and chosen.object is None:
+        return "Select an object that was generated here, or switch Sliders Of to New Shape"
+    return ""
+
+
+def randomize_seeds(context: Any) -> None:
+    """Roll both seeds of the subject."""
+    latent = subject(context).settings.latent
+    latent.seed_a, latent.seed_b = random.randrange(100_000), random.randrange(100_000)
+    latent.code = latent.code_data = ""
+
+
+def take_latent(context: Any) -> None:
+    """Copy model, latent and mesh settings of the active generated object to the scene."""
+    item = generated_object(context)
+    copy_settings(item.lathe, context.scene.lathe)
+
+
+def variants(context: Any, count: int = 0, size: int = 128, *, more: bool = False) -> Job:
+    """Render a sheet of seeds, all else as it is set, to choose from in the tab and in the image 'Lathe Variants'.
+    Result: the image's name.
+
+    count: how many; 0 as the tab says. more: go on after the last seed of the sheet that is there.
+    """
+    configure(context)
+    chosen, scene = subject(context), context.scene
+    info = gather.known_model(chosen.settings.model)
+    sheet = latents.sheet(scene, chosen, count or scene.lathe.variant_count, more)
+    camera = None
+    if scene.lathe.preview.source == "SLIDERS":
+        camera = gather.orbit(info, chosen.settings.view, size, size)
+    controls = gather.controls(chosen.settings, info)
+    request = GenerateRequest(info.name, sheet.latents, size, camera, controls, "draft")
+    scene_handle = Handle.of("scenes", scene)
+    code = code_of(chosen) if request.latents[0].code else ""
+
+    def work(job: Job) -> tuple[apply.PreparedImage, list[str]]:
+        result = ask_with_code(job, request, code)
+        return apply.prepare_sheet(result), [thumbnails.pack(image) for image in result.images]
+
+    def then(made: tuple[apply.PreparedImage, list[str]]) -> str:
+        latents.put_sheet(scene_handle.get(), sheet, made[1])
+        return apply.put_image(apply.VARIANTS_IMAGE, made[0])
+
+    return session.jobs.start(f"{len(sheet.latents)} variants of {info.label}", work, then, kind="variants")
+
+
+def generate_mesh(context: Any, *, draft: bool = False, quiet: bool = False) -> Job:
+    """Make the subject's mesh: a new object, or the new mesh of an old one. Result: the object's name.
+
+    A field gets a mesh object of its own, which is replaced the next time and always put where the field is.
+    draft: the bare surface, and no step of undo.
+    """
+    configure(context)
+    chosen = subject(context)
+    request = gather.mesh_request(chosen)
+    if draft:
+        request = dataclasses.replace(request, target_faces=0, fill_holes=False, color="none")
+    info = gather.known_model(chosen.settings.model)
+    code = code_of(chosen)
+    scene = context.scene
+    target, name = chosen.object, f"{info.label} {request.scene.latent.seed_a}"
+    if target is not None and target.lathe.is_field:
+        target, name = mesh_of_field(target), f"{chosen.object.name} Mesh"
+    if target is not None and target.type != "MESH":
+        target = None  # an empty that holds a latent
+    if target is None and chosen.object is None and chosen.settings.mesh.placement == "LAST":
+        last = scene.lathe.last_object
+        target = last if last is not None and last.name in scene.objects and last.type == "MESH" else None
+    finish = finisher(chosen, scene, target, name, undo=not draft)
+
+    def work(job: Job) -> apply.PreparedMesh:
+        result = ask_with_code(job, request, code, end=0.95)
+        job.report(0.95, "Preparing")
+        return apply.prepare_mesh(result)
+
+    return session.jobs.start(f"Mesh of {info.label}", work, finish, kind="mesh", quiet=quiet)
+
+
+def mesh_of_field(field: Any) -> Any:
+    """Return the mesh object that was made of a field, or None. A duplicate of either is nobody's partner."""
+    made = field.lathe.partner
+    linked = made is not None and made.type == "MESH" and made.users_collection  # a deleted one still has its pointer
+    return made if linked and made.lathe.partner == field else None
+
+
+def finisher(
+    chosen: Subject, scene: Any, target: Any, name: str, found: dict[str, Any] | None = None, undo: bool = True
+) -> Any:
+    """Return the `then` that puts a mesh in and notes on the object what it came from, as it was when asked.
+
+    found: properties of the latent to set on top (a code found by completing).
+    """
+    noted = snapshot(chosen.settings)
+    scene_handle = Handle.of("scenes", scene)
+    target_handle = Handle.of("objects", target) if target is not None else None
+    world = chosen.world_from_scene
+    extra = found if found is not None else {}
+    of_field = chosen.object is not None and chosen.object.lathe.is_field
+    field_handle = Handle.of("objects", chosen.object) if of_field else None
+    latents_count = not gather.is_field(chosen.info)
+
+    def write(item: Any) -> None:
+        item.lathe.is_generated = True
+        restore(noted, item.lathe)
+        for key, value in extra.items():
+            setattr(item.lathe.latent, key, value)
+        place = scene_handle.find()
+        if latents_count and undo and place is not None:
+            latents.put_first(place.lathe.history, noted["model"], plain(item.lathe.latent))
+        field = field_handle.find() if field_handle else None
+        if field is not None:
+            item.lathe.partner, field.lathe.partner = field, item
+            item.matrix_world = Matrix(world.tolist())
+
+    def then(prepared: apply.PreparedMesh) -> Steps:
+        return apply.put_shape(
+            prepared, name, scene_handle, world, target_handle, write, undo=undo, select=not of_field
+        )
+
+    return then
+
+
+def use_remembered(context: Any, where: str, index: int) -> None:
+    """Give the tab's subject a latent of the "history" or of the "variants", and its model. Raises InvalidRequest."""
+    items = getattr(context.scene.lathe, where)
+    if not 0 <= index < len(items):
+        raise errors.InvalidRequest("That latent is no longer in the list")
+    entry = items[index]
+    info = gather.known_model(entry.model)
+    settings = context.scene.lathe if gather.field_object(context) else subject(context).settings
+    if settings.model != entry.model:
+        set_model(settings, info)
+    fill(settings.latent, plain(entry.latent))
+
+
+def star(context: Any, where: str, index: int) -> None:
+    """Make a latent a favourite, or no longer; one of the "variants" gets into the history by it. Raises
+    InvalidRequest."""
+    history, items = context.scene.lathe.history, getattr(context.scene.lathe, where)
+    if not 0 <= index < len(items):
+        raise errors.InvalidRequest("That latent is no longer in the list")
+    if where == "variants":
+        latents.put_first(history, items[index].model, plain(items[index].latent), items[index].thumbnail)
+        items, index = history, 0
+        history[0].starred = False
+    items[index].starred = not items[index].starred
+
+
+def add_latent(context: Any) -> Any:
+    """Add an empty that holds the latent, its model and its view, to be keyframed, driven and copied as an object, and
+    return it. For models without a surface it is what a mesh is for others."""
+    chosen = subject(context)
+    info = gather.known_model(chosen.settings.model)
+    item = bpy.data.objects.new(f"{info.label} {chosen.settings.latent.seed_a}", None)
+    item.empty_display_type = "CUBE"
+    item.empty_display_size = float(np.abs(np.array(info.bounds)).max())
+    item.matrix_world = Matrix(chosen.world_from_scene.tolist())
+    context.collection.objects.link(item)
+    item.lathe.is_generated = True
+    restore(snapshot(chosen.settings), item.lathe)
+    apply.select_alone(item)
+    context.scene.lathe.target = "OBJECT"
+    return item
+
+
+def problem_latent(context: Any) -> str:
+    """Why there is no latent to work with."""
+    problem = problem_model(context)
+    return problem or ("A radiance field has no latents" if gather.is_field(subject(context).info) else "")
+
+
+def keyframe_walk(context: Any) -> tuple[int, int]:
+    """Keyframe the subject's latent along the walk; return the first and the last frame. Raises InvalidRequest."""
+    problem = problem_latent(context)
+    if problem:
+        raise errors.InvalidRequest(problem)
+    return latents.keyframe_walk(context.scene, subject(context).settings)

@@ -1,0 +1,301 @@
+"""Operators of latents, meshes, scans and exports."""
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
+
+from ..link.session import session
+from ..scene.apply import problem_object_mode
+from ..scene.gather import generated_object, subject
+from ..ui.common import LatheOperator
+from . import actions, latents
+from .export import export, export_path, problem_export
+from .scan import complete, fit_shape, problem_complete, problem_fit
+
+
+class LATHE_OT_randomize_seeds(LatheOperator, bpy.types.Operator):
+    """Roll both seeds"""
+
+    bl_idname = "lathe.randomize_seeds"
+    bl_label = "Random Seeds"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def run(self, context):
+        actions.randomize_seeds(context)
+
+
+class LATHE_OT_take_latent(LatheOperator, bpy.types.Operator):
+    """Copy model, latent and mesh settings of the active generated object to the settings of new shapes"""
+
+    bl_idname = "lathe.take_latent"
+    bl_label = "Use for New Shapes"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def problem(cls, context):
+        return "" if generated_object(context) else "Select an object that was generated here"
+
+    def run(self, context):
+        actions.take_latent(context)
+
+
+class LATHE_OT_generate_mesh(LatheOperator, bpy.types.Operator):
+    """Make a mesh of the shape and put it in the scene"""
+
+    bl_idname = "lathe.generate_mesh"
+    bl_label = "Generate Mesh"
+
+    @classmethod
+    def problem(cls, context):
+        return actions.problem_mesh(context)
+
+    def run(self, context):
+        actions.generate_mesh(context)
+
+
+class LATHE_OT_complete(LatheOperator, bpy.types.Operator):
+    """Find the model's shape that fits the active object's points, and mesh it in the same place. In Edit Mode only
+    the selected points count. The object's own coordinates are the model's: Z up, at the model's size"""
+
+    bl_idname = "lathe.complete"
+    bl_label = "Complete Scan"
+
+    @classmethod
+    def problem(cls, context):
+        return problem_complete(context)
+
+    def run(self, context):
+        complete(context)
+
+
+class LATHE_OT_fit_shape(LatheOperator, bpy.types.Operator):
+    """Train a network on the active mesh; it becomes a model of its own"""
+
+    bl_idname = "lathe.fit_shape"
+    bl_label = "Fit This Mesh"
+
+    @classmethod
+    def problem(cls, context):
+        return problem_fit(context)
+
+    def run(self, context):
+        fit_shape(context)
+
+
+class LATHE_OT_export(LatheOperator, bpy.types.Operator):
+    """Write the selected generated objects to a file, with Blender's own exporters"""
+
+    bl_idname = "lathe.export"
+    bl_label = "Export Shape"
+
+    filepath: StringProperty(name="File", description="Where to write", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    format: EnumProperty(
+        name="Format",
+        description="File format; empty takes the one chosen in the tab",
+        items=(
+            ("SCENE", "As in the Tab", "The format chosen in the tab"),
+            ("GLB", "GLB", "glTF binary"),
+            ("OBJ", "OBJ", "Wavefront"),
+            ("PLY", "PLY", "Stanford"),
+            ("USD", "USD", "Universal Scene Description"),
+        ),
+        options={"SKIP_SAVE"},
+    )
+
+    @classmethod
+    def problem(cls, context):
+        return problem_export(context)
+
+    def invoke(self, context, event):
+        if not self.filepath:
+            self.filepath = export_path(context)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def run(self, context):
+        chosen = context.scene.lathe.export.format if self.format == "SCENE" else self.format
+        written = export(context, self.filepath or export_path(context), chosen)
+        self.report({"INFO"}, f"Wrote {written}")
+
+
+WHERE = (("history", "History", "Latents that were seen"), ("variants", "Variants", "The sheet to choose from"))
+
+
+class LATHE_OT_variants(LatheOperator, bpy.types.Operator):
+    """Render a sheet of small pictures, one for each seed, to choose from; all else stays as it is set. It is the image
+    'Lathe Variants', too"""
+
+    bl_idname = "lathe.variants"
+    bl_label = "Show Variants"
+
+    count: IntProperty(name="Count", description="How many; 0 as the tab says", min=0, max=256, options={"SKIP_SAVE"})
+    more: BoolProperty(name="More", description="Go on after the last seed of the sheet", options={"SKIP_SAVE"})
+
+    @classmethod
+    def problem(cls, context):
+        busy = (
+            "Variants are on their way: wait for them or cancel them in Jobs" if session.jobs.find("variants") else ""
+        )
+        return actions.problem_latent(context) or busy
+
+    def run(self, context):
+        actions.variants(context, self.count, more=self.more)
+
+
+class Remembered(LatheOperator):
+    """Buttons of a latent in a list."""
+
+    where: EnumProperty(name="List", description="Which list", items=WHERE, options={"SKIP_SAVE", "HIDDEN"})
+    index: IntProperty(name="Row", description="Which of the list", min=0, options={"SKIP_SAVE", "HIDDEN"})
+
+
+class LATHE_OT_use_latent(Remembered, bpy.types.Operator):
+    """Use this latent: all of it, seeds, mixes, layers and the model's own sliders"""
+
+    bl_idname = "lathe.use_latent"
+    bl_label = "Use Latent"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def run(self, context):
+        actions.use_remembered(context, self.where, self.index)
+
+
+class LATHE_OT_star_latent(Remembered, bpy.types.Operator):
+    """Make this latent a favourite, or no longer one. Favourites are never forgotten"""
+
+    bl_idname = "lathe.star_latent"
+    bl_label = "Favourite"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def run(self, context):
+        actions.star(context, self.where, self.index)
+
+
+class LATHE_OT_clear_history(LatheOperator, bpy.types.Operator):
+    """Forget all latents but the favourites"""
+
+    bl_idname = "lathe.clear_history"
+    bl_label = "Clear History"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def problem(cls, context):
+        kept = all(item.starred for item in context.scene.lathe.history)
+        return "There is nothing to forget: favourites are kept" if kept else ""
+
+    def run(self, context):
+        history = context.scene.lathe.history
+        for index in reversed([index for index, item in enumerate(history) if not item.starred]):
+            history.remove(index)
+
+
+class LATHE_OT_swap_seeds(LatheOperator, bpy.types.Operator):
+    """Exchange seed A and seed B"""
+
+    bl_idname = "lathe.swap_seeds"
+    bl_label = "Swap Seeds"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def run(self, context):
+        latent = subject(context).settings.latent
+        latent.seed_a, latent.seed_b = latent.seed_b, latent.seed_a
+
+
+class LATHE_OT_clear_layers(LatheOperator, bpy.types.Operator):
+    """Take no layer from seed B any more"""
+
+    bl_idname = "lathe.clear_layers"
+    bl_label = "Clear Layers"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def problem(cls, context):
+        return "" if any(subject(context).settings.latent.style_layers) else "No layer is taken from seed B"
+
+    def run(self, context):
+        latent = subject(context).settings.latent
+        latent.style_layers = [False] * len(latent.style_layers)
+
+
+class LATHE_OT_add_latent(LatheOperator, bpy.types.Operator):
+    """Add an empty that holds this latent and the view of the sliders, to be keyframed, driven and copied as an
+    object"""
+
+    bl_idname = "lathe.add_latent"
+    bl_label = "Keep on an Object"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def problem(cls, context):
+        return actions.problem_latent(context) or problem_object_mode(context)
+
+    def run(self, context):
+        actions.add_latent(context)
+
+
+class LATHE_OT_keyframe_walk(LatheOperator, bpy.types.Operator):
+    """Keyframe the seeds and the mix, from this frame on, so that the shape goes from one seed to the next. The
+    keyframes of an earlier walk are replaced; style mixing is turned off"""
+
+    bl_idname = "lathe.keyframe_walk"
+    bl_label = "Keyframe Walk"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def problem(cls, context):
+        return actions.problem_latent(context)
+
+    def run(self, context):
+        first, last = actions.keyframe_walk(context)
+        self.report({"INFO"}, f"The walk takes frames {first} to {last}")
+
+
+class LATHE_OT_clear_walk(LatheOperator, bpy.types.Operator):
+    """Remove the keyframes of seeds, mixes and layers"""
+
+    bl_idname = "lathe.clear_walk"
+    bl_label = "Clear Walk"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def problem(cls, context):
+        return "" if latents.is_walking(subject(context).settings) else "There are no keyframes of the seeds"
+
+    def run(self, context):
+        latents.clear_walk(subject(context).settings)
+
+
+class LATHE_OT_walk_favourites(LatheOperator, bpy.types.Operator):
+    """Let the walk visit the seeds of this model's favourites"""
+
+    bl_idname = "lathe.walk_favourites"
+    bl_label = "From Favourites"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def problem(cls, context):
+        known = latents.favourite_seeds(context.scene, subject(context).settings.model)
+        return "" if len(known) > 1 else "Star two latents of this model in the history first"
+
+    def run(self, context):
+        seeds = latents.favourite_seeds(context.scene, subject(context).settings.model)
+        context.scene.lathe.walk.seeds = ", ".join(map(str, seeds))
+
+
+CLASSES = (
+    LATHE_OT_randomize_seeds,
+    LATHE_OT_take_latent,
+    LATHE_OT_generate_mesh,
+    LATHE_OT_complete,
+    LATHE_OT_fit_shape,
+    LATHE_OT_export,
+    LATHE_OT_variants,
+    LATHE_OT_use_latent,
+    LATHE_OT_star_latent,
+    LATHE_OT_clear_history,
+    LATHE_OT_swap_seeds,
+    LATHE_OT_clear_layers,
+    LATHE_OT_add_latent,
+    LATHE_OT_keyframe_walk,
+    LATHE_OT_clear_walk,
+    LATHE_OT_walk_favourites,
+)

@@ -1,0 +1,113 @@
+"""The Jobs panel: progress, cancelling, the last error and its remedy."""
+
+import bpy
+from bpy.props import IntProperty, StringProperty
+
+from ..link.session import session
+from .common import LatheOperator
+from .layout import LathePanel, text_lines
+from .remedies import apply_remedy, remedy_button
+
+
+class LATHE_OT_cancel_job(LatheOperator, bpy.types.Operator):
+    """Cancel this job (Esc cancels all but Set Up and fits)"""
+
+    bl_idname = "lathe.cancel_job"
+    bl_label = "Cancel"
+
+    number: IntProperty(name="Job", description="Number of the job; 0 is the newest", options={"SKIP_SAVE"})
+
+    @classmethod
+    def problem(cls, context):
+        return "" if session.jobs.active else "No job is running"
+
+    def run(self, context):
+        job = session.jobs.by_number(self.number) if self.number else session.jobs.active[-1]
+        if job:
+            job.cancel()
+
+
+class LATHE_OT_cancel_all(LatheOperator, bpy.types.Operator):
+    """Cancel every running job except Set Up and fits, which have a button of their own"""
+
+    bl_idname = "lathe.cancel_all"
+    bl_label = "Cancel All"
+
+    @classmethod
+    def problem(cls, context):
+        return "" if any(job.kind not in session.jobs.LONG for job in session.jobs.active) else "No job is running"
+
+    def run(self, context):
+        session.jobs.cancel_all(keep=session.jobs.LONG)
+
+
+class LATHE_OT_dismiss_error(LatheOperator, bpy.types.Operator):
+    """Hide the last error"""
+
+    bl_idname = "lathe.dismiss_error"
+    bl_label = "Dismiss"
+
+    @classmethod
+    def problem(cls, context):
+        return "" if session.jobs.failed else "There is no error"
+
+    def run(self, context):
+        session.jobs.dismiss()
+
+
+class LATHE_OT_apply_remedy(LatheOperator, bpy.types.Operator):
+    """Do what helps against the last error"""
+
+    bl_idname = "lathe.apply_remedy"
+    bl_label = "Apply Remedy"
+
+    action: StringProperty(name="Action", description="What to do", options={"SKIP_SAVE"})
+    value: StringProperty(name="Value", description="With what value", options={"SKIP_SAVE"})
+
+    def run(self, context):
+        apply_remedy(context, self.action, self.value)
+
+
+class LATHE_PT_jobs(LathePanel, bpy.types.Panel):
+    """What is running; Esc cancels it"""
+
+    bl_label = "Jobs"
+
+    def draw(self, context):
+        layout = self.layout
+        width = context.region.width if context.region else 260
+        failed = session.jobs.failed
+        if failed is not None and failed.error is not None:
+            box = layout.box()
+            row = box.row()
+            row.alert = True
+            row.label(text=failed.label, icon="ERROR", translate=False)
+            row.operator("lathe.dismiss_error", text="", icon="X", emboss=False)
+            text_lines(box, failed.error.message, width).alert = True
+            remedy_button(box, failed.error.remedy)
+        active = session.jobs.active
+        for job in active:
+            column = layout.column(align=True)
+            row = column.row(align=True)
+            text = "Cancelling …" if job.cancelling else job.text or job.label
+            row.progress(factor=job.fraction, type="BAR", text=text)
+            row.operator("lathe.cancel_job", text="", icon="X").number = job.number
+        if len(active) > 1:
+            layout.operator("lathe.cancel_all", icon="CANCEL")
+        if active or failed is not None:
+            return
+        # One line in place of the bar, so that the buttons below stay where they are.
+        last = next((job for job in reversed(session.jobs.all) if job.ended and not job.quiet), None)
+        if last is None:
+            layout.label(text="Nothing is running")
+        else:
+            icon = "CHECKMARK" if last.state == "done" else "X"
+            layout.label(text=f"{last.label} ({last.seconds:.1f} s)", icon=icon, translate=False)
+
+
+OPERATORS = (
+    LATHE_OT_cancel_job,
+    LATHE_OT_cancel_all,
+    LATHE_OT_dismiss_error,
+    LATHE_OT_apply_remedy,
+)
