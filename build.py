@@ -455,7 +455,7 @@ def lock() -> None:
                 if run([*command, "--target", nowhere, "-r", LOCK], env=env)[0] != 0:
                     raise Failure(f"{LOCK.name} lacks a wheel for {platform}, Python {version_of_python}; see above.")
     sys.path.insert(0, str(ROOT))
-    from addon.environment import TORCH_BUILDS  # standard library alone
+    from addon.link.environment import TORCH_BUILDS  # standard library alone
 
     torch = re.search(r"^torch==([\w.]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
     assert torch, "the lock has no torch"
