@@ -7,10 +7,9 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from addon.wire.errors import InvalidRequest
-from addon.wire.messages import Latent, ModelInfo
+from addon.wire.messages import ModelInfo
 
-from ..cameras import Camera, from_wire, orbit
+from ..cameras import Camera
 from .protocol import Scene
 
 Part = Literal["geometry", "appearance", "late layers", "all"]
@@ -56,33 +55,3 @@ class Generator(Protocol):
         of the field or the 2D network, for local edits), "all" (the whole generator without its mapping network).
         Raises NotSupported where the model has no such part.
         """
-
-
-def ws_from_latent(generator: Generator, latent: Latent, code: Tensor | None = None) -> Tensor:
-    """Return ws [num_ws, w_dim] of a wire Latent: two seeds mixed linearly in w, geometry and appearance apart.
-
-    code: ws [num_ws, w_dim] that stands in for seed_a.
-    """
-    info = generator.info
-    condition = None
-    if info.pose_conditioned and latent.condition is not None:
-        azimuth, elevation = latent.condition
-        view = orbit(info, info.image_size, azimuth=azimuth, elevation=elevation)
-        condition = from_wire(view, generator.device)
-
-    def mapped(seed: int) -> Tensor:
-        return generator.mapping(generator.sample_z(seed), condition, truncation_psi=latent.truncation_psi)[0]
-
-    first = mapped(latent.seed_a) if code is None else code.to(generator.device)
-    if not (latent.mix_geometry or latent.mix_appearance or latent.style_mix):
-        return first
-    second = mapped(latent.seed_b)
-    split = info.num_geometry_ws
-    geometry = torch.lerp(first[:split], second[:split], latent.mix_geometry)
-    appearance = torch.lerp(first[split:], second[split:], latent.mix_appearance)
-    ws = torch.cat((geometry, appearance))
-    if latent.style_mix:
-        if max(latent.style_mix) >= len(ws):
-            raise InvalidRequest(f"style_mix names row {max(latent.style_mix)}; this model has {len(ws)} rows")
-        ws[list(latent.style_mix)] = second[list(latent.style_mix)]
-    return ws

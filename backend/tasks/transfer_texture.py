@@ -14,7 +14,7 @@ from addon.wire.messages import CodeBlob, ImageToShapeResult, TransferTextureReq
 from ..generators.gan3d.pictures import prepare, read_picture
 from ..generators.von.scene import VON
 from ..progress import Progress
-from ..scenes.generator import ws_from_latent
+from ..scenes.latents import ws_from_latent
 from .workspace import Workspace
 
 
@@ -35,9 +35,8 @@ def transfer_texture(request: TransferTextureRequest, progress: Progress, worksp
     progress(0.1, "Reading the picture")
     prepared = prepare(read_picture(workspace.blobs.read(request.picture)), model.config.image_size)
     progress(0.5, "Reading its texture")
-    code = workspace.code(model, request.latent.code) if request.latent.code else None
     with torch.no_grad():
-        ws = ws_from_latent(model, request.latent, code)
+        ws = ws_from_latent(model, request.latent, workspace.stored_code)
         z_texture = model.texture_code(prepared.picture[None])[0]
         ws = model.rows(ws[0, : model.config.shape_dim], z_texture)
     array = ws.float().cpu().numpy()

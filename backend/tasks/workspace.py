@@ -45,7 +45,8 @@ from ..models.scene_file import load_scene, read_scene_card, scene_name
 from ..nerf.fit import state as fit_state
 from ..progress import Progress, silent
 from ..scenes.cropped import cropped
-from ..scenes.generator import Generator, ws_from_latent
+from ..scenes.generator import Generator
+from ..scenes.latents import ws_from_latent
 from ..scenes.placed import PlacedScene
 from ..scenes.protocol import Scene
 
@@ -211,8 +212,8 @@ class Workspace:
             while len(self._scenes) >= MAX_SCENES:
                 self._scenes.popitem(last=False)
             with torch.no_grad():
-                code = self.code(generator, ref.latent.code) if ref.latent.code else None
-                self._scenes[key] = generator.synthesize(ws_from_latent(generator, ref.latent, code), controls)
+                ws = ws_from_latent(generator, ref.latent, self.stored_code)
+                self._scenes[key] = generator.synthesize(ws, controls)
         self._scenes.move_to_end(key)
         return self._scenes[key]
 
@@ -227,8 +228,8 @@ class Workspace:
             self._remembered = key, make()
         return self._remembered[1]
 
-    def code(self, generator: Generator, sha256: str) -> torch.Tensor:
-        """Return the stored ws [num_ws, w_dim]. Raises BlobMissing, InvalidRequest, MalformedPayload."""
+    def stored_code(self, sha256: str) -> torch.Tensor:
+        """Return a stored code: float32 [num_ws, w_dim], or [1, w_dim]. Raises BlobMissing, MalformedPayload."""
         try:
             ws = self.blobs.read_message(sha256, CodeBlob).ws
         except BlobMissing as error:
@@ -236,12 +237,8 @@ class Workspace:
                 "The stored latent of this shape is not on this computer. Complete the scan again, or send the latent.",
                 remedy=Remedy("upload_again", "Send the latent", sha256),
             ) from error
-        info = generator.info
-        if ws.shape != (info.num_ws, info.w_dim) or ws.dtype.kind != "f":
-            raise InvalidRequest(
-                f"The stored latent has the shape {list(ws.shape)}; {info.name} takes {[info.num_ws, info.w_dim]}. "
-                "It belongs to another model."
-            )
+        if ws.dtype.kind != "f":
+            raise MalformedPayload(f"the stored latent has the dtype {ws.dtype}, not a floating-point one")
         code = torch.tensor(ws, dtype=torch.float32)
         if not code.isfinite().all():
             raise MalformedPayload("the stored latent holds values that are not finite")

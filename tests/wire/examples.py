@@ -12,7 +12,10 @@ from addon.wire.errors import Remedy
 
 SHA = "0123456789abcdef" * 4
 CAMERA = m.Camera(m.IDENTITY4, ((100.0, 0.0, 32.0), (0.0, 100.0, 24.0), (0.0, 0.0, 1.0)), 64, 48, "orthographic")
-LATENT = m.Latent(1, 2, 0.25, 0.75, 0.7, SHA, style_mix=(0, 3), condition=(0.1, -0.2))
+LATENT = m.Latent(
+    1, 2, 0.25, 0.75, 0.7, SHA, style_mix=(0, 3), condition=(0.1, -0.2), code_b=SHA[::-1],
+    rows=(m.StoredRow(2, SHA),), directions=(m.Direction(SHA[::-1], -1.5, (0, 1)), m.Direction(SHA)),
+)  # fmt: skip
 SCENE = m.SceneRef("chairs.v1", LATENT, {"light": 0.5}, ((2.0, 0.0, 0.0, 1.0), (0.0, 2.0, 0.0, 1.0), (0.0, 0.0, 2.0, 1.0), (0.0, 0.0, 0.0, 1.0)), ((-1.0, -1.0, 0.0), (1.0, 1.0, 2.0)))  # fmt: skip  # noqa: E501
 INFO = m.ModelInfo(
     "chairs", "Chairs", "deepsdf", "Über chairs", "CC0-1.0", True, "# card\n", 64, 1, 64, 1, 440_000, True, True, "",

@@ -50,6 +50,14 @@ def test_a_matrix_takes_no_number_that_overflows(value: float) -> None:
         (LATENT, {"truncation_psi": math.nan}),
         (LATENT, {"code": SHA.upper()}),
         (LATENT, {"code": SHA[:-1]}),
+        (LATENT, {"code_b": SHA[:-1]}),
+        (LATENT, {"rows": (m.StoredRow(1, SHA), m.StoredRow(1, SHA))}),
+        (LATENT, {"directions": (m.Direction(SHA),) * 65}),
+        (LATENT.rows[0], {"row": -1}),
+        (LATENT.rows[0], {"code": ""}),
+        (LATENT.directions[0], {"strength": math.inf}),
+        (LATENT.directions[0], {"code": "mean"}),
+        (LATENT.directions[0], {"rows": (512,)}),
         (m.MeshRequest(SCENE), {"resolution": 7}),
         (m.MeshRequest(SCENE), {"iso_level": math.inf}),
         (m.MeshRequest(SCENE), {"target_faces": -1}),
@@ -116,3 +124,26 @@ def test_mirrored_and_stretched_objects_are_allowed_where_cameras_are_not() -> N
     assert m.SceneRef("a", world_from_scene=matrix).world_from_scene == matrix  # type: ignore[arg-type]
     with pytest.raises(InvalidRequest, match="scale and mirroring"):
         dataclasses.replace(CAMERA, world_from_camera=matrix)
+
+
+@pytest.mark.parametrize(
+    ("old", "latent"),
+    [
+        ("{}", m.Latent()),
+        (
+            '{"seed_a":3,"seed_b":5,"mix_geometry":0.25,"mix_appearance":0.5,"truncation_psi":0.7,'
+            f'"code":"{SHA}","style_mix":[0,3],"condition":[0.1,-0.2]}}',
+            m.Latent(3, 5, 0.25, 0.5, 0.7, SHA, (0, 3), (0.1, -0.2)),
+        ),
+        ('{"seed_a":3,"seed_b":0,"mix_geometry":0.0,"mix_appearance":0.0,"truncation_psi":1.0}', m.Latent(3)),
+    ],
+    ids=["bare", "of protocol 1", "before codes"],
+)  # fmt: skip
+def test_a_latent_written_before_w_plus_is_read_as_it_was_meant(old: str, latent: m.Latent) -> None:
+    assert payload.from_json(m.Latent, old.encode()) == latent
+    assert latent.code_b == "" and latent.rows == () and latent.directions == ()
+
+
+def test_a_latent_names_each_stored_code_it_needs_once() -> None:
+    assert m.Latent().codes() == ()
+    assert LATENT.codes() == (SHA, SHA[::-1])

@@ -16,10 +16,11 @@ from .fit import DiscardFitRequest, FitOptions, FitRequest, FitResult
 from .image import ImageToShapeRequest, ImageToShapeResult, TransferTextureRequest
 from .import_checkpoint import ImportRequest
 from .jobs import EVENT_KINDS, TERMINAL_KINDS, JobEvent, JobStatus, Submitted
+from .latent import CodeBlob, Direction, Latent, StoredRow
 from .mesh import MeshRequest, MeshResult
 from .models import BrokenModel, Control, ModelInfo, ModelList, ModelResult, PosePrior, StoredFit
 from .render import GenerateRequest, ImageResult, RenderRequest, SheetResult
-from .scene import Camera, CodeBlob, Latent, SceneRef
+from .scene import Camera, SceneRef
 from .service import ErrorInfo, Handshake, ServerInfo
 from .sfm import SfmRequest, SfmResult
 from .shape import CompleteRequest, FitShapeRequest, LatentResult, MeshBlob, ScanBlob
@@ -45,6 +46,7 @@ __all__ = [
     "CodeBlob",
     "CompleteRequest",
     "Control",
+    "Direction",
     "DiscardFitRequest",
     "ErrorInfo",
     "FitOptions",
@@ -81,6 +83,7 @@ __all__ = [
     "SfmResult",
     "SheetResult",
     "StoredFit",
+    "StoredRow",
     "Submitted",
     "TransferTextureRequest",
     "ViewsRequest",

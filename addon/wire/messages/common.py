@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 Row3 = tuple[float, float, float]
 Row4 = tuple[float, float, float, float]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..checks import check_name, check_sha256
-from .scene import Latent
+from .latent import Latent
 
 
 @dataclass(frozen=True)

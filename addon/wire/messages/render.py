@@ -9,7 +9,8 @@ import numpy as np
 
 from ..checks import check_controls, check_name, check_range
 from ..options import Choice, check_options, option
-from .scene import Camera, Latent, SceneRef
+from .latent import Latent
+from .scene import Camera, SceneRef
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from .fit import DiscardFitRequest, FitRequest, FitResult
 from .image import ImageToShapeRequest, ImageToShapeResult, TransferTextureRequest
 from .import_checkpoint import ImportRequest
+from .latent import CodeBlob
 from .mesh import MeshRequest, MeshResult
 from .models import ModelResult
 from .render import GenerateRequest, ImageResult, RenderRequest, SheetResult
-from .scene import CodeBlob
 from .sfm import SfmRequest, SfmResult
 from .shape import CompleteRequest, FitShapeRequest, LatentResult, MeshBlob, ScanBlob
 from .views import ViewsRequest, ViewsResult

@@ -16,7 +16,7 @@ from addon.wire.messages import Latent
 from backend.bench.peak import peak_bytes
 from backend.cameras import from_wire, orbit
 from backend.models.library import load_model
-from backend.scenes.generator import ws_from_latent
+from backend.scenes.latents import ws_from_latent
 
 
 def measured(folder: Path, size: int, *, away: bool) -> int:

@@ -19,7 +19,7 @@ from backend.generators.gan3d.scene import GAN3D
 from backend.models.card import ModelCard
 from backend.models.library import load_model
 from backend.models.store import model_folder, save_model
-from backend.scenes.generator import ws_from_latent
+from backend.scenes.latents import ws_from_latent
 from backend.training.gan3d.export import is_whole
 from tests.addon.scene.test_view import Settings
 from tests.parity.oracle import read_set

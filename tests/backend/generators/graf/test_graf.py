@@ -16,7 +16,7 @@ from backend.generators.graf.model import GRAF, GRAFConfig, official_rays
 from backend.generators.graf.scene import WORLD_FROM_CANONICAL, GRAFGenerator, load
 from backend.models.card import ModelCard
 from backend.models.library import load_model
-from backend.scenes.generator import ws_from_latent
+from backend.scenes.latents import ws_from_latent
 from tests.shared import CHECKPOINTS
 
 SMALL = GRAFConfig(z_dim=10, appearance_dim=4, hidden_dim=24, num_samples=12, image_size=16)

@@ -23,7 +23,7 @@ from backend.models.card import ModelCard
 from backend.models.library import load_model
 from backend.models.store import model_folder, save_model
 from backend.progress import silent
-from backend.scenes.generator import ws_from_latent
+from backend.scenes.latents import ws_from_latent
 from backend.scenes.viewpoint import nearest_in_range
 from backend.tasks.mesh import mesh
 from backend.tasks.render import render

@@ -19,7 +19,7 @@ from backend.generators.pigan.model import PiGAN, PiGANConfig, official_rays
 from backend.generators.pigan.scene import PiGANGenerator, load
 from backend.models.card import ModelCard
 from backend.models.library import load_model
-from backend.scenes.generator import ws_from_latent
+from backend.scenes.latents import ws_from_latent
 from tests.shared import CHECKPOINTS
 
 SMALL = PiGANConfig(z_dim=8, hidden_dim=24, mapping_dim=16, num_steps=12, image_size=16)

@@ -15,7 +15,7 @@ from backend.generators.shadegan.model import ShadeGAN, ShadeGANConfig, shade
 from backend.generators.shadegan.scene import ShadeGANGenerator, load
 from backend.models.card import ModelCard
 from backend.models.library import load_model
-from backend.scenes.generator import ws_from_latent
+from backend.scenes.latents import ws_from_latent
 from tests.shared import CHECKPOINTS
 
 SMALL = ShadeGANConfig(z_dim=8, hidden_dim=24, mapping_dim=16, num_steps=8, image_size=16, surface=None)

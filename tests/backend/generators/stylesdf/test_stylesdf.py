@@ -16,7 +16,7 @@ from backend.generators.stylesdf.model import StyleSDF, StyleSDFConfig, official
 from backend.generators.stylesdf.scene import WORLD_FROM_CANONICAL, StyleSDFGenerator, load
 from backend.models.card import ModelCard
 from backend.models.library import load_model
-from backend.scenes.generator import ws_from_latent
+from backend.scenes.latents import ws_from_latent
 from tests.shared import CHECKPOINTS
 
 SMALL = StyleSDFConfig(

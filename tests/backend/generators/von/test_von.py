@@ -25,7 +25,7 @@ from backend.models.card import ModelCard
 from backend.models.library import load_model
 from backend.models.store import model_folder, save_model
 from backend.progress import silent
-from backend.scenes.generator import ws_from_latent
+from backend.scenes.latents import ws_from_latent
 from backend.scenes.protocol import Image
 from backend.service import tasks
 from backend.tasks.workspace import Workspace

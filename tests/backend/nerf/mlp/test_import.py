@@ -15,7 +15,7 @@ from backend.models.library import load_model
 from backend.nerf.mlp import checkpoint
 from backend.nerf.mlp.network import Network, NetworkConfig, ndc_rays
 from backend.nerf.mlp.scene import NeRFScene, ndc_points
-from backend.scenes.generator import ws_from_latent
+from backend.scenes.latents import ws_from_latent
 from backend.scenes.stored import StoredScene
 from tests.shared import CHECKPOINTS, ORACLES
 
