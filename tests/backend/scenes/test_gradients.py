@@ -1,0 +1,404 @@
+"""Every model's scene is differentiable: in the latent, in the camera and in its weights, as central differences say.
+
+`CASES` has an entry for every model, ours and imported (the official checkpoints, whose networks are tiny). A case
+says how to make the generator, and where it differs from others. Derivatives are compared along random directions in
+float64.
+
+Fine samples of hierarchical sampling are held where they first fell: their weights are detached on purpose (see
+`sampling.inverse_cdf`), so that central differences would see a movement that gradients do not.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from addon.wire.errors import NotSupported
+from backend.cameras import Camera, from_wire, orbit
+from backend.checkpoints.convert import import_model
+from backend.generators.graf.model import GRAF, GRAFConfig
+from backend.generators.graf.scene import load as load_graf
+from backend.generators.pigan.model import PiGAN, PiGANConfig
+from backend.generators.pigan.scene import load as load_pigan
+from backend.models.card import ModelCard
+from backend.models.library import load_model
+from backend.rendering import sampling
+from backend.scenes.generator import Generator, Part
+from backend.scenes.trace import RayColors
+from tests.shared import CHECKPOINTS
+
+STEPS = (1e-6, 1e-7, 1e-8, 1e-9)
+"""Halves of the steps of central differences, of which the best counts: within a longer one a density may set in,
+within a shorter one rounding shows. A wrong derivative agrees with none."""
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The table
+
+
+def cast_network(generator: Any) -> None:
+    """Make all of a generator float64."""
+    generator.network.double()
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A model, and where it differs from the others."""
+
+    make: Callable[[], Generator]
+    to_double: Callable[[Any], None] = cast_network
+    size: int = 5
+    """Pixels a side of the images that are differentiated; for image-space models, of what the 2D network makes."""
+    compared_size: int = 24
+    """Pixels a side of the images in which trace is compared with render."""
+    parts: tuple[Part, ...] = ("geometry", "appearance", "late layers", "all")
+    """What `parameters_for` answers; it raises NotSupported for the others."""
+    colorless_parts: tuple[Part, ...] = ("appearance",)
+    """Parts on which neither alpha nor distance depends."""
+    controls: dict[str, float] = dataclasses.field(default_factory=dict)
+    rtol: float = 1e-5
+
+
+def imported(name: str) -> Callable[[], Generator]:
+    """Return how to make the generator of an official checkpoint."""
+
+    def make() -> Generator:
+        with TemporaryDirectory() as folder:
+            import_model(CHECKPOINTS / name, Path(folder) / "model")
+            return load_model(Path(folder) / "model")
+
+    return make
+
+
+def small_pigan() -> Generator:
+    """A small π-GAN with a volume that hides its own far side."""
+    torch.manual_seed(3)
+    config = PiGANConfig(z_dim=8, hidden_dim=16, mapping_dim=16, num_layers=4, num_steps=8, image_size=16)
+    network = PiGAN(config)
+    with torch.no_grad():
+        network.density.weight.mul_(200)
+        network.density.bias.fill_(5)
+        network.color.weight.mul_(30)
+    return load_pigan("small", _card("pigan", config), network.state_dict())
+
+
+def small_transparent_pigan() -> Generator:
+    """A small π-GAN of the published options for cars: no box, no background of its own."""
+    torch.manual_seed(4)
+    config = PiGANConfig(
+        z_dim=8, hidden_dim=16, mapping_dim=16, num_layers=4, num_steps=8, box_side=None, white_back=True,
+        last_back=False, clamp="softplus", ray_start=0.7, ray_end=1.3, fov_degrees=30.0, image_size=16,
+    )  # fmt: skip
+    network = PiGAN(config)
+    return load_pigan("small", _card("pigan", config, metres_per_unit=2.5), network.state_dict())
+
+
+def small_graf() -> Generator:
+    """A small GRAF."""
+    torch.manual_seed(4)
+    config = GRAFConfig(z_dim=10, appearance_dim=4, hidden_dim=16, num_samples=8, image_size=16)
+    network = GRAF(config)
+    with torch.no_grad():
+        network.density.weight.mul_(20)
+        network.color.weight.mul_(8)
+    return load_graf("small", _card("graf", config, metres_per_unit=0.1), network.state_dict())
+
+
+def _card(kind: str, config: Any, metres_per_unit: float = 1.0) -> ModelCard:
+    return ModelCard(kind, kind, "", "none", False, dataclasses.asdict(config), metres_per_unit=metres_per_unit)
+
+
+CASES = {
+    "graf": Case(small_graf),
+    "graf-imported": Case(imported("graf_model.pt")),
+    "pigan": Case(small_pigan),
+    "pigan-transparent": Case(small_transparent_pigan),
+    "pigan-imported": Case(imported("pigan")),
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Derivatives
+
+
+@cache
+def made(name: str) -> Generator:
+    """Return a case's generator, made once for all tests: copy it before changing it."""
+    return CASES[name].make()
+
+
+@pytest.fixture(params=CASES)
+def name(request: pytest.FixtureRequest) -> str:
+    chosen: str = request.param
+    return chosen
+
+
+@pytest.fixture
+def doubled(name: str) -> Generator:
+    """The generator in float64."""
+    generator = copy.deepcopy(made(name))
+    CASES[name].to_double(generator)
+    return generator
+
+
+class HeldSamples:
+    """`sampling.inverse_cdf` that gives the same t, without gradients, in each evaluation after the first."""
+
+    def __init__(self) -> None:
+        self.drawn = sampling.inverse_cdf
+        self.kept: list[Tensor] = []
+        self.calls = iter(range(0))
+
+    def begin(self) -> None:
+        """Begin one more evaluation."""
+        self.calls = iter(range(len(self.kept)))
+
+    def __call__(self, *args: Any, **options: Any) -> Tensor:
+        call = next(self.calls, None)
+        if call is None:
+            self.kept.append(self.drawn(*args, **options).detach())
+            return self.kept[-1]
+        return self.kept[call]
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldSamples]:
+    samples = HeldSamples()
+    monkeypatch.setattr(sampling, "inverse_cdf", samples)
+    yield samples
+
+
+def a_latent(generator: Generator) -> Tensor:
+    """Return ws [num_ws, w_dim] of a seed, in the weights' type."""
+    return generator.mapping(generator.sample_z(1))[0].detach()
+
+
+def a_camera(generator: Generator, size: int, dtype: torch.dtype) -> Camera:
+    """Return a camera beside the front of the model."""
+    prior = generator.info.pose_prior
+    azimuth, elevation = prior.default_azimuth + 0.3, prior.default_elevation + 0.1
+    camera = from_wire(orbit(generator.info, size, azimuth=azimuth, elevation=elevation, roll=0.05))
+    return dataclasses.replace(
+        camera, world_from_camera=camera.world_from_camera.to(dtype), intrinsics=camera.intrinsics.to(dtype)
+    )
+
+
+def moved(camera: Camera, twist: Tensor) -> Camera:
+    """Return a camera moved by a twist [6] (rotation, then translation) in its own frame. Differentiable."""
+    zero = torch.zeros_like(twist[0])
+    x, y, z, *shift = twist.unbind()
+    rows = [(zero, -z, y, shift[0]), (z, zero, -x, shift[1]), (-y, x, zero, shift[2]), (zero,) * 4]
+    matrix = torch.linalg.matrix_exp(torch.stack([torch.stack(row) for row in rows]))
+    return dataclasses.replace(camera, world_from_camera=camera.world_from_camera @ matrix)
+
+
+def traced(name: str, generator: Generator, ws: Tensor, camera: Camera) -> RayColors:
+    """Return the differentiable pixels: of single rays where the model has them, else of the whole image."""
+    scene = generator.synthesize(ws, CASES[name].controls, differentiable=True)
+    return scene.image(camera) if scene.info.image_space else scene.trace(camera.rays())
+
+
+def channels(pixels: RayColors) -> Tensor:
+    """Return all that pixels hold [height, width, 5 or 8]."""
+    maps = [pixels.rgb, pixels.alpha[..., None], pixels.distance[..., None]]
+    return torch.cat(maps if pixels.normal is None else [*maps, pixels.normal], -1)
+
+
+def check_derivative(held: HeldSamples, values: Callable[[Tensor], Tensor], size: int, rtol: float) -> None:
+    """Compare the derivative of a random combination of values [...] at a zero displacement [size], along a random
+    direction, with central differences."""
+    torch.manual_seed(0)
+    direction = torch.randn(size, dtype=torch.float64) / math.sqrt(size)
+
+    def combined(displacement: Tensor, factors: Tensor | None) -> tuple[Tensor, Tensor]:
+        held.begin()
+        found = values(displacement)
+        factors = torch.randn_like(found) if factors is None else factors
+        return (factors * found).sum(), factors
+
+    zero = torch.zeros(size, dtype=torch.float64, requires_grad=True)
+    value, factors = combined(zero, None)
+    assert value.dtype == torch.float64
+    (gradient,) = torch.autograd.grad(value, zero)
+    scale = float(gradient.norm()) / math.sqrt(size)  # what a derivative along such a direction usually is
+    assert gradient.isfinite().all() and scale > 1e-4, "nothing depends on it"
+    slope, differences = float(gradient @ direction), []
+    for step in STEPS:
+        with torch.no_grad():
+            ahead, behind = (combined(sign * step * direction, factors)[0] for sign in (1, -1))
+        differences.append(float(ahead - behind) / (2 * step))
+        if abs(slope - differences[-1]) < rtol * scale:
+            return
+    pytest.fail(f"the derivative is {slope}, central differences are {differences}")
+
+
+def test_pixels_have_the_derivative_in_ws(name: str, doubled: Generator, held: HeldSamples) -> None:
+    ws, camera = a_latent(doubled), a_camera(doubled, CASES[name].size, torch.float64)
+
+    def values(displacement: Tensor) -> Tensor:
+        return channels(traced(name, doubled, ws + displacement.reshape(ws.shape), camera))
+
+    check_derivative(held, values, ws.numel(), CASES[name].rtol)
+
+
+def test_pixels_have_the_derivative_in_the_camera(name: str, doubled: Generator, held: HeldSamples) -> None:
+    ws, camera = a_latent(doubled), a_camera(doubled, CASES[name].size, torch.float64)
+    check_derivative(
+        held, lambda twist: channels(traced(name, doubled, ws, moved(camera, twist))), 6, rtol=CASES[name].rtol
+    )
+
+
+@pytest.mark.parametrize("part", ["geometry", "appearance", "late layers", "all"])
+def test_pixels_have_the_derivative_in_the_weights(
+    name: str, doubled: Generator, held: HeldSamples, part: Part
+) -> None:
+    if part not in CASES[name].parts:
+        with pytest.raises(NotSupported):
+            doubled.parameters_for(part)
+        return
+    ws, camera = a_latent(doubled), a_camera(doubled, CASES[name].size, torch.float64)
+    weights = doubled.parameters_for(part)
+    assert weights and not any(weight.requires_grad for weight in weights), "weights are frozen until asked for"
+    values = [weight.detach().clone() for weight in weights]
+
+    def pixels(displacement: Tensor) -> Tensor:
+        parts = displacement.split([value.numel() for value in values])
+        with torch.no_grad():
+            for weight, value, offset in zip(weights, values, parts, strict=True):
+                weight.copy_(value + offset.reshape(value.shape))
+        return channels(traced(name, doubled, ws, camera))
+
+    class Joined(torch.autograd.Function):
+        """Weights are leaves: their gradients, collected into one of the displacement."""
+
+        @staticmethod
+        def forward(ctx: Any, displacement: Tensor) -> Tensor:
+            with torch.enable_grad():
+                for weight in weights:
+                    weight.requires_grad_(True)
+                ctx.found = pixels(displacement)
+            return ctx.found.detach()
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+            found = torch.autograd.grad(ctx.found, weights, gradients[0], allow_unused=True)
+            unused = [weight for weight, gradient in zip(weights, found, strict=True) if gradient is None]
+            assert not unused, f"{len(unused)} of {len(weights)} weights have no gradient"
+            return torch.cat([gradient.flatten() for gradient in found if gradient is not None])
+
+    check_derivative(held, Joined.apply, sum(value.numel() for value in values), CASES[name].rtol)
+
+
+def test_parts_without_shape_leave_alpha_and_distance_alone(name: str, doubled: Generator) -> None:
+    ws, camera = a_latent(doubled), a_camera(doubled, CASES[name].size, torch.float64)
+    before = traced(name, doubled, ws, camera)
+    for part in CASES[name].colorless_parts:
+        with torch.no_grad():
+            for weight in doubled.parameters_for(part):
+                weight.add_(0.1 * torch.randn_like(weight))
+        after = traced(name, doubled, ws, camera)
+        assert torch.equal(after.alpha, before.alpha) and torch.equal(after.distance, before.distance)
+        assert not torch.allclose(after.rgb, before.rgb, atol=1e-4)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Agreement of the two paths, and what does not have gradients
+
+
+def test_trace_agrees_with_render(name: str) -> None:
+    generator, size = made(name), CASES[name].compared_size
+    ws, camera = a_latent(generator), a_camera(generator, size, torch.float32)
+    with torch.no_grad():
+        pixels = traced(name, generator, ws, camera)
+        image = generator.synthesize(ws, CASES[name].controls).render(camera)
+    ours = torch.cat((pixels.rgb, pixels.alpha[..., None]), -1)
+    shown = torch.cat((image.rgb * image.alpha[..., None], image.alpha[..., None]), -1)
+    assert float(shown.std()) > 1e-3, "nothing to compare"
+    psnr = -10 * math.log10(float((ours - shown).square().mean()) + 1e-20)
+    trace_psnr = generator.synthesize(ws).info.trace_psnr
+    assert psnr > trace_psnr
+    depth = pixels.mean_distance() * camera.rays().depth_from_distance
+    solid = (image.alpha > 0.5) & image.depth.isfinite()
+    if solid.any():
+        low, high = (torch.tensor(corner) for corner in generator.info.bounds)
+        off = float((depth - image.depth)[solid].square().mean().sqrt() / (high - low).norm())
+        assert off < 10 ** (-trace_psnr / 20)
+
+
+def test_render_has_no_gradients_and_sees_changed_weights(name: str) -> None:
+    generator = copy.deepcopy(made(name))
+    weights = generator.parameters_for("all")
+    for weight in weights:
+        weight.requires_grad_(True)
+    ws, camera = a_latent(generator).requires_grad_(True), a_camera(generator, 8, torch.float32)
+    scene = generator.synthesize(ws, CASES[name].controls, differentiable=True)
+    image = scene.render(camera)
+    assert not any(value is not None and value.requires_grad for value in (image.rgb, image.alpha, image.depth))
+    with torch.no_grad():
+        for weight in weights:
+            weight.mul_(1.05)
+    assert not torch.equal(scene.render(camera).rgb, image.rgb)
+
+
+def test_mapping_is_differentiable_in_z_and_in_weights_that_are_trained(name: str) -> None:
+    generator = copy.deepcopy(made(name))
+    info = generator.info
+    if not info.z_dim:
+        assert generator.mean_ws().shape == (info.num_ws, info.w_dim)
+        return
+    z = generator.sample_z(3)
+    assert generator.mapping(z).shape == (1, info.num_ws, info.w_dim)
+    assert not generator.mapping(z, truncation_psi=0.5).requires_grad
+    seen = z.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(generator.mapping(seen, truncation_psi=0.5).square().sum(), seen)
+    assert float(gradient.abs().max()) > 0
+    network = getattr(generator, "network", None)
+    names = [] if not isinstance(network, nn.Module) else [n for n, _ in network.named_parameters() if "mapping" in n]
+    if isinstance(network, nn.Module) and names:
+        network.requires_grad_(True)
+        generator.mapping(z).square().sum().backward()
+        found = dict(network.named_parameters())
+        assert all(found[n].grad is not None and float(found[n].grad.abs().max()) > 0 for n in names)
+
+
+def test_mean_ws_is_where_truncation_leads(name: str) -> None:
+    generator = made(name)
+    mean = generator.mean_ws()
+    assert mean.shape == (generator.info.num_ws, generator.info.w_dim) and not mean.requires_grad
+    if generator.info.has_truncation:
+        truncated = generator.mapping(generator.sample_z(5), truncation_psi=0.0)[0]
+        assert torch.allclose(truncated, mean, atol=1e-6)
+    generator.synthesize(mean, CASES[name].controls)  # its shape is that of a latent
+
+
+def test_rays_that_miss_have_no_alpha(name: str) -> None:
+    generator = made(name)
+    ws, camera = a_latent(generator), a_camera(generator, 4, torch.float32)
+    scene = generator.synthesize(ws, CASES[name].controls, differentiable=True)
+    if scene.info.image_space:
+        return
+    rays = camera.rays()
+    away = scene.trace(dataclasses.replace(rays, directions=-rays.directions))
+    assert float(away.alpha.abs().max()) == float(away.rgb.abs().max()) == float(away.distance.abs().max()) == 0
+
+
+def test_jitter_is_repeated_by_its_seed(name: str) -> None:
+    generator = made(name)
+    ws, camera = a_latent(generator), a_camera(generator, 6, torch.float32)
+    scene = generator.synthesize(ws, CASES[name].controls)
+
+    def image(seed: int | None) -> Tensor:
+        jitter = None if seed is None else torch.Generator().manual_seed(seed)
+        return scene.image(camera, jitter=jitter).rgb
+
+    with torch.no_grad():
+        assert torch.equal(image(None), image(None)) and torch.equal(image(1), image(1))
+        assert not torch.equal(image(1), image(None))
