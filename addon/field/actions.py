@@ -213,25 +213,7 @@ def capture(context: Any) -> Job:
 
 def fit_options(context: Any) -> FitOptions:
     """Return the panel's settings as the wire's."""
-    settings = context.scene.lathe.field
-    return FitOptions(
-        method=settings.method.lower(),
-        preset=settings.preset.lower(),
-        seconds=settings.seconds,
-        steps=settings.steps,
-        background=settings.background.lower(),
-        color_space=settings.color_space.lower(),
-        unbounded=settings.unbounded.lower(),
-        appearance=settings.appearance.lower(),
-        distortion_weight=settings.distortion_weight,
-        opacity_weight=settings.opacity_weight,
-        near=settings.near,
-        use_masks=settings.use_masks,
-        depth_weight=settings.depth_weight,
-        refine_poses=settings.refine_poses,
-        flip_axes=settings.flip_axes,
-        seed=settings.seed,
-    )
+    return FitOptions(**gather.option_values(FitOptions, context.scene.lathe.field))
 
 
 def fit(context: Any) -> Job:

@@ -11,7 +11,8 @@ from bpy.props import (
     StringProperty,
 )
 
-from ..wire.messages import MAX_IMAGE_SIDE, MAX_SEED
+from ..scene.option_properties import option_property
+from ..wire.messages import MAX_IMAGE_SIDE, MAX_SEED, FitOptions, SfmRequest, ViewsRequest
 
 
 class LatheCapture(bpy.types.PropertyGroup):
@@ -139,58 +140,12 @@ class LatheField(bpy.types.PropertyGroup):
         subtype="FILE_PATH",
         options=set(),
     )
-    views: IntProperty(
-        name="Views",
-        description="How many pictures a model without a surface makes of its shape, for a radiance field",
-        default=60,
-        min=4,
-        max=1000,
-        options=set(),
-    )
-    max_images: IntProperty(
-        name="Images",
-        description="Of a video, or of more photographs, so many are taken at equal distances",
-        default=150,
-        min=2,
-        max=2000,
-        options=set(),
-    )
-    max_size: IntProperty(
-        name="Detail",
-        description="Pixels of the longer side in which matching points are sought. More is slower",
-        default=1600,
-        min=128,
-        max=MAX_IMAGE_SIDE,
-        options=set(),
-    )
-    preset: EnumProperty(
-        name="Quality",
-        description="Size of the field and how long it is fitted",
-        items=(
-            ("DRAFT", "Draft", "A first look"),
-            ("STANDARD", "Standard", "Good for most things"),
-            ("FINE", "Fine", "Larger, and fitted longer"),
-        ),
-        default="STANDARD",
-        options=set(),
-    )
-    seconds: FloatProperty(
-        name="Seconds",
-        description="How long to fit. 0 takes the quality's own time",
-        default=0.0,
-        min=0.0,
-        max=7 * 24 * 3600.0,
-        soft_max=3600.0,
-        options=set(),
-    )
-    steps: IntProperty(
-        name="Steps",
-        description="How many steps to fit. 0 fits for a time",
-        default=0,
-        min=0,
-        max=10_000_000,
-        options=set(),
-    )
+    views: option_property(ViewsRequest, "count")
+    max_images: option_property(SfmRequest, "max_images", default=150)
+    max_size: option_property(SfmRequest, "max_size")
+    preset: option_property(FitOptions, "preset")
+    seconds: option_property(FitOptions, "seconds")
+    steps: option_property(FitOptions, "steps")
     more_seconds: FloatProperty(
         name="Go On for",
         description="How many seconds a fit that came to its end goes on when it is continued",
@@ -199,107 +154,19 @@ class LatheField(bpy.types.PropertyGroup):
         max=24 * 3600.0,
         options=set(),
     )
-    method: EnumProperty(
-        name="Method",
-        description="What the field is made of",
-        items=(
-            ("HASH", "Hash Grid", "Fast: a multiresolution hash encoding and small networks"),
-            ("NERF", "NeRF", "The network of the 2020 paper: slow, for comparison"),
-        ),
-        default="HASH",
-        options=set(),
-    )
-    background: EnumProperty(
-        name="Background",
-        description="What lies behind images with alpha. White and Black: that it lies behind images without, too",
-        items=(
-            ("AUTO", "Automatic", "As the data set suggests"),
-            ("WHITE", "White", "White"),
-            ("BLACK", "Black", "Black"),
-            ("RANDOM", "Random", "Another colour each time, so that empty space stays empty"),
-            ("TRANSPARENT", "Transparent", "The alpha itself is fitted"),
-        ),
-        default="AUTO",
-        options=set(),
-    )
-    color_space: EnumProperty(
-        name="Composite In",
-        description="The colours in which light adds up along a ray",
-        items=(("SRGB", "sRGB", "As most radiance fields do"), ("LINEAR", "Linear", "As light does")),
-        default="SRGB",
-        options=set(),
-    )
-    unbounded: EnumProperty(
-        name="Surroundings",
-        description="Whether the scene goes on beyond the cameras",
-        items=(
-            ("AUTO", "Automatic", "Of images without alpha that have no plain colour behind the object"),
-            ("YES", "Fit Them Too", "The far distance is contracted into the field, with a sky behind it"),
-            ("NO", "Object Alone", "Nothing outside the box"),
-        ),
-        default="AUTO",
-        options=set(),
-    )
-    appearance: EnumProperty(
-        name="Learn per Image",
-        description="What is learnt of each image beside the field, so that its camera's settings do not end up in it",
-        items=(
-            ("NONE", "Nothing", "All images show the same colours"),
-            ("EXPOSURE", "Exposure", "Exposure and white balance: for a camera with automatic exposure"),
-            ("COLOR", "Colors", "Contrast and tint too: for images of several cameras, or developed one by one"),
-        ),
-        default="NONE",
-        options=set(),
-    )
-    use_masks: BoolProperty(
-        name="Use Masks", description="Leave out what the data set's masks leave out", default=True, options=set()
-    )
-    depth_weight: FloatProperty(
-        name="Depth Weight",
-        description="How much the data set's depth pictures count; 0 leaves them unused",
-        min=0.0,
-        max=1000.0,
-        soft_max=1.0,
-        options=set(),
-    )
-    flip_axes: BoolProperty(
-        name="Flip Camera Axes",
-        description="The data set's cameras look the other way: for files whose axes are not those of their format",
-        options=set(),
-    )
-    refine_poses: BoolProperty(
-        name="Refine Cameras",
-        description="Fit the cameras together with the field. The cameras before and after are shown in the scene",
-        options=set(),
-    )
-    near: FloatProperty(
-        name="Clear Near Cameras",
-        description="Density nearer to a camera than this is removed, in metres; 0 removes none",
-        min=0.0,
-        max=1e6,
-        soft_max=1.0,
-        subtype="DISTANCE",
-        options=set(),
-    )
-    distortion_weight: FloatProperty(
-        name="Compactness",
-        description="Press the density along each ray together: against fog. 0.01 is much",
-        min=0.0,
-        max=100.0,
-        soft_max=0.1,
-        precision=4,
-        options=set(),
-    )
-    opacity_weight: FloatProperty(
-        name="Clear or Solid",
-        description="Prefer rays that pass or are stopped whole: against half-transparent surfaces",
-        min=0.0,
-        max=100.0,
-        soft_max=0.1,
-        precision=4,
-        options=set(),
-    )
-    seed: IntProperty(name="Seed", description="Seed of the fit", min=0, max=MAX_SEED, options=set())
+    method: option_property(FitOptions, "method")
+    background: option_property(FitOptions, "background")
+    color_space: option_property(FitOptions, "color_space")
+    unbounded: option_property(FitOptions, "unbounded")
+    appearance: option_property(FitOptions, "appearance")
+    use_masks: option_property(FitOptions, "use_masks")
+    depth_weight: option_property(FitOptions, "depth_weight")
+    flip_axes: option_property(FitOptions, "flip_axes")
+    refine_poses: option_property(FitOptions, "refine_poses")
+    near: option_property(FitOptions, "near")
+    distortion_weight: option_property(FitOptions, "distortion_weight", precision=4)
+    opacity_weight: option_property(FitOptions, "opacity_weight", precision=4)
+    seed: option_property(FitOptions, "seed")
 
 
 CLASSES = (

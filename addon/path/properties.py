@@ -7,6 +7,9 @@ from bpy.props import (
     StringProperty,
 )
 
+from ..scene.option_properties import option_property
+from ..wire.messages import RenderRequest
+
 
 class LathePath(bpy.types.PropertyGroup):
     """An animation through the active camera, or of the view's sliders."""
@@ -34,13 +37,7 @@ class LathePath(bpy.types.PropertyGroup):
         "on where it stopped",
         options=set(),
     )
-    quality: EnumProperty(
-        name="Quality",
-        description="Quality of each frame",
-        items=(("DRAFT", "Draft", "Fast, fewer samples"), ("FULL", "Full", "The model's full quality")),
-        default="FULL",
-        options=set(),
-    )
+    quality: option_property(RenderRequest, "quality")
 
 
 CLASSES = (LathePath,)

@@ -11,6 +11,7 @@ import numpy as np
 from ..link.session import session
 from ..wire.errors import InvalidRequest, Remedy
 from ..wire.messages import IDENTITY4, Bounds, Camera, Latent, MeshBlob, MeshRequest, ModelInfo, ScanBlob, SceneRef
+from ..wire.options import options_of
 from . import frames
 
 MAX_LAYERS = 32
@@ -180,18 +181,20 @@ def known_model(name: str) -> ModelInfo:
 def mesh_request(chosen: Subject) -> MeshRequest:
     """Return the request for the subject's mesh."""
     group = chosen.settings.mesh
-    return MeshRequest(
-        scene_ref(chosen),
-        group.resolution,
-        group.level if group.use_level else None,
-        group.target_faces,
-        group.minimum_component,
-        group.fill_holes,
-        group.smooth_normals,
-        group.color.lower(),
-        group.texture_size,
-        group.smoothing,
-    )
+    level = group.level if group.use_level else None
+    return MeshRequest(scene_ref(chosen), iso_level=level, **option_values(MeshRequest, group))
+
+
+def option_values(message: type, settings: Any) -> dict[str, Any]:
+    """Return the values that a property group holds of a request's options, by field, as the request takes them.
+
+    Options that the group has no property for are left out.
+    """
+    return {
+        name: getattr(settings, name).lower() if option.choices else getattr(settings, name)
+        for name, option in options_of(message).items()
+        if hasattr(settings, name)
+    }
 
 
 # -------------------------------------------------------------------------------------------------------------- cameras

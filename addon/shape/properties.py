@@ -20,7 +20,8 @@ from bpy.props import (
 
 from ..link.session import session
 from ..scene.gather import MAX_LAYERS, property_of
-from ..wire.messages import MAX_RESOLUTION, MAX_SEED
+from ..scene.option_properties import option_property
+from ..wire.messages import CompleteRequest, FitShapeRequest, Latent, MeshRequest
 
 ANIMATABLE = {"ANIMATABLE"}
 
@@ -58,47 +59,11 @@ class LatheControl(bpy.types.PropertyGroup):
 class LatheLatent(bpy.types.PropertyGroup):
     """Which of a model's shapes."""
 
-    seed_a: IntProperty(
-        name="Seed A",
-        description="Each number is another shape of the model. With both mixes at 0 this is the shape you get",
-        min=0,
-        max=MAX_SEED,
-        options=ANIMATABLE,
-    )
-    seed_b: IntProperty(
-        name="Seed B",
-        description="The shape that the mixes lead to",
-        default=5,
-        min=0,
-        max=MAX_SEED,
-        options=ANIMATABLE,
-    )
-    mix_geometry: FloatProperty(
-        name="Mix Geometry",
-        description="How far the form goes from seed A (0) to seed B (1). Keyframe it to morph",
-        min=0.0,
-        max=1.0,
-        subtype="FACTOR",
-        options=ANIMATABLE,
-    )
-    mix_appearance: FloatProperty(
-        name="Mix Appearance",
-        description="How far the colours go from seed A (0) to seed B (1), for models that tell colour from form",
-        min=0.0,
-        max=1.0,
-        subtype="FACTOR",
-        options=ANIMATABLE,
-    )
-    truncation: FloatProperty(
-        name="Truncation",
-        description="Lower values stay nearer to the model's average: fewer faults, less variety. 1 is the full range",
-        default=0.7,
-        min=0.0,
-        max=2.0,
-        soft_max=1.0,
-        subtype="FACTOR",
-        options=ANIMATABLE,
-    )
+    seed_a: option_property(Latent, "seed_a", options=ANIMATABLE)
+    seed_b: option_property(Latent, "seed_b", default=5, options=ANIMATABLE)
+    mix_geometry: option_property(Latent, "mix_geometry", options=ANIMATABLE)
+    mix_appearance: option_property(Latent, "mix_appearance", options=ANIMATABLE)
+    truncation: option_property(Latent, "truncation_psi", default=0.7, options=ANIMATABLE)
     style_layers: BoolVectorProperty(
         name="Layers from Seed B",
         description="Take this layer of the model from seed B whole, whatever the mixes say. Early layers are form, "
@@ -218,28 +183,13 @@ def _set_level_slider(self, value):
 class LatheMesh(bpy.types.PropertyGroup):
     """How a shape becomes a mesh."""
 
-    resolution: IntProperty(
-        name="Resolution",
-        description="Cells along the longest side. Twice the number gives four times the faces",
-        default=128,
-        min=8,
-        max=MAX_RESOLUTION,
-        soft_max=512,
-        options=set(),
-    )
+    resolution: option_property(MeshRequest, "resolution")
     use_level: BoolProperty(
         name="Own Level",
         description="Put the surface at another level than the model's own",
         options=set(),
     )
-    level: FloatProperty(
-        name="Level",
-        description="Value of the field at which the surface lies: metres for a distance field (above 0 is thicker), "
-        "1/metre for a density (above is thinner)",
-        precision=4,
-        step=0.1,
-        options=set(),
-    )
+    level: option_property(MeshRequest, "iso_level", precision=4, step=0.1)
     level_slider: FloatProperty(
         name="Level",
         description="How dense the field must be to count as solid, from the least to the most there is. To the left "
@@ -257,58 +207,13 @@ class LatheMesh(bpy.types.PropertyGroup):
         "not evaluated again for that",
         options={"SKIP_SAVE"},
     )
-    target_faces: IntProperty(
-        name="Target Faces",
-        description="Simplify to about this many triangles; 0 keeps all",
-        default=0,
-        min=0,
-        max=50_000_000,
-        options=set(),
-    )
-    minimum_component: FloatProperty(
-        name="Drop Small Pieces",
-        description="Remove loose pieces whose area is below this part of the largest piece; 0 keeps all",
-        default=0.01,
-        min=0.0,
-        max=1.0,
-        precision=3,
-        options=set(),
-    )
-    fill_holes: BoolProperty(name="Fill Holes", description="Close small holes", default=True, options=set())
-    smoothing: IntProperty(
-        name="Smoothing",
-        description="Rounds that take noise from the surface of a density and keep its volume",
-        default=10,
-        min=0,
-        max=1000,
-        soft_max=50,
-        options=set(),
-    )
-    smooth_normals: BoolProperty(
-        name="Smooth Normals",
-        description="Shade smoothly in place of flat faces: a distance field by its own normals, others by the mesh's",
-        default=True,
-        options=set(),
-    )
-    color: EnumProperty(
-        name="Color",
-        description="What the mesh carries of the model's colours",
-        items=(
-            ("NONE", "None", "Geometry alone"),
-            ("VERTEX", "Vertex Colors", "A color attribute, one color for each vertex"),
-            ("TEXTURE", "Texture", "UV coordinates and an image baked from the field"),
-        ),
-        default="VERTEX",
-        options=set(),
-    )
-    texture_size: IntProperty(
-        name="Texture Size",
-        description="Pixels along each side of the baked image",
-        default=1024,
-        min=16,
-        max=8192,
-        options=set(),
-    )
+    target_faces: option_property(MeshRequest, "target_faces")
+    minimum_component: option_property(MeshRequest, "minimum_component", precision=3)
+    fill_holes: option_property(MeshRequest, "fill_holes")
+    smoothing: option_property(MeshRequest, "smoothing")
+    smooth_normals: option_property(MeshRequest, "smooth_normals")
+    color: option_property(MeshRequest, "color")
+    texture_size: option_property(MeshRequest, "texture_size")
     placement: EnumProperty(
         name="Place",
         description="Where the result goes",
@@ -324,15 +229,8 @@ class LatheMesh(bpy.types.PropertyGroup):
 class LatheComplete(bpy.types.PropertyGroup):
     """Finding the shape that fits a scan."""
 
-    iterations: IntProperty(
-        name="Iterations",
-        description="Steps of the fit. More are slower and closer",
-        default=800,
-        min=1,
-        max=100_000,
-        options=set(),
-    )
-    seed: IntProperty(name="Seed", description="Where the fit starts", min=0, max=MAX_SEED, options=set())
+    iterations: option_property(CompleteRequest, "iterations")
+    seed: option_property(CompleteRequest, "seed")
 
 
 class LatheFit(bpy.types.PropertyGroup):
@@ -343,15 +241,9 @@ class LatheFit(bpy.types.PropertyGroup):
         description="Name of the new model: letters, digits, '.', '-' and '_'. Empty takes the object's name",
         options=set(),
     )
-    steps: IntProperty(name="Steps", description="Training steps", default=2000, min=1, max=1_000_000, options=set())
-    preset: EnumProperty(
-        name="Network",
-        description="Size of the network",
-        items=(("SMALL", "Small", "Quick to learn and to mesh"), ("OFFICIAL", "Official", "The paper's 8 × 512")),
-        default="SMALL",
-        options=set(),
-    )
-    seed: IntProperty(name="Seed", description="Seed of the training", min=0, max=MAX_SEED, options=set())
+    steps: option_property(FitShapeRequest, "steps")
+    preset: option_property(FitShapeRequest, "preset")
+    seed: option_property(FitShapeRequest, "seed")
 
 
 class LatheExport(bpy.types.PropertyGroup):

@@ -21,21 +21,22 @@ TERMINAL_KINDS = ("done", "failed", "cancelled", "superseded")
 
 @dataclass(frozen=True)
 class JobEvent:
-    """Something that happened to a job. Each job has exactly one event of TERMINAL_KINDS, and it is the last."""
+    """A change of a job's state. Each job has exactly one event of TERMINAL_KINDS, and it is the last."""
 
-    sequence: int  # counts up over all jobs; ask for events after the last one seen
+    sequence: int  # increases over all jobs; ask for events after the last one seen
     job: str
     kind: Literal["queued", "started", "progress", "done", "failed", "cancelled", "superseded"]
     fraction: float = 0.0  # 0..1
     text: str = ""
     preview: str = ""  # sha256 of a packed SheetResult, or empty
     error: ErrorInfo | None = None
-    figures: dict[str, float] = field(default_factory=dict)  # of a fit: step, loss, psnr (dB, images held back),
+    figures: dict[str, float] = field(default_factory=dict)  # of a fit: step, loss, psnr (dB, held-out images),
+    # train_psnr (dB, of the batch), rays_per_second, seconds (of fitting so far), seconds_left
 
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job as it stands."""
+    """Current state of a job."""
 
     job: str
     task: str

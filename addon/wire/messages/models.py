@@ -12,7 +12,7 @@ from .service import ErrorInfo
 
 @dataclass(frozen=True)
 class Control:
-    """A slider that a model has beside its latents; the panel draws it from this alone."""
+    """A slider of a model besides its latents; the panel draws it from this description alone."""
 
     name: str
     label: str
@@ -25,7 +25,7 @@ class Control:
 
 @dataclass(frozen=True)
 class PosePrior:
-    """Where the model's training cameras stood, looking at the centre of its bounds. The panel's default view."""
+    """Distribution of a model's training cameras, which look at the centre of its bounds; default view of the panel."""
 
     radius: float  # metres, from the centre
     fov: float  # vertical, radians
@@ -37,7 +37,7 @@ class PosePrior:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Everything the add-on knows of a model."""
+    """Description of a model: everything the add-on knows about it."""
 
     name: str  # folder name, the key in requests
     label: str
@@ -61,16 +61,17 @@ class ModelInfo:
     bounds: Bounds  # metres, the model upright at the origin
     pose_prior: PosePrior
     image_size: int  # native image side, pixels
-    pose_conditioned: bool = False  # the mapping is told a camera (EG3D): Latent.condition
+    pose_conditioned: bool = False  # the mapping takes a camera (EG3D): Latent.condition
     controls: tuple[Control, ...] = ()
     capabilities: tuple[str, ...] = ()  # "complete", "image_to_shape", "transfer_texture": tasks beyond render
     source: Literal["starter", "imported", "trained"] = "trained"
-    code_names: tuple[str, ...] = ()  # of a model of two codes, ("Shape", "Texture") say: seed_a picks the first with
+    code_names: tuple[str, ...] = ()  # of a model of two codes, such as ("Shape", "Texture"): with mix_geometry 0 and
+    # mix_appearance 1, seed_a picks the first alone and seed_b the second alone
 
 
 @dataclass(frozen=True)
 class BrokenModel:
-    """A model folder that cannot be used, and why."""
+    """A model folder that cannot be used, with the error."""
 
     name: str
     error: ErrorInfo
@@ -78,14 +79,14 @@ class BrokenModel:
 
 @dataclass(frozen=True)
 class StoredFit:
-    """A fit that can go on: FitRequest(name, resume=True)."""
+    """A saved fit that `FitRequest(name, resume=True)` continues."""
 
     name: str
     method: str
     steps: int
-    seconds: float  # of fitting so far
-    finished: bool  # it came to the end that was asked for; more seconds or steps take it further
-    psnr: float | None = None  # of images held back, dB
+    seconds: float  # duration of the fit so far
+    finished: bool  # it reached the requested duration; more seconds or steps continue it
+    psnr: float | None = None  # dB, over held-out images
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,12 @@ class ModelList:
     models: tuple[ModelInfo, ...]
     broken: tuple[BrokenModel, ...] = ()
     fits: tuple[StoredFit, ...] = ()
-    kinds: tuple[str, ...] = ()  # of official checkpoints that can be imported
+    kinds: tuple[str, ...] = ()  # architectures of official checkpoints that can be imported
 
 
 @dataclass(frozen=True, eq=False)
 class ModelResult:
-    """A model was stored under this name."""
+    """Name of a model that was stored."""
 
     name: str
     seconds: float = 0.0

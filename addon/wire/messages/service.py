@@ -9,7 +9,7 @@ from ..errors import Remedy
 
 @dataclass(frozen=True)
 class Handshake:
-    """The one line that the backend prints on stdout when its socket is open."""
+    """The only line that the backend prints on stdout, once its socket is open."""
 
     protocol: int
     version: str
@@ -36,7 +36,7 @@ class ServerInfo:
 
 @dataclass(frozen=True)
 class ErrorInfo:
-    """An error as data: what `errors.error_to_dict` gives and `errors.error_from_dict` rebuilds."""
+    """An error as data; `errors.error_to_dict` makes it and `errors.error_from_dict` rebuilds the exception."""
 
     code: str
     message: str

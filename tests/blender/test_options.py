@@ -1,0 +1,107 @@
+"""Blender's properties have the label, help, range, choices and default of the requests' options."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from addon.wire import messages as m
+from addon.wire.options import Option, options_of
+
+bpy: Any = None
+lathe: Any = None
+
+GROUPS: dict[type, str] = {
+    m.Latent: "latent",
+    m.MeshRequest: "mesh",
+    m.RenderRequest: "path",
+    m.CompleteRequest: "complete",
+    m.FitShapeRequest: "fit",
+    m.FitOptions: "field",
+    m.SfmRequest: "field",
+    m.ViewsRequest: "field",
+}
+"""Property group of `scene.lathe` that holds the options of a message."""
+
+RENAMED = {
+    (m.Latent, "truncation_psi"): "truncation",
+    (m.MeshRequest, "iso_level"): "level",
+    (m.ViewsRequest, "count"): "views",
+}
+"""Names of properties that differ from the field's: a .blend file stores them, so they stay."""
+
+ABSENT = {
+    (m.RenderRequest, "samples_per_ray"): "the panel offers qualities; each model chooses its samples",
+    (m.ViewsRequest, "size"): "the panel takes the model's own size",
+    (m.ViewsRequest, "seed"): "the panel takes the same viewpoints each time",
+    (m.GenerateRequest, "size"): "the sheet of variants has one size",
+    (m.GenerateRequest, "quality"): "variants are drafts",
+    (m.ImportRequest, "kind"): "a choice of the operator, from the kinds that the backend lists",
+    (m.ImportRequest, "label"): "the panel shows the name of the file",
+}
+"""Options without a property, and why."""
+
+DEFAULTS = {
+    (m.Latent, "seed_b"): "another shape than seed A, so that the mixes show something at once",
+    (m.Latent, "truncation_psi"): "0.7 makes presentable shapes at once; .blend files rely on it",
+    (m.MeshRequest, "iso_level"): "Blender has no empty number: `use_level` says whether it counts",
+    (m.SfmRequest, "max_images"): ".blend files rely on 150",
+}
+"""Options whose property starts with another value, and why."""
+
+
+def properties() -> list[tuple[type, Option, Any]]:
+    scene = bpy.context.scene.lathe
+    return [
+        (kind, option, getattr(scene, GROUPS[kind]).bl_rna.properties[RENAMED.get((kind, name), name)])
+        for kind in GROUPS
+        for name, option in options_of(kind).items()
+        if (kind, name) not in ABSENT
+    ]
+
+
+def same(first: float, second: float) -> bool:
+    return math.isclose(first, second, rel_tol=1e-6)  # Blender keeps float32
+
+
+def test_every_option_of_a_request_has_a_property_or_a_reason_for_none() -> None:
+    known = {(kind, name) for kind in (m.Latent, m.FitOptions, *m.REQUESTS.values()) for name in options_of(kind)}
+    shown = {(kind, option.name) for kind, option, _ in properties()}
+    assert shown | set(ABSENT) == known and not shown & set(ABSENT)
+    assert set(DEFAULTS) <= shown and set(RENAMED) <= shown
+
+
+def test_label_and_help_are_those_of_the_option() -> None:
+    for _, option, found in properties():
+        assert (found.name, found.description) == (option.label, option.help)
+        if option.choices:
+            items = [(item.identifier, item.name, item.description) for item in found.enum_items]
+            assert items == [(choice.value.upper(), choice.label, choice.help) for choice in option.choices]
+
+
+def test_range_and_unit_are_those_of_the_option() -> None:
+    for _, option, found in properties():
+        if option.minimum is not None:
+            assert same(found.hard_min, option.minimum) and same(found.hard_max, option.maximum), option
+            assert same(found.soft_min, option.soft_minimum) and same(found.soft_max, option.soft_maximum), option
+        wanted = {"metres": "DISTANCE", "factor": "FACTOR"}.get(option.unit, "NONE")
+        assert found.subtype == wanted, option
+
+
+def test_the_default_is_that_of_the_option_or_differs_for_a_reason() -> None:
+    for kind, option, found in properties():
+        wanted = option.default.upper() if option.choices else option.default
+        equal = wanted is not None and (
+            same(found.default, wanted) if option.kind is float else found.default == wanted
+        )
+        assert equal == ((kind, option.name) not in DEFAULTS), option
+
+
+def test_the_settings_of_a_new_scene_are_the_defaults_of_the_requests() -> None:
+    scene, gather = bpy.context.scene, lathe.scene.gather
+    wire = lathe.wire.messages
+    assert lathe.field.actions.fit_options(bpy.context) == wire.FitOptions()
+    assert wire.FitShapeRequest("a", "0" * 64, **gather.option_values(wire.FitShapeRequest, scene.lathe.fit))
+    scene.lathe.field.method, scene.lathe.field.near = "NERF", 0.25
+    changed = lathe.field.actions.fit_options(bpy.context)
+    assert changed == wire.FitOptions(method="nerf", near=0.25)
