@@ -1,12 +1,10 @@
-"""What is said of a trained HoloGAN, measured: how near its pictures are to real ones, whether it turns as it is asked
-to, and whether a turned object stays the one it was.
+"""Image features of chairs, and measures on them: Fréchet distance and identity.
 
-No network that was trained on photographs is at hand, so the pictures are compared by `PictureFeatures`, a small one
-that learns from the chairs of `chair_views` which pictures show the same chair, from where, and in what colours.
+No network trained on photographs is available here, so generated images are compared by the features of a small one,
+`ImageFeatures`, which learns from the images of data/chair_views.py which images show the same chair, from which
+direction, and in which colours.
 
-    features   python -m backend.training.hologan_figures features VIEWS OUT      trains it, some minutes
-    figures    python -m backend.training.hologan_figures figures VIEWS OUT RUN   measures the run in RUN
-    export     python -m backend.training.hologan_figures export VIEWS OUT RUN    OUT/model with its card, OUT/sweep.png
+`python -m backend.training.features VIEWS OUT` trains it in some minutes and writes OUT/features.safetensors.
 """
 
 from __future__ import annotations
@@ -26,57 +24,61 @@ from torch import Tensor, nn
 
 from ..models.store import write_atomically
 from .data import chair_views
+from .runs import update
 
 NUM_FEATURES = 64
 THUMBNAIL = 8
-"""Side of the picture that the features must be enough to draw."""
+"""Pixels of the side of the thumbnail that is predicted from the features."""
 TEMPERATURE = 0.1
 STEPS = 700
 CHAIRS_PER_STEP = 32
 
 
-class PictureFeatures(nn.Module):
-    """Pictures [N, 3, 64, 64] in -1..1 to features [N, 64], and what these say."""
+class ImageFeatures(nn.Module):
+    """Network from images [N, 3, 64, 64] in -1..1 to features [N, 64], with heads for identity, pose and thumbnail."""
 
     def __init__(self) -> None:
         super().__init__()
         widths = (3, 16, 32, 64, 96)
         self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths))
         self.features = nn.Linear(widths[-1] * 16, NUM_FEATURES)
-        self.identity = nn.Linear(NUM_FEATURES, 32)  # alike for pictures of one chair in one dress
+        self.identity = nn.Linear(NUM_FEATURES, 32)  # similar for images of one chair in one set of materials
         self.pose = nn.Linear(NUM_FEATURES, 3)  # sine and cosine of the azimuth, elevation
         self.thumbnail = nn.Linear(NUM_FEATURES, 3 * THUMBNAIL**2)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Return features [N, 64]."""
-        x = pictures
+        x = images
         for convolution in self.convolutions:
             x = F.leaky_relu(convolution(x), 0.2)
         out: Tensor = self.features(x.flatten(1))
         return out
 
     def identities(self, features: Tensor) -> Tensor:
-        """Return unit vectors [N, 32]: near each other for pictures of one chair in one dress."""
+        """Return unit vectors [N, 32], close together for images of one chair in one set of materials."""
         return F.normalize(self.identity(F.leaky_relu(features, 0.2)), dim=-1)
 
     def azimuths(self, features: Tensor) -> Tensor:
-        """Return the azimuth [N] that pictures seem to be taken from, radians."""
+        """Return the predicted azimuths [N] of the images' cameras, radians."""
         sine, cosine, _ = self.pose(F.leaky_relu(features, 0.2)).unbind(-1)
         return torch.atan2(sine, cosine)
 
 
 def as_input(images: np.ndarray) -> Tensor:
-    """Return pictures [..., 64, 64, 3] uint8 as the networks take them: [N, 3, 64, 64] in -1..1."""
+    """Return images [..., 64, 64, 3] uint8 as network input [N, 3, 64, 64] in -1..1."""
     flat = torch.from_numpy(images.reshape(-1, *images.shape[-3:]))
     return flat.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def train_features(views: dict[str, np.ndarray], steps: int = STEPS, seed: int = 0) -> PictureFeatures:
-    """Train on chairs [chairs, 24, …]. A batch has two views of each of some chairs: of the 2n - 1 other pictures the
-    one of the same chair must be the most alike, and azimuth, elevation and thumbnail must be read off the features."""
+def train_features(views: dict[str, np.ndarray], steps: int = STEPS, seed: int = 0) -> ImageFeatures:
+    """Train on the views of chairs [chairs, 24, …].
+
+    A batch has two views of each of n chairs. Loss: cross-entropy of finding the other view of the same chair among
+    the 2n - 1 other images (contrastive), and squared errors of azimuth, elevation and thumbnail.
+    """
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
-    network = PictureFeatures()
+    network = ImageFeatures()
     adam = torch.optim.Adam(network.parameters(), 2e-3)
     per_variant, variants = chair_views.VIEWS_PER_VARIANT, chair_views.NUM_VARIANTS
     count = min(CHAIRS_PER_STEP, len(views["images"]))
@@ -87,22 +89,20 @@ def train_features(views: dict[str, np.ndarray], steps: int = STEPS, seed: int =
         variant = random.integers(variants, size=count)
         two = np.argsort(random.random((count, per_variant)), axis=1)[:, :2] + variant[:, None] * per_variant
         index = (np.tile(chosen, 2), np.concatenate((two[:, 0], two[:, 1])))
-        pictures = as_input(views["images"][index])
+        images = as_input(views["images"][index])
         azimuth, elevation = (torch.from_numpy(views[name][index]) for name in ("azimuths", "elevations"))
-        features = network(pictures)
-        alike = network.identities(features)
-        similarity = alike @ alike.T / TEMPERATURE - 1e9 * torch.eye(2 * count)
+        features = network(images)
+        identities = network.identities(features)
+        similarity = identities @ identities.T / TEMPERATURE - 1e9 * torch.eye(2 * count)
         active = F.leaky_relu(features, 0.2)
         pose = torch.stack((azimuth.sin(), azimuth.cos(), elevation), -1)
-        small_pictures = F.adaptive_avg_pool2d(pictures, THUMBNAIL).flatten(1)
+        thumbnails = F.adaptive_avg_pool2d(images, THUMBNAIL).flatten(1)
         loss = (
             F.cross_entropy(similarity, partner)
             + 3 * F.mse_loss(network.pose(active), pose)
-            + 3 * F.mse_loss(network.thumbnail(active), small_pictures)
+            + 3 * F.mse_loss(network.thumbnail(active), thumbnails)
         )
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
+        update(adam, loss)
         if (step + 1) % 50 == 0:
             sys.stderr.write(f"features: step {step + 1}/{steps}  loss {loss.item():.3f}\n")
     return network.eval().requires_grad_(False)
@@ -119,11 +119,11 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
 
 
 @torch.no_grad()
-def identity_ratio(pictures: Tensor, network: PictureFeatures) -> tuple[float, float]:
-    """Return the mean distances of identities [objects, views, 3, 64, 64]: among views of one object, and of views of
-    different ones."""
-    objects, views = pictures.shape[:2]
-    found = network.identities(network(pictures.flatten(0, 1))).view(objects, views, -1)
+def identity_ratio(images: Tensor, network: ImageFeatures) -> tuple[float, float]:
+    """Return mean identity distances of images [objects, views, 3, 64, 64]: of views of one object, and of different
+    ones."""
+    objects, views = images.shape[:2]
+    found = network.identities(network(images.flatten(0, 1))).view(objects, views, -1)
     distances = torch.cdist(found.flatten(0, 1), found.flatten(0, 1)).view(objects, views, objects, views)
     same = torch.eye(objects, dtype=torch.bool)[:, None, :, None].expand(-1, views, -1, views)
     itself = torch.eye(objects * views, dtype=torch.bool).view(objects, views, objects, views)
@@ -131,9 +131,9 @@ def identity_ratio(pictures: Tensor, network: PictureFeatures) -> tuple[float, f
 
 
 @torch.no_grad()
-def features_of(network: PictureFeatures, pictures: Tensor) -> Tensor:
-    """Return features [N, 64], a few pictures at a time."""
-    return torch.cat([network(part) for part in pictures.split(64)])
+def features_of(network: ImageFeatures, images: Tensor) -> Tensor:
+    """Return features [N, 64] of images [N, 3, 64, 64], computed in batches."""
+    return torch.cat([network(part) for part in images.split(64)])
 
 
 def main(arguments: list[str]) -> None:

@@ -1,4 +1,9 @@
-"""What the recipes share: going on after a stop, what is kept and told on the way, and the options of the command."""
+"""The driver of all training runs: resumable state, loop, journal of losses, and the options of the commands.
+
+A *run* is one training in one folder. It leaves `checkpoint.safetensors` (everything needed to resume),
+`losses.jsonl` and `progress.png`. Each step draws its random numbers from a generator seeded with the number of the
+step, on the CPU, so that a resumed run computes what an uninterrupted one would have, on any device.
+"""
 
 from __future__ import annotations
 
@@ -7,166 +12,219 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image as Picture
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..models.store import write_atomically
+from ..optimizers import optimizer_tensors, restore_optimizer
 
 
 class State:
-    """All that is needed to go on: networks, optimisers, the number of the step. Kept in one safetensors file."""
+    """Everything needed to resume a run: networks, optimisers, other tensors, and the step. One safetensors file."""
 
-    def __init__(self, config: Any, networks: dict[str, nn.Module], optimizers: dict[str, torch.optim.Adam]) -> None:
-        """config: a dataclass that JSON can hold."""
-        self.config, self.networks, self.optimizers = config, networks, optimizers
+    def __init__(
+        self,
+        config: Any,
+        networks: Mapping[str, nn.Module],
+        optimizers: Mapping[str, torch.optim.Optimizer],
+        tensors: Mapping[str, Tensor] | None = None,
+        *,
+        size: str = "the size of its data",
+    ) -> None:
+        """config: a dataclass, or a mapping, that JSON can hold. Optimisers are stored as `adam.<name>.…`, or as
+        `adam.…` under the name "". size: what differs where one of `tensors` has another shape in the file."""
+        self.config = config
+        self._plain: dict[str, Any] = dict(config) if isinstance(config, Mapping) else asdict(config)
+        self.networks, self.optimizers, self.tensors, self.size = networks, optimizers, dict(tensors or {}), size
 
     def save(self, path: Path, step: int) -> None:
-        """Write the file, whole or not at all."""
-        tensors = {f"{k}.{n}": v for k, network in self.networks.items() for n, v in network.state_dict().items()}
+        """Write the file atomically."""
+        found = dict(self.tensors)
+        for key, network in self.networks.items():
+            found |= {f"{key}.{name}": value for name, value in network.state_dict().items()}
         for key, optimizer in self.optimizers.items():
-            for index, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"adam.{key}.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
-        tensors = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
-        metadata = {"config": json.dumps(asdict(self.config)), "step": str(step)}
+            found |= optimizer_tensors(optimizer, _adam(key))
+        found = {name: value.detach().cpu().clone().contiguous() for name, value in found.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, save(tensors, metadata))
+        write_atomically(path, save(found, {"config": json.dumps(self._plain), "step": str(step)}))
 
-    def load(self, path: Path) -> int:
-        """Take up the file and return its step; 0 where there is none.
+    @torch.no_grad()
+    def load(self, path: Path | None) -> int:
+        """Load the file and return its step; 0 if there is no file.
 
         Raises:
-            ValueError: it belongs to another configuration. Only the number of steps may differ.
+            ValueError: the file belongs to another configuration. Only the number of steps may differ.
         """
-        if not path.exists():
+        if path is None or not path.exists():
             return 0
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
-            stored, wanted = json.loads(metadata["config"]), json.loads(json.dumps(asdict(self.config)))
-            changed = [key for key in wanted if key != "steps" and stored.get(key) != wanted[key]]
-            if changed:
-                raise ValueError(
-                    f"{path} was trained with another configuration ({', '.join(changed)}); give an empty folder"
-                )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        stored, wanted = json.loads(metadata["config"]), json.loads(json.dumps(self._plain))
+        changed = [key for key in wanted if key != "steps" and stored.get(key) != wanted[key]]
+        if any(found[name].shape != tensor.shape for name, tensor in self.tensors.items()):
+            changed.append(self.size)
+        if changed:
+            raise ValueError(
+                f"{path} was trained with another configuration ({', '.join(changed)}); give an empty folder"
+            )
         for key, network in self.networks.items():
-            network.load_state_dict(_under(tensors, f"{key}."))
+            start = f"{key}."
+            network.load_state_dict({k.removeprefix(start): v for k, v in found.items() if k.startswith(start)})
         for key, optimizer in self.optimizers.items():
-            state: dict[int, dict[str, Tensor]] = {}
-            for name, value in _under(tensors, f"adam.{key}.").items():
-                index, part = name.split(".")
-                state.setdefault(int(index), {})[part] = value
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            restore_optimizer(optimizer, found, _adam(key))
+        for name, tensor in self.tensors.items():
+            tensor.copy_(found[name])
         return int(metadata["step"])
 
 
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-@torch.no_grad()
-def follow(averaged: nn.Module, network: nn.Module, share: float) -> None:
-    """Move the averaged network towards the network: parameters, and the statistics of batch normalisation.
-
-    share: what it keeps of itself."""
-    new = network.state_dict()
-    for name, value in averaged.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(new[name], 1 - share)
+def _adam(key: str) -> str:
+    return f"adam.{key}." if key else "adam."
 
 
 class Journal:
-    """Running means of what a step found: in words, and as lines of `losses.jsonl`."""
+    """Running means of the numbers of each step; `write` appends them to `losses.jsonl`."""
 
-    def __init__(self, out: Path, names: Iterable[str], share: float) -> None:
-        """share: what a mean keeps of itself in a step."""
-        self.path, self.share, self.means = out / "losses.jsonl", share, dict.fromkeys(names, math.nan)
+    def __init__(self, out: Path, names: Iterable[str], decay: float) -> None:
+        """decay: the part of a mean that is kept in a step."""
+        self.path, self.decay, self.means = out / "losses.jsonl", decay, dict.fromkeys(names, math.nan)
 
     def add(self, found: Iterable[Tensor]) -> None:
-        """After a step: its numbers, in the order of the names."""
+        """Add the numbers of one step, in the order of the names."""
         for (name, mean), number in zip(list(self.means.items()), found, strict=True):
             value = number.item()
-            self.means[name] = value if math.isnan(mean) else self.share * mean + (1 - self.share) * value
+            self.means[name] = value if math.isnan(mean) else self.decay * mean + (1 - self.decay) * value
 
     def __str__(self) -> str:
         return "  ".join(f"{name} {value:.3f}" for name, value in self.means.items())
 
     def write(self, step: int) -> None:
-        """Add a line."""
+        """Append a line."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step} | {k: round(v, 4) for k, v in self.means.items()}) + "\n")
 
 
-class Clock:
-    """Says how long is left, keeps the state in `checkpoint.safetensors` and draws `progress.png`, each when it is
-    time, and at the end."""
+class Loop:
+    """Iterate over the steps of a run: `for step in loop` resumes from the checkpoint and yields each step's number.
+
+    After the body of a step it reports progress, saves the checkpoint and draws the progress image, each when due, and
+    all of them after the last step. The body says with `loop.report(text)` what its step gave.
+    """
 
     def __init__(
         self,
-        out: Path,
         state: State,
-        step: int,
+        checkpoint: Path | None,
+        steps: int,
         *,
-        checkpoint_seconds: float,
-        picture_seconds: float,
+        progress: Callable[..., None],
         report_steps: int = 1,
+        checkpoint_seconds: float = 60.0,
+        draw: Callable[[Path], None] | None = None,
+        draw_seconds: float = 240.0,
     ) -> None:
-        self.out, self.state, self.steps, self.first = out, state, int(state.config.steps), step
-        self.checkpoint_seconds, self.picture_seconds = checkpoint_seconds, picture_seconds
-        self.report_steps = report_steps
-        self.started = self.kept = self.drawn = time.monotonic()
+        """checkpoint: None keeps nothing. progress(fraction, text, *details): called every `report_steps` steps.
+        draw(path): writes `progress.png` beside the checkpoint."""
+        self.state, self.checkpoint, self.steps = state, checkpoint, steps
+        self.progress, self.report_steps = progress, report_steps
+        self.checkpoint_seconds = checkpoint_seconds
+        self.draw, self.draw_seconds = draw, draw_seconds
+        self._text: str | Journal = ""
+        self._details: tuple[Any, ...] = ()
 
-    def tick(
-        self,
-        step: int,
-        text: str | Journal,
-        progress: Callable[[float, str], None],
-        picture: Callable[[Path], None] | None,
-    ) -> None:
-        """After a step. text: what it found; a journal gets a line where something is said."""
-        last, now = step == self.steps, time.monotonic()
-        if last or step % self.report_steps == 0:
-            left = (now - self.started) / (step - self.first) * (self.steps - step) / 60
-            progress(step / self.steps, f"step {step}/{self.steps}  {text}  {left:.0f} min left")
-            if isinstance(text, Journal):
-                text.write(step)
-        if last or now - self.kept > self.checkpoint_seconds:
-            self.state.save(self.out / "checkpoint.safetensors", step)
-            self.kept = time.monotonic()
-        if picture is not None and (last or now - self.drawn > self.picture_seconds):
-            picture(self.out / "progress.png")
-            self.drawn = time.monotonic()
+    def report(self, text: str | Journal, *details: Any) -> None:
+        """Set what this step is reported with; details are passed on to `progress`. A journal gets a line."""
+        self._text, self._details = text, details
+
+    def __iter__(self) -> Iterator[int]:
+        """Raises ValueError: the checkpoint belongs to another configuration."""
+        first = step = self.state.load(self.checkpoint)
+        if self.checkpoint is not None:
+            self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        started = saved = drawn = time.monotonic()
+        while step < self.steps:
+            yield step
+            step += 1
+            last, now = step == self.steps, time.monotonic()
+            if last or step % self.report_steps == 0:
+                left = (now - started) / (step - first) * (self.steps - step) / 60
+                line = f"step {step}/{self.steps}  {self._text}  {left:.0f} min left"
+                self.progress(step / self.steps, line, *self._details)
+                if isinstance(self._text, Journal):
+                    self._text.write(step)
+            if self.checkpoint is None:
+                continue
+            if last or now - saved > self.checkpoint_seconds:
+                self.state.save(self.checkpoint, step)
+                saved = time.monotonic()
+            if self.draw is not None and (last or now - drawn > self.draw_seconds):
+                self.draw(self.checkpoint.with_name("progress.png"))
+                drawn = time.monotonic()
 
 
-def page(image: Tensor, scale: int) -> Picture.Image:
-    """Return a picture of an image [3, H, W] in -1..1, `scale` times as large."""
-    pixels = ((image * 0.5 + 0.5).clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).numpy()
-    made = Picture.fromarray(pixels)
-    return made.resize((made.width * scale, made.height * scale), Picture.Resampling.LANCZOS)
+@torch.no_grad()
+def follow(averaged: nn.Module, network: nn.Module, decay: float) -> None:
+    """Update a running mean of a network: parameters, and the statistics of batch normalisation.
+
+    decay: the part of itself that the mean keeps."""
+    new = network.state_dict()
+    for name, value in averaged.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(new[name], 1 - decay)
 
 
-def options(name: str, description: str | None, *, data: str, out: str, published: str = "") -> argparse.ArgumentParser:
-    """Return the command line of a recipe: the folder of data, --out, --steps, and --published where there is one."""
+def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """Take one step down the gradient of a loss."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def options(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Return the command line of `python -m backend train NAME`, with --device."""
     parser = argparse.ArgumentParser(
         prog=f"python -m backend train {name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps; cuda where there is one, else cpu, if left out")
+    return parser
+
+
+def recipe_options(
+    name: str, description: str | None, *, data: str, out: str, published: str = ""
+) -> argparse.ArgumentParser:
+    """Return the command line of a model's recipe: `options`, and the data folder, --out, --steps and, if it has help,
+    --published."""
+    parser = options(name, description)
     parser.add_argument("data", type=Path, help=f"the folder that {data} filled")
-    parser.add_argument("--out", type=Path, required=True, help=f"folder for checkpoint, picture and {out}")
+    parser.add_argument("--out", type=Path, required=True, help=f"folder for checkpoint, progress image and {out}")
     if published:
         parser.add_argument("--published", action="store_true", help=published)
     parser.add_argument("--steps", type=int, help="training steps; the recipe's own if left out")
     return parser
 
 
-def say(fraction: float, text: str, *_: object) -> None:
-    """Progress of a command: a line on stderr."""
+def device_of(name: str | None) -> torch.device:
+    """Return the device of `--device`. Raises NotSupported if PyTorch cannot use it here."""
+    from ..tasks.workspace import device_of as usable
+
+    return usable(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def log(text: str) -> None:
+    """Write a line of a command's progress to stderr."""
     sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def say(fraction: float, text: str, *details: object) -> None:
+    """Write the progress of a `Loop` to stderr."""
+    log(text)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from addon.wire.messages import FitOptions
@@ -61,22 +60,3 @@ def elapsed(options: FitOptions, step: int, seconds: float, usual_steps: float) 
     parts = [step / options.steps] if options.steps else []
     parts += [seconds / options.seconds] if options.seconds else []
     return min(max(parts, default=step / usual_steps), 1.0)
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return what an optimiser remembers of its parameters, as a flat dict."""
-    return {
-        f"adam.{index}.{name}": torch.as_tensor(value)
-        for index, state in optimizer.state_dict()["state"].items()
-        for name, value in state.items()
-    }
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Give an optimiser back what `optimizer_tensors` returned, found among other tensors."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("adam."):
-            _, index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

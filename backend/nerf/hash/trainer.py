@@ -28,13 +28,14 @@ from ...kernels.sparse_adam import AdamState, sparse_adam
 from ...kernels.spherical_harmonics import spherical_harmonics
 from ...kernels.visible_samples import visible_samples
 from ...kernels.warm_up import warm_up
+from ...optimizers import optimizer_tensors, restore_optimizer
 from ...progress import Progress, part, silent
 from ..cameras.alignment import at_pose, photometric_error, relocalize
 from ..cameras.poses import UNCERTAINTY, PoseRefinement
 from ..datasets import Dataset
 from ..evaluate import behind_of
 from ..fit.background_color import background_color, find_backdrop
-from ..fit.fitting import StepReport, elapsed, optimizer_tensors, restore_optimizer
+from ..fit.fitting import StepReport, elapsed
 from ..fit.photometric_loss import PhotometricLoss
 from ..fit.rays import RayBatch, TrainingRays
 from ..fit.scene_bounds import scene_bounds_of

@@ -19,13 +19,14 @@ from addon.wire.errors import Diverged
 from addon.wire.messages import FitOptions
 
 from ...kernels.compositing import Pixels
+from ...optimizers import optimizer_tensors, restore_optimizer
 from ...progress import Progress, silent
 from ...rendering.compositing import distortion, interval_lengths
 from ...scenes.protocol import FieldInfo
 from ..cameras.poses import PoseRefinement
 from ..datasets import Dataset
 from ..fit.background_color import find_backdrop
-from ..fit.fitting import StepReport, elapsed, optimizer_tensors, restore_optimizer
+from ..fit.fitting import StepReport, elapsed
 from ..fit.photometric_loss import PhotometricLoss
 from ..fit.rays import TrainingRays
 from ..fit.scene_bounds import scene_bounds_of

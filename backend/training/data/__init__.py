@@ -1,0 +1,1 @@
+"""Training data that several recipes share: procedural chairs and their rendered views."""

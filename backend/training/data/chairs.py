@@ -1,18 +1,18 @@
-"""The training family of the DeepSDF starter model: 400 procedural chairs, as signed-distance samples.
+"""400 procedural chairs as meshes and signed-distance samples: the training data of the starter models.
 
 Two stages, because the chairs come from infinigen (BSD-3), which needs an environment of its own:
 
-1. `python backend/training/chairs.py meshes OUT` in an environment with `infinigen==1.15.5`, `bpy==4.2.0`, `numpy<2`
-   and the requirements infinigen forgets to name (scikit-learn OpenEXR json5 python-fcl rtree zarr vnoise tqdm coacd
-   geomdl imageio matplotlib opencv-python-headless pandas psutil scikit-image shapely submitit).
+1. `python -m backend.training.data.chairs meshes OUT` in an environment with `infinigen==1.15.5`, `bpy==4.2.0`,
+   `numpy<2` and the requirements that infinigen does not declare (scikit-learn OpenEXR json5 python-fcl rtree
+   zarr vnoise tqdm coacd geomdl imageio matplotlib opencv-python-headless pandas psutil scikit-image shapely submitit).
    Writes one `meshes/chair0000.npz` per seed (about 0.6 s each).
-2. `python -m backend.training.chairs samples OUT` in the project's environment.
+2. `python -m backend.training.data.chairs samples OUT` in the project's environment.
    Writes one `samples/chair0000.npz` for each mesh (about 1 s).
 
-Both continue where they were stopped. Nothing here is needed to use the trained model.
+Both resume where they were stopped. Nothing here is needed to use the trained models.
 
-Frame of the samples: DeepSDF's, that is ShapeNetCore v2's: y up, the front of the chair along -z, the middle of the
-bounding box at the origin, and the vertex farthest from it at 1 / 1.03.
+Frame of the samples: DeepSDF's, that is ShapeNetCore v2's: y up, the front of the chair along -z, the center of the
+bounding box at the origin, and the vertex farthest from it at 1 / 1.03. This is the *canonical* unit of the recipes.
 """
 
 import argparse
@@ -32,19 +32,25 @@ NUM_HELD_OUT = 24
 CANONICAL_FROM_INFINIGEN = np.array([[0, -1, 0], [0, 0, 1], [-1, 0, 0]], np.float32)
 """infinigen: z up, the chair faces +x. ShapeNetCore v2: y up, facing -z. A rotation."""
 
+METRES_PER_UNIT = 0.6111
+"""Median size of the training chairs: one canonical unit in metres."""
+
+LICENCE = "GPL-3.0-or-later; trained on procedural chairs made with infinigen (BSD-3-Clause)"
+"""Licence of models trained on them."""
+
 SPHERE_MARGIN = 1.03
 NEAR_SURFACE_VARIANCES = (0.0025, 0.00025)
-"""Sec. 5.1 of arxiv.org/abs/1901.05103: surface points are moved by Gaussians of these two variances per axis."""
+"""Sec. 5.1 of arxiv.org/abs/1901.05103: Gaussian noise of these two variances per axis is added to surface points."""
 
 NEAR_SURFACE_SAMPLES = 30_000
-"""For each of the two variances."""
+"""Number for each of the two variances."""
 
 UNIFORM_SAMPLES = 6_000
-"""In the cube [-1, 1]³: the paper's handful of samples that keep the empty space empty."""
+"""Number in the cube [-1, 1]³: the paper's few samples that keep empty space empty."""
 
 
 def write_meshes(out: Path) -> None:
-    """Run the generator for every seed. Only this function needs infinigen."""
+    """Generate the mesh of every seed. Only this function needs infinigen."""
     import bpy
     from infinigen.assets.objects.seating.chairs import ChairFactory
 
@@ -69,7 +75,7 @@ def write_meshes(out: Path) -> None:
 
 
 def canonical_mesh(path: Path) -> tuple[np.ndarray, np.ndarray, float]:
-    """A mesh of stage 1 in the frame of the samples, and how many metres one unit of it is. [V, 3], [F, 3]"""
+    """Read a mesh of stage 1 in the frame of the samples: vertices [V, 3], faces [F, 3], and metres per unit."""
     with np.load(path) as archive:
         vertices, faces = archive["v"] @ CANONICAL_FROM_INFINIGEN.T, archive["f"]
     vertices = vertices - (vertices.min(0) + vertices.max(0)) / 2
@@ -78,7 +84,7 @@ def canonical_mesh(path: Path) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def sample_signed_distance(distance: Any, random: np.random.Generator) -> np.ndarray:
-    """Points and their signed distance for one mesh (Sec. 5.1), in random order. [N, 4]: x, y, z, sdf"""
+    """Sample points and their signed distance for one mesh (Sec. 5.1), in random order. [N, 4]: x, y, z, sdf"""
     points = [random.uniform(-1, 1, (UNIFORM_SAMPLES, 3))]
     for variance in NEAR_SURFACE_VARIANCES:
         surface, _ = distance.surface_points(NEAR_SURFACE_SAMPLES, random)
@@ -89,7 +95,7 @@ def sample_signed_distance(distance: Any, random: np.random.Generator) -> np.nda
 
 
 def write_samples(out: Path, part: int = 0, parts: int = 1) -> None:
-    """Sample every mesh of stage 1, or each `parts`-th one, into `samples/`."""
+    """Write the samples of every mesh of stage 1, or of each `parts`-th one, to `samples/`."""
     from backend.generators.deepsdf.mesh_distance import MeshDistance
 
     folder = out / "samples"
@@ -106,12 +112,16 @@ def write_samples(out: Path, part: int = 0, parts: int = 1) -> None:
 
 
 def load_samples(out: Path) -> tuple[np.ndarray, np.ndarray]:
-    """All shapes: samples [NUM_SHAPES, N, 4] and metres per unit [NUM_SHAPES]."""
+    """Read the samples of all shapes [NUM_SHAPES, N, 4] and their metres per unit [NUM_SHAPES].
+
+    Raises:
+        UnreadableFile: a chair is missing.
+    """
     samples, scales = [], []
     for seed in range(NUM_SHAPES):
         path = out / "samples" / f"chair{seed:04d}.npz"
         if not path.exists():
-            raise UnreadableFile(f"{path} is missing: run both stages of backend/training/chairs.py first.")
+            raise UnreadableFile(f"{path} is missing: run both stages of backend.training.data.chairs first.")
         with np.load(path) as archive:
             samples.append(archive["samples"])
             scales.append(archive["metres_per_unit"])
@@ -119,7 +129,7 @@ def load_samples(out: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_arrays(path: Path, *, compressed: bool = False, **arrays: np.ndarray) -> None:
-    """Write a .npz whole or not at all: a killed run leaves no half file to be taken for a finished one."""
+    """Write a .npz file atomically: a killed run leaves no partial file that looks finished."""
     partial = path.with_name(f".{path.name}")
     with partial.open("wb") as file:
         (np.savez_compressed if compressed else np.savez)(file, **arrays)
@@ -127,12 +137,12 @@ def write_arrays(path: Path, *, compressed: bool = False, **arrays: np.ndarray) 
 
 
 def main(arguments: list[str]) -> None:
-    """The command line of the two stages."""
+    """Run one of the two stages, from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", choices=["meshes", "samples"])
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--part", type=int, default=0, help="samples: which part, for several processes")
-    parser.add_argument("--parts", type=int, default=1)
+    parser.add_argument("out", type=Path, help="folder for meshes/ and samples/")
+    parser.add_argument("--part", type=int, default=0, help="samples: number of this part, for several processes")
+    parser.add_argument("--parts", type=int, default=1, help="samples: number of parts")
     options = parser.parse_args(arguments)
     if options.stage == "meshes":
         write_meshes(options.out)

@@ -1,0 +1,1 @@
+"""Training of DeepSDF: config, train, export, evaluate."""

@@ -1,21 +1,14 @@
-"""How good the starter model is, on chairs it was not trained on, and next to voxels with as many numbers.
+"""Evaluate the DeepSDF starter model: on chairs it was not trained on, and against voxel grids of as many values.
 
-`python -m backend.training.deepsdf_figures CHAIRS` (the folder of chairs.py) prints the figures and draws the
-pictures of docs/pictures.
+`python -m backend.training.deepsdf.evaluate CHAIRS` (the folder that data/chairs.py filled) prints the figures and
+draws the images of docs/pictures. The measures are those of `training/surfaces.py`, distances in millimetres.
 
-Measures, on the outer surface only (what lies inside another part cannot be seen and is no part of the shape):
-
-- Chamfer distance: mean distance of 30,000 points of one surface to the other surface (not to points on it: two
-  samplings of one chair are already 3.4 mm apart), both ways, averaged. Millimetres.
-- Normal consistency: mean |cosine| between the normals of a point and of the nearest of 30,000 points, both ways,
-  averaged. Two samplings of one chair reach 0.977.
-
-Voxels. A grid of truncated signed distances, or of occupancy, sampled at the lattice points of the chair's own bounding
+Voxels: a grid of truncated signed distances, or of occupancy, sampled at the lattice points of the chair's own bounding
 box, interpolated between them and meshed by the same marching cubes at its own resolution.
 
 - *alone*: one chair, one small network without a code (`fit_single`), against a grid with as many values.
 - *family*: the starter decoder and all its codes divided by the number of chairs it holds, against a grid of so many
-  values for each chair: what each representation spends on a chair.
+  values for each chair: the share of memory that each representation uses for a chair.
 """
 
 from __future__ import annotations
@@ -29,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as Picture
+from PIL import Image as PIL
 from PIL import ImageDraw
 from skimage.measure import marching_cubes
 
@@ -43,15 +36,15 @@ from ...models.library import load_model
 from ...models.store import model_folder
 from ...scenes.surface_image import CLAY, clay_shade
 from ..data import chairs
-from ..images import picture, sheet
+from ..images import composited, image_grid, to_pil
 from ..surfaces import Array, compare, mesh_surface, outer_surface
 
 RESOLUTION = 128
-PICTURES = Path(__file__).resolve().parents[3] / "docs" / "pictures"
+DOCS_IMAGES = Path(__file__).resolve().parents[3] / "docs" / "pictures"
 
 
 def network_mesh(model: DeepSDF, code: torch.Tensor, resolution: int = RESOLUTION) -> tuple[Array, NDArray[np.int32]]:
-    """The zero level in canonical units."""
+    """Return vertices and faces of the zero level, canonical units."""
 
     def field(points: Array) -> Array:
         with torch.no_grad():
@@ -65,7 +58,7 @@ def network_mesh(model: DeepSDF, code: torch.Tensor, resolution: int = RESOLUTIO
 def grid_mesh(
     distance: MeshDistance, num_values: int, *, occupancy: bool = False
 ) -> tuple[Array, NDArray[np.int32], tuple[int, ...]]:
-    """The surface of a voxel grid with at most `num_values` values over the mesh's box, and its shape."""
+    """Return the surface of a voxel grid of at most `num_values` values over the mesh's box, and the grid's shape."""
     low, high = distance.vertices.min(0), distance.vertices.max(0)
     edge = float((np.prod(high - low) / num_values) ** (1 / 3))
     shape = np.maximum(np.floor((high - low) / edge).astype(int) + 1, 2)
@@ -84,7 +77,8 @@ def grid_mesh(
 
 
 def held_out(model: DeepSDF, folder: Path, count: int, report: Callable[[str], None]) -> list[dict[str, float]]:
-    """Each held-out chair from its distance samples (Eq. 10), and the voxel grid of the family's share."""
+    """Reconstruct each held-out chair from its distance samples (Eq. 10); compare with the voxel grid of the family's
+    share."""
     rows = []
     parameters = sum(p.numel() for p in model.decoder.parameters())
     share = (parameters + model.codes.numel()) // len(model.codes)
@@ -106,16 +100,16 @@ def held_out(model: DeepSDF, folder: Path, count: int, report: Callable[[str], N
     return rows
 
 
-def contact_sheet(model: DeepSDF, size: int = 224) -> Picture.Image:
-    """16 new chairs, and 8 steps from one to another."""
+def contact_sheet(model: DeepSDF, size: int = 224) -> PIL.Image:
+    """Return renders of 16 new chairs, and of 8 steps from one to another."""
     camera = from_wire(orbit(model.info, size))
     codes = [model.mapping(model.sample_z(seed))[0] for seed in range(16)]
     codes += [torch.lerp(codes[1], codes[6], step / 7) for step in range(8)]
-    return sheet([picture(model.synthesize(code).render(camera)) for code in codes], 8)
+    return image_grid([composited(model.synthesize(code).render(camera)) for code in codes], 8)
 
 
-def shaded(vertices: Array, faces: NDArray[np.int32], camera: Camera) -> Picture.Image:
-    """A canonical mesh, lit as the model lights its own pictures. camera: canonical units, world axes."""
+def shaded(vertices: Array, faces: NDArray[np.int32], camera: Camera) -> PIL.Image:
+    """Render a canonical mesh with the lighting of the model's own renders. camera: canonical units, world axes."""
     rotation = np.array(WORLD_FROM_CANONICAL, np.float32)
     rays = camera.rays()
     origins, directions = (x.numpy() @ rotation for x in (rays.origins, rays.directions))
@@ -125,20 +119,23 @@ def shaded(vertices: Array, faces: NDArray[np.int32], camera: Camera) -> Picture
     hit = normals.norm(dim=-1, keepdim=True) > 0
     shade = clay_shade(normals, axes, torch.from_numpy(rotation[2]))
     rgb = torch.where(hit, torch.tensor(CLAY) * shade[..., None], 1.0)
-    return Picture.fromarray((rgb.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy())
+    return to_pil(rgb)
 
 
 def alone(
     model: DeepSDF, folder: Path, seeds: list[int], steps: int, report: Callable[[str], None], size: int = 300
-) -> tuple[list[dict[str, float]], Picture.Image]:
-    """One chair in one network, and in grids of as many values; and a picture with a row for each chair, which also
-    shows what the starter model makes of it and a grid of the family's share."""
+) -> tuple[list[dict[str, float]], PIL.Image]:
+    """Compare one chair in one network with grids of as many values.
+
+    Returns the figures, and an image with a row for each chair, which also shows its reconstruction by the starter
+    model and a grid of the family's share.
+    """
     share = (sum(p.numel() for p in model.decoder.parameters()) + model.codes.numel()) // len(model.codes)
     camera = from_wire(orbit(model.info, 2 * size))
     world_from_camera = camera.world_from_camera.clone()
     world_from_camera[:3, 3] /= model.metres_per_unit
     camera = Camera(world_from_camera, camera.intrinsics, camera.width, camera.height)
-    rows, pictures, names = [], [], []
+    rows, images, names = [], [], []
     for seed in seeds:
         vertices, faces, metres = chairs.canonical_mesh(folder / "meshes" / f"chair{seed:04d}.npz")
         distance, random = MeshDistance(vertices, faces), np.random.default_rng(seed)
@@ -166,9 +163,9 @@ def alone(
         meshes = {"mesh (not trained on)": (vertices, faces)} | meshes
         meshes[f"starter model, {share:,} values a chair"] = network_mesh(model, code)
         meshes[f"distances, {'x'.join(map(str, of_share[2]))} voxels"] = of_share[:2]
-        pictures += [shaded(*mesh, camera).resize((size, size), Picture.Resampling.LANCZOS) for mesh in meshes.values()]
+        images += [shaded(*mesh, camera).resize((size, size), PIL.Resampling.LANCZOS) for mesh in meshes.values()]
         names += list(meshes)
-    page = sheet(pictures, 6)
+    page = image_grid(images, 6)
     draw = ImageDraw.Draw(page)
     for index, name in enumerate(names):
         draw.text((index % 6 * size + 8, index // 6 * size + 6), name, fill="black")
@@ -176,7 +173,7 @@ def alone(
 
 
 def averages(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Mean and median of each measure over the chairs."""
+    """Return mean and median of each measure over the chairs."""
     found: dict[str, float] = {"chairs": len(rows)}
     for name in rows[0]:
         if name not in ("seed", "loss", "values"):
@@ -187,13 +184,13 @@ def averages(rows: list[dict[str, float]]) -> dict[str, float]:
 
 
 def main(arguments: list[str]) -> None:
-    """Measure, and draw."""
+    """Print the figures and draw the images."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("chairs", type=Path, help="the folder that backend/training/chairs.py filled")
-    parser.add_argument("--model", default="deepsdf_chairs")
+    parser.add_argument("chairs", type=Path, help="the folder that backend.training.data.chairs filled")
+    parser.add_argument("--model", default="deepsdf_chairs", help="name of a DeepSDF model")
     parser.add_argument("--count", type=int, default=chairs.NUM_HELD_OUT, help="held-out chairs to measure")
-    parser.add_argument("--alone", type=int, default=3, help="held-out chairs to learn one by one")
-    parser.add_argument("--steps", type=int, default=2000, help="of learning one chair")
+    parser.add_argument("--alone", type=int, default=3, help="held-out chairs that each get a network of their own")
+    parser.add_argument("--steps", type=int, default=2000, help="training steps for one chair")
     parser.add_argument("--only", choices=["held_out", "alone", "contact_sheet"])
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -207,13 +204,13 @@ def main(arguments: list[str]) -> None:
 
     figures: dict[str, dict[str, float]] = {}
     if options.only in (None, "contact_sheet"):
-        contact_sheet(model).save(PICTURES / "deepsdf_contact_sheet.png", optimize=True)
+        contact_sheet(model).save(DOCS_IMAGES / "deepsdf_contact_sheet.png", optimize=True)
     if options.only in (None, "held_out"):
         figures["held_out"] = averages(held_out(model, options.chairs, options.count, report))
     if options.only in (None, "alone"):
         rows, page = alone(model, options.chairs, list(range(first, first + options.alone)), options.steps, report)
         figures["alone"] = averages(rows)
-        page.save(PICTURES / "deepsdf_vs_voxels.png", optimize=True)
+        page.save(DOCS_IMAGES / "deepsdf_vs_voxels.png", optimize=True)
     report(json.dumps(figures, indent=1))
 
 

@@ -1,4 +1,4 @@
-"""From a training checkpoint to a model folder, with its card and thumbnail."""
+"""Export a DeepSDF checkpoint to a model folder with card and thumbnail."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ...kernels.sdf_mlp import sdf_mlp
 from ...models.card import ModelCard
 from ...models.library import load_model
 from ...models.store import save_model
-from ..images import picture, sheet
+from ..images import composited, image_grid
 
 BOX_MARGIN = 0.05
-"""Canonical distance between the training shapes and the bounds: interpolated shapes may be a little larger."""
+"""Distance between the training shapes and the bounds, canonical units: interpolated shapes may be a little larger."""
 
 
 def model_from_checkpoint(checkpoint: Path, samples: Tensor, metres_per_unit: float = 1.0) -> DeepSDF:
-    """The trained model; its bounds are those of the inside samples [num_shapes, N, 4] of the training shapes."""
+    """Return the trained model; its bounds enclose the inside samples of the training shapes [num_shapes, N, 4]."""
     with safe_open(checkpoint, "pt") as file:
         config: dict[str, Any] = json.loads(file.metadata()["config"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -50,7 +50,7 @@ def model_from_checkpoint(checkpoint: Path, samples: Tensor, metres_per_unit: fl
 
 
 def bounds_of(samples: Tensor, mirror: bool) -> Box:
-    """Canonical box around all inside samples, with a margin; symmetric in x where the model is."""
+    """Return the canonical box around all inside samples, with a margin; symmetric in x if the model is."""
     inside = samples[samples[..., 3] < 0][:, :3]
     low, high = inside.amin(0) - BOX_MARGIN, inside.amax(0) + BOX_MARGIN
     if mirror:
@@ -61,10 +61,10 @@ def bounds_of(samples: Tensor, mirror: bool) -> Box:
 
 
 def is_one_piece(model: DeepSDF, code: Tensor, cell: float = 1 / 32) -> bool:
-    """Whether the shape of a code [latent_size] hangs together, looked at on a lattice of `cell`, canonical units.
+    """Return whether the shape of a code [latent_size] is connected on a lattice of spacing `cell`, canonical units.
 
-    Half of a symmetric shape is looked at: its seat holds it together. It is looked at twice: as it is, where thin
-    crumbs can slip between the lattice points, and grown by most of a cell, where none can but small gaps close.
+    Of a symmetric shape one half is tested. The shape is tested twice: as it is, where small pieces can fall between
+    the lattice points, and dilated by most of a cell, where none can but small gaps close.
     """
     low, high = torch.tensor(model.bounds)
     if model.mirror:
@@ -87,9 +87,9 @@ def is_one_piece(model: DeepSDF, code: Tensor, cell: float = 1 / 32) -> bool:
 
 
 def choose_partners(model: DeepSDF, candidates: int = 6) -> None:
-    """Set `model.partners`: for each code that is of one piece the nearest other one so that their middle is too.
+    """Set `model.partners`: for each connected code the nearest other one whose midpoint with it is connected too.
 
-    Codes that fall apart are not drawn (-1); those without such a neighbour are their own partner.
+    Codes whose shape is not connected are never sampled (-1); those without such a neighbour are their own partner.
     """
     whole = [is_one_piece(model, code) for code in model.codes]
     neighbours = model.neighbours(candidates).tolist()
@@ -105,7 +105,7 @@ def choose_partners(model: DeepSDF, candidates: int = 6) -> None:
 def export(
     model: DeepSDF, folder: Path, *, label: str, description: str, licence: str, card: str, starter: bool
 ) -> None:
-    """Write the model folder and its thumbnail, a picture of the shape of seed 0."""
+    """Write the model folder and its thumbnail, a render of the shape of seed 0."""
     save_model(
         folder,
         ModelCard(
@@ -123,13 +123,13 @@ def export(
     )
     loaded = load_model(folder)
     scene = loaded.synthesize(loaded.mapping(loaded.sample_z(0))[0])
-    picture(scene.render(from_wire(orbit(loaded.info, 256))), None).save(folder / "thumbnail.png", optimize=True)
+    composited(scene.render(from_wire(orbit(loaded.info, 256))), None).save(folder / "thumbnail.png", optimize=True)
 
 
-def write_progress_picture(model: DeepSDF, path: Path, size: int = 96) -> None:
-    """Eight shapes of the family as the model knows them, and eight new ones: what to look at while it trains."""
+def write_progress_image(model: DeepSDF, path: Path, size: int = 96) -> None:
+    """Write renders of eight training shapes and eight new ones."""
     codes = [model.codes[i][None] for i in range(min(8, len(model.codes)))]
     codes += [model.mapping(model.sample_z(seed))[0] for seed in range(8)]
     card = ModelCard("deepsdf", "", "", "", False, constructor_of(model), metres_per_unit=model.metres_per_unit)
     camera = from_wire(orbit(model_info("training", card, model), size))
-    sheet([picture(model.synthesize(code).render(camera, quality="draft")) for code in codes], 8).save(path)
+    image_grid([composited(model.synthesize(code).render(camera, quality="draft")) for code in codes], 8).save(path)

@@ -1,0 +1,1 @@
+"""Experiments that measure a claim of a paper and draw its figure. Each is a module with `main(arguments)`."""

@@ -1,53 +1,52 @@
-"""Why NeRF encodes positions: one small network memorises an image, with the encoding and without.
+"""Memorise an image with a small network, with and without positional encoding.
 
 `python -m backend train image-memorisation --out FOLDER` trains the same network twice, from the position of a pixel to
-its colour. A plain ReLU network learns low frequencies first and hardly ever gets to the high ones (the *spectral
-bias*, arxiv.org/abs/2006.10739); given sines and cosines of the position (Eq. 4 of arxiv.org/abs/2003.08934) it learns
-the picture. The folder gets `image_memorisation.png` (the image, without, with) and `figures.json`.
+its colour. A plain ReLU network learns low frequencies first and high ones hardly at all (the *spectral bias*,
+arxiv.org/abs/2006.10739); given sines and cosines of the position (Eq. 4 of arxiv.org/abs/2003.08934) it learns the
+image. The folder gets `image_memorisation.png` (the image, without, with) and `figures.json`.
 
-A killed run goes on from `state.safetensors` when it is started again with the same options.
+A killed run resumes when it is started again with the same options.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import math
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image as Picture
+from PIL import Image as PIL
 from torch import Tensor, nn
 
 from ...nerf.evaluate import psnr
 from ...nerf.mlp.encodings import positional_encoding
-from .demonstration import labelled_row, resumed, store
+from ..images import labelled_row
+from ..runs import Loop, State, device_of, log, options, update
 
 AUTOSAVE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Memorisation:
-    """One training run, the same for both networks but for `frequencies`."""
+    """One training run; only `frequencies` differs between the two networks."""
 
     size: int = 128  # pixels of the image's side
-    frequencies: int = 10  # L of Eq. 4: as many as NeRF takes for positions
+    frequencies: int = 10  # L of Eq. 4: NeRF's number for positions
     depth: int = 4
     width: int = 256
     steps: int = 2000
     pixels_per_step: int = 2048
-    rate: float = 1e-3  # Adam, halved cosine to 1 % of it
+    rate: float = 1e-3  # Adam, with a cosine decay to 1 % of it
     seed: int = 0
 
 
 class ImageNetwork(nn.Module):
-    """Position in the image, [..., 2] in −1..1, to sRGB [..., 3] in 0..1. frequencies 0: a plain network."""
+    """MLP from image positions [..., 2], −1..1, to sRGB [..., 3], 0..1. frequencies 0: without encoding."""
 
     def __init__(self, frequencies: int, depth: int, width: int) -> None:
         super().__init__()
@@ -57,13 +56,13 @@ class ImageNetwork(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(width, 3), nn.Sigmoid())
 
     def forward(self, positions: Tensor) -> Tensor:
-        """See the class."""
+        """Return colours [..., 3] at positions [..., 2]."""
         colors: Tensor = self.layers(positional_encoding(positions, self.frequencies))
         return colors
 
 
 def pixel_positions(height: int, width: int) -> Tensor:
-    """Pixel centres as (x, y) in −1..1: [height * width, 2]."""
+    """Return pixel centers (x, y) in −1..1: [height * width, 2]."""
     y, x = torch.meshgrid((torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij")
     return torch.stack((x, y), -1).reshape(-1, 2) * 2 - 1
 
@@ -73,66 +72,69 @@ def memorise(
     config: Memorisation,
     state: Path | None = None,
     report: Callable[[str], None] = lambda text: None,
+    *,
+    device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Train one network on an image and return what it remembers, [H, W, 3].
+    """Train one network on an image and return its reconstruction [H, W, 3] on the CPU.
 
-    state: a file to go on from where it exists, and that is written every 30 s.
+    state: a file to resume from if it exists; it is written every 30 s.
 
     Raises:
         ValueError: `state` belongs to another configuration.
     """
-    positions, colors = pixel_positions(*image.shape[:2]), image.reshape(-1, 3)
+    positions, colors = pixel_positions(*image.shape[:2]).to(device), image.reshape(-1, 3).to(device)
     torch.manual_seed(config.seed)
-    network = ImageNetwork(config.frequencies, config.depth, config.width)
+    network = ImageNetwork(config.frequencies, config.depth, config.width).to(device)
     optimizer = torch.optim.Adam(network.parameters(), config.rate)
-    step = resumed(state, asdict(config), network, optimizer)
-    saved = time.monotonic()
-    while step < config.steps:
+    loop = Loop(
+        State(config, {"network": network}, {"": optimizer}), state, config.steps, report_steps=100,
+        checkpoint_seconds=AUTOSAVE_SECONDS,
+        progress=lambda fraction, text: report(f"L {config.frequencies}: {text}"),
+    )  # fmt: skip
+    for step in loop:
         for group in optimizer.param_groups:
             group["lr"] = config.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
         random = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        chosen = torch.randint(len(positions), (config.pixels_per_step,), generator=random)
+        chosen = torch.randint(len(positions), (config.pixels_per_step,), generator=random).to(device)
         loss = (network(positions[chosen]) - colors[chosen]).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        step += 1
-        if step % 100 == 0:
-            report(f"L {config.frequencies}: step {step}/{config.steps}, {-10 * math.log10(loss.item()):.2f} dB")
-        if state is not None and (time.monotonic() - saved > AUTOSAVE_SECONDS or step == config.steps):
-            store(state, asdict(config), network, optimizer, step)
-            saved = time.monotonic()
+        update(optimizer, loss)
+        loop.report(f"{-10 * math.log10(loss.item()):.2f} dB")
     with torch.no_grad():
-        return network(positions).reshape(image.shape)
+        return network(positions).reshape(image.shape).cpu()
 
 
 def read_image(path: Path | None, size: int) -> Tensor:
-    """Return the square middle of an image at `size` pixels, [size, size, 3] in 0..1.
+    """Return the central square of an image at `size` pixels, [size, size, 3] in 0..1.
 
     None: "Chelsea the cat" of scikit-image, CC0 by Stéfan van der Walt.
     """
     if path is None:
         from skimage.data import chelsea
 
-        picture = Picture.fromarray(chelsea()).crop((80, 15, 340, 275))
+        source = PIL.fromarray(chelsea()).crop((80, 15, 340, 275))
     else:
-        picture = Picture.open(path).convert("RGB")
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    small = picture.crop((left, top, left + side, top + side)).resize((size, size), Picture.Resampling.BOX)
+        source = PIL.open(path).convert("RGB")
+    side = min(source.size)
+    left, top = (source.width - side) // 2, (source.height - side) // 2
+    small = source.crop((left, top, left + side, top + side)).resize((size, size), PIL.Resampling.BOX)
     return torch.from_numpy(np.asarray(small, np.float32) / 255)
 
 
 def demonstrate(
-    image: Tensor, config: Memorisation, out: Path, report: Callable[[str], None] = lambda text: None
+    image: Tensor,
+    config: Memorisation,
+    out: Path,
+    report: Callable[[str], None] = lambda text: None,
+    *,
+    device: torch.device | str = "cpu",
 ) -> dict[str, float]:
-    """Memorise an image without and with the encoding; write the picture and return the figures (PSNR in dB)."""
+    """Memorise an image without and with the encoding; write the image row and return the figures (PSNR in dB)."""
     out.mkdir(parents=True, exist_ok=True)
     figures: dict[str, float] = {}
     panels = {"image": image}
     for name, frequencies in (("without", 0), ("with", config.frequencies)):
         one = Memorisation(**{**asdict(config), "frequencies": frequencies})
-        found = memorise(image, one, out / f"{name}.safetensors", report)
+        found = memorise(image, one, out / f"{name}.safetensors", report, device=device)
         figures[f"psnr_{name}"] = round(psnr(found, image), 2)
         panels[f"{name} encoding {figures[f'psnr_{name}']:.1f} dB"] = found
     figures["gap"] = round(figures["psnr_with"] - figures["psnr_without"], 2)
@@ -142,31 +144,24 @@ def demonstrate(
 
 
 def main(arguments: list[str]) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m backend train image-memorisation",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """Run the experiment, from the command line."""
+    parser = options("image-memorisation", __doc__)
     default = Memorisation()
-    parser.add_argument("--out", type=Path, required=True, help="folder for the picture and the figures")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the image row and the figures")
     parser.add_argument("--image", type=Path, help="an image file; a photograph of a cat if left out")
-    parser.add_argument("--size", type=int, default=default.size, help="pixels of the side")
-    parser.add_argument("--steps", type=int, default=default.steps)
-    parser.add_argument("--frequencies", type=int, default=default.frequencies, help="L of the encoding")
-    parser.add_argument("--width", type=int, default=default.width, help="of the four hidden layers")
-    parser.add_argument("--seed", type=int, default=default.seed)
-    options = parser.parse_args(arguments)
+    parser.add_argument("--size", type=int, default=default.size, help="pixels of the image's side")
+    parser.add_argument("--steps", type=int, default=default.steps, help="training steps of each network")
+    parser.add_argument("--frequencies", type=int, default=default.frequencies, help="frequencies L of the encoding")
+    parser.add_argument("--width", type=int, default=default.width, help="width of the four hidden layers")
+    parser.add_argument("--seed", type=int, default=default.seed, help="seed of initialisation and batches")
+    given = parser.parse_args(arguments)
     config = Memorisation(
-        size=options.size,
-        steps=options.steps,
-        frequencies=options.frequencies,
-        width=options.width,
-        seed=options.seed,
+        size=given.size,
+        steps=given.steps,
+        frequencies=given.frequencies,
+        width=given.width,
+        seed=given.seed,
     )
 
-    def report(text: str) -> None:
-        sys.stderr.write(text + "\n")
-
-    figures = demonstrate(read_image(options.image, config.size), config, options.out, report)
+    figures = demonstrate(read_image(given.image, config.size), config, given.out, log, device=device_of(given.device))
     sys.stdout.write(json.dumps(figures, indent=1) + "\n")

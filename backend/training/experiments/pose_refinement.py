@@ -1,19 +1,18 @@
-"""Cameras that find their way back while the scene is fitted: the experiment of BARF (arxiv.org/abs/2104.06405).
+"""Refine perturbed cameras while the scene is fitted: the experiment of BARF (arxiv.org/abs/2104.06405).
 
-`python -m backend train pose-refinement DATASET --out FOLDER` turns every training camera of a data set by an angle
-about a random axis, moves it by a part of its distance in a random direction, and fits three times: with the true
-cameras, with the wrong ones, and with the wrong ones refined. The folder gets `poses.png` (the cameras before and
-after), `views.png` (a held-back view: the truth and the three fits) and `figures.json`. The fits are kept there too,
-every hundred steps: the same command goes on with what an earlier one left.
+`python -m backend train pose-refinement DATASET --out FOLDER` rotates every training camera of a data set about a
+random axis, moves it by a part of its distance in a random direction, and fits three times: with the true cameras, with
+the perturbed ones, and with the perturbed ones refined. The folder gets `poses.png` (the cameras before and after),
+`views.png` (a held-out view: ground truth and the three fits) and `figures.json`. The fits are saved there every
+hundred steps, and the same command resumes from them.
 
-Cameras are compared after the similarity that aligns them best, which no picture can tell. The cameras of held-back
-views are moved by it, and then each is aligned with its own picture, the scene held still (Sec. 4.1 of BARF); the
-figures say what either gives, and with the true cameras too.
+Cameras are compared after the similarity transform that aligns them best, which images cannot determine. The cameras of
+held-out views are moved by it, and then each is aligned with its own image, with the scene fixed (Sec. 4.1 of BARF);
+the figures give both, and with the true cameras too.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -42,17 +41,18 @@ from ...nerf.fit.scene_bounds import scene_bounds_of
 from ...nerf.fit.state import fingerprint
 from ...nerf.methods import FITS
 from ...scenes.protocol import Scene
-from .demonstration import labelled_row
+from ..images import labelled_row
+from ..runs import device_of, log, options
 
 CPU = torch.device("cpu")
 
 EVERY = 100
-"""Steps after which a fit is kept, and told of."""
+"""Steps between saves and progress reports."""
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """How wrong the cameras are made."""
+    """Size of the perturbation of the cameras."""
 
     degrees: float = 3.0
     percent: float = 5.0  # of the distance to the scene
@@ -67,15 +67,16 @@ def demonstrate(
     report: Callable[[str], None] = lambda text: None,
     *,
     num_views: int = 8,
+    device: torch.device = CPU,
 ) -> dict[str, float]:
-    """Fit three times; write the pictures and return the figures: degrees, percent of the distance, dB."""
+    """Fit three times; write the images and return the figures: degrees, percent of the distance, dB."""
     out.mkdir(parents=True, exist_ok=True)
     train = dataset.split("train")
     truth = torch.stack([view.camera.world_from_camera for view in train]).float()
     middle = torch.tensor(scene_bounds_of(dataset, train).middle).float()
     distance = float((truth[:, :3, 3] - middle).norm(dim=-1).median())
     before = perturbed(truth, math.radians(wrong.degrees), wrong.percent / 100 * distance, wrong.seed)
-    spoilt = with_poses(dataset, before)
+    perturbed_set = with_poses(dataset, before)
     views = dataset.split("test")[:num_views]
     seen = {"truth": photograph(dataset.load(views[0]), 1.0)}
     figures: dict[str, float] = {}
@@ -85,13 +86,15 @@ def demonstrate(
         shown: list[np.ndarray] = []
         for what, refine in (("", False), ("_aligned", True)):
             shown.clear()
-            found = evaluate(scene, dataset, placed, CPU, refine_poses=refine, show=lambda v, got, _: shown.append(got))
+            found = evaluate(
+                scene, dataset, placed, device, refine_poses=refine, show=lambda v, got, _: shown.append(got)
+            )
             assert found.psnr is not None
             figures[f"psnr_{name}{what}"] = round(found.psnr, 2)
         seen[f"{name}, {found.psnr:.1f} dB"] = shown[0]
 
-    for name, data in (("true", dataset), ("wrong", spoilt), ("refined", spoilt)):
-        fit = FITS["hash"](data, replace(options, refine_poses=name == "refined"), CPU)
+    for name, data in (("true", dataset), ("wrong", perturbed_set), ("refined", perturbed_set)):
+        fit = FITS["hash"](data, replace(options, refine_poses=name == "refined"), device)
         kept = Kept(
             out / f"{name}.safetensors", {"options": asdict(options), "wrong": asdict(wrong), "views": views_of}
         )
@@ -100,13 +103,13 @@ def demonstrate(
             now = fit.advance()
             if fit.step % EVERY == 0 or fit.step == options.steps:
                 kept.save(fit)
-                errors = pose_errors(fit.poses().detach(), truth)
+                errors = pose_errors(fit.poses().detach().cpu(), truth)
                 report(
                     f"{name}: step {fit.step}/{options.steps}, {now.psnr:.2f} dB, {fit.seconds:.0f} s, "
                     f"{math.degrees(errors.rotation.mean()):.3f}°, "
                     f"{100 * float(errors.position.mean()) / distance:.3f} %"
                 )
-        errors = pose_errors(fit.poses().detach(), truth)
+        errors = pose_errors(fit.poses().detach().cpu(), truth)
         for what, values in (
             ("degrees", errors.rotation * 180 / math.pi),
             ("percent", 100 * errors.position / distance),
@@ -116,7 +119,7 @@ def demonstrate(
         figures[f"seconds_{name}"] = round(fit.seconds, 1)
         measure(name, fit.scene(), moved(views, errors.similarity.inverse()) if name != "true" else views)
     aligned = pose_errors(before, truth).similarity.poses(before.double())
-    after = errors.similarity.poses(fit.poses().detach().double())
+    after = errors.similarity.poses(fit.poses().detach().cpu().double())
     plot_poses(truth, aligned, after).save(out / "poses.png", optimize=True)
     panels = {label: torch.from_numpy(image) for label, image in seen.items()}
     labelled_row(panels, side=256).save(out / "views.png", optimize=True)
@@ -126,27 +129,27 @@ def demonstrate(
 
 @dataclass(frozen=True)
 class Kept:
-    """A file with all that a fit needs to go on, and the settings that it is of."""
+    """File with the state of a fit, and the settings it belongs to."""
 
     path: Path
     settings: Mapping[str, Any]
 
     def save(self, fit: Fit) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file atomically."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in fit.tensors().items()}
         write_atomically(self.path, save(tensors, {"settings": json.dumps(self.settings)}))
 
     def restore(self, fit: Fit) -> None:
-        """Let a fit go on where the file has it; nothing where there is none.
+        """Resume a fit from the file, if there is one.
 
         Raises:
-            ValueError: it is of other settings.
+            ValueError: the file belongs to other settings.
         """
         if not self.path.exists():
             return
         with safe_open(self.path, "pt") as file:
             if json.loads(file.metadata()["settings"]) != json.loads(json.dumps(self.settings)):
-                raise ValueError(f"{self.path} is of a fit with other settings; give an empty folder")
+                raise ValueError(f"{self.path} belongs to a fit with other settings; give an empty folder")
             fit.restore({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
 
 
@@ -158,30 +161,23 @@ def with_poses(dataset: Dataset, world_from_camera: Tensor) -> Dataset:
 
 
 def main(arguments: list[str]) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m backend train pose-refinement",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("dataset", type=Path, help="folder with pictures and their true cameras")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures and the figures")
-    parser.add_argument("--size", type=int, default=128, help="pixels of the longer side")
-    parser.add_argument("--steps", type=int, default=2000, help="of each fit")
-    parser.add_argument("--preset", choices=["draft", "standard", "fine"], default="draft")
-    parser.add_argument("--degrees", type=float, default=3.0, help="by which each camera is turned")
-    parser.add_argument("--percent", type=float, default=5.0, help="of its distance by which each camera is moved")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-
-    def report(text: str) -> None:
-        sys.stderr.write(text + "\n")
-
+    """Run the experiment, from the command line."""
+    parser = options("pose-refinement", __doc__)
+    parser.add_argument("dataset", type=Path, help="folder with images and their true cameras")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the images and the figures")
+    parser.add_argument("--size", type=int, default=128, help="pixels of the longer side of the images")
+    parser.add_argument("--steps", type=int, default=2000, help="training steps of each fit")
+    parser.add_argument("--preset", choices=["draft", "standard", "fine"], default="draft", help="size of the field")
+    parser.add_argument("--degrees", type=float, default=3.0, help="angle by which each camera is rotated")
+    parser.add_argument("--percent", type=float, default=5.0, help="part of its distance by which each camera is moved")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the perturbation")
+    given = parser.parse_args(arguments)
     figures = demonstrate(
-        smaller(open_dataset(options.dataset), options.size),
-        FitOptions(steps=options.steps, preset=options.preset),
-        Perturbation(options.degrees, options.percent, options.seed),
-        options.out,
-        report,
+        smaller(open_dataset(given.dataset), given.size),
+        FitOptions(steps=given.steps, preset=given.preset),
+        Perturbation(given.degrees, given.percent, given.seed),
+        given.out,
+        log,
+        device=device_of(given.device),
     )
     sys.stdout.write(json.dumps(figures, indent=1) + "\n")

@@ -1,16 +1,15 @@
-"""NeRF with and without positional encoding on one scene, the ablation of Table 2 in arxiv.org/abs/2003.08934.
+"""Fit NeRF with and without positional encoding to one scene, the ablation of Table 2 in arxiv.org/abs/2003.08934.
 
 `python -m backend train positional-encoding DATASET --out FOLDER` fits the same networks to the same rays twice: once
-with L = 10 frequencies for positions and 4 for directions, once with none. DATASET is a folder with pictures and
-cameras in any known format. The folder gets `positional_encoding.png` (views that were held back: the truth, without,
-with) and `figures.json`.
+with L = 10 frequencies for positions and 4 for directions, once with none. DATASET is a folder with images and
+cameras in any supported format. The folder gets `positional_encoding.png` (held-out views: ground truth, without, with)
+and `figures.json`.
 
-A killed run goes on from its last autosave when it is started again with the same options.
+A killed run resumes from its last autosave when it is started again with the same options.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -29,16 +28,23 @@ from ...nerf.datasets import Dataset, open_dataset
 from ...nerf.datasets.smaller import smaller
 from ...nerf.evaluate import camera_of, composited, photograph, psnr
 from ...nerf.mlp.trainer import NeRFTrainer, NeRFTraining, small
-from .demonstration import labelled_row
+from ..images import labelled_row
+from ..runs import device_of, log, options
 
 AUTOSAVE_SECONDS = 30.0
+CPU = torch.device("cpu")
 
 
 def fitted(
-    dataset: Dataset, training: NeRFTraining, options: FitOptions, state: Path, report: Callable[[str], None]
+    dataset: Dataset,
+    training: NeRFTraining,
+    options: FitOptions,
+    state: Path,
+    report: Callable[[str], None],
+    device: torch.device,
 ) -> NeRFTrainer:
-    """Fit, or go on from `state`."""
-    fit = NeRFTrainer(dataset, options, torch.device("cpu"), training=training)
+    """Fit, or resume from `state`."""
+    fit = NeRFTrainer(dataset, options, device, training=training)
     if state.exists():
         fit.restore(load_file(state))
     saved = time.monotonic()
@@ -48,7 +54,7 @@ def fitted(
             frequencies = training.network.position_frequencies
             report(f"L {frequencies}: step {now.step}/{options.steps}, {now.psnr:.2f} dB, {fit.seconds:.0f} s")
         if time.monotonic() - saved > AUTOSAVE_SECONDS or fit.step == options.steps:
-            write_atomically(state, save(fit.tensors()))
+            write_atomically(state, save({name: tensor.cpu() for name, tensor in fit.tensors().items()}))
             saved = time.monotonic()
     return fit
 
@@ -61,20 +67,21 @@ def demonstrate(
     report: Callable[[str], None] = lambda text: None,
     *,
     num_views: int = 8,
+    device: torch.device = CPU,
 ) -> dict[str, float]:
-    """Fit without and with the encoding; write the picture and return the figures: mean PSNR (dB) of `num_views` views
-    that were held back, and seconds of fitting."""
+    """Fit without and with the encoding; write the image row and return the figures: mean PSNR (dB) of `num_views`
+    held-out views, and seconds of fitting."""
     out.mkdir(parents=True, exist_ok=True)
     views = dataset.split("test")[:num_views]
     truth = [torch.from_numpy(photograph(dataset.load(view), 1.0)) for view in views]
-    panels: dict[str, list[Tensor]] = {"held-back views": truth}
+    panels: dict[str, list[Tensor]] = {"held-out views": truth}
     figures: dict[str, float] = {}
     plain = replace(training.network, position_frequencies=0, view_frequencies=0)
     for name, network in (("without", plain), ("with", training.network)):
         one = replace(training, network=network)
-        fit = fitted(dataset, one, options, out / f"{name}.safetensors", report)
+        fit = fitted(dataset, one, options, out / f"{name}.safetensors", report, device)
         scene = fit.scene()
-        seen = [torch.from_numpy(composited(scene.render(camera_of(view)), 1.0)) for view in views]
+        seen = [torch.from_numpy(composited(scene.render(camera_of(view).to(device)), 1.0)) for view in views]
         figures[f"psnr_{name}"] = round(sum(map(psnr, seen, truth)) / len(views), 2)
         figures[f"seconds_{name}"] = round(fit.seconds, 1)
         panels[f"{name} encoding, {figures[f'psnr_{name}']:.1f} dB"] = seen
@@ -87,25 +94,17 @@ def demonstrate(
 
 
 def main(arguments: list[str]) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m backend train positional-encoding",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("dataset", type=Path, help="folder with pictures and cameras")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the picture and the figures")
-    parser.add_argument("--size", type=int, default=64, help="pixels of the longer side")
-    parser.add_argument("--steps", type=int, default=1000, help="of each fit")
+    """Run the experiment, from the command line."""
+    parser = options("positional-encoding", __doc__)
+    parser.add_argument("dataset", type=Path, help="folder with images and cameras")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the image row and the figures")
+    parser.add_argument("--size", type=int, default=64, help="pixels of the longer side of the images")
+    parser.add_argument("--steps", type=int, default=1000, help="training steps of each fit")
     parser.add_argument("--full", action="store_true", help="the 8 × 256 network and samples of the paper, for a GPU")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-
-    def report(text: str) -> None:
-        sys.stderr.write(text + "\n")
-
-    dataset = smaller(open_dataset(options.dataset), options.size)
-    training = NeRFTraining() if options.full else small()
-    fit_options = FitOptions(method="nerf", steps=options.steps, seed=options.seed)
-    figures = demonstrate(dataset, training, fit_options, options.out, report)
+    parser.add_argument("--seed", type=int, default=0, help="seed of initialisation and rays")
+    given = parser.parse_args(arguments)
+    dataset = smaller(open_dataset(given.dataset), given.size)
+    training = NeRFTraining() if given.full else small()
+    fit_options = FitOptions(method="nerf", steps=given.steps, seed=given.seed)
+    figures = demonstrate(dataset, training, fit_options, given.out, log, device=device_of(given.device))
     sys.stdout.write(json.dumps(figures, indent=1) + "\n")

@@ -1,16 +1,16 @@
-"""A solid object for π-GAN and GRAF to hold: weights in which most of space is empty or hidden, for measurements.
+"""Fit π-GAN or GRAF to a solid object: weights with mostly empty or hidden space, for measurements.
 
 `python -m backend train solid-object --kind pigan --out FOLDER` fits the published network, at its published size, to a
 coloured block with rounded edges that fills about a third of the model's box. The latent of seed 0 shows it. Density
-and colour are fitted at points directly, half of them drawn in the whole volume that rays cross, half near the surface
-(no pictures, no adversary: what is measured afterwards is rendering). The data is the formula below: no licence binds.
+and colour are fitted at points directly, half of them in the whole volume that rays cross, half near the surface
+(without images or a discriminator: the weights only serve to measure rendering). The data is the formula below, free of
+any licence.
 
-A killed run goes on from its last autosave when it is started again with the same options.
+A killed run resumes from its last autosave when it is started again with the same options.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import math
@@ -29,21 +29,23 @@ from ...generators.graf.model import GRAF, GRAFConfig
 from ...generators.pigan.model import PiGAN, PiGANConfig
 from ...models.card import ModelCard
 from ...models.store import save_model, write_atomically
+from ...optimizers import optimizer_tensors, restore_optimizer
+from ..runs import device_of, log, options, update
 
 Kind = Literal["pigan", "graf"]
 KINDS: tuple[Kind, ...] = ("pigan", "graf")
 
 HALF = 0.7
-"""Half the side of the block, for a box from −1 to 1: a third of the volume."""
+"""Half the side of the block in a box from −1 to 1: a third of the volume."""
 
 EDGE = 0.15
-"""Radius of its edges."""
+"""Radius of the block's edges."""
 
 SHELL = 0.03
-"""Distance from the surface over which density goes from most negative to most positive, either way."""
+"""Distance on either side of the surface over which density goes from its minimum to its maximum."""
 
 OPTICAL_DEPTH = 8.0
-"""Of a way as long as SHELL, deep inside."""
+"""Optical depth of a path of length SHELL deep inside."""
 
 LEARNING_RATES: dict[Kind, float] = {"pigan": 1e-4, "graf": 1e-3}
 STEPS: dict[Kind, int] = {"pigan": 500, "graf": 600}
@@ -52,19 +54,19 @@ AUTOSAVE_SECONDS = 30.0
 
 
 def distance(points: Tensor) -> Tensor:
-    """Signed distance [...] of points [..., 3] from the block's surface, negative inside."""
+    """Return the signed distance [...] of points [..., 3] from the block's surface, negative inside."""
     beyond = points.abs() - (HALF - EDGE)
     return beyond.clamp(min=0).norm(dim=-1) + beyond.amax(-1).clamp(max=0) - EDGE
 
 
 def color(points: Tensor) -> Tensor:
-    """Colour 0..1 [..., 3]: slow waves, a different one for each channel."""
+    """Return colours 0..1 [..., 3] at points [..., 3]: one slow wave for each channel."""
     phases = points.new_tensor((0.0, 2.0, 4.0))
     return 0.5 + 0.4 * torch.sin(4 * points + 3 * points.roll(1, -1) + phases)
 
 
 def drawn(count: int, reach: float, generator: torch.Generator) -> Tensor:
-    """Points [count, 3], half of them anywhere within ±reach, half near the surface."""
+    """Sample points [count, 3], half of them anywhere within ±reach, half near the surface."""
     anywhere = (2 * torch.rand(count // 2, 3, generator=generator) - 1) * reach
     candidates = 2 * torch.rand(12 * count, 3, generator=generator) - 1
     near = candidates[distance(candidates).abs() < 2 * SHELL]
@@ -72,9 +74,9 @@ def drawn(count: int, reach: float, generator: torch.Generator) -> Tensor:
 
 
 class Fit:
-    """The network, its optimiser, and how far it is."""
+    """The network, its optimiser and its progress."""
 
-    def __init__(self, kind: Kind, steps: int, seed: int = 0):
+    def __init__(self, kind: Kind, steps: int, seed: int = 0, device: torch.device | str = "cpu"):
         torch.manual_seed(seed)
         self.kind, self.steps, self.step = kind, steps, 0
         z = torch.randn(1, 256, generator=torch.Generator().manual_seed(0))
@@ -85,6 +87,8 @@ class Fit:
         else:
             self.network = GRAF(GRAFConfig())
             self.ws = self.network.ws_from_z(z)
+        self.network.to(device)
+        self.ws, self.device = self.ws.to(device), device
         config = self.network.config
         self.half, self.reach = config.half_depth, config.reach / config.half_depth
         self.largest = OPTICAL_DEPTH / (SHELL * self.half)  # density, 1/unit
@@ -93,50 +97,42 @@ class Fit:
         self.generator = torch.Generator().manual_seed(seed)
 
     def advance(self) -> float:
-        """One step; returns its loss."""
+        """Take one step and return its loss."""
         rate = 0.5 * (1 + math.cos(math.pi * self.step / self.steps)) * min((self.step + 1) / 20, 1)
         for group in self.optimizer.param_groups:
             group["lr"] = LEARNING_RATES[self.kind] * rate
-        points = drawn(POINTS, self.reach, self.generator)
-        directions = F.normalize(torch.randn(points.shape, generator=self.generator), dim=-1)
+        points = drawn(POINTS, self.reach, self.generator).to(self.device)
+        directions = F.normalize(torch.randn(points.shape, generator=self.generator), dim=-1).to(self.device)
         values = self.network.radiance(self.ws, points[None] * self.half, directions[None])[0]
         rgb = values[:, :3] if self.kind == "pigan" else torch.sigmoid(values[:, :3])
         away = distance(points)
         density_error = (values[:, 3] - (-away / SHELL).clamp(-1, 1)).square().mean()
-        weight = 0.2 + 0.8 * (
-            away < SHELL
-        )  # beyond the block, colour shows only where the last sample takes what is left
+        # outside the block, colour is visible only where the last sample takes the remaining transmittance
+        weight = 0.2 + 0.8 * (away < SHELL)
         color_error = ((rgb - color(points)).square().mean(-1) * weight).mean()
         loss = density_error + 4 * color_error
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        update(self.optimizer, loss)
         self.step += 1
         return float(loss.detach())
 
     def tensors(self) -> dict[str, Tensor]:
-        """What it takes to go on."""
+        """Return everything needed to resume."""
         state = {f"network.{name}": t for name, t in self.network.state_dict().items()}
-        for place, parameter in enumerate(self.optimizer.param_groups[0]["params"]):
-            for name, value in self.optimizer.state[parameter].items():
-                state[f"optimizer.{place}.{name}"] = value
+        state |= optimizer_tensors(self.optimizer, "optimizer.")
+        state = {name: tensor.cpu() for name, tensor in state.items()}
         return {**state, "generator": self.generator.get_state(), "step": torch.tensor([self.step])}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from `tensors`."""
+        """Resume from what `tensors` returned."""
         parts = {name.removeprefix("network."): t for name, t in state.items() if name.startswith("network.")}
         self.network.load_state_dict(parts)
-        for place, parameter in enumerate(self.optimizer.param_groups[0]["params"]):
-            start = f"optimizer.{place}."
-            self.optimizer.state[parameter] = {
-                name.removeprefix(start): t for name, t in state.items() if name.startswith(start)
-            }
+        restore_optimizer(self.optimizer, state, "optimizer.")
         self.generator.set_state(state["generator"])
         self.step = int(state["step"])
 
     def model(self) -> tuple[ModelCard, dict[str, Tensor]]:
-        """Card and weights of the model, with densities in 1/unit."""
-        tensors = {name: t.detach().clone() for name, t in self.network.state_dict().items()}
+        """Return card and weights of the model, with densities in 1/unit."""
+        tensors = {name: t.detach().cpu().clone() for name, t in self.network.state_dict().items()}
         for name in ("density.weight", "density.bias"):
             tensors[name] *= self.largest
         constructor = dataclasses.asdict(self.network.config)
@@ -147,10 +143,16 @@ class Fit:
 
 
 def fit(
-    kind: Kind, out: Path, *, steps: int | None = None, seed: int = 0, report: Callable[[str], None] = lambda text: None
+    kind: Kind,
+    out: Path,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    report: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Fit, or go on, and write the model folder `out`."""
-    work = Fit(kind, steps or STEPS[kind], seed)
+    """Fit, or resume, and write the model folder `out`."""
+    work = Fit(kind, steps or STEPS[kind], seed, device)
     state = out.with_name(f"{out.name}.state.safetensors")
     if state.exists():
         work.restore(load_file(state))
@@ -168,20 +170,13 @@ def fit(
 
 
 def main(arguments: list[str]) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m backend train solid-object",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--kind", choices=KINDS, required=True)
+    """Fit and write a model, from the command line."""
+    parser = options("solid-object", __doc__)
+    parser.add_argument("--kind", choices=KINDS, required=True, help="architecture")
     parser.add_argument("--out", type=Path, required=True, help="folder of the model that is made")
-    parser.add_argument("--steps", type=int, help="; ".join(f"{kind}: {count}" for kind, count in STEPS.items()))
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-
-    def report(text: str) -> None:
-        sys.stderr.write(text + "\n")
-
-    fit(options.kind, options.out, steps=options.steps, seed=options.seed, report=report)
-    sys.stdout.write(json.dumps({"folder": str(options.out)}) + "\n")
+    defaults = ", ".join(f"{kind}: {count}" for kind, count in STEPS.items())
+    parser.add_argument("--steps", type=int, help=f"training steps; if left out {defaults}")
+    parser.add_argument("--seed", type=int, default=0, help="seed of initialisation and points")
+    given = parser.parse_args(arguments)
+    fit(given.kind, given.out, steps=given.steps, seed=given.seed, device=device_of(given.device), report=log)
+    sys.stdout.write(json.dumps({"folder": str(given.out)}) + "\n")

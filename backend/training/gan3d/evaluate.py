@@ -1,19 +1,18 @@
-"""How good the 3D-GAN starter model is: its new chairs, and the chairs it makes of pictures.
+"""Evaluate the 3D-GAN starter model: its new chairs, and its reconstructions of images.
 
-`python -m backend.training.gan3d_figures VIEWS` (the folder of chair_views.py, with all chairs: `--end 400`) prints the
-figures of the card as JSON and draws the pictures of docs/pictures.
+`python -m backend.training.gan3d.evaluate VIEWS` (the folder of data/chair_views.py, with all chairs: `--end 400`)
+prints the figures of the card as JSON and draws the images of docs/pictures.
 
 New chairs. 200 of them against the chairs that were not trained on, all as surfaces of voxels (level ½, marching
 cubes), 2048 points each. The Chamfer distance of two chairs is the mean distance of a point of one to the nearest of
 the other, both ways, averaged. *Minimum matching distance*: that of a held-out chair to the nearest of the 200,
 averaged. *Coverage*: the part of the held-out chairs that are the nearest one of at least one of the 200 (both:
-Achlioptas et al., arxiv.org/abs/1707.02392). Beside them, what 200 chairs of the training set in their place reach.
-*Whole*: the part that is of one piece, but for crumbs below 1 % of it.
+Achlioptas et al., arxiv.org/abs/1707.02392). As a reference, the same for 200 chairs of the training set. *Whole*: the
+part that is connected, ignoring pieces below 1 %.
 
-Pictures. Intersection over union of the voxels above ½, over all views of the held-out chairs; beside it, what is
-reached by giving the mean training chair, by giving the training chair whose picture is most like (mean squared
-difference, of all views of all training chairs), and by the training chair that fits best, which no method knows
-without the answer.
+Images. Intersection over union of the voxels above ½, over all views of the held-out chairs. References: the mean
+training chair; the training chair with the most similar image (mean squared difference, all views of all training
+chairs); and the training chair that fits best, which no method can know without the answer.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as Picture
+from PIL import Image as PIL
 from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 from torch import Tensor
@@ -36,18 +35,18 @@ from ...generators.gan3d.scene import GAN3D
 from ...models.library import load_model
 from ...models.store import model_folder
 from ..data import chair_views, chairs
-from ..images import sheet
+from ..images import image_grid
 from .data import load_voxels
-from .export import METRES_PER_UNIT, is_whole, samples, seen_and_made
+from .export import is_whole, reconstructions, samples
 
 Array = NDArray[np.float32]
 NUM_SAMPLES = 200
 NUM_POINTS = 2048
-PICTURES = Path(__file__).resolve().parents[3] / "docs" / "pictures"
+DOCS_IMAGES = Path(__file__).resolve().parents[3] / "docs" / "pictures"
 
 
 def surface_points(voxels: Array, random: np.random.Generator) -> Array:
-    """Points of the surface of voxels [side, side, side], uniform by area, in voxels. [NUM_POINTS, 3]
+    """Sample the surface of voxels [side, side, side] uniformly by area: points [NUM_POINTS, 3], in voxels.
 
     Raises:
         ValueError: nothing is solid.
@@ -68,7 +67,7 @@ def surface_points(voxels: Array, random: np.random.Generator) -> Array:
 
 
 def chamfer_table(first: Sequence[Array], second: Sequence[Array]) -> NDArray[np.float64]:
-    """Chamfer distance of each of `first` to each of `second`, in their unit. [F, S]"""
+    """Return the Chamfer distance of each of `first` to each of `second` [F, S], in their unit."""
     trees = [[cKDTree(points) for points in shapes] for shapes in (first, second)]
     table = np.empty((len(first), len(second)))
     for i, (a, tree_a) in enumerate(zip(first, trees[0], strict=True)):
@@ -78,24 +77,24 @@ def chamfer_table(first: Sequence[Array], second: Sequence[Array]) -> NDArray[np
 
 
 def matching(table: NDArray[np.float64]) -> tuple[float, float]:
-    """Minimum matching distance and coverage of the distances [made, reference]."""
+    """Return minimum matching distance and coverage of a table of distances [generated, reference]."""
     return float(table.min(0).mean()), len(np.unique(table.argmin(1))) / table.shape[1]
 
 
 def overlap(first: Tensor, second: Tensor) -> Tensor:
-    """Intersection over union of what is above ½, over the last three dimensions; 1 where both are empty."""
+    """Return the intersection over union of voxels above ½, over the last three dimensions; 1 where both are empty."""
     a, b = first > 0.5, second > 0.5
     union = (a | b).sum((-3, -2, -1))
     return torch.where(union > 0, (a & b).sum((-3, -2, -1)) / union.clamp(min=1), 1.0)
 
 
 def new_chairs(model: GAN3D, train: Tensor, held_out: Tensor, seed: int = 0) -> dict[str, float]:
-    """The figures of new chairs; see the module. Distances in millimetres."""
+    """Return the figures of new chairs; see the module. Distances in millimetres."""
     random = np.random.default_rng(seed)
     made = torch.cat([model.voxels(model.mapping(model.sample_z(i))) for i in range(NUM_SAMPLES)])
     copies = train[torch.from_numpy(random.permutation(len(train))[:NUM_SAMPLES])]
     reference = [surface_points(voxels.numpy(), random) for voxels in held_out]
-    millimetres = 2 * chair_views.CUBE_HALF / train.shape[-1] * METRES_PER_UNIT * 1000
+    millimetres = 2 * chair_views.CUBE_HALF / train.shape[-1] * chairs.METRES_PER_UNIT * 1000
     found: dict[str, float] = {"held_out": len(held_out)}
     for name, shapes in (("made", made), ("copied", copies)):
         solid = [voxels.numpy() for voxels in shapes if voxels.max() > 0.5]
@@ -112,10 +111,8 @@ def new_chairs(model: GAN3D, train: Tensor, held_out: Tensor, seed: int = 0) -> 
     }
 
 
-def from_pictures(
-    model: GAN3D, train: Tensor, train_images: Tensor, voxels: Tensor, images: Tensor
-) -> dict[str, float]:
-    """The figures of pictures; see the module. images [N, views, s, s, 3] uint8 of voxels [N, …]."""
+def from_images(model: GAN3D, train: Tensor, train_images: Tensor, voxels: Tensor, images: Tensor) -> dict[str, float]:
+    """Return the figures of reconstructions; see the module. images [N, views, s, s, 3] uint8 of voxels [N, …]."""
     made, retrieved = [], []
     known = train_images.flatten(0, 1).flatten(1).float()  # [shapes * views, pixels]
     views = train_images.shape[1]
@@ -135,11 +132,11 @@ def from_pictures(
 
 
 def main(arguments: list[str]) -> None:
-    """Measure, and draw."""
+    """Print the figures and draw the images."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("views", type=Path, help="the folder that backend/training/chair_views.py filled")
+    parser.add_argument("views", type=Path, help="the folder that backend.training.data.chair_views filled")
     parser.add_argument("--model", default="gan3d_chairs", help="name or folder")
-    parser.add_argument("--pictures", type=Path, default=PICTURES, help="where the contact sheets go")
+    parser.add_argument("--images", type=Path, default=DOCS_IMAGES, help="where the contact sheets go")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
@@ -149,21 +146,22 @@ def main(arguments: list[str]) -> None:
         raise TypeError(f"{options.model} is not a 3D-GAN")
     seen, unseen = range(chair_views.NUM_TRAIN), range(chair_views.NUM_TRAIN, chairs.NUM_SHAPES)
     train, held_out = load_voxels(options.views, seen), load_voxels(options.views, unseen)
-    page(samples(model, 32, 144), 8).save(options.pictures / "gan3d_contact_sheet.png", optimize=True)
+    page(samples(model, 32, 144), 8).save(options.images / "gan3d_contact_sheet.png", optimize=True)
     figures = {"new_chairs": new_chairs(model, train, held_out)}
     if model.encoder is not None:
         images = torch.from_numpy(chair_views.load_views(options.views, unseen)["images"])
         train_images = torch.from_numpy(chair_views.load_views(options.views, seen)["images"])
-        figures["pictures"] = from_pictures(model, train, train_images, held_out, images)
+        figures["pictures"] = from_images(model, train, train_images, held_out, images)
         shown = images[torch.arange(8), torch.arange(8) * 3 % images.shape[1]]
-        pictures = seen_and_made(model, shown, held_out[:8], 144)
-        page(pictures, 8).save(options.pictures / "gan3d_image_to_shape.png", optimize=True)
+        page(reconstructions(model, shown, held_out[:8], 144), 8).save(
+            options.images / "gan3d_image_to_shape.png", optimize=True
+        )
     sys.stdout.write(json.dumps(figures, indent=1) + "\n")
 
 
-def page(pictures: list[Picture.Image], columns: int) -> Picture.Image:
-    """A contact sheet in few colours: a small file."""
-    return sheet(pictures, columns).quantize(128)
+def page(images: list[PIL.Image], columns: int) -> PIL.Image:
+    """Return a contact sheet with 128 colours, for a small file."""
+    return image_grid(images, columns).quantize(128)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""From trained 3D-GAN networks to a model folder with its card and thumbnail, and the pictures to look at meanwhile."""
+"""Export trained 3D-GAN networks to a model folder with card and thumbnail; progress images of a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as Picture
+from PIL import Image as PIL
 from scipy.ndimage import label
 from torch import Tensor
 
@@ -19,20 +19,18 @@ from ...models.library import load_model
 from ...models.store import save_model
 from ...scenes.voxels import VoxelScene, cube_in_world
 from ..data.chair_views import CUBE_HALF
-from ..images import picture, sheet
+from ..data.chairs import LICENCE, METRES_PER_UNIT
+from ..images import composited, image_grid
 from .config import GanTraining
-
-METRES_PER_UNIT = 0.6111
-"""The median of the training chairs' sizes: the canonical unit of chairs.py in metres."""
-
-LICENCE = "GPL-3.0-or-later; trained on procedural chairs made with infinigen (BSD-3-Clause)"
 
 
 def built(
     config: GanTraining, generator: Generator, encoder: ImageEncoder | None = None, codes: Tensor | None = None
 ) -> GAN3D:
-    """The model of trained networks, in the world as the chairs of chair_views.py are. codes [num_codes, z_dim]: new
-    shapes are drawn near them."""
+    """Return the model of trained networks, placed in the world as the chairs of data/chair_views.py are.
+
+    codes [num_codes, z_dim]: new shapes are sampled near them.
+    """
     arguments = constructor_of(
         generator, config.side, encoder, prior=config.prior, mirror=config.mirror, axes="zyx", half_edge=CUBE_HALF,
         num_codes=0 if codes is None else len(codes),
@@ -50,7 +48,7 @@ def built(
 
 
 def export(model: GAN3D, folder: Path, *, label: str, description: str, card: str, starter: bool = False) -> None:
-    """Write the model folder, its weights in half precision, and its thumbnail, a picture of the shape of seed 0."""
+    """Write the model folder with weights in half precision, and its thumbnail, a render of the shape of seed 0."""
     arguments = constructor_of(
         model.generator, model.side, model.encoder, prior=model.prior, mirror=model.mirror, axes="zyx",
         half_edge=CUBE_HALF, num_codes=len(model.codes),
@@ -63,12 +61,14 @@ def export(model: GAN3D, folder: Path, *, label: str, description: str, card: st
     save_model(folder, about, half)
     loaded = load_model(folder)
     scene = loaded.synthesize(loaded.mapping(loaded.sample_z(0))[0])
-    picture(scene.render(from_wire(orbit(loaded.info, 256))), None).save(folder / "thumbnail.png", optimize=True)
+    composited(scene.render(from_wire(orbit(loaded.info, 256))), None).save(folder / "thumbnail.png", optimize=True)
 
 
 def choose_partners(model: GAN3D, candidates: int = 6) -> None:
-    """Set `model.partners`: for each code whose shape is of one piece the nearest of its neighbours so that their
-    middle is too. Codes that fall apart are not drawn (-1); those without such a neighbour are their own partner."""
+    """Set `model.partners`: for each code of a connected shape its nearest neighbour with a connected shape halfway.
+
+    Codes whose shape is not connected are never sampled (-1); those without such a neighbour are their own partner.
+    """
 
     def whole(codes: Tensor) -> list[bool]:
         return [is_whole(v) for part in codes.split(32) for v in model.voxels(part[:, None]).cpu().numpy()]
@@ -87,43 +87,44 @@ def choose_partners(model: GAN3D, candidates: int = 6) -> None:
 
 
 CRUMB = 0.01
+"""Part of the solid voxels below which a separate piece is ignored."""
 
 
 def is_whole(voxels: NDArray[np.float32]) -> bool:
-    """Whether the solid voxels hang together at faces, edges or corners, but for crumbs below 1 % of them."""
+    """Return whether the solid voxels are connected by faces, edges or corners; pieces below CRUMB are ignored."""
     parts, count = label(voxels > 0.5, np.ones((3, 3, 3)))
     sizes = np.bincount(parts.ravel())[1:]
     return count > 0 and float(sizes.max() / sizes.sum()) > 1 - CRUMB
 
 
-def samples(model: GAN3D, count: int, size: int, *, first: int = 0) -> list[Picture.Image]:
-    """Pictures of the shapes of `count` seeds."""
+def samples(model: GAN3D, count: int, size: int, *, first: int = 0) -> list[PIL.Image]:
+    """Render the shapes of `count` seeds."""
     camera = from_wire(orbit(model.info, size))
     codes = [model.mapping(model.sample_z(first + i))[0] for i in range(count)]
-    return [picture(model.synthesize(code).render(camera)) for code in codes]
+    return [composited(model.synthesize(code).render(camera)) for code in codes]
 
 
-def voxel_picture(model: GAN3D, values: Tensor, size: int) -> Picture.Image:
-    """A picture of voxels [side, side, side], placed as the model's."""
+def voxel_render(model: GAN3D, values: Tensor, size: int) -> PIL.Image:
+    """Render voxels [side, side, side], placed as the model's."""
     scene = VoxelScene(values, cube_in_world(model.half_edge))
-    return picture(scene.render(from_wire(orbit(model.info, size))))
+    return composited(scene.render(from_wire(orbit(model.info, size))))
 
 
-def seen_and_made(model: GAN3D, images: Tensor, voxels: Tensor, size: int) -> list[Picture.Image]:
-    """For each picture [N, s, s, 3] uint8 what it shows, what the model makes of it, and the truth [N, side, …]: N of
-    each, one after the other."""
-    pictures = [Picture.fromarray(image.numpy()).resize((size, size), Picture.Resampling.BICUBIC) for image in images]
+def reconstructions(model: GAN3D, images: Tensor, voxels: Tensor, size: int) -> list[PIL.Image]:
+    """Return N images [N, s, s, 3] uint8, then renders of their N reconstructions, then of the N true shapes
+    [N, side, side, side]."""
+    shown = [PIL.fromarray(image.numpy()).resize((size, size), PIL.Resampling.BICUBIC) for image in images]
     with torch.no_grad():
         made = model.voxels(model.encode(images.permute(0, 3, 1, 2).float() / 255))
-    return pictures + [voxel_picture(model, values, size) for values in [*made, *voxels]]
+    return shown + [voxel_render(model, values, size) for values in [*made, *voxels]]
 
 
-def write_progress_picture(
-    model: GAN3D, path: Path, seen: tuple[Tensor, Tensor] | None = None, size: int = 112
-) -> None:
-    """What to look at while it trains: 16 new shapes, and where there is an encoder 8 pictures, what is made of them,
-    and the truth. seen: pictures [8, s, s, 3] and voxels [8, side, side, side]."""
-    pictures = samples(model, 16, size)
+def write_progress_image(model: GAN3D, path: Path, seen: tuple[Tensor, Tensor] | None = None, size: int = 112) -> None:
+    """Write renders of 16 new shapes and, for a model with an encoder, 8 images with reconstruction and truth.
+
+    seen: images [8, s, s, 3] uint8 and voxels [8, side, side, side].
+    """
+    images = samples(model, 16, size)
     if seen is not None:
-        pictures += seen_and_made(model, *seen, size)
-    sheet(pictures, 8).save(path)
+        images += reconstructions(model, *seen, size)
+    image_grid(images, 8).save(path)

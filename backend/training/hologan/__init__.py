@@ -1,0 +1,1 @@
+"""Training of HoloGAN: config, data, train, export, evaluate."""

@@ -1,15 +1,4 @@
-"""Training HoloGAN, the loop of the lecture: a generator that has only ever seen pictures, and none of their poses.
-
-Each step draws a code z and a view at random, renders, and lets a discriminator compare with real pictures
-(arxiv.org/abs/1904.01326, Sec. 3). Nothing says where a real picture was taken: that turning the volume must turn the
-object is found because it is the only use that rigid motion has. Three losses:
-
-    discriminator   softplus(-D(x)) + softplus(D(G(z, view)))           is it real (the non-saturating GAN loss)
-    generator       softplus(-D(G(z, view)))
-    identity, both  |F(G(z, view)) - z|²                                the code can be read off every view (Sec. 3.4)
-
-The network that is kept is the running mean of the generator's weights.
-"""
+"""Training data of HoloGAN: images of the chairs without poses, and random views."""
 
 from __future__ import annotations
 
@@ -21,10 +10,29 @@ import torch
 from torch import Tensor
 
 from ..data import chair_views
+from .config import HoloGANTraining
 
 
 def real_images(folder: Path, azimuth: float = math.pi, seeds: range = range(chair_views.NUM_TRAIN)) -> Tensor:
-    """Return the pictures of chairs [n, 3, 64, 64] uint8 that were taken within ± azimuth (radians) of the front."""
+    """Return the images of chairs [n, 3, 64, 64] uint8 taken within ± azimuth (radians) of the front.
+
+    Raises:
+        UnreadableFile: a chair is missing.
+    """
     views = chair_views.load_views(folder, seeds, ("images", "azimuths"))
-    turned = np.abs((views["azimuths"] + math.pi) % (2 * math.pi) - math.pi)
-    return torch.from_numpy(views["images"][turned <= azimuth]).permute(0, 3, 1, 2).contiguous()
+    offset = np.abs((views["azimuths"] + math.pi) % (2 * math.pi) - math.pi)
+    return torch.from_numpy(views["images"][offset <= azimuth]).permute(0, 3, 1, 2).contiguous()
+
+
+def random_views(config: HoloGANTraining, count: int, random: torch.Generator) -> Tensor:
+    """Return views [count, 6], uniform in the trained range."""
+    u, v = torch.rand(2, count, generator=random)
+    low, high = config.elevation
+    return views_at((2 * u - 1) * config.azimuth, low + v * (high - low))
+
+
+def views_at(azimuth: Tensor, elevation: Tensor) -> Tensor:
+    """Return views [n, 6] without scaling or translation; angles [n] in radians, in the network's own convention."""
+    view = torch.zeros(len(azimuth), 6)
+    view[:, 0], view[:, 1], view[:, 2] = azimuth, elevation, 1.0
+    return view

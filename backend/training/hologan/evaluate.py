@@ -1,12 +1,7 @@
-"""What is said of a trained HoloGAN, measured: how near its pictures are to real ones, whether it turns as it is asked
-to, and whether a turned object stays the one it was.
+"""Evaluate a HoloGAN run: Fréchet distance to real images, accuracy of rotation, and identity over views.
 
-No network that was trained on photographs is at hand, so the pictures are compared by `PictureFeatures`, a small one
-that learns from the chairs of `chair_views` which pictures show the same chair, from where, and in what colours.
-
-    features   python -m backend.training.hologan_figures features VIEWS OUT      trains it, some minutes
-    figures    python -m backend.training.hologan_figures figures VIEWS OUT RUN   measures the run in RUN
-    export     python -m backend.training.hologan_figures export VIEWS OUT RUN    OUT/model with its card, OUT/sweep.png
+`python -m backend.training.hologan.evaluate VIEWS OUT RUN` measures the run in RUN by the features in
+OUT/features.safetensors (backend.training.features), and writes OUT/figures.json.
 """
 
 from __future__ import annotations
@@ -28,14 +23,14 @@ from ...generators.hologan.model import Generator
 from ...generators.hologan.scene import Facing
 from ...models.store import write_atomically
 from ..data import chair_views
-from ..features import PictureFeatures, as_input, features_of, frechet_distance, identity_ratio
+from ..features import ImageFeatures, as_input, features_of, frechet_distance, identity_ratio
 from .config import HoloGANTraining, small
-from .views import random_views, views_at
+from .data import random_views, views_at
 
 
 @torch.no_grad()
 def generated(generator: Generator, config: HoloGANTraining, count: int, seed: int = 7) -> Tensor:
-    """Return pictures [count, 3, side, side] of random codes from random trained views."""
+    """Generate images [count, 3, side, side] of random codes from random trained views."""
     random = torch.Generator().manual_seed(seed)
     z = torch.rand(count, config.generator.z_dim, generator=random) * 2 - 1
     views = random_views(config, count, random)
@@ -44,18 +39,18 @@ def generated(generator: Generator, config: HoloGANTraining, count: int, seed: i
 
 @dataclass(frozen=True)
 class Turning:
-    """How asked azimuths become seen ones: seen = direction · asked + offset, degrees."""
+    """Linear relation of requested and measured azimuths: measured = direction · requested + offset, degrees."""
 
     direction: float  # ±1
     offset: float
-    slope: float  # degrees seen for a degree asked, in the direction
-    error: float  # root mean square of what is left with slope 1
-    correlation: float  # of asked and seen azimuth
+    slope: float  # measured degrees for a requested degree, in the direction
+    error: float  # root mean square of the residual with slope 1
+    correlation: float  # of requested and measured azimuths
 
 
 @torch.no_grad()
-def turning(generator: Generator, config: HoloGANTraining, network: PictureFeatures, count: int = 512) -> Turning:
-    """Measure where objects seem to be seen from, against where they were asked to be."""
+def turning(generator: Generator, config: HoloGANTraining, network: ImageFeatures, count: int = 512) -> Turning:
+    """Measure the azimuths of generated images and compare them with the requested ones."""
     random = torch.Generator().manual_seed(11)
     z = torch.rand(count, config.generator.z_dim, generator=random) * 2 - 1
     views = random_views(config, count, random)
@@ -78,14 +73,14 @@ def turning(generator: Generator, config: HoloGANTraining, network: PictureFeatu
 
 
 def facing_of(found: Turning, half_size: float) -> Facing:
-    """Return how world azimuths become the network's. The ranges of both are the same to either side of the front, so
-    the middle of one is that of the other, and only the direction is open."""
+    """Return the map from world azimuths to the network's. Both ranges are symmetric about the front, so their centers
+    coincide and only the direction is unknown."""
     return Facing(0.0, found.direction, half_size)
 
 
 @torch.no_grad()
 def sweeps(generator: Generator, config: HoloGANTraining, objects: int = 48, views: int = 7) -> Tensor:
-    """Return pictures [objects, views, 3, side, side]: each of some codes, turned through the trained azimuths."""
+    """Generate images [objects, views, 3, side, side]: random codes, each rotated through the trained azimuths."""
     random = torch.Generator().manual_seed(23)
     z = torch.rand(objects, config.generator.z_dim, generator=random) * 2 - 1
     azimuth = torch.linspace(-config.azimuth, config.azimuth, views)
@@ -94,20 +89,20 @@ def sweeps(generator: Generator, config: HoloGANTraining, objects: int = 48, vie
 
 
 def in_range(views: dict[str, np.ndarray], azimuth: float) -> Tensor:
-    """Return the real pictures [N, 3, 64, 64] taken within ± azimuth of the front."""
-    turned = np.abs((views["azimuths"] + math.pi) % (2 * math.pi) - math.pi)
-    return as_input(views["images"][turned <= azimuth])
+    """Return the real images [N, 3, 64, 64] taken within ± azimuth (radians) of the front."""
+    offset = np.abs((views["azimuths"] + math.pi) % (2 * math.pi) - math.pi)
+    return as_input(views["images"][offset <= azimuth])
 
 
 def measure(
-    run: Path, views: Path, network: PictureFeatures, config: HoloGANTraining, count: int = 1024
+    run: Path, views: Path, network: ImageFeatures, config: HoloGANTraining, count: int = 1024
 ) -> dict[str, Any]:
-    """Return every figure of the card."""
+    """Return all figures of the card."""
     names = ("images", "azimuths", "elevations")
     train = chair_views.load_views(views, range(chair_views.NUM_TRAIN), names)
     held_out = chair_views.load_views(views, chair_views.HELD_OUT, names)
-    pictures = in_range(train, config.azimuth)
-    real, others = features_of(network, pictures[::2]), features_of(network, pictures[1::2][:count])
+    images = in_range(train, config.azimuth)
+    real, others = features_of(network, images[::2]), features_of(network, images[1::2][:count])
     series: dict[str, float] = {}
     generator = Generator(config.generator).eval().requires_grad_(False)
     for path in sorted((run / "snapshots").glob("step*.safetensors")):
@@ -135,13 +130,13 @@ def measure(
 
 
 def main(arguments: list[str]) -> None:
-    """Measure a run, from the command line."""
+    """Measure a run and write its figures, from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("views", type=Path, help="the folder that backend.training.data.chair_views filled")
     parser.add_argument("out", type=Path, help="folder with features.safetensors; figures.json is written there")
     parser.add_argument("run", type=Path, help="the folder of a training run")
     options = parser.parse_args(arguments)
-    network = PictureFeatures().eval().requires_grad_(False)
+    network = ImageFeatures().eval().requires_grad_(False)
     network.load_state_dict(load_file(options.out / "features.safetensors"))
     found = measure(options.run, options.views, network, small())
     write_atomically(options.out / "figures.json", (json.dumps(found, indent=1) + "\n").encode())

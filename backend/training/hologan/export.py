@@ -1,12 +1,7 @@
-"""What is said of a trained HoloGAN, measured: how near its pictures are to real ones, whether it turns as it is asked
-to, and whether a turned object stays the one it was.
+"""Export a HoloGAN run to the starter model's folder, with its card.
 
-No network that was trained on photographs is at hand, so the pictures are compared by `PictureFeatures`, a small one
-that learns from the chairs of `chair_views` which pictures show the same chair, from where, and in what colours.
-
-    features   python -m backend.training.hologan_figures features VIEWS OUT      trains it, some minutes
-    figures    python -m backend.training.hologan_figures figures VIEWS OUT RUN   measures the run in RUN
-    export     python -m backend.training.hologan_figures export VIEWS OUT RUN    OUT/model with its card, OUT/sweep.png
+`python -m backend.training.hologan.export VIEWS OUT RUN` reads OUT/figures.json (backend.training.hologan.evaluate),
+and writes OUT/model and OUT/sweep.png.
 """
 
 from __future__ import annotations
@@ -27,52 +22,50 @@ from ...models.card import ModelCard
 from ...models.library import load_model
 from ...models.store import save_model
 from ..data import chair_views
-from ..images import picture
+from ..data.chairs import LICENCE, METRES_PER_UNIT
+from ..images import composited
 from .config import HoloGANTraining, small
 from .evaluate import Turning, facing_of, in_range
 from .train import contact_sheet
 
-METRES_PER_UNIT = 0.6111  # the median of the chairs' sizes, as of the DeepSDF starter model
-
-
-DESCRIPTION = "Chairs as pictures, their features turned in 3D: seen from the front third, without a surface"
+DESCRIPTION = "Images of chairs from features rotated in 3D: views of the front third, without a surface"
 
 CARD = """\
-Chairs as pictures (HoloGAN, arxiv.org/abs/1904.01326): a learnt volume of features is styled by a code, turned as
-the camera asks, and made a picture of {side}² by a 2D network. No density, no distance: there is no surface.
+Images of chairs (HoloGAN, arxiv.org/abs/1904.01326): a learnt volume of features is styled by a code, rotated to the
+camera's view, and turned into an image of {side}² by a 2D network. No density, no distance: there is no surface.
 
-**Data.** The chairs of `backend/training/chairs.py` (infinigen 1.15.5, BSD-3-Clause; seeds 0–375), dressed in
-random materials and rendered by `backend/training/chair_views.py`: the {pictures:,} pictures taken within
-±{azimuth:.0f}° of the front, elevation 0° to 35°. The network was told no pose.
+**Data.** The chairs of `backend/training/data/chairs.py` (infinigen 1.15.5, BSD-3-Clause; seeds 0–375), rendered in
+random materials by `backend/training/data/chair_views.py`: the {images:,} images taken within ±{azimuth:.0f}° of the
+front, elevation 0° to 35°. The network got no poses.
 
-**Recipe.** `python -m backend train hologan`: seed 0, {steps:,} steps of {batch} pictures, one CPU core, about an
-hour on a busy machine; {parameters:,} parameters. What is kept is the running mean of the weights. Viewpoints are
+**Recipe.** `python -m backend train hologan`: seed 0, {steps:,} steps of {batch} images, one CPU core, about an
+hour on a busy machine; {parameters:,} parameters. The result is the running mean of the weights. Viewpoints are
 limited to the front third to keep the task small for so few steps.
 
-**Figures** by a small network trained on the same chairs (`backend/training/hologan_figures.py`; no network for
-photographs was used, so they compare with nothing published). Fréchet distance of its features between 1,024
-generated and {half:,} real pictures, over training:
+**Figures** by a small network trained on the same chairs (`backend/training/features.py`; no network trained on
+photographs was used, so they cannot be compared with published ones). Fréchet distance of its features between 1,024
+generated and {half:,} real images, over training:
 
 {series}
 
-Other real pictures of the same chairs: {frechet_of_other_real_pictures:.1f}; the 13 chairs of the cards, not
-trained on: {frechet_of_held_out_chairs:.1f} (104 pictures); noise: {frechet_of_noise:.0f}.
+Other real images of the same chairs: {frechet_of_other_real_pictures:.1f}; the 13 held-out chairs:
+{frechet_of_held_out_chairs:.1f} (104 images); noise: {frechet_of_noise:.0f}.
 
-**Does it turn?** Asked for an azimuth, the picture seems taken from it times {slope:.2f}, with {error:.0f}° of root
-mean square error around {offset:.0f}°, where the measuring network itself errs by {own:.0f}° on real pictures of
-chairs it never saw. Correlation {correlation:.2f}.
+**Rotation.** The measured azimuth is the requested one times {slope:.2f}, with {error:.0f}° of root mean square error
+around {offset:.0f}°; the measuring network itself errs by {own:.0f}° on real images of held-out chairs.
+Correlation {correlation:.2f}.
 
-**Does it stay itself?** Mean distance of what the network takes for a chair's identity, unit vectors: between views
+**Identity.** Mean distance of the network's identity vectors (unit length): between views
 of one code {same:.2f}, of different codes {other:.2f}; real chairs {real_same:.2f} and {real_other:.2f}.
 
-**View consistency**, that is how well neighbouring views agree by reprojection, is measured in docs/models.md.
+**View consistency**, the agreement of neighbouring views by reprojection, is measured in docs/models.md.
 
 {weak}
 """
 
 
 def export(run: Path, views: Path, out: Path, config: HoloGANTraining, weak: str) -> Path:
-    """Write the starter model's folder `out/model` from the last snapshot of a run and `out/figures.json`."""
+    """Write the model folder `out/model` from the last snapshot of a run and `out/figures.json`."""
     found = json.loads((out / "figures.json").read_text(encoding="utf-8"))
     steps = max(int(step) for step in found["frechet"])
     generator = Generator(config.generator).eval().requires_grad_(False)
@@ -85,7 +78,7 @@ def export(run: Path, views: Path, out: Path, config: HoloGANTraining, weak: str
     same, other = found["identity_views_and_others"]
     real_same, real_other = found["identity_views_and_others_real"]
     text = CARD.format(
-        side=config.generator.side, pictures=len(real), half=(len(real) + 1) // 2, steps=steps, batch=config.batch,
+        side=config.generator.side, images=len(real), half=(len(real) + 1) // 2, steps=steps, batch=config.batch,
         azimuth=math.degrees(config.azimuth), parameters=sum(p.numel() for p in generator.parameters()),
         series=series, slope=turned.slope, offset=turned.offset, error=turned.error,
         correlation=abs(turned.correlation),
@@ -96,7 +89,7 @@ def export(run: Path, views: Path, out: Path, config: HoloGANTraining, weak: str
         kind="hologan",
         label="Chairs (HoloGAN)",
         description=DESCRIPTION,
-        licence="GPL-3.0-or-later; trained on procedural chairs made with infinigen (BSD-3-Clause)",
+        licence=LICENCE,
         non_commercial=False,
         constructor={
             "network": asdict(config.generator),
@@ -120,7 +113,7 @@ def export(run: Path, views: Path, out: Path, config: HoloGANTraining, weak: str
     model = load_model(folder)
     with torch.no_grad():
         thumbnail = model.synthesize(model.mapping(model.sample_z(0))[0]).render(from_wire(orbit(model.info, 256)))
-    picture(thumbnail, None).save(folder / "thumbnail.png", optimize=True)
+    composited(thumbnail, None).save(folder / "thumbnail.png", optimize=True)
     contact_sheet(generator, config, rows=6, columns=9, scale=1).save(out / "sweep.png", optimize=True)
     return folder
 

@@ -1,0 +1,1 @@
+"""Training of Visual Object Networks: config, data, shapes, train (texture), export, evaluate."""

@@ -62,7 +62,7 @@ def test_distances_are_those_of_the_shape_with_z_first() -> None:
     sphere = trimesh.creation.icosphere(3, 0.5)
     lifted = sphere.vertices.astype(np.float32) + np.array([0, 0.25, 0], np.float32)  # canonical y is up
     distances = chair_views.views_of(lifted, sphere.faces.astype(np.int32), 0)["distances"]
-    expected = np.linalg.norm(chair_views.voxel_centres() - [0, 0, 0.25], axis=-1) - 0.5
+    expected = np.linalg.norm(chair_views.voxel_centers() - [0, 0, 0.25], axis=-1) - 0.5
     assert np.abs(distances - expected).max() < 0.01
     solid = chair_views.occupancy(distances)
     voxel = (2 * chair_views.CUBE_HALF / 32) ** 3

@@ -18,7 +18,7 @@ from backend.training.gan3d import adversarial, data, image_to_shape
 from backend.training.gan3d import config as presets
 from backend.training.gan3d import evaluate as gan3d_figures
 from backend.training.gan3d import train as gan3d
-from backend.training.gan3d.export import built, choose_partners, export, is_whole, write_progress_picture
+from backend.training.gan3d.export import built, choose_partners, export, is_whole, write_progress_image
 
 SMALL = replace(presets.small(), z_dim=4, channels=4, discriminator_channels=4, side=16, steps=50, batch=8, average=0.9)
 PUBLISHED = replace(
@@ -149,7 +149,7 @@ def test_a_trained_model_is_exported_and_looked_at(tmp_path: Path) -> None:
     seen = pictures(voxels)
     generator, encoder = image_to_shape.train(config, tmp_path / "run", seen, voxels)
     model = built(config.gan, generator, encoder)
-    write_progress_picture(model, tmp_path / "progress.png", (seen[:8, 0], voxels[:8]), size=16)
+    write_progress_image(model, tmp_path / "progress.png", (seen[:8, 0], voxels[:8]), size=16)
     export(model, tmp_path / "model", label="Boxes", description="", card="")
     loaded = load_model(tmp_path / "model")
     assert isinstance(loaded, GAN3D)

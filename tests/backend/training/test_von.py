@@ -19,7 +19,7 @@ from backend.generators.von.scene import VON
 from backend.models.library import load_model
 from backend.rendering.boxes import box_interval
 from backend.training.data import chair_views
-from backend.training.features import PictureFeatures
+from backend.training.features import ImageFeatures
 from backend.training.von import evaluate
 from backend.training.von import export as von_export
 from backend.training.von.config import VONTraining, published, small
@@ -68,7 +68,7 @@ def test_in_fifty_steps_every_loss_that_makers_share_falls(tmp_path: Path) -> No
 def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     data = _boxes(8)
     config = replace(TINY, steps=6)
-    straight = train(config, tmp_path / "straight", data, checkpoint_seconds=1e9, picture_seconds=1e9)
+    straight = train(config, tmp_path / "straight", data, checkpoint_seconds=1e9, draw_seconds=1e9)
 
     half = tmp_path / "half"
     stopped = Run(config)
@@ -78,7 +78,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
         stopped.step(*draw(config, data, step))
         stopped.follow(step + 1)
     stopped.save(half / "checkpoint.safetensors", 3)
-    resumed = train(config, half, data, checkpoint_seconds=1e9, picture_seconds=1e9)
+    resumed = train(config, half, data, checkpoint_seconds=1e9, draw_seconds=1e9)
     for one, other in zip(straight.mean.parameters(), resumed.mean.parameters(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
     with pytest.raises(ValueError, match=r"another configuration \(width\)"):
@@ -113,7 +113,7 @@ def test_the_recipes_are_of_the_sizes_they_say() -> None:
 
 def _chair_file(folder: Path, seed: int) -> None:
     """A box as `chair_views` would write it: its pictures are of the outline that its distances have."""
-    ticks = chair_views.voxel_centres()
+    ticks = chair_views.voxel_centers()
     half = np.array([0.5, 0.35, 0.6]) * (0.7 + 0.1 * (seed % 4))
     distances = (np.abs(ticks) - half).max(-1)
     azimuths = np.linspace(0, 6, 24).astype(np.float32)
@@ -169,7 +169,7 @@ def _distance(width: float, height: float) -> Tensor:
 def test_a_run_becomes_a_model_with_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chair_views, "NUM_TRAIN", 4)
     monkeypatch.setattr(chair_views, "HELD_OUT", range(4, 6))
-    monkeypatch.setattr(evaluate, "PICTURES", 16)
+    monkeypatch.setattr(evaluate, "NUM_PAINTED", 16)
     # of fewer pictures than there are features no covariance has a root
     monkeypatch.setattr(evaluate, "frechet_distance", lambda a, b: float((a.mean(0) - b.mean(0)).square().sum()))
     for module in (evaluate, von_export):
@@ -179,7 +179,7 @@ def test_a_run_becomes_a_model_with_its_figures(tmp_path: Path, monkeypatch: pyt
     config = replace(TINY, steps=2)
     train(config, tmp_path / "run", chair_data(tmp_path, range(4)))
     torch.manual_seed(0)
-    save_file(PictureFeatures().state_dict(), tmp_path / "features.safetensors")
+    save_file(ImageFeatures().state_dict(), tmp_path / "features.safetensors")
     shapes = ShapeTraining()
     save_file(ShapeNetwork(shapes.z_dim, shapes.widths, logit_scale=1.0).state_dict(), tmp_path / "shapes.safetensors")
     out = tmp_path / "out"

@@ -1,0 +1,1 @@
+"""Memory, time and surface error of four representations of one shape."""

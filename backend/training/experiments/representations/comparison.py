@@ -1,26 +1,20 @@
-"""What a shape costs as a dense grid, a hash grid, a tri-plane and a network of distances, at equal surface error.
+"""Compare a dense grid, a hash grid, a tri-plane and a distance network at equal surface error of one shape.
 
 `python -m backend train representations MESH --out FOLDER` fits one mesh with each of them in several sizes, meshes
-what they hold with the same marching cubes, and asks of each resolution of the dense grid: which is the smallest of the
-others that comes as near to the true surface, and what does it take in bytes, in seconds of fitting and of asking?
+them with the same marching cubes, and finds for each resolution of the dense grid the smallest of the others with at
+most its surface error: its bytes, its seconds of fitting, and its seconds of querying.
 
-Vocabulary. The mesh is brought to a longest side of 1 about the origin; the `cube` around it is 1.04 wide. A grid of
-*resolution* N has N³ lattice points, the faces of the cube included. All hold the signed distance cut to ±0.05
-(Eq. 9 of arxiv.org/abs/1901.05103), the grid to ±3 of its cells.
-
-- `DenseGrid`: N³ numbers and trilinear interpolation. Nothing is trained; values are measured near the surface only.
-- `HashGrid`: the multiresolution hash encoding of arxiv.org/abs/2201.05989 and a network with one hidden layer.
-- `TriPlane`: three planes of features, summed, and the same network (arxiv.org/abs/2112.07945, Sec. 4.1).
-- `DistanceNetwork`: eight layers with a skip, as in DeepSDF, on the encoded position (Eq. 4 of
-  arxiv.org/abs/2003.08934).
+Vocabulary. The mesh is scaled to a longest side of 1 about the origin; the `cube` around it is 1.04 wide. A grid of
+*resolution* N has N³ lattice points, the faces of the cube included. All representations hold the signed distance
+truncated at ±0.05 (Eq. 9 of arxiv.org/abs/1901.05103), the grid at ±3 of its cells. See `models` for each of them.
 
 *Surface error*: mean distance of 30,000 points of one surface to the other surface, both ways, averaged, in per cent of
-the longest side. Only points on the outside of the true solid count. A part that is missing counts by how far its
-points are from what is there, so the error of a coarse grid is mostly what it does not see. Seconds are seconds of
-processor time of one thread.
+the longest side, on the outside of the true solid only. A missing part counts with the distance of its points from the
+rest of the surface, so the error of a coarse grid is mostly thin parts that it misses. Seconds are CPU time of one
+thread, so this experiment has no --device.
 
-A killed run goes on where it was when it is started again with the same options. The folder gets `figures.json`,
-`table.md`, `representations.png` (the meshes) and `representations_memory.png` (memory against error).
+A killed run resumes when it is started again with the same options. The folder gets `figures.json`, `table.md`,
+`representations.png` (the meshes) and `representations_memory.png` (memory against error).
 """
 
 from __future__ import annotations
@@ -47,8 +41,8 @@ from meshing.io import import_mesh
 
 from ....generators.deepsdf.mesh_distance import MeshDistance
 from ....models.store import write_atomically
+from ...runs import Loop, State, log, update
 from ...surfaces import Surface, compare, mesh_surface, outer_surface
-from ..demonstration import resumed, store
 from .config import Candidate, Recipe, candidates
 from .models import BOUNDS, CLAMP, HALF, SLOPE, Array, filled, num_bytes
 from .report import chart, gallery, table
@@ -59,13 +53,13 @@ AUTOSAVE_SECONDS = 30.0
 
 
 def normalised(vertices: Array) -> Array:
-    """The mesh with its longest side at 1, about the origin. [V, 3]"""
+    """Return vertices [V, 3] scaled to a longest side of 1 and centered at the origin."""
     low, high = vertices.min(0), vertices.max(0)
     return ((vertices - (low + high) / 2) / (high - low).max()).astype(np.float32)
 
 
 def distance_samples(distance: MeshDistance, count: int, seed: int) -> Tensor:
-    """Points of the cube and their signed distance, [count, 4]: a quarter anywhere, the rest round the surface."""
+    """Sample points of the cube and their signed distance [count, 4]: a quarter anywhere, the rest near the surface."""
     random = np.random.default_rng(seed)
     points = [random.uniform(-HALF, HALF, (2 * count // 8, 3))]
     for part, spread in ((2, 0.02), (2, 0.006), (2, 0.0015)):  # eighths, longest sides
@@ -80,48 +74,43 @@ def distance_samples(distance: MeshDistance, count: int, seed: int) -> Tensor:
 def train(
     candidate: Candidate, samples: Tensor, recipe: Recipe, state: Path, report: Report
 ) -> tuple[nn.Module, float]:
-    """Train one candidate, or go on from `state`. The module, and seconds of processor time."""
+    """Train one candidate, or resume from `state`. Returns the module, and seconds of CPU time."""
     torch.manual_seed(recipe.seed)
     module = candidate.build()
     spent = torch.zeros((), dtype=torch.float64)
-    module.register_buffer("seconds", spent)  # so that it is stored with the rest
+    module.register_buffer("seconds", spent)  # stored with the rest
     optimizer = torch.optim.Adam(module.parameters(), candidate.rate, betas=(0.9, 0.99), eps=1e-15)
     config = {**asdict(recipe), "name": candidate.name}
-    step = resumed(state, config, module, optimizer)
-    seconds, saved = float(spent), time.monotonic()
+    loop = Loop(
+        State(config, {"network": module}, {"": optimizer}), state, candidate.steps,
+        report_steps=max(1, candidate.steps // 8), checkpoint_seconds=AUTOSAVE_SECONDS,
+        progress=lambda fraction, text: report(f"{candidate.name}: {text}"),
+    )  # fmt: skip
     module.train()
-    while step < candidate.steps:
+    for step in loop:
         started = time.process_time()
         for group in optimizer.param_groups:
             group["lr"] = candidate.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / candidate.steps)))
         random = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         batch = samples[torch.randint(len(samples), (candidate.points_per_step,), generator=random)]
-        # only the truth is cut: what starts beyond the cut must feel a gradient
+        # only the target is truncated: predictions beyond the truncation need a gradient
         loss = functional.l1_loss(module(batch[:, :3]), batch[:, 3].clamp(-CLAMP, CLAMP)) / CLAMP
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        step += 1
-        seconds += time.process_time() - started
-        if step % max(1, candidate.steps // 8) == 0:
-            report(f"{candidate.name}: step {step}/{candidate.steps}, loss {loss.item():.4f}, {seconds:.0f} s")
-        if time.monotonic() - saved > AUTOSAVE_SECONDS or step == candidate.steps:
-            spent.fill_(seconds)
-            store(state, config, module, optimizer, step)
-            saved = time.monotonic()
+        update(optimizer, loss)
+        spent += time.process_time() - started
+        loop.report(f"loss {loss.item():.4f}  {float(spent):.0f} s")
     del module.seconds
-    return module.eval().requires_grad_(False), seconds
+    return module.eval().requires_grad_(False), float(spent)
 
 
 def query(module: nn.Module, points: Array, chunk: int = 1 << 16) -> Array:
-    """Values at points [N, 3]. [N]"""
+    """Return values [N] at points [N, 3]."""
     with torch.no_grad():
         return torch.cat([module(part) for part in torch.from_numpy(points).split(chunk)]).numpy()
 
 
 @dataclass(frozen=True)
 class Meshed:
-    """What marching cubes made of a field. vertices and faces are empty where it met no surface."""
+    """Marching cubes of a field. vertices and faces are empty if it has no surface."""
 
     vertices: Array
     faces: NDArray[np.int32]
@@ -129,20 +118,18 @@ class Meshed:
 
 
 def meshed(module: nn.Module, resolution: int, clamp: float, slope: float) -> Meshed:
-    """The zero level of a representation on a lattice of `resolution` points a side."""
+    """Mesh the zero level of a representation on a lattice of `resolution` points a side."""
     started = time.process_time()
     try:
         mesh = extract_surface(lambda p: query(module, p), BOUNDS, resolution, 0.0, lipschitz=slope, clamp=clamp)
-    except MeshingError:  # nothing there, which a coarse grid of thin parts may well say
+    except MeshingError:  # no surface: a coarse grid can miss thin parts entirely
         return Meshed(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32), time.process_time() - started)
     return Meshed(mesh.vertices, mesh.faces, time.process_time() - started)
 
 
 def measure(module: nn.Module, made: Meshed, truth: Surface, samples: Tensor, recipe: Recipe) -> dict[str, Any]:
-    """Bytes, surface error (% of the longest side), normal consistency, and seconds for a million points and a mesh.
-
-    Error and consistency are None where there is no surface.
-    """
+    """Return bytes, surface error (% of the longest side), normal consistency, and seconds for a million points and a
+    mesh. Error and consistency are None if there is no surface."""
     random = np.random.default_rng(recipe.seed)
     row: dict[str, Any] = {"bytes": num_bytes(module), "faces": len(made.faces), "mesh_seconds": round(made.seconds, 2)}
     error, normals = None, None
@@ -160,7 +147,7 @@ def measure(module: nn.Module, made: Meshed, truth: Surface, samples: Tensor, re
 def demonstrate(
     vertices: Array, faces: NDArray[np.int32], recipe: Recipe, out: Path, report: Report = lambda text: None
 ) -> dict[str, dict[str, Any]]:
-    """Build, train and measure everything; write figures, table and pictures. Returns the rows by name."""
+    """Build, train and measure all representations; write figures, table and images. Returns the rows by name."""
     out.mkdir(parents=True, exist_ok=True)
     distance = MeshDistance(normalised(vertices), faces)
     truth = outer_surface(distance, np.random.default_rng(recipe.seed))
@@ -209,14 +196,14 @@ def demonstrate(
 
 
 def save_mesh(out: Path, name: str, made: Meshed) -> None:
-    """Keep a mesh for the picture, so that a run that goes on need not make it again."""
+    """Save a mesh for the gallery, so that a resumed run need not extract it again."""
     folder = out / "meshes"
     folder.mkdir(exist_ok=True)
     np.savez_compressed(folder / f"{name.replace(' ', '_')}.npz", vertices=made.vertices, faces=made.faces)
 
 
 def main(arguments: list[str]) -> None:
-    """The command line."""
+    """Run the experiment, from the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m backend train representations",
         description=__doc__,
@@ -224,12 +211,18 @@ def main(arguments: list[str]) -> None:
     )
     default = Recipe()
     parser.add_argument("mesh", type=Path, help="a mesh: .obj, .ply, .glb or .stl")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the figures and the pictures")
-    parser.add_argument("--resolutions", type=int, nargs="+", default=list(default.resolutions), help="of dense grids")
-    parser.add_argument("--steps", type=int, default=default.steps, help="of hash grids and tri-planes")
-    parser.add_argument("--network-steps", type=int, default=default.network_steps, help="of distance networks")
-    parser.add_argument("--widths", type=int, nargs="+", default=list(default.widths), help="of distance networks")
-    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the figures and the images")
+    parser.add_argument(
+        "--resolutions", type=int, nargs="+", default=list(default.resolutions), help="resolutions of dense grids"
+    )
+    parser.add_argument("--steps", type=int, default=default.steps, help="steps of hash grids and tri-planes")
+    parser.add_argument(
+        "--network-steps", type=int, default=default.network_steps, help="training steps of distance networks"
+    )
+    parser.add_argument(
+        "--widths", type=int, nargs="+", default=list(default.widths), help="widths of distance networks"
+    )
+    parser.add_argument("--seed", type=int, default=default.seed, help="seed of initialisation and samples")
     options = parser.parse_args(arguments)
     recipe = Recipe(
         resolutions=tuple(options.resolutions),
@@ -240,10 +233,6 @@ def main(arguments: list[str]) -> None:
     )
     torch.set_num_threads(1)
 
-    def report(text: str) -> None:
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
-
     made = import_mesh(options.mesh)
-    demonstrate(made.vertices, made.faces, recipe, options.out, report)
+    demonstrate(made.vertices, made.faces, recipe, options.out, log)
     sys.stdout.write((options.out / "table.md").read_text())

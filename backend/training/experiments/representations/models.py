@@ -1,26 +1,10 @@
-"""What a shape costs as a dense grid, a hash grid, a tri-plane and a network of distances, at equal surface error.
+"""The four representations of a signed distance field, and their memory.
 
-`python -m backend train representations MESH --out FOLDER` fits one mesh with each of them in several sizes, meshes
-what they hold with the same marching cubes, and asks of each resolution of the dense grid: which is the smallest of the
-others that comes as near to the true surface, and what does it take in bytes, in seconds of fitting and of asking?
-
-Vocabulary. The mesh is brought to a longest side of 1 about the origin; the `cube` around it is 1.04 wide. A grid of
-*resolution* N has N³ lattice points, the faces of the cube included. All hold the signed distance cut to ±0.05
-(Eq. 9 of arxiv.org/abs/1901.05103), the grid to ±3 of its cells.
-
-- `DenseGrid`: N³ numbers and trilinear interpolation. Nothing is trained; values are measured near the surface only.
+- `DenseGrid`: N³ numbers and trilinear interpolation. Not trained; values are computed near the surface only.
 - `HashGrid`: the multiresolution hash encoding of arxiv.org/abs/2201.05989 and a network with one hidden layer.
 - `TriPlane`: three planes of features, summed, and the same network (arxiv.org/abs/2112.07945, Sec. 4.1).
 - `DistanceNetwork`: eight layers with a skip, as in DeepSDF, on the encoded position (Eq. 4 of
   arxiv.org/abs/2003.08934).
-
-*Surface error*: mean distance of 30,000 points of one surface to the other surface, both ways, averaged, in per cent of
-the longest side. Only points on the outside of the true solid count. A part that is missing counts by how far its
-points are from what is there, so the error of a coarse grid is mostly what it does not see. Seconds are seconds of
-processor time of one thread.
-
-A killed run goes on where it was when it is started again with the same options. The folder gets `figures.json`,
-`table.md`, `representations.png` (the meshes) and `representations_memory.png` (memory against error).
 """
 
 from __future__ import annotations
@@ -44,13 +28,13 @@ HALF = 0.52
 """Half the side of the cube, in longest sides of the mesh."""
 BOUNDS = ((-HALF,) * 3, (HALF,) * 3)
 CLAMP = 0.05
-"""Where distances are cut, in longest sides of the mesh."""
+"""Distance at which distances are truncated, in longest sides of the mesh."""
 SLOPE = 1.5
-"""Lipschitz bound that marching cubes is given of what was trained."""
+"""Lipschitz bound of trained representations, for marching cubes."""
 
 
 class DenseGrid(nn.Module):
-    """Signed distances on a lattice, interpolated. values [N, N, N], indexed [x, y, z]."""
+    """Signed distances on a lattice, interpolated trilinearly. values [N, N, N], indexed [x, y, z]."""
 
     values: Tensor
 
@@ -59,7 +43,7 @@ class DenseGrid(nn.Module):
         self.register_buffer("values", values)
 
     def forward(self, points: Tensor) -> Tensor:
-        """Signed distance at points [N, 3] of the cube. [N]"""
+        """Return signed distances [N] at points [N, 3] of the cube."""
         places = points.flip(-1)[None, None, None] / HALF  # grid_sample's x runs along the last axis
         found = functional.grid_sample(self.values[None, None], places, padding_mode="border", align_corners=True)
         return found.reshape(-1)
@@ -79,7 +63,7 @@ class HashGrid(nn.Module):
         self.head = _head(spec.width, hidden)
 
     def forward(self, points: Tensor) -> Tensor:
-        """Signed distance at points [N, 3] of the cube. [N]"""
+        """Return signed distances [N] at points [N, 3] of the cube."""
         found: Tensor = CLAMP * self.head(hash_encode((points / HALF + 1) / 2, self.table, self.spec))
         return found[..., 0]
 
@@ -95,7 +79,7 @@ class TriPlane(nn.Module):
         self.head = _head(num_features, hidden)
 
     def forward(self, points: Tensor) -> Tensor:
-        """Signed distance at points [N, 3] of the cube. [N]"""
+        """Return signed distances [N] at points [N, 3] of the cube."""
         places = torch.stack([points[:, axes] for axes in self.AXES])[:, None] / HALF  # [3, 1, N, 2]
         features = functional.grid_sample(self.planes, places, padding_mode="border", align_corners=True)
         found: Tensor = CLAMP * self.head(features.sum(0)[:, 0].T)
@@ -103,7 +87,7 @@ class TriPlane(nn.Module):
 
 
 class DistanceNetwork(nn.Module):
-    """Layers of one width on the encoded position, with the encoding once more in the middle."""
+    """Layers of one width on the encoded position, with the encoding concatenated once more halfway."""
 
     def __init__(self, width: int, frequencies: int, depth: int = 8) -> None:
         super().__init__()
@@ -118,27 +102,27 @@ class DistanceNetwork(nn.Module):
         return nn.Sequential(*(x for a, b in itertools.pairwise(widths) for x in (nn.Linear(a, b), nn.ReLU())))
 
     def forward(self, points: Tensor) -> Tensor:
-        """Signed distance at points [N, 3] of the cube. [N]"""
+        """Return signed distances [N] at points [N, 3] of the cube."""
         encoded = positional_encoding(points / HALF, self.frequencies)
         found: Tensor = CLAMP * self.last(self.after(torch.cat((self.before(encoded), encoded), -1)))
         return found[..., 0]
 
 
 def num_bytes(module: nn.Module) -> int:
-    """Bytes that a representation keeps: all its numbers, in float32."""
+    """Return the bytes of all parameters and buffers of a representation."""
     return sum(x.numel() * x.element_size() for x in (*module.parameters(), *module.buffers()))
 
 
 def grid_bytes(resolution: int) -> int:
-    """Bytes of a dense grid: N³ numbers of four bytes."""
+    """Return the bytes of a dense grid: N³ numbers of four bytes."""
     return 4 * resolution**3
 
 
 def filled(distance: MeshDistance, resolution: int, cells: float = 3.0, first: int = 16, last: int = 4) -> DenseGrid:
-    """A dense grid: exact within `cells` of its cells from the surface, cut to that distance elsewhere.
+    """Return a dense grid: exact within `cells` cells of the surface, truncated at that distance elsewhere.
 
-    The lattice is cut into blocks, from `first` to `last` points wide; a block whose centre is further away than its
-    half diagonal and the cut has one sign and is not looked at any more.
+    The lattice is divided into blocks, from `first` down to `last` points wide; a block whose center is further from
+    the surface than its half diagonal plus the truncation has one sign and is not subdivided.
     """
     step = 2 * HALF / (resolution - 1)
     cut = cells * step

@@ -1,27 +1,4 @@
-"""What a shape costs as a dense grid, a hash grid, a tri-plane and a network of distances, at equal surface error.
-
-`python -m backend train representations MESH --out FOLDER` fits one mesh with each of them in several sizes, meshes
-what they hold with the same marching cubes, and asks of each resolution of the dense grid: which is the smallest of the
-others that comes as near to the true surface, and what does it take in bytes, in seconds of fitting and of asking?
-
-Vocabulary. The mesh is brought to a longest side of 1 about the origin; the `cube` around it is 1.04 wide. A grid of
-*resolution* N has N³ lattice points, the faces of the cube included. All hold the signed distance cut to ±0.05
-(Eq. 9 of arxiv.org/abs/1901.05103), the grid to ±3 of its cells.
-
-- `DenseGrid`: N³ numbers and trilinear interpolation. Nothing is trained; values are measured near the surface only.
-- `HashGrid`: the multiresolution hash encoding of arxiv.org/abs/2201.05989 and a network with one hidden layer.
-- `TriPlane`: three planes of features, summed, and the same network (arxiv.org/abs/2112.07945, Sec. 4.1).
-- `DistanceNetwork`: eight layers with a skip, as in DeepSDF, on the encoded position (Eq. 4 of
-  arxiv.org/abs/2003.08934).
-
-*Surface error*: mean distance of 30,000 points of one surface to the other surface, both ways, averaged, in per cent of
-the longest side. Only points on the outside of the true solid count. A part that is missing counts by how far its
-points are from what is there, so the error of a coarse grid is mostly what it does not see. Seconds are seconds of
-processor time of one thread.
-
-A killed run goes on where it was when it is started again with the same options. The folder gets `figures.json`,
-`table.md`, `representations.png` (the meshes) and `representations_memory.png` (memory against error).
-"""
+"""Table, chart and gallery of the comparison of representations."""
 
 from __future__ import annotations
 
@@ -34,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as Picture
+from PIL import Image as PIL
 from PIL import ImageDraw, ImageFont
 from torch import Tensor
 
 from ....generators.deepsdf.mesh_distance import MeshDistance
-from ..demonstration import labelled_row
+from ...images import labelled_row
 from .config import Recipe
 from .models import Array, grid_bytes
 
@@ -47,17 +24,14 @@ UNREACHED = "not reached"
 
 
 def smallest(rows: Mapping[str, dict[str, Any]], family: str, error: float) -> str | None:
-    """Name of the smallest of a family whose surface error is at most `error`."""
+    """Return the name of the smallest of a family whose surface error is at most `error`, or None."""
     ours = {name: row for name, row in rows.items() if row["family"] == family and row["error"] is not None}
     good = [(row["bytes"], name) for name, row in ours.items() if row["error"] <= error]
     return min(good)[1] if good else None
 
 
-# ------------------------------------------------------------------------------------------------- tables and pictures
-
-
 def readable_bytes(count: float) -> str:
-    """As 1.05 MB: three digits, powers of ten."""
+    """Return bytes as "1.05 MB": three digits, powers of ten."""
     for unit in ("B", "kB", "MB"):
         if count < 999.5:
             return f"{count:.3g} {unit}"
@@ -66,7 +40,7 @@ def readable_bytes(count: float) -> str:
 
 
 def table(rows: Mapping[str, dict[str, Any]], recipe: Recipe) -> str:
-    """Two Markdown tables: each resolution with the smallest of each family that is as good, and everything built."""
+    """Return two Markdown tables: the smallest of each family for each resolution's error, and all rows."""
     families = [f for f in dict.fromkeys(row["family"] for row in rows.values()) if f != "dense grid"]
     lines = [
         f"| resolution | surface error | dense grid | {' | '.join(families)} |",
@@ -80,7 +54,7 @@ def table(rows: Mapping[str, dict[str, Any]], recipe: Recipe) -> str:
             cells.append(UNREACHED if name is None else f"{name}: {_cost(rows[name])}")
         lines.append(f"| {' | '.join(cells)} |")
     last = max(recipe.resolutions)
-    for resolution in recipe.arithmetic:  # memory grows with the cube; what is near the surface with the square
+    for resolution in recipe.arithmetic:  # memory grows with the cube, work near the surface with the square
         row, factor = rows[f"grid {last}³"], (resolution / last) ** 2
         cost = f"{readable_bytes(grid_bytes(resolution))}, {row['fit_seconds'] * factor:.0f} s, "
         cost += f"{row['query_seconds']:.2f} s, {row['mesh_seconds'] * factor:.0f} s (computed)"
@@ -112,10 +86,10 @@ def _cost(row: Mapping[str, Any]) -> str:
 COLORS = {"dense grid": "#444444", "hash grid": "#c2410c", "tri-plane": "#0f766e", "SDF network": "#6d28d9"}
 
 
-def chart(rows: Mapping[str, dict[str, Any]], width: int = 900, height: int = 520) -> Picture.Image:
-    """Memory against surface error, both logarithmic."""
+def chart(rows: Mapping[str, dict[str, Any]], width: int = 900, height: int = 520) -> PIL.Image:
+    """Draw memory against surface error, both logarithmic."""
     shown = {name: row for name, row in rows.items() if row["error"]}
-    page = Picture.new("RGB", (width, height), "white")
+    page = PIL.new("RGB", (width, height), "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(14)
     left, right, top, bottom = 70, width - 30, 20, height - 50
     memory = np.log10([row["bytes"] for row in shown.values()])
@@ -150,23 +124,23 @@ def chart(rows: Mapping[str, dict[str, Any]], width: int = 900, height: int = 52
 
 
 def plain(name: str) -> str:
-    """Return a name in letters that the pictures' font has."""
+    """Return a name in characters that the images' font has."""
     return name.replace("³", "^3").replace("²", "^2").replace("×", "x")
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A view without perspective that shows a mesh whole."""
+    """Orthographic view of a whole mesh."""
 
-    across: NDArray[np.float64]  # unit vectors of the picture
+    across: NDArray[np.float64]  # unit vectors of the image
     upward: NDArray[np.float64]
     forward: NDArray[np.float64]
-    middle: tuple[float, float]  # along across and upward
+    center: tuple[float, float]  # along across and upward
     half: float
 
     @classmethod
     def around(cls, vertices: Array) -> Frame:
-        """Return the view from the front (-y), a little from the left and above, that holds these points, Z up."""
+        """Return the view from the front (-y), slightly from the left and above, that contains these points, Z up."""
         forward = np.array([0.45, 0.8, -0.4])
         forward /= np.linalg.norm(forward)
         across = np.cross(forward, [0, 0, 1])
@@ -179,9 +153,9 @@ class Frame:
 
 
 def shaded(distance: MeshDistance, frame: Frame, size: int, scale: int = 2) -> Tensor:
-    """A mesh in a view, lit from above. [size, size, 3] in 0..1"""
+    """Render a mesh in a view, lit from above: [size, size, 3], 0..1."""
     side = ((np.arange(size * scale) + 0.5) / (size * scale) * 2 - 1) * frame.half
-    x, y = side[None, :, None] + frame.middle[0], frame.middle[1] - side[:, None, None]
+    x, y = side[None, :, None] + frame.center[0], frame.center[1] - side[:, None, None]
     origins = x * frame.across + y * frame.upward - 3 * frame.forward
     directions = np.broadcast_to(frame.forward, origins.shape).astype(np.float32)
     reached, normals = distance.first_hit(origins.astype(np.float32), directions)
@@ -193,8 +167,9 @@ def shaded(distance: MeshDistance, frame: Frame, size: int, scale: int = 2) -> T
     return torch.from_numpy(small)[..., None].expand(-1, -1, 3)
 
 
-def gallery(distance: MeshDistance, rows: Mapping[str, dict[str, Any]], out: Path, size: int) -> Picture.Image:
-    """The mesh and the grids in the first row; below, of each family, the nearest to the memory of the second grid."""
+def gallery(distance: MeshDistance, rows: Mapping[str, dict[str, Any]], out: Path, size: int) -> PIL.Image:
+    """Draw the mesh and the grids in the first row; in the second, of each family, the one closest in memory to the
+    second grid, and the most accurate."""
     grids = [name for name, row in rows.items() if row["family"] == "dense grid"]
     middle = math.log(rows[grids[min(1, len(grids) - 1)]]["bytes"] / 4)
     families = [f for f in dict.fromkeys(row["family"] for row in rows.values()) if f != "dense grid"]
@@ -213,7 +188,7 @@ def gallery(distance: MeshDistance, rows: Mapping[str, dict[str, Any]], out: Pat
             blank = torch.ones(size, size, 3)
             line[caption] = shaded(MeshDistance(*kept), frame, size) if len(kept[1]) else blank
     strips = [labelled_row(line, size) for line in lines if line]
-    page = Picture.new("RGB", (max(s.width for s in strips), sum(s.height for s in strips)), "white")
+    page = PIL.new("RGB", (max(s.width for s in strips), sum(s.height for s in strips)), "white")
     for number, strip in enumerate(strips):
         page.paste(strip, (0, number * strips[0].height))
     return page
