@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..wire import errors
+from .lock import read_lock
 from .process import CHOOSE_PYTHON, MINIMUM_PYTHON, clean_environment, quiet_child, tail
 
 NEEDED_GIGABYTES = {"cpu": 2.5, "cuda": 9.0, "rocm": 18.0, "mps": 2.5}
@@ -135,6 +136,15 @@ def _stamps(folder: Path) -> dict[str, str]:
         return {}
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What pip is asked for: ranges, or else the text of a requirements file with pins and hashes."""
+
+    ranges: tuple[str, ...] = ()
+    locked: str = ""
+    dependencies: bool = True  # of the ranges; False where they are pinned elsewhere
+
+
 class SetUp:
     """One run of Set Up. `run` blocks; `cancel` may be called from another thread."""
 
@@ -156,6 +166,7 @@ class SetUp:
         self.folder, self.root, self.log = folder, root, log
         self.base_python, self.device, self.wheels = base_python, device, wheels
         self._index = "" if index_url.upper() == "PYPI" else index_url or torch_build(device).index
+        self._is_usual_index = not index_url
         self._child: subprocess.Popen[str] | None = None
         self._cancelled = threading.Event()
 
@@ -173,18 +184,33 @@ class SetUp:
             SetUpFailed, CannotWrite: with a sentence and a remedy. Cancelled.
         """
         self._check_place()
-        needed = requirements(self.root)
-        torch = next(line for line in needed if re.match(r"torch\b", line))
-        rest = [line for line in needed if line != torch]
         key = f"{self.base_python} {platform.python_version()}"
         sources = f"{self._index} {self.wheels or ''}"
+        torch, packages = self._wanted()
         self._step("venv", key, 0.0, 0.05, "Making a Python environment", self._make_venv, report)
         self._step(
-            "torch", f"{torch} {sources}", 0.05, 0.6, "PyTorch", lambda r: self._pip([torch], self._index, r), report
+            "torch", f"{torch} {sources}", 0.05, 0.6, "PyTorch", lambda r: self._pip(torch, self._index, r), report
         )
-        self._step("packages", f"{rest}", 0.6, 0.97, "Packages", lambda r: self._pip(rest, "", r), report)
-        self._step("check", f"{key} {needed} {sources}", 0.97, 1.0, "Checking", self._check, report)
+        self._step("packages", f"{packages}", 0.6, 0.97, "Packages", lambda r: self._pip(packages, "", r), report)
+        self._step("check", f"{key} {torch} {packages} {sources}", 0.97, 1.0, "Checking", self._check, report)
         return python_of(self.folder)
+
+    def _wanted(self) -> tuple[Wanted, Wanted]:
+        """Return what the two steps install: PyTorch, and the other packages.
+
+        Both are pinned with hashes by the lock. Two sources are the user's own choice and get the ranges of
+        pyproject.toml: a folder of wheels, and an index for which the lock has no hashes.
+        """
+        ranges = requirements(self.root)
+        torch = next(line for line in ranges if re.match(r"torch\b", line))
+        loose = Wanted((torch,)), Wanted(tuple(line for line in ranges if line != torch))
+        found = read_lock(self.root)
+        if found is None or self.wheels:
+            return loose
+        if not self._index:
+            return Wanted(locked=found.torch), Wanted(locked=found.packages)
+        build = found.torch_builds.get(f"{self.device} {sys.platform}") if self._is_usual_index else None
+        return Wanted(locked=build) if build else Wanted((torch,), dependencies=False), Wanted(locked=found.packages)
 
     def _check_place(self) -> None:
         try:
@@ -271,7 +297,7 @@ class SetUp:
             if not all((metadata.parent / name).is_file() for name in ("INSTALLER", "RECORD")):
                 shutil.rmtree(metadata.parent)
 
-    def _pip(self, packages: list[str], index: str, report: Report) -> None:
+    def _pip(self, wanted: Wanted, index: str, report: Report) -> None:
         self._drop_half_installed()
         command = [str(python_of(self.folder)), "-m", "pip", "install", "--no-input", "--prefer-binary"]
         if self.wheels:
@@ -280,7 +306,13 @@ class SetUp:
             command += ["--index-url", index]
         if self._pip_version() >= (24, 1):
             command += ["--progress-bar", "raw"]
-        self._run([*command, *packages], report)
+        if wanted.locked:
+            listed = self.folder / "requirements.txt"
+            listed.write_text(wanted.locked, "utf-8")
+            command += ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", str(listed)]
+        elif not wanted.dependencies:
+            command += ["--no-deps"]
+        self._run([*command, *wanted.ranges], report)
 
     def _pip_version(self) -> tuple[int, ...]:
         command = [str(python_of(self.folder)), "-m", "pip", "--version"]
@@ -394,6 +426,10 @@ def explain(output: str, command: list[str], log: Path) -> errors.SetUpFailed | 
             remedy=CHOOSE_PYTHON,
         )
     if "hash" in lower and "do not match" in lower:
-        return errors.SetUpFailed("A download was damaged: try again", remedy=RETRY)
+        return errors.SetUpFailed(
+            "A downloaded package is not the one this version of Latent Lathe was locked to: it was damaged on the "
+            "way, or the package index serves another file. Nothing of it was installed: try again",
+            remedy=RETRY,
+        )
     last = next((line for line in reversed(output.splitlines()) if line.strip()), "no output")
     return errors.SetUpFailed(f"Set Up failed: {last[:300]} (log: {log})", remedy=errors.Remedy("open_log", "Open Log"))

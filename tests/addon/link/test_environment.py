@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
+import subprocess
 import sys
 import threading
 import time
@@ -94,6 +97,66 @@ def test_set_up_from_wheels_goes_on_does_nothing_twice_and_names_what_is_missing
     assert ready_python(place / "environment") is None, "a new list of packages is not fulfilled by the old environment"
 
 
+def lock_of(root: Path, wheels: Path, names: dict[str, str], wrong: str = "") -> None:
+    """Write the lock of an extension folder: these packages by version, with the hashes of their wheels."""
+    lines = []
+    for name, version in names.items():
+        data = (wheels / f"{name.replace('-', '_')}-{version}-py3-none-any.whl").read_bytes()
+        digest = "0" * 64 if name == wrong else hashlib.sha256(data).hexdigest()
+        lines.append(f"{name}=={version} \\\n    --hash=sha256:{digest}\n")
+    (root / "requirements-lock.txt").write_text("".join(lines))
+    (root / "requirements-torch.json").write_text("{}")
+
+
+@pytest.mark.parametrize("wrong", ["", "numpy"])
+def test_set_up_installs_what_is_locked_and_refuses_other_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "index").mkdir()
+    for name in ("torch", "numpy", "filelock"):
+        for version in ("2.5", "2.9"):
+            make_wheel(tmp_path / "index", name, name, version)
+    lock_of(tmp_path / "root", tmp_path / "index", dict.fromkeys(("torch", "numpy", "filelock"), "2.5"), wrong)
+    (tmp_path / "root" / "pyproject.toml").write_text('[project]\ndependencies = ["torch>=2", "numpy>=2"]\n')
+    monkeypatch.setenv("PIP_NO_INDEX", "1")  # pip's own index is this folder
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    run = SetUp(
+        tmp_path / "environment",
+        tmp_path / "root",
+        tmp_path / "log",
+        base_python=Path(sys.executable),
+        index_url="PYPI",
+    )
+    if wrong:
+        with pytest.raises(errors.SetUpFailed, match="is not the one this version of Latent Lathe was locked to"):
+            run.run(ignore)
+        assert ready_python(tmp_path / "environment") is None
+        return
+    python = run.run(ignore)
+    program = "import torch, numpy, filelock; print(torch.__version__, numpy.__version__, filelock.__version__)"
+    answer = subprocess.run([python, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["2.5", "2.5", "2.5"], "the newer ones are not locked"
+
+
+def test_an_index_without_hashes_gets_the_range_and_the_rest_stays_locked(tmp_path: Path) -> None:
+    for name in ("torch", "numpy"):
+        make_wheel(tmp_path, name, name, "2.5")
+    lock_of(tmp_path, tmp_path, {"torch": "2.5", "numpy": "2.5"})
+    (tmp_path / "pyproject.toml").write_text('[project]\ndependencies = ["torch>=2", "numpy>=2"]\n')
+
+    def wanted(**options: str) -> tuple[environment.Wanted, environment.Wanted]:
+        return SetUp(tmp_path / "e", tmp_path, tmp_path / "log", base_python=Path(sys.executable), **options)._wanted()  # type: ignore[arg-type]
+
+    torch, rest = wanted(index_url="https://mirror.example/simple")
+    assert torch == environment.Wanted(("torch>=2",), dependencies=False) and "numpy==2.5" in rest.locked
+    builds = {f"cpu {sys.platform}": {"version": "2.5+cpu", "hashes": ["1" * 64, "2" * 64]}}
+    (tmp_path / "requirements-torch.json").write_text(json.dumps(builds))
+    if torch_build("cpu").index:
+        torch, _ = wanted(device="cpu")
+        assert torch.locked == f"torch==2.5+cpu \\\n    --hash=sha256:{'1' * 64} \\\n    --hash=sha256:{'2' * 64}\n"
+
+
 def test_the_check_imports_every_dependency_by_a_name_that_exists() -> None:
     names = environment.modules(REPOSITORY)
     assert len(names) == len(environment.requirements(REPOSITORY)) > 15
@@ -178,7 +241,7 @@ SAID = {
     "ReadTimeoutError: HTTPSConnectionPool(host='x', port=443): Read timed out.": "cannot be reached",
     "ERROR: No matching distribution found for torch<3,>=2.6": "There is no package torch<3,>=2.6 for Python",
     "ERROR: Could not install: [Errno 13] Permission denied: 'C:\\x'": "close other Blenders",
-    "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES, hash ... do not match": "download was damaged",
+    "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES, hash ... do not match": "Nothing of it was installed",
     "ERROR: Something odd": "Set Up failed: ERROR: Something odd",
 }
 
