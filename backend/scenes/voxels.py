@@ -102,12 +102,12 @@ class VoxelScene:
 
         with torch.no_grad():
             image = draw(shade, camera.to(self.values.device), quality=quality, jitter=jitter, progress=progress)
-        return replace(image, note=EMPTY) if self.is_empty else image
+        return replace(image, note=self.empty_reason)
 
     @property
-    def is_empty(self) -> bool:
-        """Whether no voxel is solid, at the level of the scene."""
-        return self._occupied is None
+    def empty_reason(self) -> str:
+        """See MayBeEmpty.empty_reason: no voxel is solid at the level of the scene."""
+        return EMPTY if self._occupied is None else ""
 
     @cached_property
     def _grid_from_world(self) -> Tensor:

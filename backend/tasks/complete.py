@@ -11,10 +11,8 @@ from addon.wire import payload
 from addon.wire.errors import NotSupported, UnreadableFile
 from addon.wire.messages import CodeBlob, CompleteRequest, LatentResult, ScanBlob
 
-from ..generators.deepsdf.reconstruct import complete as complete_scan
-from ..generators.deepsdf.reconstruct import scan_from_points
-from ..generators.deepsdf.scene import DeepSDF
 from ..progress import Progress, part
+from ..scenes.capabilities import Completes
 from .workspace import Workspace
 
 
@@ -27,7 +25,7 @@ def complete(request: CompleteRequest, progress: Progress, workspace: Workspace)
     """
     started = time.perf_counter()
     model = workspace.generator(request.model, progress)
-    if not isinstance(model, DeepSDF) or "complete" not in model.info.capabilities:
+    if not isinstance(model, Completes) or "complete" not in model.info.capabilities:
         raise NotSupported(f"{model.info.label} cannot complete scans. Choose a DeepSDF model of a family of shapes.")
     blob: ScanBlob = workspace.blobs.read_message(request.blob, ScanBlob)
     points, normals, origins = (
@@ -35,10 +33,9 @@ def complete(request: CompleteRequest, progress: Progress, workspace: Workspace)
         for name, array in (("points", blob.points), ("normals", blob.normals), ("origins", blob.origins))
     )
     assert points is not None
-    found = complete_scan(
-        model, scan_from_points(points, normals, origins), iterations=request.iterations, seed=request.seed,
-        progress=part(progress, 0.02, 1.0),
-    )  # fmt: skip
+    found = model.complete(
+        points, normals, origins, iterations=request.iterations, seed=request.seed, progress=part(progress, 0.02, 1.0)
+    )
     ws = found.ws.float().cpu().numpy()
     code = workspace.blobs.put(payload.pack(CodeBlob(ws)), keep=True)
     return LatentResult(ws, code, found.error, time.perf_counter() - started)

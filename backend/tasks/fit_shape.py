@@ -11,8 +11,8 @@ from addon.wire.messages import FitShapeRequest, MeshBlob, ModelResult
 
 from ..folders import user_models
 from ..generators.deepsdf.model import DecoderSpec
-from ..generators.deepsdf.reconstruct import SINGLE_SPEC, fit_single
 from ..generators.deepsdf.scene import constructor_of
+from ..generators.deepsdf.single_shape import SINGLE_SPEC, fit_single
 from ..models import card as cards
 from ..models import store
 from ..progress import Progress, part

@@ -1,4 +1,4 @@
-"""Task `image_to_shape`: the latent of the shape that a picture shows."""
+"""Task `image_to_shape`: the latent of the shape in an image."""
 
 from __future__ import annotations
 
@@ -6,52 +6,52 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from addon.wire import payload
 from addon.wire.errors import CannotWrite, InvalidRequest, NotSupported, UnreadableFile
 from addon.wire.messages import CodeBlob, ImageToShapeRequest, ImageToShapeResult
 
-from ..generators.gan3d.pictures import prepare, read_picture
-from ..generators.gan3d.scene import GAN3D
+from ..generators.layers.encoder_image import read_image
 from ..progress import Progress
+from ..scenes.capabilities import EncodedImage, EncodesImages, HasVoxels
 from ..scenes.protocol import Scene
-from ..scenes.voxels import VoxelScene
 from .workspace import Workspace
 
 
 def image_to_shape(request: ImageToShapeRequest, progress: Progress, workspace: Workspace) -> ImageToShapeResult:
-    """Encode the uploaded picture and keep the latent under its sha256.
+    """Encode the uploaded image and keep the latent under its sha256.
 
     Raises:
-        NotSupported: the model understands no pictures.
-        UnreadableFile: the upload is no picture, or shows nothing.
+        NotSupported: the model has no image encoder.
+        UnreadableFile: the upload is not an image, or shows nothing.
     """
     started = time.perf_counter()
     model = workspace.generator(request.model, progress)
-    if not isinstance(model, GAN3D) or model.encoder is None:
+    if not isinstance(model, EncodesImages) or "image_to_shape" not in model.info.capabilities:
         raise NotSupported(
-            f"{model.info.label} makes no shapes of pictures. Choose a 3D-GAN with an image encoder, like gan3d_chairs."
+            f"{model.info.label} has no image encoder. Choose a 3D-GAN with an image encoder, like gan3d_chairs."
         )
-    progress(0.1, "Reading the picture")
-    pixels = read_picture(workspace.blobs.read(request.picture))
-    prepared = prepare(pixels, model.encoder.size)
-    progress(0.5, "Encoding the picture")
-    with torch.no_grad():
-        ws = model.encode(prepared.picture[None])[0]
-    array = ws.float().cpu().numpy()
-    code = workspace.blobs.put(payload.pack(CodeBlob(array)), keep=True)
-    seen = (prepared.picture.permute(1, 2, 0).numpy() * 255 + 0.5).astype(np.uint8)
+    progress(0.1, "Reading the image")
+    pixels = read_image(workspace.blobs.read(request.picture))
+    progress(0.5, "Encoding the image")
+    return encoded_result(model.encode_image(pixels), progress, workspace, started)
+
+
+def encoded_result(found: EncodedImage, progress: Progress, workspace: Workspace, started: float) -> ImageToShapeResult:
+    """Keep the latent of an image under its sha256 and return the task's result. started: `time.perf_counter()`."""
+    ws = found.ws.float().cpu().numpy()
+    code = workspace.blobs.put(payload.pack(CodeBlob(ws)), keep=True)
+    seen = (found.seen.permute(1, 2, 0).numpy() * 255 + 0.5).astype(np.uint8)
     progress(1.0, "Done")
-    return ImageToShapeResult(array, code, seen, prepared.notes, time.perf_counter() - started)
+    return ImageToShapeResult(ws, code, seen, found.notes, time.perf_counter() - started)
 
 
 def read_file(path: Path) -> bytes:
-    """Return the bytes of a picture's file. Raises UnreadableFile."""
+    """Return the bytes of an image file. Raises UnreadableFile."""
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UnreadableFile(f"The picture {path} cannot be read: {error.strerror or error}.") from error
+        raise UnreadableFile(f"The image {path} cannot be read: {error.strerror or error}.") from error
 
 
 def write_voxels(scene: Scene, path: Path) -> str:
@@ -63,7 +63,7 @@ def write_voxels(scene: Scene, path: Path) -> str:
     """
     if path.suffix.lower() != ".npy":
         raise InvalidRequest(f"--voxels must end in .npy, got {path.name!r}.")
-    if not isinstance(scene, VoxelScene):
+    if not isinstance(scene, HasVoxels):
         raise InvalidRequest("This model makes no voxels: leave --voxels out.")
     try:
         np.save(path, scene.values.float().cpu().numpy())

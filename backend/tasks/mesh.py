@@ -24,10 +24,9 @@ from meshing.remember import RememberedField
 from meshing.smooth import smooth_surface
 from meshing.uv import unwrap_uvs
 
-from ..generators.von.scene import VONScene
 from ..progress import Progress, part
+from ..scenes.capabilities import MayBeEmpty
 from ..scenes.protocol import Scene, value_of
-from ..scenes.voxels import EMPTY, VoxelScene
 from .workspace import Workspace
 
 BATCH = 1 << 16  # points in one call of the field
@@ -40,7 +39,7 @@ def mesh(request: MeshRequest, progress: Progress, workspace: Workspace) -> Mesh
 
     Raises:
         NotSupported: the model has no surface.
-        NoSurface: the level is crossed nowhere; a level in range is the remedy. Or voxels are all empty.
+        NoSurface: the level is crossed nowhere; a level in range is the remedy. Or the scene is empty.
         OutOfMemory: before the start, where the size could not fit.
     """
     started = time.perf_counter()
@@ -56,9 +55,8 @@ def mesh(request: MeshRequest, progress: Progress, workspace: Workspace) -> Mesh
         workspace.check_memory("A texture size of", request.texture_size, _halves(request.texture_size, 96))
 
     scene = workspace.scene(request.scene, progress, placed=False)
-    voxels = scene.shape if isinstance(scene, VONScene) else scene
-    if isinstance(voxels, VoxelScene) and voxels.is_empty and request.iso_level is None:
-        raise NoSurface(EMPTY)
+    if request.iso_level is None and isinstance(scene, MayBeEmpty) and scene.empty_reason:
+        raise NoSurface(scene.empty_reason)
     remembered = remember(request, scene, workspace, part(progress, 0.0, 0.5))
     level = request.iso_level
     if level is None:

@@ -1,7 +1,7 @@
-"""Uses of a trained DeepSDF: find the code of a shape that was only measured, and learn one shape alone.
+"""Latent code of a measured shape: from signed distances, or from a partial scan (shape completion).
 
-All of it is the second half of the auto-decoder (Eq. 10 of arxiv.org/abs/1901.05103): the network stays as it is, and
-gradient descent moves a code until the decoder agrees with the measurements,
+This is the inference of the auto-decoder (Eq. 10 of arxiv.org/abs/1901.05103): the network is fixed, and gradient
+descent moves a code until the decoder agrees with the measurements,
 
     ẑ = argmin_z  Σ_j | clamp(f(z, x_j), δ) - clamp(s_j, δ) |  +  λ |z|²
 
@@ -13,20 +13,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from addon.wire.errors import Diverged, UnreadableFile
+from addon.wire.errors import UnreadableFile
 
 from ...cameras import Camera
 from ...progress import Progress, silent
-from .mesh_distance import MeshDistance
-from .model import DecoderSpec
-from .scene import WORLD_FROM_CANONICAL, DeepSDF
+from ...scenes.capabilities import Completion
+
+if TYPE_CHECKING:
+    from .scene import DeepSDF
 
 Decode = Callable[[Tensor, Tensor], Tensor]
 """Points [..., N, 3] and codes [..., latent_size] to signed distances [..., N]."""
@@ -136,14 +136,6 @@ def scan_from_depth(depth: Tensor, camera: Camera) -> PartialScan:
     return scan
 
 
-@dataclass(frozen=True)
-class Completion:
-    """A shape that fits a scan. ws [1, latent_size]; error: mean |distance| of the scan's points to it, metres."""
-
-    ws: Tensor
-    error: float
-
-
 NORMAL_OFFSET = 0.02
 """Canonical distance along the normals at which a scan with normals also states the signed distance (Sec. 6.3: η)."""
 
@@ -169,7 +161,7 @@ def complete(
     Raises:
         UnreadableFile: no points, or points that are not finite or nowhere near the model's bounds.
     """
-    rotation = torch.tensor(WORLD_FROM_CANONICAL, device=model.device)
+    rotation = model.world_from_canonical
 
     def canonical(points: Tensor) -> Tensor:
         return points.to(rotation) @ rotation / model.metres_per_unit
@@ -256,91 +248,3 @@ def interpolate(model: DeepSDF, first: Tensor, second: Tensor, steps: int) -> Te
     """Codes on the line from first to second, both [1, latent_size]. [steps, 1, latent_size]"""
     share = torch.linspace(0, 1, steps, device=first.device)[:, None, None]
     return (1 - share) * first + share * second
-
-
-SINGLE_SPEC = DecoderSpec(latent_size=0, dims=(128,) * 6, latent_in=(3,), norm_layers=tuple(range(6)))
-
-
-@dataclass(frozen=True)
-class SingleShape:
-    """A DeepSDF of one mesh (Sec. 4.1) in the frame of its mesh: world metres, z up."""
-
-    model: DeepSDF
-    loss: float  # last mean |error|, canonical units
-
-
-def fit_single(
-    vertices: NDArray[np.float32],  # [V, 3] metres, z up
-    faces: NDArray[np.int32],  # [F, 3]
-    *,
-    spec: DecoderSpec = SINGLE_SPEC,
-    steps: int = 2000,
-    points_per_step: int = 4096,
-    rate: float = 2e-3,
-    clamp: float = 0.1,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    progress: Progress = silent,
-) -> SingleShape:
-    """Learn one mesh, open and multi-part ones too: the network of the paper without a code (Sec. 4.1).
-
-    The mesh is learnt about the middle of its bounding box, with its farthest vertex at 1/1.03 of the unit sphere.
-
-    Raises:
-        UnreadableFile: the mesh has no faces or no size.
-        Diverged: the error became NaN.
-    """
-    vertices = np.asarray(vertices, np.float32)
-    if len(faces) == 0 or not np.isfinite(vertices).all():
-        raise UnreadableFile(
-            "The mesh has no faces, or vertices that are not finite numbers: there is nothing to learn."
-        )
-    middle = (vertices.min(0) + vertices.max(0)) / 2
-    metres_per_unit = float(np.linalg.norm(vertices - middle, axis=1).max() * 1.03)
-    if metres_per_unit < 1e-6:
-        raise UnreadableFile("The mesh has no size: all its vertices are at one place.")
-    canonical = (vertices - middle) @ np.array(WORLD_FROM_CANONICAL, np.float32) / metres_per_unit
-
-    progress(0.0, "Measuring distances")
-    random = np.random.default_rng(seed)
-    distance = MeshDistance(canonical, faces)
-    count = 60_000
-    points = [random.uniform(-1, 1, (count // 10, 3))]
-    for variance in (0.0025, 0.00025):  # Sec. 5.1
-        surface, _ = distance.surface_points(count // 2, random)
-        points.append(surface + random.normal(0, math.sqrt(variance), surface.shape))
-    positions = np.concatenate(points).astype(np.float32)
-    samples = torch.from_numpy(np.concatenate([positions, distance.signed_distance(positions)[:, None]], 1))
-    samples = samples.to(device)
-
-    torch.manual_seed(seed)
-    low, high = np.maximum(canonical.min(0) - 0.05, -1), np.minimum(canonical.max(0) + 0.05, 1)
-    model = DeepSDF(
-        spec,
-        num_codes=1,
-        rank=0,
-        clamp=clamp,
-        bounds=(tuple(low.tolist()), tuple(high.tolist())),
-        metres_per_unit=metres_per_unit,
-    )
-    model.to(device)
-    decoder = model.decoder.train().requires_grad_()
-    optimizer = torch.optim.Adam(decoder.parameters(), lr=rate)
-    code = torch.zeros(spec.latent_size, device=device)
-    batches = torch.Generator().manual_seed(seed)
-    loss = torch.zeros(())
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-        batch = samples[torch.randint(len(samples), (points_per_step,), generator=batches).to(samples.device)]
-        predicted = decoder(batch[:, :3], code).clamp(-clamp, clamp)
-        loss = functional.l1_loss(predicted, batch[:, 3].clamp(-clamp, clamp))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if step % 10 == 0:
-            if not torch.isfinite(loss):
-                raise Diverged("Learning the mesh failed: the error is not a number. Try another seed.")
-            progress(step / steps, f"Learning the mesh, error {loss.item() * metres_per_unit * 1000:.1f} mm")
-    model.eval().requires_grad_(False)
-    progress(1.0, "Learnt")
-    return SingleShape(model, float(loss.detach()))

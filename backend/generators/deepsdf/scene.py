@@ -16,8 +16,10 @@ from addon.wire.messages import Bounds, ModelInfo, PosePrior
 from ...cameras import Camera
 from ...kernels.sdf_mlp import Impl, sdf_mlp
 from ...progress import Progress, silent
+from ...scenes.capabilities import Completion
 from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.surface_image import CLAY, clay_shade, draw
+from .reconstruct import complete, scan_from_points
 from .sphere_tracing import EmptySpace, trace
 
 if TYPE_CHECKING:
@@ -143,6 +145,25 @@ class DeepSDF(nn.Module):
             middle = (self.codes[chosen] + self.codes[self.partners[chosen]]) / 2
             code = torch.lerp(middle.reshape(code.shape), code, DRAW_SHARE)
         return (self.code_mean + truncation_psi * (code - self.code_mean))[..., None, :]
+
+    @property
+    def world_from_canonical(self) -> Tensor:
+        """The rotation [3, 3], on the model's device."""
+        return torch.tensor(WORLD_FROM_CANONICAL, device=self.device)
+
+    def complete(
+        self,
+        points: Tensor,
+        normals: Tensor | None = None,
+        origins: Tensor | None = None,
+        *,
+        iterations: int = 800,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> Completion:
+        """See Completes.complete."""
+        scan = scan_from_points(points, normals, origins)
+        return complete(self, scan, iterations=iterations, seed=seed, progress=progress)
 
     def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> DeepSDFScene:
         """The shape of one code, ws [1, latent_size]."""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from addon.wire.messages import ModelInfo, PosePrior
 
 from ...models.image_memory import MEBI, ImageMemory
+from ...scenes.capabilities import EncodedImage
 from ...scenes.volume import cube, pose_prior
 from ...scenes.voxels import VoxelScene
 
 if TYPE_CHECKING:
     from ...models.card import ModelCard
+from ..layers.encoder_image import encoder_image
 from .model import Generator, ImageEncoder, draw_latents, mirrored
 
 IMAGE_MEMORY = ImageMemory(32 * MEBI)
@@ -118,6 +122,15 @@ class GAN3D(nn.Module):
         if ws.shape != (1, self.z_dim):
             raise ValueError(f"ws must be [1, {self.z_dim}], got {list(ws.shape)}")
         return VoxelScene(self.voxels(ws[None])[0], self._world_from_grid.to(self.device))
+
+    def encode_image(self, pixels: NDArray[np.uint8]) -> EncodedImage:
+        """See EncodesImages.encode_image."""
+        if self.encoder is None:
+            raise ValueError("this 3D-GAN has no image encoder")
+        image = encoder_image(pixels, self.encoder.size)
+        with torch.no_grad():
+            ws = self.encode(image.pixels[None])[0]
+        return EncodedImage(ws, image.pixels, image.notes)
 
     def encode(self, pictures: Tensor) -> Tensor:
         """ws [N, 1, z_dim] of the shapes most likely seen in pictures [N, 3, size, size], 0..1, over white.

@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -29,10 +31,12 @@ from addon.wire.messages import Bounds, ModelInfo, PosePrior
 from ...cameras import Camera, from_wire, orbit
 from ...models.image_memory import MEBI, ImageMemory
 from ...progress import Progress, part, silent
+from ...scenes.capabilities import EncodedImage
 from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.viewpoint import angles_of, nearest_in_range, out_of_range
 from ...scenes.volume import normals_from, pose_prior
 from ...scenes.voxels import VoxelScene
+from ..layers.encoder_image import encoder_image
 from .model import ShapeNetwork, TextureEncoder, TextureNetwork
 from .projected_texture import View, colors_from_views
 from .projection import Optics, Sketch, crop_boxes, cropped, normalised_depth, project, rotation
@@ -133,6 +137,11 @@ class VONScene:
     def info(self) -> FieldInfo:
         """See Scene.info."""
         return dataclasses.replace(self.shape.info, has_color=True)
+
+    @property
+    def empty_reason(self) -> str:
+        """See MayBeEmpty.empty_reason."""
+        return self.shape.empty_reason
 
     def within(self, box: Bounds) -> VONScene:
         """Return the scene with nothing of its surface left outside a world box; it is painted as the whole is."""
@@ -316,6 +325,13 @@ class VON(nn.Module):
         if tuple(ws.shape) != (2, self.config.w_dim):
             raise ValueError(f"ws must be [2, {self.config.w_dim}], got {list(ws.shape)}")
         return VONScene(self, ws.to(self.device))
+
+    @torch.no_grad()
+    def transfer_texture(self, ws: Tensor, pixels: NDArray[np.uint8]) -> EncodedImage:
+        """See TransfersTexture.transfer_texture."""
+        image = encoder_image(pixels, self.config.image_size)
+        z_texture = self.texture_code(image.pixels[None])[0]
+        return EncodedImage(self.rows(ws[0, : self.config.shape_dim], z_texture), image.pixels, image.notes)
 
     @torch.no_grad()
     def texture_code(self, pictures: Tensor) -> Tensor:

@@ -30,8 +30,9 @@ from meshing.grid import extract_surface
 
 from ...cameras import Camera, from_wire, orbit
 from ...generators.deepsdf.mesh_distance import MeshDistance
-from ...generators.deepsdf.reconstruct import fit_single, reconstruct
+from ...generators.deepsdf.reconstruct import reconstruct
 from ...generators.deepsdf.scene import WORLD_FROM_CANONICAL, DeepSDF
+from ...generators.deepsdf.single_shape import fit_single
 from ...models.library import load_model
 from ...models.store import model_folder
 from ...scenes.surface_image import CLAY, clay_shade

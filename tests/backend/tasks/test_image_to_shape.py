@@ -98,7 +98,7 @@ def test_an_empty_shape_says_so_as_a_picture_and_as_a_mesh(
 
 def test_a_model_without_an_encoder_says_so(shapes_model: str, picture: bytes) -> None:
     shared = Workspace("cpu")
-    with pytest.raises(NotSupported, match="no shapes of pictures"):
+    with pytest.raises(NotSupported, match="no image encoder"):
         tasks.run("image_to_shape", ImageToShapeRequest("shapes", shared.blobs.put(picture)), silent, shared)
 
 

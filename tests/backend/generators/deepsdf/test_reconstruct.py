@@ -11,15 +11,9 @@ from torch import Tensor
 from addon.wire.errors import Cancelled, UnreadableFile
 from backend.cameras import Camera, from_wire, orbit
 from backend.generators.deepsdf.mesh_distance import MeshDistance
-from backend.generators.deepsdf.reconstruct import (
-    complete,
-    fit_single,
-    interpolate,
-    reconstruct,
-    scan_from_depth,
-    scan_from_points,
-)
+from backend.generators.deepsdf.reconstruct import complete, interpolate, reconstruct, scan_from_depth, scan_from_points
 from backend.generators.deepsdf.scene import DeepSDF
+from backend.generators.deepsdf.single_shape import fit_single
 from backend.models.library import load_model
 from backend.models.store import model_folder
 from meshing.grid import extract_surface

@@ -305,7 +305,7 @@ def test_a_bad_picture_is_refused(model: VON, data: Path) -> None:
 
 def test_a_model_that_reads_no_textures_says_so(shapes_model: str) -> None:
     shared = Workspace("cpu")
-    with pytest.raises(NotSupported, match="takes no textures"):
+    with pytest.raises(NotSupported, match="no texture encoder"):
         tasks.run(
             "transfer_texture", TransferTextureRequest(shapes_model, Latent(), shared.blobs.put(_png())), silent, shared
         )

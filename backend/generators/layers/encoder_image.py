@@ -1,8 +1,8 @@
-"""Any picture of an object as the square one that the image encoder was trained on: small, centred, over white.
+"""Input image of an image encoder: the object of any image, centred on a small white square as in training.
 
-The training pictures show a whole object in the middle, over white. What is handed in may be of any size and shape.
-Where it says what is object and what is background (alpha, or a border of one colour) the object is cut out, centred,
-and made as large as in training; else the picture is only brought to size.
+The training images show a whole object in the middle, over white. An image may have any size and aspect ratio. Where
+alpha, or a border of one colour, tells object from background, the object is cut out, centred, and scaled to its size
+in training; otherwise the image is only padded and resized.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from addon.wire.errors import UnreadableFile
 
 FILL = 0.86
-"""Share of the frame that the longer side of an object takes, as in the training pictures."""
+"""Share of the frame that the longer side of an object takes, as in the training images."""
 SEEN = 0.5
 """Pixels of at least this alpha are the object when its extent is measured."""
 BORDER_SPREAD = 12.0
@@ -28,15 +28,15 @@ MAX_PIXELS = 64_000_000
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """picture [3, size, size], 0..1, over white; notes: what was done to it, for the user."""
+class EncoderImage:
+    """pixels [3, size, size], sRGB 0..1, over white; notes: what was done to the image, for the user."""
 
-    picture: Tensor
+    pixels: Tensor
     notes: tuple[str, ...]
 
 
-def read_picture(data: bytes, name: str = "picture") -> NDArray[np.uint8]:
-    """The pixels of an image file's bytes, upright. [H, W, 4], straight alpha, 255 where the file has none.
+def read_image(data: bytes, name: str = "image") -> NDArray[np.uint8]:
+    """Return an image file's pixels, upright: [H, W, 4] RGBA, unpremultiplied, alpha 255 where the file has none.
 
     Raises:
         UnreadableFile: not an image that can be read, or a huge one.
@@ -56,12 +56,12 @@ def read_picture(data: bytes, name: str = "picture") -> NDArray[np.uint8]:
         if isinstance(error, UnreadableFile):
             raise
         # Pillow's own words name the bytes, not the file
-        why = "it is no picture" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise UnreadableFile(f"The {name} cannot be read ({why}). Choose a PNG or JPEG picture.") from error
+        why = "it is not an image" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise UnreadableFile(f"The {name} cannot be read ({why}). Choose a PNG or JPEG image.") from error
 
 
-def prepare(pixels: NDArray[np.uint8], size: int) -> Prepared:
-    """The picture [H, W, 4] as the encoder wants it.
+def encoder_image(pixels: NDArray[np.uint8], size: int) -> EncoderImage:
+    """Return the image [H, W, 4], RGBA, as the encoder takes it.
 
     Raises:
         UnreadableFile: nothing is seen in it: transparent everywhere, or of one colour.
@@ -73,7 +73,7 @@ def prepare(pixels: NDArray[np.uint8], size: int) -> Prepared:
         notes.append("Its alpha was taken as the mask, over white.")
     else:
         if (height, width) == (size, size):
-            return Prepared(_tensor(pixels[..., :3]), ())
+            return EncoderImage(_tensor(pixels[..., :3]), ())
         found = _background(pixels[..., :3])
         if found is not None:
             alpha = found
@@ -81,7 +81,7 @@ def prepare(pixels: NDArray[np.uint8], size: int) -> Prepared:
     rgb = pixels[..., :3].astype(np.float32) * alpha[..., None] + 255 * (1 - alpha[..., None])
     seen = np.argwhere(alpha >= SEEN)
     if not len(seen):
-        raise UnreadableFile("Nothing is seen in the picture: it is transparent, or of one colour, all over.")
+        raise UnreadableFile("Nothing is seen in the image: it is transparent, or of one colour, all over.")
     if alpha.min() < 1:
         low, high = seen.min(0), seen.max(0) + 1
         edge = float((high - low).max()) / FILL
@@ -91,11 +91,11 @@ def prepare(pixels: NDArray[np.uint8], size: int) -> Prepared:
         edge, middle = float(max(height, width)), np.array([height, width]) / 2
         padded = "" if height == width else "padded to a square and "
         notes.append(f"It has {width} × {height} pixels; it was {padded}brought to {size} × {size}.")
-    return Prepared(_tensor(_window(rgb, middle, edge, size)), tuple(notes))
+    return EncoderImage(_tensor(_window(rgb, middle, edge, size)), tuple(notes))
 
 
 def _background(rgb: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-    """Alpha [H, W] of what differs from the border's colour, or None where the border has several."""
+    """Return alpha [H, W] of what differs from the border's colour, or None where the border has several."""
     border = np.concatenate([rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]]).astype(np.float32)
     color = np.median(border, axis=0)
     if np.abs(border - color).max(-1).mean() > BORDER_SPREAD:
@@ -105,7 +105,7 @@ def _background(rgb: NDArray[np.uint8]) -> NDArray[np.float32] | None:
 
 
 def _window(rgb: NDArray[np.float32], middle: NDArray[np.float64], edge: float, size: int) -> NDArray[np.uint8]:
-    """The square of `edge` pixels about `middle` (row, column), white beyond the picture, as [size, size, 3]."""
+    """Return the square of `edge` pixels about `middle` (row, column), white beyond the image, as [size, size, 3]."""
     image = Image.fromarray(np.clip(rgb + 0.5, 0, 255).astype(np.uint8))
     whole = max(round(edge), 1)
     top, left = (round(float(m) - whole / 2) for m in middle)
