@@ -81,7 +81,7 @@ def data_set_folder(context: Any) -> Path:
 
 def stored_fits() -> list[StoredFit]:
     """Return the fits that can go on: those the backend told of, and the one that was cut off when it died."""
-    running = session.fitting if session.jobs.find("field") else ""
+    running = session.fitting if session.jobs.find("fit") else ""
     found = [fit for fit in session.fits if fit.name != running]
     if session.fitting and not running and session.state in ("died", "failed", "starting"):
         found = [fit for fit in found if fit.name != session.fitting]
@@ -107,7 +107,7 @@ def problem_fit(context: Any) -> str:
     problem = problem_python(context) or problem_source(context)
     if problem:
         return problem
-    if session.jobs.find("field"):
+    if session.jobs.find("fit"):
         return "A fit is running: pause it first"
     source = context.scene.lathe.field.source
     if source != "FOLDER" and not data_set_folder(context).is_dir():
@@ -120,14 +120,14 @@ def problem_fit(context: Any) -> str:
 
 def problem_continue(context: Any) -> str:
     """Why no fit can go on."""
-    if session.jobs.find("field"):
+    if session.jobs.find("fit"):
         return "A fit is running: pause it first"
     return problem_python(context)
 
 
 def problem_running(context: Any) -> str:
     """Why there is nothing to pause."""
-    return "" if session.jobs.find("field") else "No fit is running"
+    return "" if session.jobs.find("fit") else "No fit is running"
 
 
 def problem_stored() -> str:
@@ -291,7 +291,7 @@ def run_fit(
         f"Fit {name}",
         lambda job: session.using(job, lambda client: run(job, client)),
         then,
-        kind="field",
+        kind="fit",
         survives_load=True,
     )
 
@@ -359,14 +359,14 @@ def _show_fit(scene: Handle, name: str, result: FitResult, given: dict[str, data
 
 def pause(context: Any) -> None:
     """End the running fit; the backend keeps it first."""
-    job = session.jobs.find("field")
+    job = session.jobs.find("fit")
     if job is not None:
         job.cancel()
 
 
 def cancel(context: Any) -> None:
     """End the running fit and throw away what would be needed to go on with it."""
-    job = session.jobs.find("field")
+    job = session.jobs.find("fit")
     if job is not None:
         _to_discard.add(session.fitting)
         job.cancel()

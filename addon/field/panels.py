@@ -38,7 +38,7 @@ class LATHE_PT_fit(LathePanel, bpy.types.Panel):
     def draw(self, context):
         layout = self.layout
         settings, width = context.scene.lathe.field, context.region.width if context.region else 260
-        job = session.jobs.find("field")
+        job = session.jobs.find("fit")
         if job is not None:
             self.draw_running(layout, job, width)
             return

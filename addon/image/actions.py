@@ -191,7 +191,7 @@ def views_name(chosen: Subject) -> str:
 def problem_fit_views(context: Any) -> str:
     """Why no field can be fitted to the subject's views."""
     problem = problem_latent(context)
-    if not problem and session.jobs.find("field"):
+    if not problem and session.jobs.find("fit"):
         return "A fit is running: pause it first"
     return problem
 

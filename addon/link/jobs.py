@@ -169,7 +169,7 @@ class Hold:
 class Jobs:
     """All work of one Blender session."""
 
-    LONG = ("set_up", "fit", "field", "sfm")  # kinds that nobody wants to lose by pressing Esc
+    LONG = ("set_up", "fit_shape", "fit", "sfm")  # kinds that nobody wants to lose by pressing Esc
 
     def __init__(self) -> None:
         self.all: list[Job] = []  # newest last; ended ones are dropped after a while

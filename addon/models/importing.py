@@ -75,8 +75,14 @@ def _below(root: Path) -> list[tuple[str, Path]]:
 
 def model_name(path: Path) -> str:
     """Return a name for the model of a checkpoint that no other model has."""
-    stem = _PIECE.sub("", path.name) if _PIECE.search(path.name) else path.name if path.is_dir() else path.stem
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("_.-")[:90] or "model"
+    return free_name(
+        _PIECE.sub("", path.name) if _PIECE.search(path.name) else path.name if path.is_dir() else path.stem
+    )
+
+
+def free_name(text: str) -> str:
+    """Return the text as a name of a model, with a number where a model of that name exists."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-")[:90] or "model"
     taken = {*session.models, *(broken.name for broken in session.broken_models)}
     if name not in taken:
         return name

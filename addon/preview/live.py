@@ -60,7 +60,7 @@ def tick(context: Any | None = None) -> None:
         chosen = subject(context)
         preview = context.scene.lathe.preview
         seen = *seen_by_preview(context, chosen, preview.size), preview.show
-        fitting = chosen.settings.model == session.fitting and session.jobs.find("field") is not None
+        fitting = chosen.settings.model == session.fitting and session.jobs.find("fit") is not None
         if seen != _seen:
             _seen, _changed, _pending = seen, now, True
             if session.jobs.find("preview") is None:

@@ -32,7 +32,7 @@ def problem_mesh(context: Any) -> str:
     problem = problem_model(context)
     if problem:
         return problem
-    if session.jobs.find("field") and subject(context).settings.model == session.fitting:
+    if session.jobs.find("fit") and subject(context).settings.model == session.fitting:
         return "This field is being fitted: pause the fit first, or wait for it"
     chosen = subject(context)
     assert chosen.info is not None

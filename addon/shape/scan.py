@@ -47,7 +47,7 @@ def problem_fit(context: Any) -> str:
     problem = problem_python(context)
     if problem:
         return problem
-    if session.jobs.find("fit"):
+    if session.jobs.find("fit_shape"):
         return "A fit is running: wait for it or cancel it in Jobs"
     active = context.active_object
     if active is None or active.type != "MESH":
@@ -116,6 +116,6 @@ def fit_shape(context: Any) -> Job:
         f"Fit {item.name}",
         lambda job: session.using(job, lambda client: run(job, client)),
         then,
-        kind="fit",
+        kind="fit_shape",
         survives_load=True,
     )

@@ -86,8 +86,8 @@ def fields() -> list[str]:
 def fit(window: Window) -> Steps:
     """Fit, pause when a picture is there, and go on to the end."""
     yield from window.press("lathe.fit")
-    yield from window.until(lambda: window.session.jobs.find("field"), "the fit is listed", 10)
-    job = window.session.jobs.find("field")
+    yield from window.until(lambda: window.session.jobs.find("fit"), "the fit is listed", 10)
+    job = window.session.jobs.find("fit")
     yield from window.until(lambda: job.ended or "Lathe Fit" in bpy.data.images, "a picture of the field", 300)
     yield from window.screenshot("3_fitting")
     window.note("figures", dict(job.figures))
@@ -97,8 +97,8 @@ def fit(window: Window) -> Steps:
     yield from settled(window)
     yield from window.screenshot("4_paused")
     yield from window.press("lathe.continue_fit")
-    yield from window.until(lambda: window.session.jobs.find("field"), "the fit goes on", 10)
-    job = window.session.jobs.find("field")
+    yield from window.until(lambda: window.session.jobs.find("fit"), "the fit goes on", 10)
+    job = window.session.jobs.find("fit")
     yield from window.until(lambda: job.ended, "the fit came to its end", 240)
     yield from settled(window)
     window.note("fit", {"state": job.state, "fields": fields(), "steps": window.session.fits[0].steps})
