@@ -1,4 +1,4 @@
-"""What a colour network is told of a direction: its real spherical harmonics of degrees 0..3, in the order of l, m.
+"""SH direction encoding, degrees 0–3: real spherical harmonics of a direction, in the order of l, m.
 
 Sec. 5.4 of arxiv.org/abs/2201.05989; the polynomials and constants of the orthonormal basis are those of Sloan, Stupid
 Spherical Harmonics Tricks, appendix A2.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-from .native import TILE
 
 COUNT = 16
 """Harmonics of degrees 0..3."""
@@ -40,36 +38,3 @@ def spherical_harmonics(directions: Tensor) -> Tensor:
         ),
         -1,
     )
-
-
-def harmonics_of_tile(name: str, directions: str, tile: int = TILE) -> str:
-    """Return code that writes the harmonics of a tile of directions to name [16][tile].
-
-    directions: an expression, the address of the three numbers of sample `s`.
-    """
-    return f"""
-    for (int s = 0; s < {tile}; ++s) {{
-        const float* d = {directions};
-        ({name})[s] = d[0]; ({name})[{tile} + s] = d[1]; ({name})[{2 * tile} + s] = d[2];
-    }}
-    for (int s = 0; s < {tile}; ++s) {{
-        float* h = ({name}) + s;
-        const float x = h[0], y = h[{tile}], z = h[{2 * tile}];
-        const float xx = x * x, yy = y * y, zz = z * z;
-        h[0] = 0.28209479f;
-        h[{tile}] = -0.48860251f * y;
-        h[{2 * tile}] = 0.48860251f * z;
-        h[{3 * tile}] = -0.48860251f * x;
-        h[{4 * tile}] = 1.0925484f * x * y;
-        h[{5 * tile}] = -1.0925484f * y * z;
-        h[{6 * tile}] = 0.31539157f * (3.0f * zz - 1.0f);
-        h[{7 * tile}] = -1.0925484f * x * z;
-        h[{8 * tile}] = 0.54627422f * (xx - yy);
-        h[{9 * tile}] = -0.59004359f * y * (3.0f * xx - yy);
-        h[{10 * tile}] = 2.8906114f * x * y * z;
-        h[{11 * tile}] = -0.45704580f * y * (5.0f * zz - 1.0f);
-        h[{12 * tile}] = 0.37317633f * z * (5.0f * zz - 3.0f);
-        h[{13 * tile}] = -0.45704580f * x * (5.0f * zz - 1.0f);
-        h[{14 * tile}] = 1.4453057f * z * (xx - yy);
-        h[{15 * tile}] = -0.59004359f * x * (xx - 3.0f * yy);
-    }}"""

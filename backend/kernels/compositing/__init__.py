@@ -9,29 +9,16 @@ hand-written adjoints).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
+from .reference import composite_reference
+from .types import LARGEST_EXPONENT, Pixels
+
 __all__ = ["LARGEST_EXPONENT", "Impl", "Pixels", "composite_packed"]
 
 Impl = Literal["auto", "reference", "warp"]
-
-LARGEST_EXPONENT = 15.0
-"""raw₀ above this counts as this: opaque at any step, and its exponential stays finite."""
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """Of each ray: rgb [R, 3] premultiplied; alpha [R]; t [R] Σ w t; distortion [R] (Eq. 15 of
-    arxiv.org/abs/2111.12077, in units of t); weights [N] of each sample, without gradient."""
-
-    rgb: Tensor
-    alpha: Tensor
-    t: Tensor
-    distortion: Tensor
-    weights: Tensor
 
 
 def composite_packed(raw: Tensor, t: Tensor, lengths: Tensor, offsets: Tensor, *, impl: Impl = "auto") -> Pixels:
@@ -53,8 +40,6 @@ def composite_packed(raw: Tensor, t: Tensor, lengths: Tensor, offsets: Tensor, *
     if impl == "auto":
         impl = "warp" if kind in ("cpu", "cuda") else "reference"
     if impl == "reference":
-        from .reference import composite_reference
-
         return composite_reference(raw, t, lengths, offsets)
     if impl != "warp":
         raise ValueError(f"no engine {impl!r}; there are reference and warp")

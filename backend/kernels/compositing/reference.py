@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ...rendering import compositing
-from . import LARGEST_EXPONENT, Pixels
+from .types import LARGEST_EXPONENT, Pixels
 
 
 def composite_reference(raw: Tensor, t: Tensor, lengths: Tensor, offsets: Tensor) -> Pixels:

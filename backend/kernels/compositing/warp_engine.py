@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..warp_runtime import launch, wp
-from . import LARGEST_EXPONENT, Pixels
+from .types import LARGEST_EXPONENT, Pixels
 
 RAYS = 256
 """Rays below which another thread is not worth its start."""

@@ -1,4 +1,8 @@
-"""Hash encoding by tiny-cuda-nn, in float32: our table lies there as it does here. See `tinycudann_modules`."""
+"""Hash encoding by tiny-cuda-nn, in float32. See `tinycudann_modules`.
+
+A table there is the same numbers in the same order: level after level, entry after entry, the features of an entry
+together.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,6 @@ import torch
 from torch import Tensor
 
 from .. import tinycudann_modules
-from ..tinycudann_layout import grid_config, grid_from_table
 from .reference import hash_encode_reference
 from .spec import HashSpec
 
@@ -50,3 +53,35 @@ def _module(spec: HashSpec, device: torch.device) -> Any:
         spec.num_entries * spec.num_features,
         device,
     )
+
+
+def grid_config(spec: HashSpec) -> dict[str, Any]:
+    """Return the configuration of the encoding that has this table."""
+    return {
+        "otype": "HashGrid",
+        "n_levels": spec.num_levels,
+        "n_features_per_level": spec.num_features,
+        "log2_hashmap_size": spec.log2_size,
+        "base_resolution": spec.coarsest,
+        "per_level_scale": spec.growth,
+        "interpolation": "Linear",
+    }
+
+
+def grid_from_table(table: Tensor, spec: HashSpec) -> Tensor:
+    """Return the encoding's flat parameters, given ours [num_entries, num_features]. Raises ValueError."""
+    if table.shape != (spec.num_entries, spec.num_features):
+        raise ValueError(f"table must be {[spec.num_entries, spec.num_features]}, got {list(table.shape)}")
+    return table.reshape(-1)
+
+
+def table_from_grid(grid: Tensor, spec: HashSpec) -> Tensor:
+    """Return our table [num_entries, num_features], given the encoding's flat parameters.
+
+    Raises:
+        ValueError: there are as many as another configuration has.
+    """
+    wanted = spec.num_entries * spec.num_features
+    if grid.shape != (wanted,):
+        raise ValueError(f"a grid of this configuration has {wanted} parameters, got {list(grid.shape)}")
+    return grid.float().reshape(spec.num_entries, spec.num_features)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...threads import in_slices
-from ..native import FUSED, TILE, hash_corners, hash_index
+from ..cpp_snippets import TILE, snippet
 from ..warp_runtime import launch_cuda, wp
 from .spec import HashSpec
 
@@ -141,274 +141,25 @@ class _Kernels:
     points: Any
 
 
-LEVEL = """
-    const int* meta = (const int*)levels_at + 5 * level;
-    const float scale = *(const float*)meta;
-    const unsigned resolution = meta[1], size = meta[3];
-    const bool dense = meta[4] != 0;"""
-"""Code that reads what `level_words` says of one level."""
-
-
-def points_of(begin: str, end: str, tile: int = TILE) -> str:
-    """Return code for px, py, pz [tile], in 0..1, of the points from `begin` on; after `end`, the first again."""
-    return f"""
-    float px[{tile}], py[{tile}], pz[{tile}];
-    for (int s = 0; s < {tile}; ++s) {{
-        const int at = {begin} + s < {end} ? {begin} + s : {begin};
-        const float* p = (const float*)points_at + 3 * (size_t)at;
-        px[s] = p[0] > 0.0f ? (p[0] < 1.0f ? p[0] : 1.0f) : 0.0f;
-        py[s] = p[1] > 0.0f ? (p[1] < 1.0f ? p[1] : 1.0f) : 0.0f;
-        pz[s] = p[2] > 0.0f ? (p[2] < 1.0f ? p[2] : 1.0f) : 0.0f;
-    }}"""
-
-
-def _load(tile: int) -> str:
-    """Code that opens the loop over tiles and finds the corners of their points."""
-    return f"""
-    {LEVEL}
-    for (int first = start; first < end; first += {tile}) {{
-    const int count = end - first < {tile} ? end - first : {tile};
-    {points_of("first", "end", tile)}
-    {hash_corners(tile)}"""
-
-
-CACHE = 1 << 15
-"""Bytes of a level from which on it is worth asking for entries ahead: what the fastest cache of a core holds."""
-
-UNROLLED = "#pragma clang loop unroll(full)"
-"""Before a loop over corners on the CPU: which of two coordinates each takes is then known when it is compiled."""
-
-
-def encoded_tiles(channels: int, points: str, store: str) -> str:
-    """Return code for one level's features of the points start..end on the CPU, a tile after the other, from `entries`,
-    `scale`, `resolution`, `size` and `dense`.
-
-    The entries of the next tile are asked for while this one's are summed: they are in the cache by then.
-
-    Args:
-        channels: features of an entry.
-        points: code that makes px, py, pz [TILE] in 0..1 of the tile that begins at point `first`.
-        store: code that keeps feature `f` of sample `s`, which is `value`, of the tile that begins at point `first`.
-    """
-    if channels == 2:  # the usual number: an entry is one word of 8 bytes, and four samples fill two vector registers
-        together = 4
-        fetch = """
-            typedef double four __attribute__((vector_size(32)));
-            typedef float numbers __attribute__((vector_size(32)));
-            typedef double word __attribute__((aligned(4), may_alias));
-            auto fetched = [&](int corner) {
-                const unsigned* place = places[now][corner] + at;
-                return (numbers)four{
-                    *(const word*)(entries + 2 * (size_t)place[0]), *(const word*)(entries + 2 * (size_t)place[1]),
-                    *(const word*)(entries + 2 * (size_t)place[2]), *(const word*)(entries + 2 * (size_t)place[3]),
-                };
-            };"""
-    else:
-        together = 1
-        fetch = f"""
-            typedef float numbers __attribute__((vector_size({4 * channels}), aligned(4)));
-            auto fetched = [&](int corner) {{
-                return *(const numbers*)(entries + (size_t)places[now][corner][at] * {channels});
-            }};"""
-    return _tiles_ahead(
-        channels,
-        points,
-        f"alignas(64) float along[2][3][{TILE * channels}];  // how far from the lower corner to the upper: of x, y, z",
-        f"""
-                for (int f = 0; f < {channels}; ++f) {{
-                    along[to][0][lane * {channels} + f] = *fx[1];
-                    along[to][1][lane * {channels} + f] = *fy[1];
-                    along[to][2][lane * {channels} + f] = *fz[1];
-                }}""",
-        f"""
-        for (int at = 0; at < {TILE}; at += {together}) {{
-            {FUSED}
-            {fetch}
-            const numbers along_x = *(const numbers*)(along[now][0] + {channels} * at);
-            const numbers along_y = *(const numbers*)(along[now][1] + {channels} * at);
-            const numbers along_z = *(const numbers*)(along[now][2] + {channels} * at);
-            numbers edge[4];
-            {UNROLLED}
-            for (int i = 0; i < 4; ++i) {{
-                const numbers lower = fetched(2 * i), upper = fetched(2 * i + 1);
-                edge[i] = lower + along_x * (upper - lower);
-            }}
-            const numbers below = edge[0] + along_y * (edge[1] - edge[0]);
-            const numbers above = edge[2] + along_y * (edge[3] - edge[2]);
-            const numbers sum = below + along_z * (above - below);
-            for (int i = 0; i < {together * channels}; ++i) {{
-                const int s = at + i / {channels}, f = i % {channels};
-                const float value = sum[i];
-                {store}
-            }}
-            for (int s = at; s < at + {together}; ++s) ask(s);
-        }}""",
-    )
-
-
-def encoded_wave(levels: int, channels: int, name: str) -> str:
-    """Return code that writes the features name [tile][level · channel][TILE] of points xs, ys, zs [n], which lie in
-    0..1, on the CPU: one level of the table at table_at after the other, which stays in the cache."""
-    width = levels * channels
-    points = "const float* px = xs + first; const float* py = ys + first; const float* pz = zs + first;"
-    store = f"{name}[(size_t)first * {width} + (level * {channels} + f) * {TILE} + s] = value;"
-    return f"""
-    const int start = 0, end = n;
-    for (int level = 0; level < {levels}; ++level) {{
-    {LEVEL}
-    const float* entries = (const float*)table_at + (size_t)meta[2] * {channels};
-    {encoded_tiles(channels, points, store)}
-    }}"""
-
-
-def _tiles_ahead(channels: int, points: str, declared: str, filled: str, work: str) -> str:
-    """Return code for a loop over tiles, with `work` on the tile that begins at point `first`: places [now][corner][s]
-    of its entries, what else is `declared`, and ask(s), to be called for every s, which fetches the next tile's.
-
-    Args:
-        channels, points: see `encoded_tiles`.
-        declared: declares arrays [2][..], for a tile and for the next.
-        filled: code that writes to them at [to] what there is to know of sample `lane` from its fx, fy, fz [2][1].
-    """
-    return f"""
-    const bool far_away = (size_t)size * {4 * channels} > {CACHE};
-    unsigned places[2][8][{TILE}];
-    {declared}
-    auto look = [&](int first, int to) {{
-        {points}
-        const float* const point[3] = {{px, py, pz}};
-        auto each = [&](const bool dense) {{
-            for (int lane = 0; lane < {TILE}; ++lane) {{
-                const float* px = point[0] + lane; const float* py = point[1] + lane; const float* pz = point[2] + lane;
-                {hash_corners(1)}
-                {UNROLLED}
-                for (int corner = 0; corner < 8; ++corner) {{
-                    {hash_index(1)}
-                    places[to][corner][lane] = *index;
-                }}
-                {filled}
-            }}
-        }};
-        if (dense) each(true); else each(false);
-    }};
-    int now = 0;
-    if (start < end) look(start, now);
-    for (int first = start; first < end; first += {TILE}, now = 1 - now) {{
-        const bool more = first + {TILE} < end;
-        if (more) look(first + {TILE}, 1 - now);
-        auto ask = [&](int s) {{
-            if (far_away && more)
-                for (int corner = 0; corner < 8; corner += 2)  // its neighbour along x is nearly always beside it
-                    __builtin_prefetch(entries + {channels} * (size_t)places[1 - now][corner][s]);
-        }};
-        {work}
-    }}"""
-
-
-def _forward(tile: int, width: int, channels: int) -> str:
-    read = f"""
-    const float* entries = (const float*)table_at + (size_t)((const int*)levels_at)[5 * level + 2] * {channels};
-    float* features = (float*)features_at + (size_t)level * {channels};"""
-    if tile == TILE:
-        store = f"if (first + s < end) features[(size_t)(first + s) * {width} + f] = value;"
-        return read + LEVEL + encoded_tiles(channels, points_of("first", "end"), store)
-    return f"""{read}
-    {_load(tile)}
-    float sum[{tile}][{channels}] = {{}};
-    for (int corner = 0; corner < 8; ++corner) {{
-        {hash_index(tile)}
-        for (int s = 0; s < {tile}; ++s) {{
-            const float w = wx[s] * wy[s] * wz[s];
-            const float* entry = entries + (size_t)index[s] * {channels};
-            for (int f = 0; f < {channels}; ++f) sum[s][f] += w * entry[f];
-        }}
-    }}
-    for (int s = 0; s < count; ++s)
-        for (int f = 0; f < {channels}; ++f) features[(size_t)(first + s) * {width} + f] = sum[s][f];
-    }}"""
-
-
-def _table(tile: int, width: int, channels: int) -> str:
-    read = f"""
-    const size_t offset = (size_t)((const int*)levels_at)[5 * level + 2];
-    float* entries = (float*)total_at + offset * {channels};
-    unsigned char* touched = touched_at ? (unsigned char*)touched_at + offset / 8 : nullptr;
-    const float* gradient = (const float*)gradient_at + (size_t)level * {channels};"""
-    if tile == TILE:
-        work = f"""
-        const int count = end - first < {TILE} ? end - first : {TILE};
-        for (int s = 0; s < count; ++s) {{
-            const float* g = gradient + (size_t)(first + s) * {width};
-            {UNROLLED}
-            for (int corner = 0; corner < 8; ++corner) {{
-                const size_t place = places[now][corner][s];
-                float* entry = entries + place * {channels};
-                for (int f = 0; f < {channels}; ++f) entry[f] += weights[now][corner][s] * g[f];
-                if (touched) touched[place >> 3] = 1;
-            }}
-            ask(s);
-        }}"""
-        declared = f"float weights[2][8][{TILE}];"
-        filled = f"""
-                {UNROLLED}
-                for (int corner = 0; corner < 8; ++corner)
-                    weights[to][corner][lane] = fx[corner & 1][0] * fy[corner >> 1 & 1][0] * fz[corner >> 2][0];"""
-        return read + LEVEL + _tiles_ahead(channels, points_of("first", "end"), declared, filled, work)
-    return f"""{read}
-    {_load(tile)}
-    for (int corner = 0; corner < 8; ++corner) {{
-        {hash_index(tile)}
-        for (int s = 0; s < count; ++s) {{
-            const float w = wx[s] * wy[s] * wz[s];
-            const float* g = gradient + (size_t)(first + s) * {width};
-            float* entry = entries + (size_t)index[s] * {channels};
-            for (int f = 0; f < {channels}; ++f) wp::atomic_add(entry + f, w * g[f]);
-            if (touched) touched[index[s] >> 3] = 1;
-        }}
-    }}
-    }}"""
-
-
-def _points(tile: int, width: int, channels: int) -> str:
-    return f"""
-    const float* entries = (const float*)table_at + (size_t)((const int*)levels_at)[5 * level + 2] * {channels};
-    const float* gradient = (const float*)gradient_at + (size_t)level * {channels};
-    float* result = (float*)result_at;
-    {_load(tile)}
-    float dx[{tile}] = {{}}, dy[{tile}] = {{}}, dz[{tile}] = {{}};
-    for (int corner = 0; corner < 8; ++corner) {{
-        {hash_index(tile)}
-        for (int s = 0; s < count; ++s) {{
-            const float* entry = entries + (size_t)index[s] * {channels};
-            const float* g = gradient + (size_t)(first + s) * {width};
-            float along = 0.0f;
-            for (int f = 0; f < {channels}; ++f) along += g[f] * entry[f];
-            dx[s] += (corner & 1 ? along : -along) * wy[s] * wz[s];
-            dy[s] += (corner & 2 ? along : -along) * wx[s] * wz[s];
-            dz[s] += (corner & 4 ? along : -along) * wx[s] * wy[s];
-        }}
-    }}
-    for (int s = 0; s < count; ++s) {{
-        const float* p = (const float*)points_at + 3 * (size_t)(first + s);
-        float* to = result + 3 * (size_t)(first + s);
-        if (p[0] >= 0.0f && p[0] <= 1.0f) to[0] += scale * dx[s];
-        if (p[1] >= 0.0f && p[1] <= 1.0f) to[1] += scale * dy[s];
-        if (p[2] >= 0.0f && p[2] <= 1.0f) to[2] += scale * dz[s];
-    }}
-    }}"""
+LEVEL_1_CACHE = 1 << 15
+"""Bytes of a level above which entries are prefetched: the size of a core's first-level cache."""
 
 
 @lru_cache(maxsize=16)
 def _kernels(num_levels: int, num_features: int, device: str) -> _Kernels:
     """Compiled for these sizes: on the CPU a tile at a time, on CUDA a sample for each thread."""
-    tile = 1 if device == "cuda" else TILE
-    sizes = (tile, num_levels * num_features, num_features)
+    sizes = {"CHANNELS": num_features, "WIDTH": num_levels * num_features}
+    if device == "cuda":
+        kind, lanes = "cuda", 1
+    else:
+        kind, lanes = "cpu", TILE
+        sizes |= {"TILE": TILE, "LEVEL_1_CACHE": LEVEL_1_CACHE}
     block, levels = wp.constant(BLOCK), wp.constant(num_levels)
 
-    @wp.func_native(_forward(*sizes))
+    @wp.func_native(snippet(f"hash_encoding/encode_{kind}.inl", **sizes))
     def encode(level: int, start: int, end: int, points_at: U64, levels_at: U64, table_at: U64, features_at: U64): ...
 
-    @wp.func_native(_table(*sizes))
+    @wp.func_native(snippet(f"hash_encoding/table_gradient_{kind}.inl", **sizes))
     def scatter(
         level: int,
         start: int,
@@ -420,7 +171,7 @@ def _kernels(num_levels: int, num_features: int, device: str) -> _Kernels:
         touched_at: U64,
     ): ...
 
-    @wp.func_native(_points(*sizes))
+    @wp.func_native(snippet("hash_encoding/points_gradient.inl", **sizes, LANES=lanes))
     def differentiate(
         level: int,
         start: int,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...threads import in_slices, num_slices
-from ..native import FUSED, TILE, layer, layer_inputs_gradient, layer_weights_gradient
+from ..cpp_snippets import TILE, snippet
 from ..warp_runtime import wp
 from .spec import RadianceMlpSpec
 
@@ -114,157 +114,24 @@ class _Kernels:
     backward: Any
 
 
-def _tiles(inputs: int) -> str:
-    """Code that opens the loop over tiles and loads x [inputs][TILE]; past the end, the last sample again."""
-    return f"""
-    const float* parameters = (const float*)parameters_at;
-    for (int first = start; first < end; first += {TILE}) {{
-    const int count = end - first < {TILE} ? end - first : {TILE};
-    float x[{inputs * TILE}];
-    for (int s = 0; s < {TILE}; ++s) {{
-        const float* from = (const float*)features_at + (size_t)(first + (s < count ? s : count - 1)) * {inputs};
-        for (int k = 0; k < {inputs}; ++k) x[k * {TILE} + s] = from[k];
-    }}"""
-
-
-def geometry_layers(spec: RadianceMlpSpec) -> str:
-    """Code for the density network, from x [inputs][TILE]: h1, and geometry [channels][TILE], whose first is the
-    density before its activation."""
-    return f"""
-    {layer("h1", "x", "parameters", spec.inputs, spec.hidden, relu=True)}
-    {layer("geometry", "h1", f"parameters + {spec.offsets[1]}", spec.hidden, spec.geometry, relu=False)}"""
-
-
-def color_layers(spec: RadianceMlpSpec, view: str) -> str:
-    """Code for the colour network, from geometry [channels][TILE]: c0 (geometry and view), c1, c2, and rgb [4][TILE]
-    before its activation. view: code that writes to c0 [channels..][TILE] what the network is told of each sample's
-    ray."""
-    first = f"parameters + {spec.offsets[2]}"
-    return f"""
-    float c0[{(spec.geometry + spec.view) * TILE}];
-    for (int k = 0; k < {spec.geometry * TILE}; ++k) c0[k] = geometry[k];
-    {view}
-    {layer("c1", "c0", first, spec.geometry + spec.view, spec.hidden, relu=True)}
-    {_after_first(spec)}"""
-
-
-def layer_of_view(name: str, spec: RadianceMlpSpec, view: str) -> str:
-    """Code for `float name[hidden]`: what the colour network's first layer makes of a ray's `view` [view] alone. All
-    samples of the ray share it."""
-    return f"""
-    float {name}[{spec.hidden}] = {{}};
-    for (int k = 0; k < {spec.view}; ++k) {{
-        {FUSED}
-        const float* w = parameters + {spec.offsets[2]} + ({spec.geometry} + k) * {spec.hidden};
-        for (int j = 0; j < {spec.hidden}; ++j) {name}[j] += {view}[k] * w[j];
-    }}"""
-
-
-def color_layers_of_rays(spec: RadianceMlpSpec, of_views: str) -> str:
-    """The code of `color_layers`, from geometry [channels][TILE] and what `layer_of_view` made of each sample's ray,
-    of_views [hidden][TILE]."""
-    first = f"parameters + {spec.offsets[2]}"
-    return f"""
-    {layer("c1", "geometry", first, spec.geometry, spec.hidden, relu=True, onto=of_views)}
-    {_after_first(spec)}"""
-
-
-def _after_first(spec: RadianceMlpSpec) -> str:
-    return f"""
-    {layer("c2", "c1", f"parameters + {spec.offsets[3]}", spec.hidden, spec.hidden, relu=True)}
-    {layer("rgb", "c2", f"parameters + {spec.offsets[4]}", spec.hidden, 4, relu=False)}"""
-
-
-def _view(spec: RadianceMlpSpec) -> str:
-    """Code for `color_layers`: the view of the ray of each sample of a tile, past the end the last one's."""
-    return f"""
-    for (int s = 0; s < {TILE}; ++s) {{
-        const int ray = ((const int*)rays_at)[first + (s < count ? s : count - 1)];
-        const float* from = (const float*)view_at + (size_t)ray * {spec.view};
-        for (int k = 0; k < {spec.view}; ++k) c0[({spec.geometry} + k) * {TILE} + s] = from[k];
-    }}"""
-
-
-def _forward(spec: RadianceMlpSpec) -> str:
-    return f"""
-    {_tiles(spec.inputs)}
-    {geometry_layers(spec)}
-    {color_layers(spec, _view(spec))}
-    float* raw = (float*)raw_at + (size_t)first * 4;
-    for (int s = 0; s < count; ++s) {{
-        raw[4 * s] = geometry[s];
-        for (int c = 0; c < 3; ++c) raw[4 * s + 1 + c] = rgb[c * {TILE} + s];
-    }}
-    }}"""
-
-
-def density_layers(spec: RadianceMlpSpec) -> str:
-    """Code for the density alone, from x [inputs][TILE]: density [TILE] before its activation."""
-    return f"""
-    {layer("h1", "x", "parameters", spec.inputs, spec.hidden, relu=True)}
-    float density[{TILE}] = {{}};
-    for (int k = 0; k < {spec.hidden}; ++k) {{
-        const float w = parameters[{spec.offsets[1]} + k * {spec.geometry}];
-        for (int s = 0; s < {TILE}; ++s) density[s] += w * h1[k * {TILE} + s];
-    }}"""
-
-
-def _density(spec: RadianceMlpSpec) -> str:
-    return f"""
-    {_tiles(spec.inputs)}
-    {density_layers(spec)}
-    for (int s = 0; s < count; ++s) ((float*)density_at)[first + s] = density[s];
-    }}"""
-
-
-def _backward(spec: RadianceMlpSpec) -> str:
-    weights = [f"parameters + {offset}" for offset in spec.offsets]
-    totals = [f"total + {offset}" for offset in spec.offsets]
-    color, geometry, view, hidden = spec.geometry + spec.view, spec.geometry, spec.view, spec.hidden
-    return f"""
-    float* total = (float*)total_at;
-    {_tiles(spec.inputs)}
-    {geometry_layers(spec)}
-    {color_layers(spec, _view(spec))}
-    const float* given = (const float*)gradient_at + (size_t)first * 4;
-    float to_rgb[{4 * TILE}] = {{}}, to_density[{TILE}] = {{}};
-    for (int s = 0; s < count; ++s) {{
-        to_density[s] = given[4 * s];
-        for (int c = 0; c < 3; ++c) to_rgb[c * {TILE} + s] = given[4 * s + 1 + c];
-    }}
-    {layer_weights_gradient("c2", "to_rgb", totals[4], hidden, 4)}
-    {layer_inputs_gradient("to_c2", "to_rgb", weights[4], hidden, 4, gate="c2")}
-    {layer_weights_gradient("c1", "to_c2", totals[3], hidden, hidden)}
-    {layer_inputs_gradient("to_c1", "to_c2", weights[3], hidden, hidden, gate="c1")}
-    {layer_weights_gradient("c0", "to_c1", totals[2], color, hidden)}
-    {layer_inputs_gradient("to_c0", "to_c1", weights[2], color, hidden)}
-    if (to_view_at)
-        for (int s = 0; s < count; ++s)
-            for (int k = 0; k < {view}; ++k)
-                ((float*)to_view_at)[(size_t)(first + s) * {view} + k] = to_c0[({geometry} + k) * {TILE} + s];
-    for (int s = 0; s < {TILE}; ++s) to_c0[s] += to_density[s];
-    {layer_weights_gradient("h1", "to_c0", totals[1], hidden, geometry)}
-    {layer_inputs_gradient("to_h1", "to_c0", weights[1], hidden, geometry, gate="h1")}
-    {layer_weights_gradient("x", "to_h1", totals[0], spec.inputs, hidden)}
-    {layer_inputs_gradient("to_x", "to_h1", weights[0], spec.inputs, hidden)}
-    for (int s = 0; s < count; ++s) {{
-        float* to = (float*)to_features_at + (size_t)(first + s) * {spec.inputs};
-        for (int k = 0; k < {spec.inputs}; ++k) to[k] = to_x[k * {TILE} + s];
-    }}
-    }}"""
+def constants(spec: RadianceMlpSpec) -> dict[str, int]:
+    """Return the `#define` preamble of the files in this folder: the widths, and where each matrix begins."""
+    offsets = {f"WEIGHTS_{number}": offset for number, offset in enumerate(spec.offsets[1:-1], start=2)}
+    widths = {"INPUTS": spec.inputs, "HIDDEN": spec.hidden, "GEOMETRY": spec.geometry, "VIEW": spec.view}
+    return {"TILE": TILE, **widths, **offsets}
 
 
 @lru_cache(maxsize=8)
 def _kernels(spec: RadianceMlpSpec) -> _Kernels:
     """Compiled for this network. A launch index is a whole slice of the samples."""
 
-    @wp.func_native(_forward(spec))
+    @wp.func_native(snippet("radiance_mlp/forward.inl", **constants(spec)))
     def run(start: int, end: int, features_at: U64, view_at: U64, rays_at: U64, parameters_at: U64, raw_at: U64): ...
 
-    @wp.func_native(_density(spec))
+    @wp.func_native(snippet("radiance_mlp/density.inl", **constants(spec)))
     def run_density(start: int, end: int, features_at: U64, parameters_at: U64, density_at: U64): ...
 
-    @wp.func_native(_backward(spec))
+    @wp.func_native(snippet("radiance_mlp/backward.inl", **constants(spec)))
     def run_backward(
         start: int, end: int, features_at: U64, view_at: U64, rays_at: U64, parameters_at: U64, gradient_at: U64,
         to_features_at: U64, to_view_at: U64, total_at: U64,

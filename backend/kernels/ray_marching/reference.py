@@ -6,7 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import OccupancyBits, Samples, Steps, contract, reach
+from .contraction import contract, contraction_scale
+from .types import OccupancyBits, Samples, Steps
 
 CHUNK = 64
 """Steps looked at together."""
@@ -72,9 +73,9 @@ def _ahead(t: Tensor, origins: Tensor, directions: Tensor, steps: Steps) -> tupl
 
 def _stride(t: Tensor, points: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
     """How far steps at t [R] go, and their lengths as samples: in contracted space less, beyond the box."""
-    contraction_scale = reach(points).square() if steps.contracted else torch.ones_like(t)
-    stride = torch.maximum(steps.smallest * contraction_scale, t * steps.cone)
-    return stride, stride / contraction_scale
+    scale = contraction_scale(points) if steps.contracted else torch.ones_like(t)
+    stride = torch.maximum(steps.smallest * scale, t * steps.cone)
+    return stride, stride / scale
 
 
 def _occupied(unit: Tensor, occupancy: OccupancyBits) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..warp_runtime import launch, wp
-from . import BLOCK, OccupancyBits, Samples, Steps
+from .types import BLOCK, OccupancyBits, Samples, Steps
 
 block = wp.constant(BLOCK)
 
@@ -87,7 +87,7 @@ def contract_point(p: wp.vec3) -> wp.vec3:
 
 @wp.func
 def contraction_scale(p: wp.vec3, walk: Walk) -> float:
-    """How many times shorter a step is in the unit cube than in the field's frame: `reach` squared."""
+    """How many times shorter a step is in the unit cube than in the field's frame."""
     if walk.contracted == 0:
         return 1.0
     c = p * 2.0 - wp.vec3(1.0)

@@ -6,34 +6,14 @@ entries are flagged when the backward pass writes to them, so a step reads a byt
 Engines: `reference` (any device) and `warp` (CPU).
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
+from .reference import sparse_adam_reference
+from .types import GROUP, AdamState
+
 __all__ = ["GROUP", "AdamState", "sparse_adam"]
-
-GROUP = 8
-"""Entries that share a flag."""
-
-
-@dataclass(frozen=True)
-class AdamState:
-    """gradient, mean, square like the table [entries, features]; touched uint8 [entries / GROUP]."""
-
-    gradient: Tensor
-    mean: Tensor
-    square: Tensor
-    touched: Tensor
-
-    @staticmethod
-    def zeros(table: Tensor) -> "AdamState":
-        """Return the state before the first step. Raises ValueError where entries are not a multiple of GROUP."""
-        if len(table) % GROUP:
-            raise ValueError(f"the table must have a multiple of {GROUP} entries, got {len(table)}")
-        touched = torch.zeros(len(table) // GROUP, dtype=torch.uint8, device=table.device)
-        return AdamState(torch.zeros_like(table), torch.zeros_like(table), torch.zeros_like(table), touched)
 
 
 def sparse_adam(
@@ -65,19 +45,6 @@ def sparse_adam(
 
         sparse_adam_warp(table, state, rate, correction, beta1, beta2, epsilon)
     elif impl == "reference":
-        _reference(table, state, rate, correction, beta1, beta2, epsilon)
+        sparse_adam_reference(table, state, rate, correction, beta1, beta2, epsilon)
     else:
         raise ValueError(f"no engine {impl!r}; there are reference and warp")
-
-
-def _reference(
-    table: Tensor, state: AdamState, rate: float, correction: float, beta1: float, beta2: float, epsilon: float
-) -> None:
-    entries = state.touched.bool().repeat_interleave(GROUP).nonzero(as_tuple=True)[0]
-    gradient = state.gradient[entries]
-    mean = beta1 * state.mean[entries] + (1 - beta1) * gradient
-    square = beta2 * state.square[entries] + (1 - beta2) * gradient**2
-    state.mean[entries], state.square[entries] = mean, square
-    table[entries] -= rate * mean / ((square * correction).sqrt() + epsilon)
-    state.gradient[entries] = 0.0
-    state.touched.zero_()

@@ -6,8 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from ...threads import in_slices
+from ..cpp_snippets import snippet
 from ..warp_runtime import wp
-from . import GROUP, AdamState
+from .types import GROUP, AdamState
 
 U64 = wp.uint64  # addresses
 
@@ -28,25 +29,7 @@ def sparse_adam_warp(
 
 @lru_cache(maxsize=8)
 def _kernel(width: int) -> Any:
-    code = f"""
-    unsigned char* touched = (unsigned char*)touched_at;
-    for (int group = start; group < end; ++group) {{
-        if (!touched[group]) continue;
-        touched[group] = 0;
-        const size_t at = (size_t)group * {width};
-        float* __restrict x = (float*)table_at + at;
-        float* __restrict g = (float*)gradient_at + at;
-        float* __restrict m = (float*)mean_at + at;
-        float* __restrict v = (float*)square_at + at;
-        for (int i = 0; i < {width}; ++i) {{
-            m[i] = beta1 * m[i] + (1.0f - beta1) * g[i];
-            v[i] = beta2 * v[i] + (1.0f - beta2) * g[i] * g[i];
-            x[i] -= rate * m[i] / (__builtin_sqrtf(v[i] * correction) + epsilon);
-            g[i] = 0.0f;
-        }}
-    }}"""
-
-    @wp.func_native(code)
+    @wp.func_native(snippet("sparse_adam/step.inl", WIDTH=width))
     def run(
         start: int, end: int, rate: float, correction: float, beta1: float, beta2: float, epsilon: float,
         table_at: U64, gradient_at: U64, mean_at: U64, square_at: U64, touched_at: U64,

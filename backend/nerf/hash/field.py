@@ -19,7 +19,7 @@ from addon.wire.messages import Bounds
 from ...kernels.compositing import LARGEST_EXPONENT
 from ...kernels.hash_encoding import HashSpec, hash_encode
 from ...kernels.radiance_mlp import RadianceMlpSpec, density_mlp, radiance_mlp
-from ...kernels.ray_marching import OccupancyBits, Samples, Steps, contract, march_rays, reach
+from ...kernels.ray_marching import OccupancyBits, Samples, Steps, contract, contraction_scale, march_rays
 from ...kernels.ray_rendering import CHUNK, Impl, render_rays
 from ...kernels.spherical_harmonics import spherical_harmonics
 from ...kernels.visible_samples import running_total, visible_samples
@@ -128,8 +128,8 @@ class HashField:
 
     def size_at(self, points: Tensor) -> Tensor | float:
         """How many metres a unit of length of samples is at points [N, 3] of the field frame."""
-        contraction_scale = reach(points).square() if self.config.unbounded else 1.0
-        return self.config.side * contraction_scale
+        scale = contraction_scale(points) if self.config.unbounded else 1.0
+        return self.config.side * scale
 
     def density(self, unit: Tensor) -> Tensor:
         """Density per unit of the samples' length at unit-cube points [N, 3]: [N]. Differentiable."""

@@ -20,14 +20,12 @@ from backend.bench.ray_traced import ray_traced
 from backend.kernels import engine_choice, hash_encoding
 from backend.kernels import radiance_mlp as networks
 from backend.kernels.hash_encoding import HashSpec, hash_encode
+from backend.kernels.hash_encoding.tinycudann_engine import grid_config, grid_from_table, table_from_grid
 from backend.kernels.radiance_mlp import RadianceMlpSpec, color_mlp, density_mlp, geometry_mlp, radiance_mlp
-from backend.kernels.tinycudann_layout import (
-    grid_config,
-    grid_from_table,
+from backend.kernels.radiance_mlp.tinycudann_engine import (
     network_configs,
     networks_from_parameters,
     parameters_from_networks,
-    table_from_grid,
 )
 from backend.nerf.datasets import Dataset
 from backend.nerf.hash.trainer import HashTrainer, Training
