@@ -114,6 +114,7 @@ def test_equal_sources_make_equal_zips_of_the_sources_alone(tmp_path: Path) -> N
         assert archive.read("__init__.py") == build.PACKAGE_INIT.encode()
     assert {"blender_manifest.toml", "pyproject.toml", "LICENSE", "README.md"} < set(names)
     assert {"addon/__init__.py", "backend/__main__.py", "meshing/__init__.py"} < set(names)
+    assert "backend/kernels/ray_rendering/render.inl" in names, "the backend reads its C++ from these"
     assert {name.split("/")[0] for name in names} == {*build.PACKAGED, "__init__.py"}
     assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".log")) or "/." in name]
 
