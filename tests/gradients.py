@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -96,4 +97,4 @@ def agreement(pixels: RayColors, image: Image) -> float:
     straight = unpremultiply(pixels.rgb, pixels.alpha).clamp(0, 1)
     got = straight * pixels.alpha[..., None] + 1 - pixels.alpha[..., None]
     shown = (image.rgb * image.alpha[..., None] + 1 - image.alpha[..., None]).to(got)
-    return float(-10 * torch.log10((got - shown).square().mean().clamp(min=1e-20)))
+    return -10 * math.log10(max((got - shown).detach().square().mean().item(), 1e-20))

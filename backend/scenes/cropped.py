@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -26,11 +27,11 @@ FAINT = 1e-2  # a pixel of less alpha has no depth
 
 
 def cropped(scene: Scene, box: Bounds) -> Scene:
-    """Return a density of which nothing is left outside the box, in the scene's own frame.
+    """Return a density that is zero outside the box, in the scene's own frame.
 
     Raises:
-        NotSupported: the scene is no density.
-        InvalidRequest: the box and the scene have nothing in common.
+        NotSupported: the scene is a distance.
+        InvalidRequest: the box and the scene do not overlap.
     """
     info = scene.info
     if info.quantity != "density":
@@ -47,16 +48,26 @@ def cropped(scene: Scene, box: Bounds) -> Scene:
 
 @dataclass(frozen=True)
 class CroppedScene(RayTraced):
-    """A density that is 0 outside a box. Rendered by the scene's own `within(box)` if it has one, else by the
-    quadrature of `compositing` between the box's faces."""
+    """A density that is 0 outside a box.
+
+    Its pixels are those of the scene's own `within(box)` if it has one, else those of the quadrature of `compositing`
+    between the faces of the box.
+    """
 
     scene: Scene
     box: Bounds  # within the scene's bounds
 
     @property
     def info(self) -> FieldInfo:
-        """The scene's info with the box for bounds."""
-        return replace(self.scene.info, bounds=self.box)
+        """The scene's info with the box as bounds."""
+        own = self._own
+        return replace(self.scene.info, bounds=self.box, image_space=own is not None and own.info.image_space)
+
+    @cached_property
+    def _own(self) -> Scene | None:
+        """The scene that crops by itself, if it can."""
+        within = getattr(self.scene, "within", None)
+        return None if within is None else within(self.box)
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
         """See Scene.field."""
@@ -72,8 +83,14 @@ class CroppedScene(RayTraced):
         return ((points >= low) & (points <= high)).all(-1)
 
     def trace(self, rays: Rays, *, samples: int | None = None, jitter: torch.Generator | None = None) -> RayColors:
-        """See Scene.trace: the quadrature between the faces of the box."""
+        """See Scene.trace: the quadrature between the faces of the box, or the scene's own."""
+        if self._own is not None:
+            return self._own.trace(rays, samples=samples, jitter=jitter)
         return trace_density(self._colored, rays, self.box, samples or CROPPED_SAMPLES["full"], jitter)
+
+    def image(self, camera: Camera, *, jitter: torch.Generator | None = None) -> RayColors:
+        """See Scene.image."""
+        return super().image(camera, jitter=jitter) if self._own is None else self._own.image(camera, jitter=jitter)
 
     def _colored(self, points: Tensor, directions: Tensor) -> tuple[Tensor, Tensor | None]:
         sample = self.scene.field(points, directions)  # samples lie in the box
@@ -90,9 +107,8 @@ class CroppedScene(RayTraced):
         progress: Progress = silent,
     ) -> Image:
         """See Scene.render. Samples lie in the middle of equal steps from where a ray enters the box to its exit."""
-        within = getattr(self.scene, "within", None)
-        if within is not None:
-            return within(self.box).render(
+        if self._own is not None:
+            return self._own.render(
                 camera, samples_per_ray=samples_per_ray, quality=quality, jitter=jitter, progress=progress
             )
         num_samples = samples_per_ray or CROPPED_SAMPLES[quality]

@@ -1,13 +1,14 @@
 """A cube of voxels as a Scene: occupancy, or a signed distance.
 
-Vocabulary. `values` [D, H, W] stand in the middles of the voxels. *Grid* coordinates x, y, z go along W, H and D, from
--1 at the outer face of the first voxel to 1 at that of the last; `world_from_grid` [4, 4] is any invertible affine
+Vocabulary. `values` [D, H, W] are those of the voxels' centres. *Grid* coordinates x, y, z go along W, H and D, from -1
+at the outer face of the first voxel to 1 at that of the last; `world_from_grid` [4, 4] is any invertible affine
 transform, metres. Rays are followed in grid coordinates, where a voxel is 2 / W, 2 / H, 2 / D wide.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -18,38 +19,60 @@ from torch.nn import functional
 
 from addon.wire.messages import Bounds
 
-from ..cameras import Camera
+from ..cameras import Camera, Rays
 from ..progress import Progress, silent
 from ..rendering.boxes import box_interval
 from .protocol import FieldInfo, FieldSample, Image
-from .surface_image import CLAY, clay_shade, draw
+from .surface_image import CLAY, camera_axes, clay_shade, draw, jittered, pixel_size, upright_axes
+from .surface_trace import trace_surface
+from .trace import RayColors
 
 STEPS_PER_VOXEL = 2.0
 """Samples of a ray on the way through one voxel, before the crossing is refined."""
 BLOCK = 16
-"""Samples of a ray that are asked at once; a ray that has met the surface is asked no more."""
+"""Samples of a ray evaluated at once; a ray that has met the surface is finished."""
 BISECTIONS = 10
 RAYS_AT_ONCE = 1 << 15
+SOFT_VOXELS = 0.5
+"""Width of the silhouette of single rays, which know of no pixel."""
 
 EMPTY = "This shape is empty: none of its voxels is solid. Choose another seed."
 
-UNIT: Bounds = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+TRACE_PSNR = 30.0
+"""`render` averages five rays in a silhouette's pixel, of which some see what is behind; `image` fades one."""
+
+
+@dataclass(frozen=True)
+class GridRays:
+    """Rays in the grid. origins, unit directions [N, 3]; stretch [N]: grid units by metre along each ray."""
+
+    origins: Tensor
+    directions: Tensor
+    stretch: Tensor
+
+    def at(self, index: Tensor) -> GridRays:
+        """Return some of the rays."""
+        return GridRays(self.origins[index], self.directions[index], self.stretch[index])
 
 
 @dataclass(frozen=True)
 class VoxelScene:
-    """Voxels between which the field is trilinear. Bare clay: no colour. A `Scene`.
+    """Trilinear interpolation of voxels, rendered as clay: they have no colour. A `Scene`.
 
     Occupancy is 0 outside the cube, so that the surface is closed there. It is given as a density because it grows
     inwards, but has no unit: only its level means something. A signed distance goes on outside as the distance at the
     nearest face plus that to the cube.
+
+    `trace` and `image` are differentiable in rays and values: the hit point by implicit differentiation, the silhouette
+    over a width (surface_trace.py). `image` has the lamp of `render`, which moves with the camera; single rays have
+    that of an upright camera that looks along them.
     """
 
     values: Tensor  # [D, H, W] occupancy 0..1, or signed distance in metres, negative inside
     world_from_grid: Tensor  # [4, 4]
     quantity: Literal["density", "sdf"] = "density"
     iso_level: float | None = None  # None: 0.5 for occupancy, 0 for a distance
-    box: Bounds | None = None  # what lies outside is empty, metres; see `within`
+    box: Bounds | None = None  # the rest is empty, metres; see `within`
 
     def __post_init__(self) -> None:
         if self.values.ndim != 3 or min(self.values.shape) < 2:
@@ -59,18 +82,18 @@ class VoxelScene:
 
     @property
     def level(self) -> float:
-        """Where the surface is."""
+        """The value of the surface."""
         return self.iso_level if self.iso_level is not None else (0.5 if self.quantity == "density" else 0.0)
 
     @property
     def info(self) -> FieldInfo:
         """See Scene.info."""
         bounds = self.box or world_box(self.world_from_grid)
-        return FieldInfo(self.quantity, self.level, bounds, has_color=False)
+        return FieldInfo(self.quantity, self.level, bounds, has_color=False, trace_psnr=TRACE_PSNR)
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
         """See Scene.field."""
-        grid = points.to(self._grid_from_world) @ self._grid_from_world[:3, :3].T + self._grid_from_world[:3, 3]
+        grid = self._to_grid(points)
         value = self._at(grid)
         if self.quantity == "sdf":
             nearest = grid.clamp(-1, 1)
@@ -84,6 +107,71 @@ class VoxelScene:
     def within(self, box: Bounds) -> VoxelScene:
         """Return the scene with nothing left outside a world box."""
         return replace(self, box=box)
+
+    def trace(self, rays: Rays, *, samples: int | None = None, jitter: torch.Generator | None = None) -> RayColors:
+        """See Scene.trace. samples: through the cube; None: two in each voxel. Nothing is random here."""
+        size = self.world_from_grid[:3, :3].norm(dim=0).mean() * 2 / max(self.values.shape)
+
+        def width(flat: Rays, distance: Tensor) -> Tensor:
+            return (SOFT_VOXELS * size).to(distance).expand_as(distance)
+
+        return self._traced(rays, upright_axes(rays.directions.reshape(-1, 3)), width, samples)
+
+    def image(self, camera: Camera, *, jitter: torch.Generator | None = None) -> RayColors:
+        """See Scene.image. Silhouettes are a pixel wide; jitter moves each ray within its pixel."""
+
+        def width(flat: Rays, distance: Tensor) -> Tensor:
+            return pixel_size(camera, flat, distance)
+
+        return self._traced(camera.rays(jittered(camera, jitter)), camera_axes(camera), width, None)
+
+    def _traced(
+        self, rays: Rays, axes: Tensor, width: Callable[[Rays, Tensor], Tensor], samples: int | None
+    ) -> RayColors:
+        """Return the pixels of world rays [...] under a lamp with axes [3, 3] or [N, 3, 3]. width: of the silhouettes,
+        from rays and distances along them [N]."""
+        shape = rays.origins.shape[:-1]
+        flat = Rays(rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3), rays.depth_from_distance.reshape(-1))
+        rgb, normal = torch.zeros_like(flat.origins), torch.zeros_like(flat.origins)
+        alpha, distance = torch.zeros_like(flat.origins[:, 0]), torch.zeros_like(flat.origins[:, 0])
+        grid = self._grid_rays(flat)
+        near, far = self._interval(flat, grid)
+        meeting = torch.nonzero(far > near)[:, 0]
+        if len(meeting):
+            step, (near, far), met = self._step(samples), (near[meeting], far[meeting]), grid.at(meeting)
+            with torch.no_grad():
+                crossing = self._first_crossing(met.origins, met.directions, near, far, step)
+            stretch, met_rays = met.stretch, flat.at(meeting)
+            near, far = near / stretch, far / stretch
+            made = trace_surface(
+                self,
+                met_rays.origins,
+                met_rays.directions,
+                (near, far),
+                crossing / stretch.detach(),
+                width(met_rays, (near + far) / 2),
+                math.ceil(2 * math.sqrt(3) / step),
+            )
+            met_axes = axes if axes.ndim == 2 else axes[meeting]
+            shade = clay_shade(made.normals, met_axes, made.normals.new_tensor([0.0, 0.0, 1.0]))
+            clay = shade[:, None] * shade.new_tensor(CLAY)
+            alpha = alpha.index_copy(0, meeting, made.alpha)
+            rgb = rgb.index_copy(0, meeting, clay * made.alpha[:, None])
+            normal = normal.index_copy(0, meeting, made.normals * made.alpha[:, None])
+            distance = distance.index_copy(0, meeting, made.distance * made.alpha)
+        return RayColors(rgb, alpha, distance, normal).reshape(*shape)
+
+    def signed(self, points: Tensor) -> Tensor:
+        """See surface_trace.Surface: below 0 inside, in the unit of the values."""
+        return -self._solid(self._to_grid(points))
+
+    def gradient(self, points: Tensor) -> Tensor:
+        """See surface_trace.Surface."""
+        return -self._solid_gradient(self._to_grid(points))
+
+    def may_touch(self, points: Tensor) -> Tensor:
+        """See surface_trace.Surface."""
+        return torch.ones_like(points[..., 0], dtype=torch.bool)
 
     def render(
         self,
@@ -113,21 +201,35 @@ class VoxelScene:
     def _grid_from_world(self) -> Tensor:
         return torch.linalg.inv(self.world_from_grid.double()).to(self.values)
 
+    def _to_grid(self, points: Tensor) -> Tensor:
+        """Return grid coordinates [..., 3] of world points."""
+        return points.to(self._grid_from_world) @ self._grid_from_world[:3, :3].T + self._grid_from_world[:3, 3]
+
+    def _grid_rays(self, rays: Rays) -> GridRays:
+        """Return world rays in the grid."""
+        directions = rays.directions @ self._grid_from_world[:3, :3].T
+        stretch = directions.norm(dim=-1)
+        return GridRays(self._to_grid(rays.origins), directions / stretch[:, None], stretch)
+
+    def _step(self, samples: int | None) -> float:
+        """Return the distance between samples in the grid, for so many through the cube (None: two in each voxel)."""
+        return 2 / max(self.values.shape) / STEPS_PER_VOXEL if samples is None else 2 * math.sqrt(3) / samples
+
     def _at(self, grid: Tensor) -> Tensor:
-        """Values at grid coordinates [..., 3]; beyond the last middles, occupancy falls to 0. [...]"""
+        """Return the values [...] at grid coordinates [..., 3]; beyond the outer centres, occupancy falls to 0."""
         flat = grid.reshape(1, 1, 1, -1, 3)
         padding = "zeros" if self.quantity == "density" else "border"
         found = functional.grid_sample(self.values[None, None], flat, padding_mode=padding, align_corners=False)
         return found.reshape(grid.shape[:-1])
 
     def _solid(self, grid: Tensor) -> Tensor:
-        """Above 0 inside the surface. [...]"""
+        """Return the values [...] less the level, above 0 inside the surface."""
         value = self._at(grid) - self.level
         return value if self.quantity == "density" else -value
 
     @cached_property
     def _occupied(self) -> Bounds | None:
-        """The box of grid coordinates that holds the surface and what it encloses, None where there is none."""
+        """Box of grid coordinates around the surface and its inside; None where there is none."""
         solid = (self.values > self.level) if self.quantity == "density" else (self.values < self.level)
         found = torch.nonzero(solid)
         if not len(found):
@@ -138,54 +240,48 @@ class VoxelScene:
         return tuple(low.tolist()), tuple(high.tolist())
 
     def _image(self, camera: Camera, pixels: Tensor | None, samples: int | None, progress: Progress) -> Image:
-        rays = camera.transformed(self._grid_from_world).rays(pixels)
+        rays = camera.rays(pixels)
         shape = rays.directions.shape[:-1]
-        origins, directions = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3)
-        near, far = self._interval(origins, directions, camera, pixels)
+        flat = Rays(rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3), rays.depth_from_distance.reshape(-1))
+        grid = self._grid_rays(flat)
+        near, far = self._interval(flat, grid)
         distance = torch.full_like(near, math.inf)
-        step = 2 / max(self.values.shape) / STEPS_PER_VOXEL if samples is None else 2 * math.sqrt(3) / samples
+        step = self._step(samples)
         meeting = torch.nonzero(far > near)[:, 0]
         for part in meeting.split(RAYS_AT_ONCE) if len(meeting) else ():
             progress(0.9 * float(part[0]) / len(near), "Rendering")
-            distance[part] = self._first_crossing(origins[part], directions[part], near[part], far[part], step)
+            distance[part] = self._first_crossing(
+                grid.origins[part], grid.directions[part], near[part], far[part], step
+            )
         hit = torch.nonzero(torch.isfinite(distance))[:, 0]
-        points = origins[hit] + distance[hit, None] * directions[hit]
-        normals = self._normals(points)
+        points = grid.origins[hit] + distance[hit, None] * grid.directions[hit]
+        normals = functional.normalize(-self._solid_gradient(points), dim=-1)
         cut = distance[hit] <= near[hit]  # solid where the ray enters: a face of the crop, of the cube, or the camera
-        if cut.any():
-            towards = -directions[hit][cut] @ self.world_from_grid[:3, :3].to(normals).T
-            normals[cut] = functional.normalize(towards, dim=-1)
-        axes = functional.normalize(camera.world_from_camera[:3, :3], dim=0).to(normals)
-        shade = clay_shade(normals, axes, normals.new_tensor([0.0, 0.0, 1.0]))
-        rgb = torch.tensor(CLAY, device=points.device).expand(len(distance), 3).clone()
+        normals = torch.where(cut[:, None], -flat.directions[hit], normals)
+        shade = clay_shade(normals, camera_axes(camera).to(normals), normals.new_tensor([0.0, 0.0, 1.0]))
+        rgb = points.new_tensor(CLAY).expand(len(distance), 3).clone()
         rgb[hit] *= shade[:, None]
         normal = torch.zeros_like(rgb)
         normal[hit] = normals
         progress(1.0, "Rendering")
-        depth = distance * rays.depth_from_distance.reshape(-1)
+        depth = distance / grid.stretch * flat.depth_from_distance
         alpha = torch.isfinite(distance).to(rgb)
         return Image(
             rgb.clamp(0, 1).reshape(*shape, 3), alpha.reshape(shape), depth.reshape(shape), normal.reshape(*shape, 3)
         )
 
-    def _interval(
-        self, origins: Tensor, directions: Tensor, camera: Camera, pixels: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Where rays in grid coordinates enter and leave what there is of the surface. [N], [N]"""
+    def _interval(self, rays: Rays, grid: GridRays) -> tuple[Tensor, Tensor]:
+        """Return where rays [N] enter and leave the box around the surface, grid units. [N], [N]"""
         if self._occupied is None:
-            return torch.zeros_like(origins[:, 0]), torch.full_like(origins[:, 0], -1.0)
-        near, far = box_interval(origins, directions, self._occupied)
+            return torch.zeros_like(grid.stretch), torch.full_like(grid.stretch, -1.0)
+        near, far = box_interval(grid.origins, grid.directions, self._occupied)
         if self.box is not None:  # its faces lie askew in the grid if the grid is rotated: cut in the world
-            rays = camera.rays(pixels)
-            world = (rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3))
-            # the same place along a ray is s metres from the camera, and s · stretch in the grid
-            stretch = (world[1] @ self._grid_from_world[:3, :3].T).norm(dim=-1)
-            cut_near, cut_far = box_interval(*world, self.box)
-            near, far = torch.maximum(near, cut_near * stretch), torch.minimum(far, cut_far * stretch)
+            cut_near, cut_far = box_interval(rays.origins, rays.directions, self.box)
+            near, far = torch.maximum(near, cut_near * grid.stretch), torch.minimum(far, cut_far * grid.stretch)
         return near, far
 
     def _first_crossing(self, origins: Tensor, directions: Tensor, near: Tensor, far: Tensor, step: float) -> Tensor:
-        """Distance to where each ray first gets inside, inf where it does not. All [N]; grid units."""
+        """Return the distance at which each ray first gets inside, inf where it does not. All [N]; grid units."""
         found = torch.full_like(near, math.inf)
         active = torch.arange(len(near), device=near.device)
         offsets = step * torch.arange(BLOCK, device=near.device)
@@ -209,19 +305,19 @@ class VoxelScene:
         found[hit] = torch.where(at_entry, near[hit], inside)
         return found
 
-    def _normals(self, points: Tensor) -> Tensor:
-        """Unit world normals at grid coordinates [N, 3], from differences over a voxel: the gradient of the trilinear
-        field jumps between voxels. [N, 3]"""
-        gradient = torch.zeros_like(points)
+    def _solid_gradient(self, grid: Tensor) -> Tensor:
+        """Return the gradient by world metres [N, 3] at grid coordinates [N, 3], from differences over a voxel: that of
+        the trilinear field itself jumps between voxels."""
+        differences = []
         for axis, size in enumerate(reversed(self.values.shape)):
-            offset = torch.zeros(3).to(points)
+            offset = torch.zeros(3).to(grid)
             offset[axis] = 1 / size
-            gradient[:, axis] = (self._solid(points + offset) - self._solid(points - offset)) * size / 2
-        return functional.normalize(-gradient @ self._grid_from_world[:3, :3], dim=-1)
+            differences.append((self._solid(grid + offset) - self._solid(grid - offset)) * size / 2)
+        return torch.stack(differences, -1) @ self._grid_from_world[:3, :3]
 
 
 def world_box(world_from_grid: Tensor) -> Bounds:
-    """The world box of the whole cube."""
+    """Return the world box of the whole cube."""
     matrix = world_from_grid.double().cpu()
     middle, reach = matrix[:3, 3], matrix[:3, :3].abs().sum(1)
     low, high = (middle - reach).tolist(), (middle + reach).tolist()
@@ -229,7 +325,7 @@ def world_box(world_from_grid: Tensor) -> Bounds:
 
 
 def cube_in_world(half: float, centre: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Tensor:
-    """world_from_grid of a cube from -half to half metres about its centre, its voxels indexed z, y, x. [4, 4]"""
+    """Return world_from_grid [4, 4] of a cube from -half to half metres about its centre, voxels indexed z, y, x."""
     matrix = torch.eye(4)
     matrix[:3, :3] *= half
     matrix[:3, 3] = torch.tensor(centre)

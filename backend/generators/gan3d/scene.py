@@ -1,24 +1,25 @@
-"""3D-GAN as a Generator and its Scene: voxels placed in the world, the model's info, and loading."""
+"""3D-GAN as a Generator: latents, voxels placed in the world, the model's info, and loading."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from addon.wire.errors import NotSupported
 from addon.wire.messages import ModelInfo, PosePrior
 
+from ...models.card import ModelCard
 from ...models.image_memory import MEBI, ImageMemory
 from ...scenes.capabilities import EncodedImage
+from ...scenes.generator import Part
 from ...scenes.volume import cube, pose_prior
 from ...scenes.voxels import VoxelScene
-
-if TYPE_CHECKING:
-    from ...models.card import ModelCard
 from ..layers.encoder_image import encoder_image
+from ..layers.stylegan2 import check_shape
 from .model import Generator, ImageEncoder, draw_latents, mirrored
 
 IMAGE_MEMORY = ImageMemory(32 * MEBI)
@@ -27,23 +28,21 @@ WORLD_FROM_GRID = {
     "zyx": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
     "xyz": ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)),
 }
-"""How voxels are indexed → the world's x, y, z along W, H, D. The second only changes the order of indices: it mirrors
-nothing."""
-
+"""The world's x, y, z along W, H, D, by the order of the indices of the voxels. No shape is mirrored."""
 
 DRAW_SHARE = 0.1
-"""How much of a new latent is the draw itself, where training codes are kept; the rest is codes."""
+"""Weight of the draw in a new latent, where training codes are kept; the rest is the codes'."""
 
 
 class GAN3D(nn.Module):
-    """The generator, and with it where pictures are understood the encoder of the 3D-VAE-GAN. A `Generator`.
+    """The generator network, and the image encoder of the 3D-VAE-GAN if the model has one. A `Generator`.
 
-    ws is z itself, one row. There is no truncation: the middle of the prior is no mean shape, and near it chairs fall
-    apart.
+    ws is z itself, one row. There is no truncation: the centre of the prior is not a mean shape, and near it chairs
+    fall apart.
 
-    A generator that few shapes or little time taught knows what lies near its training codes better than the rest of
-    the prior. A model that keeps those codes draws near them, as DeepSDF here does: z is pulled most of the way to the
-    middle between the code nearest to it and that code's partner.
+    A generator trained on few shapes or for a short time is better near its training codes than in the rest of the
+    prior. A model that keeps those codes draws near them, as DeepSDF here does: z is moved most of the way to the
+    midpoint between the code nearest to it and that code's partner.
     """
 
     codes: Tensor  # [num_codes, z_dim] of the training shapes
@@ -66,7 +65,7 @@ class GAN3D(nn.Module):
         info: ModelInfo | None = None,
     ) -> None:
         """
-        prior: what z is drawn from in training, U[0, 1] or N(0, 1).
+        prior: distribution of z in training, U[0, 1] or N(0, 1).
         mirror: every shape is symmetric in x; the voxels are averaged with their mirror image.
         axes: how the voxels are indexed; z is up, the front is along -y.
         half_edge: of the cube, canonical units.
@@ -100,11 +99,13 @@ class GAN3D(nn.Module):
         return self.generator.output.weight.device
 
     def sample_z(self, seed: int) -> Tensor:
-        """From the prior of training, the same for a seed on every device. [1, z_dim]"""
-        return draw_latents(self.prior, (1, self.z_dim), torch.Generator().manual_seed(seed)).to(self.device)
+        """Return z [1, z_dim] from the prior of training, the same for a seed on every device."""
+        drawn = draw_latents(self.prior, (1, self.z_dim), torch.Generator().manual_seed(seed))
+        return drawn.to(self.generator.output.weight)
 
     def mapping(self, z: Tensor, condition: object = None, *, truncation_psi: float = 1.0) -> Tensor:
-        """z [..., z_dim], near training codes where there are any. truncation_psi has no part in it. [..., 1, z_dim]"""
+        """Return ws [..., 1, z_dim]: z [..., z_dim], moved near training codes where there are any. truncation_psi is
+        ignored."""
         drawn = torch.nonzero(self.partners >= 0)[:, 0]
         if len(drawn):
             chosen = drawn[torch.cdist(z.reshape(-1, self.z_dim), self.codes[drawn]).argmin(-1)]
@@ -112,16 +113,25 @@ class GAN3D(nn.Module):
             z = torch.lerp(between.reshape(z.shape), z, DRAW_SHARE)
         return z[..., None, :]
 
+    def mean_ws(self) -> Tensor:
+        """Return the mean of the training codes, or of the prior where none are kept. See Generator.mean_ws."""
+        if len(self.codes):
+            return self.codes.mean(0, keepdim=True)
+        return torch.full_like(self.codes.new_empty(1, self.z_dim), 0.5 if self.prior == "uniform" else 0.0)
+
     def voxels(self, ws: Tensor) -> Tensor:
-        """Occupancy [N, side, side, side] of ws [N, 1, z_dim]."""
+        """Return occupancy [N, side, side, side] of ws [N, 1, z_dim]."""
         logits = self.generator.logits(ws[:, 0].to(self.device))
         return torch.sigmoid(mirrored(logits) if self.mirror else logits)
 
-    def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> VoxelScene:
-        """The shape of one ws [1, z_dim]."""
-        if ws.shape != (1, self.z_dim):
-            raise ValueError(f"ws must be [1, {self.z_dim}], got {list(ws.shape)}")
-        return VoxelScene(self.voxels(ws[None])[0], self._world_from_grid.to(self.device))
+    def synthesize(
+        self, ws: Tensor, controls: dict[str, float] | None = None, *, differentiable: bool = False
+    ) -> VoxelScene:
+        """Return the shape of one ws [1, z_dim]. See Generator.synthesize."""
+        check_shape("ws", ws, (1, self.z_dim))
+        with torch.set_grad_enabled(differentiable):
+            values = self.voxels(ws[None])[0]
+        return VoxelScene(values, self._world_from_grid.to(values))
 
     def encode_image(self, pixels: NDArray[np.uint8]) -> EncodedImage:
         """See EncodesImages.encode_image."""
@@ -132,25 +142,34 @@ class GAN3D(nn.Module):
             ws = self.encode(image.pixels[None])[0]
         return EncodedImage(ws, image.pixels, image.notes)
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        """ws [N, 1, z_dim] of the shapes most likely seen in pictures [N, 3, size, size], 0..1, over white.
+    def parameters_for(self, part: Part) -> list[nn.Parameter]:
+        """See Generator.parameters_for. All weights are geometry; late layers: the last two doublings."""
+        if part == "appearance":
+            raise NotSupported("3D-GAN makes shapes without colour: there is no appearance to edit.")
+        if part == "late layers":
+            return [*self.generator.layers[-1].parameters(), *self.generator.output.parameters()]
+        return list(self.generator.parameters())
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return ws [N, 1, z_dim] of the most likely shapes in images [N, 3, size, size], 0..1, over white.
 
         Raises:
-            ValueError: there is no encoder, or pictures have another size.
+            ValueError: there is no encoder, or images have another size.
         """
         if self.encoder is None:
             raise ValueError("this 3D-GAN has no image encoder")
         size = self.encoder.size
-        if pictures.shape[1:] != (3, size, size):
-            raise ValueError(f"pictures must be [N, 3, {size}, {size}], got {list(pictures.shape)}")
-        mean, _ = self.encoder(pictures.to(self.device))
+        if images.shape[1:] != (3, size, size):
+            raise ValueError(f"images must be [N, 3, {size}, {size}], got {list(images.shape)}")
+        mean, _ = self.encoder(images.to(self.device))
         return mean[:, None]
 
 
 def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> GAN3D:
-    """The generator of a model folder. Raises KeyError, ValueError, TypeError or RuntimeError if it does not fit.
+    """Return the generator of a model folder.
 
-    Weights may be stored in half precision; they are computed with in single.
+    Raises KeyError, ValueError, TypeError or RuntimeError where card and tensors do not belong together. Weights
+    stored in half precision are used in single precision.
     """
     model = GAN3D(**card.constructor, metres_per_unit=card.metres_per_unit)
     model.load_state_dict(tensors)
@@ -159,7 +178,7 @@ def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> GAN3D:
 
 
 def model_info(name: str, card: ModelCard, model: GAN3D) -> ModelInfo:
-    """What the panel shows of a model with this card."""
+    """Return the panel's description of a model with this card."""
     prior = PosePrior(
         radius=3.5 * model.half_edge, fov=0.6, elevation=(-0.3, 1.2), default_azimuth=0.6, default_elevation=0.35
     )
@@ -188,7 +207,7 @@ def model_info(name: str, card: ModelCard, model: GAN3D) -> ModelInfo:
 def constructor_of(
     generator: Generator, side: int, encoder: ImageEncoder | None = None, **others: Any
 ) -> dict[str, Any]:
-    """What `load` needs to build a trained model again, as plain JSON; goes into the card. others: as in `GAN3D`."""
+    """Return a trained model's arguments for `load`, as plain JSON for the card. others: as in `GAN3D`."""
     arguments = {"z_dim": generator.z_dim, "channels": generator.output.weight.shape[0], "side": side, **others}
     if encoder is not None:
         arguments |= {"encoder_channels": encoder.channels, "image_size": encoder.size}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,8 +13,11 @@ from torch import Tensor
 from backend.cameras import Camera, from_wire, intrinsics_from_fov, look_at
 from backend.scenes.cropped import cropped
 from backend.scenes.placed import PlacedScene
+from backend.scenes.protocol import FieldInfo, FieldSample, Scene
+from backend.scenes.trace import RayTraced
 from backend.scenes.voxels import VoxelScene, cube_in_world
 from backend.tasks.mesh import extract
+from tests.gradients import agreement, check_gradients, moved_by, weighted_sum
 
 RADIUS, HALF, SIDE = 0.3, 0.5, 32
 
@@ -121,6 +124,121 @@ def test_a_crop_cuts_the_picture_as_it_cuts_the_field() -> None:
     assert image.normal is not None and image.normal[32, 32, 1].item() == pytest.approx(-1.0, abs=1e-3)
     assert scene.field(torch.tensor([0.0, 0.05, 0.0])).value == 0
     assert scene.field(torch.tensor([0.0, 0.15, 0.0])).value > 0.5
+
+
+def rough_ball(quantity: str) -> tuple[Tensor, Tensor]:
+    """Values of a ball with dents, and the placement of its grid, in float64."""
+    values = ball(quantity).values
+    dents = 0.02 * torch.randn(values.shape, generator=torch.Generator().manual_seed(0))
+    return (values + dents).double(), cube_in_world(HALF).double()
+
+
+PIXELS = {
+    "image": lambda scene, camera: scene.image(camera),
+    "trace": lambda scene, camera: scene.trace(camera.rays()),
+}
+
+
+@pytest.mark.parametrize("made_by", PIXELS)
+@pytest.mark.parametrize("quantity", ["density", "sdf"])
+def test_pixels_have_the_gradients_of_central_differences(quantity: str, made_by: str) -> None:
+    values, world_from_grid = rough_ball(quantity)
+    values.requires_grad_(True)
+    twist = torch.zeros(6, dtype=torch.float64, requires_grad=True)
+    view = camera((1.2, -1.6, 0.5), 17)
+
+    def loss() -> Tensor:
+        scene = VoxelScene(values, world_from_grid, quantity)  # type: ignore[arg-type]
+        return weighted_sum(PIXELS[made_by](scene, moved_by(view, twist)))
+
+    check_gradients(loss, {"values": values, "camera": twist}, rel=1e-4, step=1e-7)
+
+
+@pytest.mark.parametrize("quantity", ["density", "sdf"])
+def test_the_differentiable_image_is_the_one_that_is_rendered(quantity: str) -> None:
+    scene, view = ball(quantity), camera((1.2, -1.6, 0.5))
+    rendered, image = scene.render(view), scene.image(view)
+    assert agreement(image, rendered) > 40 > scene.info.trace_psnr
+    inside = rendered.alpha == 1
+    depth = image.mean_distance() * view.rays().depth_from_distance
+    assert torch.allclose(depth[inside], rendered.depth[inside], atol=2e-3)
+    assert image.normal is not None and rendered.normal is not None
+    assert float((image.normal * rendered.normal).sum(-1)[inside & (image.alpha == 1)].min()) > 0.99
+    silhouettes = scene.trace(view.rays()).alpha, image.alpha
+    assert all(float(alpha.sum()) == pytest.approx(float(rendered.alpha.sum()), rel=0.01) for alpha in silhouettes)
+
+
+def test_a_ball_that_grows_covers_more_of_the_image() -> None:
+    values, world_from_grid = rough_ball("sdf")
+    offset = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    view = camera((1.2, -1.6, 0.5), 17)
+    view = moved_by(view, torch.zeros(6, dtype=torch.float64))
+    VoxelScene(values - offset, world_from_grid, "sdf").image(view).alpha.sum().backward()
+    assert offset.grad is not None
+    # the disc of a ball at distance 2 has an area of π (f r / √(4 − r²))², in pixels
+    focal, tangent = float(view.intrinsics[0, 0]), RADIUS / math.sqrt(4.25 - RADIUS**2)
+    growth = 2 * math.pi * focal**2 * tangent * 4.25 / (4.25 - RADIUS**2) ** 1.5
+    assert float(offset.grad) == pytest.approx(growth, rel=0.15)
+
+
+@pytest.mark.parametrize("made_by", PIXELS)
+def test_a_moved_and_stretched_scene_has_its_gradients_and_its_image(made_by: str) -> None:
+    values, world_from_grid = rough_ball("density")
+    turned = torch.tensor([[0.0, -1.2, 0, 0.3], [1.0, 0, 0.1, -0.2], [0, 0, 0.9, 0.1], [0, 0, 0, 1]])
+    view = camera((1.2, -1.6, 0.5), 17)
+    values.requires_grad_(True)
+    twist = torch.zeros(6, dtype=torch.float64, requires_grad=True)
+
+    def loss() -> Tensor:
+        scene = PlacedScene(VoxelScene(values, world_from_grid), turned.double())
+        return weighted_sum(PIXELS[made_by](scene, moved_by(view, twist)))
+
+    check_gradients(loss, {"values": values, "camera": twist}, rel=1e-4, step=1e-7)
+    scene, view = PlacedScene(ball(), turned), camera((1.2, -1.6, 0.5))
+    rendered, image = scene.render(view), scene.image(view)
+    assert agreement(image, rendered) > scene.info.trace_psnr
+    inside = rendered.alpha == 1
+    depth = image.mean_distance() * view.rays().depth_from_distance
+    assert torch.allclose(depth[inside], rendered.depth[inside], atol=3e-3)
+    assert image.normal is not None and rendered.normal is not None
+    assert float((image.normal * rendered.normal).sum(-1)[inside & (image.alpha == 1)].min()) > 0.98
+
+
+@dataclass(frozen=True)
+class Fog(RayTraced):
+    """A coloured density without a way to crop itself."""
+
+    thickness: Tensor
+
+    @property
+    def info(self) -> FieldInfo:
+        return FieldInfo("density", 1.0, ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0)))
+
+    def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
+        density = self.thickness * torch.exp(-4 * points.square().sum(-1))
+        return FieldSample(density, torch.sigmoid(3 * points))
+
+
+@pytest.mark.parametrize("kind", ["fog", "voxels"])
+def test_a_cropped_scene_has_its_gradients_and_its_image(kind: str) -> None:
+    box = ((-0.5, -0.21, -0.53), (0.22, 0.8, 0.4))
+    values, world_from_grid = rough_ball("density")
+    thickness = torch.tensor(4.0, dtype=torch.float64)
+    variable = values if kind == "voxels" else thickness
+    variable.requires_grad_(True)
+    twist = torch.zeros(6, dtype=torch.float64, requires_grad=True)
+    view = camera((1.2, -1.6, 0.5), 17)
+
+    def scene() -> Scene:
+        return cropped(VoxelScene(values, world_from_grid) if kind == "voxels" else Fog(thickness), box)
+
+    def loss() -> Tensor:
+        return weighted_sum(scene().trace(moved_by(view, twist).rays()))
+
+    check_gradients(loss, {kind: variable, "camera": twist}, rel=1e-4, step=1e-7)
+    view = moved_by(view, twist.detach())
+    rendered, image = scene().render(view), scene().image(view)
+    assert agreement(image, rendered) > (30 if kind == "voxels" else 80)
 
 
 @pytest.mark.parametrize("quantity", ["density", "sdf"])

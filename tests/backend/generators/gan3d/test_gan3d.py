@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from addon.scene import gather
-from addon.wire.errors import UnknownCheckpoint
+from addon.wire.errors import NotSupported, UnknownCheckpoint
+from backend.cameras import from_wire, orbit
 from backend.checkpoints.convert import import_model
 from backend.generators.gan3d import checkpoint
 from backend.generators.gan3d.model import Discriminator, Generator, ImageEncoder, draw_latents
@@ -22,6 +23,7 @@ from backend.models.store import model_folder, save_model
 from backend.scenes.latents import ws_from_latent
 from backend.training.gan3d.export import is_whole
 from tests.addon.scene.test_view import Settings
+from tests.gradients import agreement, check_scene_gradients
 from tests.parity.oracle import read_set
 from tests.shared import CHECKPOINTS, ORACLES
 
@@ -103,6 +105,43 @@ def test_the_encoder_gives_a_latent_for_each_picture_and_wants_its_own_size(tmp_
 def test_ws_of_another_model_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\[1, 6\]"):
         load_model(saved(tmp_path)).synthesize(torch.zeros(1, 7))
+
+
+PIXELS = {
+    "image": lambda scene, camera: scene.image(camera),
+    "trace": lambda scene, camera: scene.trace(camera.rays()),
+}
+
+
+@pytest.mark.parametrize("made_by", PIXELS)
+def test_pixels_have_the_gradients_of_central_differences(tmp_path: Path, made_by: str) -> None:
+    model = load_model(saved(tmp_path)).double()  # type: ignore[attr-defined]
+    camera = from_wire(orbit(model.info, 17))
+    ws = model.mapping(model.sample_z(1))[0]
+    check_scene_gradients(model, ws, camera, model.generator.layers[0][0].weight, PIXELS[made_by], rel=1e-4, step=1e-7)
+    assert not model.synthesize(ws.requires_grad_(True)).values.requires_grad
+
+
+def test_the_differentiable_image_of_the_starter_model_is_the_one_that_is_rendered() -> None:
+    model = load_model(model_folder("gan3d_chairs"))
+    scene = model.synthesize(model.mapping(model.sample_z(1))[0], differentiable=True)
+    camera = from_wire(orbit(model.info, 128))
+    assert agreement(scene.image(camera), scene.render(camera)) > scene.info.trace_psnr
+
+
+def test_shapes_have_no_appearance_to_edit(tmp_path: Path) -> None:
+    model = load_model(saved(tmp_path))
+    everything = {id(p) for p in model.parameters_for("all")}
+    assert everything == {id(p) for p in model.parameters_for("geometry")}
+    assert {id(p) for p in model.parameters_for("late layers")} < everything
+    with pytest.raises(NotSupported, match="without colour"):
+        model.parameters_for("appearance")
+
+
+def test_the_latent_space_has_a_centre(tmp_path: Path) -> None:
+    for prior, centre in (("uniform", 0.5), ("normal", 0.0)):
+        model = load_model(saved(tmp_path / prior, prior=prior))
+        assert torch.equal(model.mean_ws(), torch.full((1, 6), centre))
 
 
 def test_a_spectral_discriminator_cannot_be_steep() -> None:
