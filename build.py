@@ -585,10 +585,11 @@ def test_blender(bpy: str, arguments: list[str]) -> int:
     """Run the tests of the Blender side in another version of the bpy wheel, in an environment of its own."""
     if not re.fullmatch(r"\d+\.\d+\.\d+", bpy):
         raise Failure(f"--bpy takes a version with three numbers, such as 5.0.1 or 4.2.23, got {bpy}")
-    prepare(["backend", "test", "blender"])  # the backend that the add-on starts
+    backend = prepare(["backend", "test", "blender"])
     package()
     python = prepare_other_blender(bpy)
-    status, _ = run([python, "-m", "pytest", BLENDER_TESTS, *arguments])
+    env = {"LATENT_LATHE_BACKEND_PYTHON": str(backend)}  # the add-on starts its backend with this one
+    status, _ = run([python, "-m", "pytest", BLENDER_TESTS, *arguments], env=env)
     return status
 
 

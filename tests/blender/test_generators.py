@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pickle
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 import build
 from tests.shared import CHECKPOINTS
-
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="the backend's packages are not here")
 
 bpy: Any = None
 lathe: Any = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,6 @@ import numpy as np
 import pytest
 
 import build
-
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="the backend's packages are not here")
 
 bpy: Any = None
 lathe: Any = None

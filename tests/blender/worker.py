@@ -35,7 +35,7 @@ def reset(lathe: Lathe, root: Path) -> None:
     preferences = bpy.context.preferences.addons[PACKAGE].preferences
     for name in ("python", "device", "torch_build", "index_url", "wheels", "data", "port"):
         preferences.property_unset(name)
-    preferences.python = sys.executable
+    preferences.python = os.environ.get("LATENT_LATHE_BACKEND_PYTHON", sys.executable)  # another one under --bpy
     lathe.preferences.extension_root = lambda: root
     lathe.preferences.configure(bpy.context)
 
