@@ -193,18 +193,22 @@ class ShadeGAN(nn.Module):
     def geometry(self, ws: Tensor, points: Tensor, *, normals: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         """Return raw density [batch, points], features [batch, points, channels], normals [batch, points, 3].
 
-        Normals are −∇σ in the cube scaled to ±1 (Eq. 4), not of unit length; zeros where they are not asked for.
+        Normals are −∇σ in the cube scaled to ±1 (Eq. 4), not of unit length; zeros where they are not asked for. All
+        are differentiable in ws, points and weights, normals by a second derivative of the network.
         """
         scaled = points * (2 / self.config.box_side)
-        with torch.enable_grad() if normals else torch.no_grad():
-            if normals:
+        if not normals:
+            x = self.features(ws, scaled)
+            return self.density(x).squeeze(-1), x, torch.zeros_like(points)
+        inputs = (ws, points, *self.parameters())
+        differentiable = torch.is_grad_enabled() and any(value.requires_grad for value in inputs)
+        with torch.enable_grad():
+            if not scaled.requires_grad:
                 scaled = scaled.detach().requires_grad_(True)
             x = self.features(ws, scaled)
             density = self.density(x).squeeze(-1)
-            if not normals:
-                return density, x, torch.zeros_like(points)
-            (gradient,) = torch.autograd.grad(density.sum(), scaled)
-        return density.detach(), x.detach(), -gradient
+            (gradient,) = torch.autograd.grad(density.sum(), scaled, create_graph=differentiable)
+        return (density, x, -gradient) if differentiable else (density.detach(), x.detach(), -gradient)
 
     def albedo(self, ws: Tensor, features: Tensor, directions: Tensor, light: Tensor) -> Tensor:
         """Return albedo 0..1 [batch, points, 3] of features [batch, points, channels].

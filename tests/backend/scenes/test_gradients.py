@@ -30,6 +30,8 @@ from backend.generators.graf.model import GRAF, GRAFConfig
 from backend.generators.graf.scene import load as load_graf
 from backend.generators.pigan.model import PiGAN, PiGANConfig
 from backend.generators.pigan.scene import load as load_pigan
+from backend.generators.shadegan.model import ShadeGAN, ShadeGANConfig
+from backend.generators.shadegan.scene import load as load_shadegan
 from backend.models.card import ModelCard
 from backend.models.library import load_model
 from backend.rendering import sampling
@@ -113,6 +115,20 @@ def small_graf() -> Generator:
     return load_graf("small", _card("graf", config, metres_per_unit=0.1), network.state_dict())
 
 
+def small_shadegan() -> Generator:
+    """A small ShadeGAN whose albedo depends on the view."""
+    torch.manual_seed(5)
+    config = ShadeGANConfig(
+        z_dim=8, hidden_dim=16, mapping_dim=16, num_layers=4, num_steps=6, view_condition=True, image_size=16,
+        surface=None,
+    )  # fmt: skip
+    network = ShadeGAN(config)
+    with torch.no_grad():
+        network.density.weight.mul_(60)
+        network.density.bias.fill_(5)
+    return load_shadegan("small", _card("shadegan", config), network.state_dict())
+
+
 def _card(kind: str, config: Any, metres_per_unit: float = 1.0) -> ModelCard:
     return ModelCard(kind, kind, "", "none", False, dataclasses.asdict(config), metres_per_unit=metres_per_unit)
 
@@ -123,6 +139,8 @@ CASES = {
     "pigan": Case(small_pigan),
     "pigan-transparent": Case(small_transparent_pigan),
     "pigan-imported": Case(imported("pigan")),
+    "shadegan": Case(small_shadegan, controls={"light_x": 0.5}),
+    "shadegan-imported": Case(imported("shadegan_generator.pth"), controls={"light_x": 0.5}),
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
