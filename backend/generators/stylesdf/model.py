@@ -341,18 +341,25 @@ class StyleSDF(nn.Module):
 
         Both latents are pulled towards their means, and the decoder maps the truncated w.
         """
-        config = self.config
         w = self.map(z)
         if truncation_psi != 1:
             mean, decoder_mean = means or self.mean_latents()
             w = mean + truncation_psi * (w - mean)
-        rows = F.pad(w, (0, config.w_dim - w.shape[-1]))[:, None].repeat(1, config.num_renderer_ws, 1)
-        if not config.image_size:
-            return rows
+        if not self.config.image_size:
+            return self.rows(w, None)
         decoder_w = self.decoder.map(w)
         if truncation_psi != 1:
             assert decoder_mean is not None
             decoder_w = decoder_mean + truncation_psi * (decoder_w - decoder_mean)
+        return self.rows(w, decoder_w)
+
+    def rows(self, w: Tensor, decoder_w: Tensor | None) -> Tensor:
+        """Return ws [batch, num_ws, w_dim] of the renderer's w [batch, style_dim] and the decoder's latent [batch,
+        decoder_style_dim], None without decoder."""
+        config = self.config
+        rows = F.pad(w, (0, config.w_dim - w.shape[-1]))[:, None].repeat(1, config.num_renderer_ws, 1)
+        if decoder_w is None:
+            return rows
         decoder_w = F.pad(decoder_w, (0, config.w_dim - decoder_w.shape[-1]))
         return torch.cat((rows, decoder_w[:, None].repeat(1, config.num_decoder_ws, 1)), 1)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -12,14 +13,17 @@ from torch import Tensor
 
 from addon.wire.messages import ModelInfo, PosePrior
 
-from ...cameras import Camera
+from ...cameras import Camera, Rays
 from ...models.card import ModelCard
 from ...models.image_memory import MEBI, ImageMemory
 from ...progress import Progress, silent
 from ...rendering import compositing
+from ...scenes.generator import Part
+from ...scenes.latent_generator import Editable, LatentGenerator, latent_model_info, load_network, tuples_of
 from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.square import cut_out, square_around
-from ...scenes.volume import EMPTY, Placement, cube, from_centre, meets_ball, normals_from, opaque_within, pose_prior
+from ...scenes.trace import RayColors
+from ...scenes.volume import EMPTY, Placement, cube, from_centre, meets_ball, normals_from, opaque_within
 from .model import StyleSDF, StyleSDFConfig
 
 IMAGE_MEMORY = ImageMemory(1536 * MEBI, per_pixel=64)
@@ -27,8 +31,28 @@ IMAGE_MEMORY = ImageMemory(1536 * MEBI, per_pixel=64)
 WORLD_FROM_CANONICAL = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 """y up, facing +z becomes Z up, facing −Y: the front view of Blender."""
 
+TRACE_PSNR = 80.0
+"""dB, `image` against `render`: both paths are the same up to clamping, and differ by rounding."""
+
 FRONT_DIRECTION = (0.0, 0.0, -1.0)
-"""The viewing direction at the middle of a picture, in the camera's own frame or from in front."""
+"""The viewing direction at the middle of an image, in the camera's own frame or from in front."""
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """Rays through the renderer's volume, of a square view row by row, and their pixels. Canonical."""
+
+    origins: Tensor  # [rays, 3]
+    directions: Tensor  # [rays, 3], of depth one
+    rgb: Tensor  # [rays, 3] in 0..1, premultiplied
+    alpha: Tensor  # [rays]
+    mean_depth: Tensor  # [rays]
+    features: Tensor  # [rays, style_dim]
+
+    def square(self, values: Tensor) -> Tensor:
+        """Return values [rays, channels] of a square view as maps [1, channels, n, n]."""
+        n = math.isqrt(len(values))
+        return values.T.reshape(1, -1, n, n)
 
 
 class StyleSDFScene:
@@ -39,7 +63,7 @@ class StyleSDFScene:
         self.info = field_info(network.config, placement.metres_per_unit)
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
-        """See Scene.field. With static directions the colour is the one at the middle of a picture."""
+        """See Scene.field. With static directions the colour is the one at the middle of an image."""
         config = self.network.config
         canonical = self.placement.to_canonical(points).reshape(1, -1, 3)
         if directions is None or config.static_directions:
@@ -57,6 +81,35 @@ class StyleSDFScene:
         """Canonical length of one unit of the points that the renderer takes."""
         return self.network.config.half_depth if self.network.config.normalize_points else 1.0
 
+    def trace(self, rays: Rays, *, samples: int | None = None, jitter: torch.Generator | None = None) -> RayColors:
+        """Render world rays with the renderer's own colours, which are not those of the decoder's image. See
+        Scene.trace.
+
+        The sampled depths lie around each ray origin's own distance from the world's origin, as for perspective
+        cameras. With static directions the colours are those at the middle of an image.
+        """
+        canonical = self.placement.rays_to_canonical(rays)
+        seen_along = canonical.directions
+        if self.network.config.static_directions:
+            seen_along = seen_along.new_tensor(FRONT_DIRECTION).expand_as(seen_along)
+        thumbnail = self._rendered(canonical, seen_along, from_centre(canonical, "perspective"), samples, jitter)
+        depth = thumbnail.mean_depth * self.placement.metres_per_unit
+        distance = thumbnail.alpha * depth / rays.depth_from_distance.flatten()
+        return RayColors(thumbnail.rgb, thumbnail.alpha, distance).reshape(*rays.origins.shape[:-1])
+
+    def image(self, camera: Camera, *, jitter: torch.Generator | None = None) -> RayColors:
+        """Render a whole view by both networks. See Scene.image. The decoder's colours may leave 0..1: clamping would
+        cut off gradients."""
+        thumbnail = self._square(camera, None, jitter)
+        alpha = cut_out(thumbnail.square(thumbnail.alpha[:, None]), camera)[..., 0]
+        if self.network.config.image_size:
+            rgb = cut_out(self._decoded(thumbnail), camera) * alpha[..., None]
+        else:
+            rgb = cut_out(thumbnail.square(thumbnail.rgb), camera)
+        depth = thumbnail.mean_depth * thumbnail.alpha * self.placement.metres_per_unit
+        distance = cut_out(thumbnail.square(depth[:, None]), camera)[..., 0] / camera.rays().depth_from_distance
+        return RayColors(rgb, alpha, distance)
+
     @torch.no_grad()
     def render(
         self,
@@ -69,21 +122,56 @@ class StyleSDFScene:
     ) -> Image:
         """See Scene.render. The features of a square around the view are grown to the decoder's own size and cut to
         the image. A draft is the renderer's own colours, with half the samples."""
+        num_samples = self.network.config.num_samples
+        steps = samples_per_ray or (max(num_samples // 2, 4) if quality == "draft" else num_samples)
+        progress(0.0, "rendering")
+        thumbnail = self._square(camera, steps, jitter)
+        progress(0.4, "decoding")
+        if quality == "full" and self.network.config.image_size:
+            image = self._decoded(thumbnail)
+        else:
+            image = thumbnail.square(compositing.unpremultiply(thumbnail.rgb, thumbnail.alpha))
+        depth = thumbnail.mean_depth * self.placement.metres_per_unit
+        normal = None
+        if quality == "full":
+            points = thumbnail.origins + thumbnail.directions * thumbnail.mean_depth[:, None]
+            outward = self.placement.directions_to_world(normals_from(self._inside, points))
+            normal = cut_out(thumbnail.square(outward), camera)
+        alpha = cut_out(thumbnail.square(thumbnail.alpha[:, None]), camera)[..., 0]
+        shown = alpha > EMPTY
+        progress(1.0)
+        return Image(
+            rgb=cut_out(image, camera).clamp(0, 1),
+            alpha=alpha,
+            depth=torch.where(shown, cut_out(thumbnail.square(depth[:, None]), camera)[..., 0], math.inf),
+            normal=None if normal is None else F.normalize(normal, dim=-1) * shown[..., None],
+        )
+
+    def _square(self, camera: Camera, num_samples: int | None, jitter: torch.Generator | None) -> Thumbnail:
+        """Render the square around a view at the thumbnail's size."""
         config = self.network.config
-        n = config.thumbnail_size
-        num_samples = samples_per_ray or (max(config.num_samples // 2, 4) if quality == "draft" else config.num_samples)
-        view = square_around(camera).resized(n, n)
+        view = square_around(camera).resized(config.thumbnail_size, config.thumbnail_size)
         rays = self.placement.canonical_rays(view)
-        directions = rays.directions * (self.placement.metres_per_unit / rays.depth_from_distance)[:, None]
         seen_along = rays.directions
         if config.static_directions:
             still = replace(view, world_from_camera=torch.eye(4).to(view.world_from_camera))
             seen_along = still.rays().directions.reshape(-1, 3) * rays.origins.new_tensor([1.0, -1.0, -1.0])
-        near = (from_centre(rays, view.projection) - config.half_depth).clamp(min=0.01 * config.half_depth)
+        return self._rendered(rays, seen_along, from_centre(rays, view.projection), num_samples, jitter)
+
+    def _rendered(
+        self, rays: Rays, seen_along: Tensor, centre: Tensor, num_samples: int | None, jitter: torch.Generator | None
+    ) -> Thumbnail:
+        """Volume render canonical rays around the depths `centre` [rays, 1].
+
+        seen_along: unit [rays, 3], in the frame that the network was trained with.
+        """
+        config = self.network.config
+        num_samples = num_samples or config.num_samples
+        directions = rays.directions * (self.placement.metres_per_unit / rays.depth_from_distance)[:, None]
+        near = (centre - config.half_depth).clamp(min=0.01 * config.half_depth)
         draws = None
         if jitter is not None:
-            draws = torch.rand(1, n * n, num_samples, generator=jitter, device=jitter.device).to(near)
-        progress(0.0, "rendering")
+            draws = torch.rand(1, len(near), num_samples, generator=jitter, device=jitter.device).to(near)
         result = self.network.renderer.render(
             self.ws[None],
             rays.origins[None],
@@ -94,32 +182,20 @@ class StyleSDFScene:
             num_samples=num_samples,
             jitter=draws,
         )
-        progress(0.4, "decoding")
-
-        def square(value: Tensor) -> Tensor:
-            return value.T.reshape(1, -1, n, n)
-
-        alpha = result.weights[0].sum(-1).clamp(0, 1) * meets_ball(rays, config.reach)
-        mean_t = (result.weights * result.t).sum(-1)[0] / result.weights[0].sum(-1).clamp(min=EMPTY)
-        if quality == "full" and config.image_size:
-            image = self.network.upsample(self.ws[None], square(result.features[0])) / 2 + 0.5
-        else:
-            image = square(compositing.unpremultiply(result.rgb[0], alpha.clamp(min=EMPTY)))
-        depth = mean_t * self.placement.metres_per_unit
-        normal = None
-        if quality == "full":
-            points = rays.origins + directions * mean_t[:, None]
-            outward = self.placement.directions_to_world(normals_from(self._inside, points))
-            normal = cut_out(square(outward), camera)
-        shown_alpha = cut_out(square(alpha[:, None]), camera)[..., 0]
-        shown = shown_alpha > EMPTY
-        progress(1.0)
-        return Image(
-            rgb=cut_out(image, camera).clamp(0, 1),
-            alpha=shown_alpha,
-            depth=torch.where(shown, cut_out(square(depth[:, None]), camera)[..., 0], math.inf),
-            normal=None if normal is None else F.normalize(normal, dim=-1) * shown[..., None],
+        total = result.weights[0].sum(-1)
+        hit = meets_ball(rays, config.reach)
+        return Thumbnail(
+            rays.origins,
+            directions,
+            result.rgb[0] * hit[:, None],
+            total.clamp(0, 1) * hit,
+            (result.weights * result.t).sum(-1)[0] / total.clamp(min=EMPTY),
+            result.features[0],
         )
+
+    def _decoded(self, thumbnail: Thumbnail) -> Tensor:
+        """Return the decoder's image [1, 3, H, W] in 0..1, not clamped."""
+        return self.network.upsample(self.ws[None], thumbnail.square(thumbnail.features)) / 2 + 0.5
 
     def _inside(self, points: Tensor) -> Tensor:
         """Return a value [n] that grows towards the inside, at canonical points [n, 3]."""
@@ -130,84 +206,95 @@ class StyleSDFScene:
 
 def field_info(config: StyleSDFConfig, metres_per_unit: float) -> FieldInfo:
     """Return the info of every scene of this network."""
-    bounds = cube(config.half_depth * metres_per_unit)
-    if config.use_sdf:
-        return FieldInfo(quantity="sdf", iso_level=0.0, bounds=bounds)
     level = opaque_within(2 * config.half_depth / 24) / metres_per_unit
-    return FieldInfo(quantity="density", iso_level=level, bounds=bounds)
+    return FieldInfo(
+        quantity="sdf" if config.use_sdf else "density",
+        iso_level=0.0 if config.use_sdf else level,
+        bounds=cube(config.half_depth * metres_per_unit),
+        # a pixel with static directions depends on its place in the image, too
+        image_space=config.image_size > 0 or config.static_directions,
+        trace_psnr=TRACE_PSNR,
+    )
 
 
-class StyleSDFGenerator:
-    """StyleSDF as a Generator (backend/generator.py)."""
+class StyleSDFGenerator(LatentGenerator[StyleSDF]):
+    """StyleSDF as a Generator."""
+
+    world_from_canonical = WORLD_FROM_CANONICAL
+    without_edits = ("mapping_network.", "decoder.mapping.")
 
     def __init__(self, network: StyleSDF, info: ModelInfo, metres_per_unit: float = 1.0):
-        self.network, self.info = network.eval().requires_grad_(False), info
-        self.placement = Placement(WORLD_FROM_CANONICAL.to(self.device), metres_per_unit)
+        super().__init__(network, info, metres_per_unit)
         self._means: tuple[Tensor, Tensor | None] | None = None
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.network.renderer.distance.weight.device
+    def means(self) -> tuple[Tensor, Tensor | None]:
+        """The mean latents of renderer and decoder, found once."""
+        if self._means is None:
+            with torch.no_grad():
+                self._means = self.network.mean_latents()
+        return self._means
 
-    def sample_z(self, seed: int) -> Tensor:
-        """Return z [1, style_dim]: the first normal numbers after seeding torch, as the official script draws them."""
-        z = torch.randn(1, self.network.config.style_dim, generator=torch.Generator().manual_seed(seed))
-        return z.to(self.device)
+    def map_z(self, z: Tensor, condition: Camera | None) -> Tensor:
+        """See LatentGenerator.map_z."""
+        return self.network.mapping(z)
 
-    @torch.no_grad()
     def mapping(self, z: Tensor, condition: Camera | None = None, *, truncation_psi: float = 1.0) -> Tensor:
-        """See Generator.mapping."""
-        if truncation_psi != 1 and self._means is None:
-            self._means = self.network.mean_latents()
-        return self.network.mapping(z, truncation_psi=truncation_psi, means=self._means)
+        """See Generator.mapping. Both latents are truncated; the decoder maps the truncated one."""
+        means = None if truncation_psi == 1 else self.means
+        return self.network.mapping(z, truncation_psi=truncation_psi, means=means)
 
-    def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> StyleSDFScene:
-        """See Generator.synthesize."""
-        expected = (self.network.config.num_ws, self.network.config.w_dim)
-        if tuple(ws.shape) != expected:
-            raise ValueError(f"ws must be {list(expected)}, got {list(ws.shape)}")
-        return StyleSDFScene(self.network, ws.to(self.device), self.placement)
+    def find_center(self) -> Tensor:
+        """Return the two mean latents as rows."""
+        mean, decoder_mean = self.means
+        return self.network.rows(mean[None], None if decoder_mean is None else decoder_mean[None])[0]
+
+    def synthesize(
+        self, ws: Tensor, controls: dict[str, float] | None = None, *, differentiable: bool = False
+    ) -> StyleSDFScene:
+        """See Generator.synthesize. Nothing is precomputed."""
+        return StyleSDFScene(self.network, self.checked(ws), self.placement)
+
+    def editable_parts(self) -> Mapping[Part, Editable]:
+        """The distance and its steepness β make density; the view layer, the renderer's colours and the decoder make
+        colour alone. The late layers are the decoder's last two resolutions, or without decoder the view layer and
+        the colours."""
+        n = self.network
+        renderer = n.renderer
+        colors: Editable = (renderer.view_layer, renderer.color)
+        decoder: Editable = (n.decoder.convs, n.decoder.to_images) if n.config.image_size else ()
+        late: Editable = (*n.decoder.convs[-4:], *n.decoder.to_images[-2:]) if n.config.image_size else colors
+        return {
+            "geometry": (renderer.layers, renderer.distance, *([renderer.beta] if n.config.use_sdf else [])),
+            "appearance": (*colors, *decoder),
+            "late layers": late,
+        }
 
 
-def model_info(name: str, card: ModelCard, config: StyleSDFConfig, num_parameters: int) -> ModelInfo:
-    """Return what the panel needs to know of a StyleSDF."""
-    field, half = field_info(config, card.metres_per_unit), config.half_depth * card.metres_per_unit
-    prior = PosePrior(
-        radius=card.metres_per_unit,
-        fov=math.radians(config.fov_degrees),
-        azimuth=(-0.6, 0.6),
-        elevation=(-0.3, 0.3),
-    )
-    return ModelInfo(
-        name=name,
-        **card.info_fields,
+def model_info(name: str, card: ModelCard, network: StyleSDF) -> ModelInfo:
+    """Return the info that the panel shows of a StyleSDF."""
+    config = network.config
+    half = config.half_depth * card.metres_per_unit
+    return latent_model_info(
+        name,
+        card,
+        network,
+        field_info(config, card.metres_per_unit),
         z_dim=config.style_dim,
-        num_ws=config.num_ws,
-        w_dim=config.w_dim,
+        ws=(config.num_ws, config.w_dim),
         num_geometry_ws=config.num_layers,
-        num_parameters=num_parameters,
-        has_truncation=True,
-        has_surface=True,
-        no_surface_reason="",
-        has_color=True,
-        quantity=field.quantity,
-        iso_level=field.iso_level,
-        iso_range=(-half / 4, half / 4) if config.use_sdf else (field.iso_level / 10, field.iso_level * 10),
-        bounds=field.bounds,
-        pose_prior=pose_prior(card, prior),
+        prior=PosePrior(
+            radius=card.metres_per_unit,
+            fov=math.radians(config.fov_degrees),
+            azimuth=(-0.6, 0.6),
+            elevation=(-0.3, 0.3),
+        ),
         image_size=config.image_size or config.thumbnail_size,
+        iso_range=(-half / 4, half / 4) if config.use_sdf else None,
     )
 
 
 def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> StyleSDFGenerator:
     """Return the generator in a model folder."""
-    values = dict(card.constructor)
-    if "decoder_channels" in values:
-        values["decoder_channels"] = tuple(values["decoder_channels"])
-    config = StyleSDFConfig(**values)
-    network = StyleSDF(config)
-    network.load_state_dict(tensors)
-    network.to(next(iter(tensors.values())).device)
-    info = model_info(name, card, config, sum(p.numel() for p in network.parameters()))
-    return StyleSDFGenerator(network, info, card.metres_per_unit)
+    network = load_network(StyleSDF(StyleSDFConfig(**tuples_of(card.constructor))), tensors)
+    return StyleSDFGenerator(network, model_info(name, card, network), card.metres_per_unit)
