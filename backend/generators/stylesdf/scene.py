@@ -54,6 +54,11 @@ class Thumbnail:
         n = math.isqrt(len(values))
         return values.T.reshape(1, -1, n, n)
 
+    @property
+    def image(self) -> Tensor:
+        """The colours of a square view [1, 3, n, n], not premultiplied."""
+        return self.square(compositing.unpremultiply(self.rgb, self.alpha))
+
 
 class StyleSDFScene:
     """One latent in the world."""
@@ -102,13 +107,10 @@ class StyleSDFScene:
         cut off gradients."""
         thumbnail = self._square(camera, None, jitter)
         alpha = cut_out(thumbnail.square(thumbnail.alpha[:, None]), camera)[..., 0]
-        if self.network.config.image_size:
-            rgb = cut_out(self._decoded(thumbnail), camera) * alpha[..., None]
-        else:
-            rgb = cut_out(thumbnail.square(thumbnail.rgb), camera)
-        depth = thumbnail.mean_depth * thumbnail.alpha * self.placement.metres_per_unit
+        image = self._decoded(thumbnail) if self.network.config.image_size else thumbnail.image
+        depth = thumbnail.mean_depth * self.placement.metres_per_unit
         distance = cut_out(thumbnail.square(depth[:, None]), camera)[..., 0] / camera.rays().depth_from_distance
-        return RayColors(rgb, alpha, distance)
+        return RayColors(cut_out(image, camera) * alpha[..., None], alpha, distance * alpha)
 
     @torch.no_grad()
     def render(
@@ -127,10 +129,8 @@ class StyleSDFScene:
         progress(0.0, "rendering")
         thumbnail = self._square(camera, steps, jitter)
         progress(0.4, "decoding")
-        if quality == "full" and self.network.config.image_size:
-            image = self._decoded(thumbnail)
-        else:
-            image = thumbnail.square(compositing.unpremultiply(thumbnail.rgb, thumbnail.alpha))
+        decodes = quality == "full" and self.network.config.image_size > 0
+        image = self._decoded(thumbnail) if decodes else thumbnail.image
         depth = thumbnail.mean_depth * self.placement.metres_per_unit
         normal = None
         if quality == "full":
@@ -211,8 +211,7 @@ def field_info(config: StyleSDFConfig, metres_per_unit: float) -> FieldInfo:
         quantity="sdf" if config.use_sdf else "density",
         iso_level=0.0 if config.use_sdf else level,
         bounds=cube(config.half_depth * metres_per_unit),
-        # a pixel with static directions depends on its place in the image, too
-        image_space=config.image_size > 0 or config.static_directions,
+        image_space=True,  # images are grown from a thumbnail: by the decoder, or resized where there is none
         trace_psnr=TRACE_PSNR,
     )
 
