@@ -1,5 +1,6 @@
 """The contract between the two processes: the only code that both the add-on and the backend import.
 
-Needs the standard library and numpy, nothing else. `messages` says what can be asked and answered, `payload` turns it
-into bytes and back, `errors` is the tree of what can go wrong, `routes` names the HTTP paths and limits.
+It needs only the standard library and numpy. `messages` are the requests and results, `options` describes what a user
+can set in them, `payload` serializes them, `errors` is the tree of errors with the register of remedies, `routes` has
+the HTTP paths and limits.
 """

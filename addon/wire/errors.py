@@ -1,34 +1,34 @@
 """The tree of errors that both sides share, and the register of remedies.
 
     LatheError
-     x Cancelled                 the user or a newer request ended the work (not a fault)
+     x Cancelled                 the user or a newer request ended the work (not a failure)
      x WireError                 the two sides do not understand each other
-       + MalformedPayload        bytes that are not a message
+       + MalformedPayload        bytes that are not a valid message
        + ProtocolMismatch        add-on and backend are of different versions
-     x BackendError              the other process
-       + BackendUnavailable      nothing answers, or it is not ours
+     x BackendError              the backend process failed
+       + BackendUnavailable      nothing answers, or not a Latent Lathe backend
        + BackendDied             it ended while it had work
        + Unauthorized            wrong token, Host or Origin
-       + SetUpFailed             the environment could not be made
-     x RequestError              what was asked cannot be asked
+       + SetUpFailed             the environment could not be installed
+     x RequestError              the request is invalid
        + InvalidRequest          a field out of range
-       + UnknownModel            no such model
-       + UnknownJob              no such job
-       + BlobMissing             an upload is referred to that is not here
+       + UnknownModel            no model of this name
+       + UnknownJob              no job of this id
+       + BlobMissing             a request names an upload that the backend does not have
        + ResultGone              the result of that job is no longer kept
-       + TooLarge                over a size limit
-     x TaskError                 what was asked could not be done
+       + TooLarge                above a size limit
+     x TaskError                 a valid request that failed
        + OutOfMemory             too little memory for this size
-       + NoSurface               nothing to mesh at this level
+       + NoSurface               the field has no surface at this level
        + NotSupported            this model cannot do that
-       + UnreadableModel         a model folder that was edited or damaged
+       + UnreadableModel         a model folder that was edited or is damaged
        + UnreadableFile          an image, mesh or other input that cannot be read
-       + UnusableDataset         images or cameras that no scene can be fitted to
-       + CannotWrite             no space, no permission
-       + UnknownCheckpoint       a checkpoint of no architecture known here
-       + UnsafeCheckpoint        a checkpoint that tries to run code, or lies about its sizes
+       + UnusableDataset         images or cameras that a scene cannot be fitted to
+       + CannotWrite             no disk space or no permission
+       + UnknownCheckpoint       a checkpoint of an unknown architecture
+       + UnsafeCheckpoint        a checkpoint that tries to run code or misstates its sizes
        + Diverged                a training or fit that became NaN
-       + InternalError           a fault of ours; the log has the traceback
+       + InternalError           a bug; the log has the traceback
 
 Every error carries a sentence for the user and, often a remedy as data, which the panel shows as a button.
 """
@@ -128,26 +128,26 @@ class WireError(LatheError):
 
 
 class MalformedPayload(WireError):
-    """Bytes that are not a message."""
+    """Bytes that are not a valid message."""
 
     code = "malformed_payload"
 
 
 class ProtocolMismatch(WireError):
-    """Add-on and backend speak different protocol versions."""
+    """Add-on and backend have different protocol versions."""
 
     code = "protocol_mismatch"
     http_status = 426
 
 
 class BackendError(LatheError):
-    """The other process."""
+    """The backend process failed."""
 
     code = "backend"
 
 
 class BackendUnavailable(BackendError):
-    """Nothing answers, or what answers is not ours."""
+    """Nothing answers, or not a Latent Lathe backend."""
 
     code = "backend_unavailable"
 
@@ -166,13 +166,13 @@ class Unauthorized(BackendError):
 
 
 class SetUpFailed(BackendError):
-    """The backend's environment could not be made."""
+    """The environment of the backend could not be installed."""
 
     code = "set_up_failed"
 
 
 class RequestError(LatheError):
-    """What was asked cannot be asked."""
+    """The request is invalid."""
 
     code = "request"
     http_status = 422
@@ -199,7 +199,7 @@ class UnknownJob(RequestError):
 
 
 class BlobMissing(RequestError):
-    """An upload is referred to that is not here."""
+    """A request names an upload that the backend does not have."""
 
     code = "blob_missing"
     http_status = 404
@@ -213,14 +213,14 @@ class ResultGone(RequestError):
 
 
 class TooLarge(RequestError):
-    """Over a size limit."""
+    """Above a size limit."""
 
     code = "too_large"
     http_status = 413
 
 
 class TaskError(LatheError):
-    """What was asked could not be done."""
+    """A valid request that failed."""
 
     code = "task"
     http_status = 422
@@ -234,7 +234,7 @@ class OutOfMemory(TaskError):
 
 
 class NoSurface(TaskError):
-    """Nothing to mesh at this level."""
+    """The field has no surface at this level."""
 
     code = "no_surface"
 
@@ -246,7 +246,7 @@ class NotSupported(TaskError):
 
 
 class UnreadableModel(TaskError):
-    """A model folder that was edited or damaged."""
+    """A model folder that was edited or is damaged."""
 
     code = "unreadable_model"
 
@@ -258,26 +258,26 @@ class UnreadableFile(TaskError):
 
 
 class UnusableDataset(TaskError):
-    """Images or cameras that no scene can be fitted to."""
+    """Images or cameras that a scene cannot be fitted to."""
 
     code = "unusable_dataset"
 
 
 class CannotWrite(TaskError):
-    """No space, no permission."""
+    """No disk space or no permission."""
 
     code = "cannot_write"
     http_status = 507
 
 
 class UnknownCheckpoint(TaskError):
-    """A checkpoint of no architecture known here."""
+    """A checkpoint of an unknown architecture."""
 
     code = "unknown_checkpoint"
 
 
 class UnsafeCheckpoint(TaskError):
-    """A checkpoint that tries to run code, or lies about its sizes."""
+    """A checkpoint that tries to run code or misstates its sizes."""
 
     code = "unsafe_checkpoint"
 
@@ -289,7 +289,7 @@ class Diverged(TaskError):
 
 
 class InternalError(TaskError):
-    """A fault of ours; the log has the traceback."""
+    """A bug; the log has the traceback."""
 
     code = "internal"
     http_status = 500

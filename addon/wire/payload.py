@@ -1,8 +1,8 @@
-"""Messages to bytes and back, strictly: whatever bytes come in, the answer is a message or MalformedPayload.
+"""Strict serialization of messages: any bytes are read as a valid message or raise MalformedPayload.
 
-JSON carries dataclasses without arrays. Arrays travel in the safetensors layout (8-byte little-endian header length,
-JSON header, raw data), with the dataclass' other fields as JSON in the header's `__metadata__`. The layout is written
-and read here because the add-on has only numpy; a test holds it against the safetensors library both ways.
+Dataclasses without arrays are JSON. Arrays are in the safetensors layout (8-byte little-endian header length,
+JSON header, raw data), with the other fields of the dataclass as JSON in the header's `__metadata__`. The layout is
+implemented here because the add-on has only numpy; a test compares it with the safetensors library in both directions.
 """
 
 from __future__ import annotations

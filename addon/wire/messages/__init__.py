@@ -1,11 +1,12 @@
-"""What can be asked and answered: plain frozen dataclasses.
+"""Requests and results: frozen dataclasses, one file a family of tasks.
 
-Vocabulary. A *request* is pure JSON; arrays that belong to it (a scan, a mesh) are uploaded as blobs first and named by
-sha256. A *result* carries arrays and travels as safetensors bytes (`payload.pack`). Frames and units: world is
+Vocabulary. A *request* is pure JSON; its arrays (a scan, a mesh) are uploaded first as blobs and named by sha256. A
+*result* contains arrays and is sent as safetensors bytes (`payload.pack`). Frames and units: the world is
 right-handed, Z up, metres; cameras are `world_from_camera` with OpenCV axes (x right, y down, z forward) and intrinsics
 in pixels with centres at +0.5; images are [height, width, channels], top row first, float32. Radians throughout.
 
-Each dataclass checks its own ranges when it is made, so an invalid request cannot be built on either side.
+Each dataclass checks its ranges when it is built (`options.py`, `checks.py`), so that neither side can make an invalid
+request.
 """
 
 from __future__ import annotations
