@@ -1,0 +1,114 @@
+"""Recipes on CUDA: on a device that the CPU plays (tests/backend/fixtures/elsewhere.py), and on a real one if there is
+one. Random numbers are drawn on the CPU, so every device takes the same steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from backend.generators.deepsdf.model import DecoderSpec
+from backend.generators.hologan.model import HoloGANConfig
+from backend.training.deepsdf import config as deepsdf
+from backend.training.deepsdf.train import train as train_deepsdf
+from backend.training.experiments.image_memorisation import Memorisation, memorise
+from backend.training.gan3d import config as gan3d
+from backend.training.gan3d import image_to_shape
+from backend.training.gan3d.train import train as train_gan3d
+from backend.training.hologan.config import HoloGANTraining
+from backend.training.hologan.train import train as train_hologan
+from backend.training.von.config import VONTraining
+from backend.training.von.data import Data
+from backend.training.von.shapes import ShapeTraining, train_shapes
+from backend.training.von.train import train as train_von
+from tests.backend.fixtures.elsewhere import REAL_CUDA, device_of
+
+RANDOM = torch.Generator().manual_seed(0)
+VOXELS = torch.rand(6, 16, 16, 16, generator=RANDOM)
+IMAGES = torch.randint(256, (6, 2, 64, 64, 3), generator=RANDOM, dtype=torch.uint8)
+SAMPLES = torch.rand(4, 200, 4, generator=RANDOM) - 0.5
+GAN = dataclasses.replace(
+    gan3d.small(), z_dim=4, channels=4, discriminator_channels=4, side=16, steps=4, batch=4, average=0.5
+)
+
+
+def deepsdf_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
+    config = deepsdf.DeepSDFTraining(
+        DecoderSpec(latent_size=4, dims=(16,) * 4, latent_in=(2,), norm_layers=(0, 1)), steps=4, shapes_per_step=2,
+        points_per_shape=16,
+    )  # fmt: skip
+    return (train_deepsdf(config, out, SAMPLES, device=device)[0],)
+
+
+def gan3d_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
+    return (train_gan3d(GAN, out, VOXELS, device=device),)
+
+
+def image_to_shape_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
+    config = dataclasses.replace(image_to_shape.starter(), gan=GAN, encoder_channels=4, steps=4, batch=4)
+    return image_to_shape.train(config, out, IMAGES, VOXELS, device=device)
+
+
+def hologan_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
+    config = HoloGANTraining(
+        HoloGANConfig(z_dim=4, constant_channels=8, volume_channels=(8, 6), projected=16, image_channels=(8, 8)),
+        discriminator_channels=4, steps=2, batch=2,
+    )  # fmt: skip
+    return (train_hologan(config, out, IMAGES.flatten(0, 1).permute(0, 3, 1, 2), device=device, snapshot_steps=1),)
+
+
+def von_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
+    config = VONTraining(
+        z_dim=2, width=4, encoder_width=4, sketch_width=4, discriminator_width=4, blocks=1, steps=2, batch=2, paired=1.0
+    )
+    images = IMAGES[:, 0, :24, :24].permute(0, 3, 1, 2).contiguous()
+    views = torch.rand(6, 2, generator=torch.Generator().manual_seed(0))
+    return (train_von(config, out, Data(images, views, torch.arange(6), VOXELS > 0.5), device=device).mean,)
+
+
+def von_shapes_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
+    distances = torch.rand(4, 32, 32, 32, generator=torch.Generator().manual_seed(0)) - 0.5
+    config = ShapeTraining(z_dim=3, widths=(8, 4, 4), steps=2, batch=4)
+    return (train_shapes(config, distances, distances < 0, device=device, log=False),)
+
+
+RUNS: dict[str, Callable[[Path, torch.device], Iterable[nn.Module]]] = {
+    "deepsdf": deepsdf_run,
+    "gan3d": gan3d_run,
+    "image-to-shape": image_to_shape_run,
+    "hologan": hologan_run,
+    "von": von_run,
+    "von-shapes": von_shapes_run,
+}
+
+
+@pytest.mark.parametrize("kind", ["cuda", REAL_CUDA])
+@pytest.mark.parametrize("recipe", RUNS)
+def test_a_recipe_trains_on_a_device_as_on_the_cpu(recipe: str, kind: str, tmp_path: Path) -> None:
+    def weights(modules: Iterable[nn.Module]) -> list[Tensor]:
+        return [value.detach() for module in modules for value in module.parameters()]
+
+    expected = weights(RUNS[recipe](tmp_path / "cpu", torch.device("cpu")))
+    with device_of(kind) as device:
+        found = weights(RUNS[recipe](tmp_path / "there", device))
+        assert {value.device.type for value in found} == {device.type}
+        found = [value.cpu() for value in found]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3 if kind == "cuda" else 2e-2)
+
+
+@pytest.mark.parametrize("kind", ["cuda", REAL_CUDA])
+def test_a_run_resumes_on_another_device(kind: str, tmp_path: Path) -> None:
+    image = torch.rand(8, 8, 3, generator=torch.Generator().manual_seed(0))
+    config = Memorisation(size=8, frequencies=3, depth=2, width=16, steps=6, pixels_per_step=32)
+    whole = memorise(image, config)
+    state = tmp_path / "state.safetensors"
+    memorise(image, dataclasses.replace(config, steps=3), state)
+    with device_of(kind) as device:
+        resumed = memorise(image, config, state, device=device)
+    # the cosine decay of the first three steps was that of a shorter run
+    assert resumed.device.type == "cpu" and (resumed - whole).abs().max() < 0.1
