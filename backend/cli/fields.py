@@ -1,4 +1,4 @@
-"""The commands that make radiance fields from images: sfm, fit, eval."""
+"""Commands on radiance fields from images: sfm, fit, eval."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from addon.wire.errors import Cancelled, CannotWrite, InvalidRequest, NotSupported, Remedy, UnreadableFile
-from addon.wire.messages import FitOptions, FitResult, SceneRef
+from addon.wire.messages import FitOptions, FitResult, SceneRef, SfmRequest
 
 from ..progress import Progress
-from . import Device, Json, answer, complain, expected_errors, model_name, progress_bar, workspace, write_json
+from .arguments import Device, model_name, workspace
+from .console import Json, answer, complain, expected_errors, progress_bar, write_json
+from .options import check, options_from
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,64 +41,24 @@ DataSet = Annotated[
 ]
 
 
-class Method(StrEnum):
-    """What is fitted."""
-
-    hash = "hash"
-    nerf = "nerf"
-
-
-class Preset(StrEnum):
-    """Size of the field and duration of the fit."""
-
-    draft = "draft"
-    standard = "standard"
-    fine = "fine"
-
-
-class Background(StrEnum):
-    """What lies behind images with alpha."""
-
-    auto = "auto"
-    white = "white"
-    black = "black"
-    random = "random"
-    transparent = "transparent"
-
-
-class ColorSpace(StrEnum):
-    """In which colours samples are composited."""
-
-    srgb = "srgb"
-    linear = "linear"
-
-
-class Appearance(StrEnum):
-    """What is learnt of each image."""
-
-    none = "none"
-    exposure = "exposure"
-    color = "color"
-
-
-class Unbounded(StrEnum):
-    """Whether the scene goes on beyond the cameras."""
-
-    auto = "auto"
-    yes = "yes"
-    no = "no"
-
-
 class Split(StrEnum):
-    """Which views are compared."""
+    """Views that are compared."""
 
     test = "test"
     val = "val"
     train = "train"
 
 
-class Behind(StrEnum):
-    """The colour that images with alpha, and renders, are composited over."""
+class Appearance(StrEnum):
+    """Colour correction of each render before it is compared."""
+
+    none = "none"
+    exposure = "exposure"
+    color = "color"
+
+
+class Background(StrEnum):
+    """Colour that images with alpha, and renders, are composited over."""
 
     white = "white"
     black = "black"
@@ -104,49 +66,26 @@ class Behind(StrEnum):
 
 def add_to(cli: typer.Typer) -> None:
     """Add the commands to the command line."""
+    cli.command()(sfm)
     cli.command()(fit)
     cli.command("eval")(evaluate)
-    cli.command()(sfm)
 
 
+@options_from(FitOptions, "options", names={"use_masks": "masks"})
 def fit(
     context: typer.Context,
     dataset: DataSet,
-    out: Annotated[Path, typer.Option(help="The scene: a file that ends in .safetensors.")],
-    method: Annotated[Method, typer.Option(help="hash: the fast engine; nerf: the network as published.")] = (
-        Method.hash
-    ),
-    preset: Annotated[Preset, typer.Option(help="Size of the field, and duration unless given.")] = Preset.standard,
-    seconds: Annotated[float, typer.Option(help="Seconds of fitting in all; 0 is the preset's.")] = 0.0,
-    steps: Annotated[int, typer.Option(help="Steps in all; 0 goes by the seconds.")] = 0,
-    refine_poses: Annotated[bool, typer.Option(help="Fit the cameras too.")] = False,
-    background: Annotated[
-        Background, typer.Option(help="What lies behind images with alpha; white, black: or without.")
-    ] = Background.auto,
-    color_space: Annotated[ColorSpace, typer.Option(help="In which colours is composited.")] = ColorSpace.srgb,
-    unbounded: Annotated[
-        Unbounded, typer.Option(help="Does the scene go on beyond its box? auto: as the images say.")
-    ] = Unbounded.auto,
-    appearance: Annotated[
-        Appearance,
-        typer.Option(help="Learn of each image its exposure and white balance, or contrast and tint too (color)."),
-    ] = Appearance.none,
-    distortion_weight: Annotated[float, typer.Option(help="Presses the density of a ray together.")] = 0.0,
-    opacity_weight: Annotated[float, typer.Option(help="Prefers rays that are clear or blocked.")] = 0.0,
-    near: Annotated[float, typer.Option(help="Metres about each camera that are kept free.")] = 0.0,
-    masks: Annotated[bool, typer.Option(help="Use the data set's masks.")] = True,
-    flip_axes: Annotated[bool, typer.Option(help="Negate y and z of all cameras.")] = False,
-    depth_weight: Annotated[float, typer.Option(help="Weight of the data set's depth images.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the start and of the rays.")] = 0,
+    out: Annotated[Path, typer.Option(help="Scene file, ends in .safetensors.")],
+    options: dict[str, Any],
     poses_out: Annotated[
         Path | None,
-        typer.Option(help="Write the cameras as they are after the fit: a transforms file, to lie beside the images."),
+        typer.Option(help="Write the cameras after the fit to this transforms file, which belongs beside the images."),
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the autosave beside --out.")] = False,
+    resume: Annotated[bool, typer.Option(help="Resume from the autosave beside --out.")] = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Fit a radiance field to images with cameras. Ctrl-C saves; --resume goes on, also after a crash."""
+    """Fit a radiance field to images with cameras. Ctrl-C saves; --resume continues, also after a crash."""
     from ..models.scene_file import save_scene
     from ..nerf.datasets import open_dataset
     from ..nerf.fit.state import read_state
@@ -156,45 +95,41 @@ def fit(
         raise InvalidRequest(f"--out must end in .safetensors, got {out.name!r}.")
     if poses_out is not None and poses_out.suffix.lower() != ".json":
         raise InvalidRequest(f"--poses-out must end in .json, got {poses_out.name!r}.")
-    options = FitOptions(
-        method=method.value, preset=preset.value, seconds=seconds, steps=steps, background=background.value,
-        color_space=color_space.value, unbounded=unbounded.value, appearance=appearance.value,
-        distortion_weight=distortion_weight, opacity_weight=opacity_weight, near=near, use_masks=masks,
-        flip_axes=flip_axes, depth_weight=depth_weight, refine_poses=refine_poses, seed=seed,
-    )  # fmt: skip
+    asked = FitOptions(**options)
     for file in (out, *([] if poses_out is None else [poses_out])):
         check_writable(file)
     state = out.with_name(out.name + ".state")
     if resume:
         if not state.exists():
-            raise InvalidRequest(f"There is nothing to go on with: {state} is not there. Leave out --resume to start.")
+            raise InvalidRequest(f"There is nothing to resume: {state} does not exist. Leave out --resume to start.")
         stored = read_state(state).options
-        if kept := differing(given(context), options, stored):
-            complain(f"The saved fit goes on as it was started, with {kept}: only --seconds and --steps can change.")
-        options = dataclasses.replace(stored, seconds=seconds, steps=steps) if seconds or steps else stored
+        if kept := differing(given(context), asked, stored):
+            complain(f"The saved fit keeps its options, with {kept}: only --seconds and --steps can change.")
+        longer = asked.seconds or asked.steps
+        asked = dataclasses.replace(stored, seconds=asked.seconds, steps=asked.steps) if longer else stored
     elif found_there := unfinished(state):
         raise InvalidRequest(
-            f"{state} holds a fit of {found_there.seconds:.0f} s that has not come to its end: go on with --resume, or "
+            f"{state} holds a fit of {found_there.seconds:.0f} s that is not finished: continue with --resume, or "
             "remove that file or choose another --out to start again."
         )
     shared = workspace(device)
     started = time.perf_counter()
     place = SaveTarget(out.stem, state, lambda card, tensors: save_scene(out, card, tensors), resume)
     with progress_bar() as report, interruptible(report) as progress, expected_errors():
-        found = open_dataset(dataset, flip_axes=options.flip_axes)
+        found = open_dataset(dataset, flip_axes=asked.flip_axes)
         for warning in found.warnings:
             complain(warning)
-        check_memory(found, options, shared)
+        check_memory(found, asked, shared)
         try:
-            result: FitResult | None = fit_scene(found, with_length(options), place, progress, shared)
+            result: FitResult | None = fit_scene(found, with_length(asked), place, progress, shared)
         except Cancelled:
             result = None
-    fields = {"scene": str(out), "state": str(state), "method": options.method}
+    fields = {"scene": str(out), "state": str(state), "method": asked.method}
     if result is None:
         saved = unfinished(state)
         paused = {"paused": True, "steps": saved.step if saved else 0, "fit_seconds": saved.seconds if saved else 0.0}
         answer(as_json, {**fields, **paused})
-        complain("Paused. Go on with --resume." if saved else "Cancelled before anything was fitted.")
+        complain("Paused. Continue with --resume." if saved else "Cancelled before anything was fitted.")
         raise typer.Exit(PAUSED)
     if poses_out is not None:
         write_poses(poses_out, found, result)
@@ -209,24 +144,29 @@ def fit(
     )  # fmt: skip
 
 
+@options_from(FitOptions, "reading", ["flip_axes"])
 def evaluate(
     scene: Annotated[str, typer.Argument(metavar="SCENE", help="A scene file, or the name of a fitted scene.")],
     dataset: DataSet,
-    split: Annotated[Split, typer.Option(help="Which views; the data set says, or every 8th.")] = Split.test,
-    background: Annotated[Behind, typer.Option(help="What images with alpha and renders lie over.")] = Behind.white,
-    out: Annotated[Path | None, typer.Option(help="Folder for pictures: truth and render side by side.")] = None,
+    reading: dict[str, Any],
+    split: Annotated[
+        Split, typer.Option(help="Views of the data set's split; without splits every 8th is held out.")
+    ] = Split.test,
+    background: Annotated[
+        Background, typer.Option(help="Colour behind images with alpha and behind renders.")
+    ] = Background.white,
+    out: Annotated[Path | None, typer.Option(help="Folder for images: ground truth and render side by side.")] = None,
     refine_poses: Annotated[
-        bool, typer.Option(help="Align each camera with its image first: of scenes whose cameras were fitted too.")
+        bool, typer.Option(help="Align each camera with its image first, for scenes fitted with --refine-poses.")
     ] = False,
     appearance: Annotated[
         Appearance,
-        typer.Option(help="Give each render its image's exposure, or color, first: of scenes fitted with the same."),
+        typer.Option(help="Match each render to its image's exposure or color first, for scenes fitted with the same."),
     ] = Appearance.none,
-    flip_axes: Annotated[bool, typer.Option(help="Negate y and z of all cameras.")] = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Compare a scene with images that it was not fitted to: PSNR and SSIM of each view, and their means."""
+    """Compare a scene with held-out images: PSNR and SSIM of each view, and their means."""
     from ..nerf.datasets import open_dataset
     from ..nerf.evaluate import evaluate as compare
 
@@ -236,15 +176,15 @@ def evaluate(
         name = model_name(shared, scene)
         info = shared.generator(name).info
         if info.quantity != "density":
-            raise NotSupported(f"{info.label} is no radiance field: there are no photographs to compare it with.")
-        found = open_dataset(dataset, flip_axes=flip_axes)
+            raise NotSupported(f"{info.label} is not a radiance field: there are no photographs to compare it with.")
+        found = open_dataset(dataset, **reading)
         views = found.split(split.value)
         if not views:
             raise InvalidRequest(
-                f"The data set {dataset} has no views of the split {split.value!r}: it holds back none.",
+                f"The data set {dataset} has no views of the split {split.value!r}: it holds none out.",
                 remedy=Remedy("set_value", "Compare with the training views", "train"),
             )
-        show = None if out is None else picture_writer(out)
+        show = None if out is None else pair_writer(out)
         result = compare(
             shared.scene(SceneRef(name)), found, views, shared.device,
             background=background.value, background_color=shared.card(name).background,
@@ -263,18 +203,19 @@ def evaluate(
     answer(False, {**lines, "mean": f"PSNR {result.psnr:.2f} dB, SSIM {result.ssim:.4f} over {background.value}"})
 
 
+@options_from(SfmRequest, "limits")
 def sfm(
     photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="A folder of photographs, or a video.")],
-    out: Annotated[Path, typer.Option(help="Folder of the data set that is made.")],
-    max_size: Annotated[int, typer.Option(help="Pixels of the longer side; larger images are scaled down.")] = 1600,
-    max_images: Annotated[int, typer.Option(help="Images, or frames of a video, that are used at most.")] = 200,
+    out: Annotated[Path, typer.Option(help="Folder for the new data set.")],
+    limits: dict[str, Any],
     as_json: Json = False,
 ) -> None:
-    """Find the cameras of photographs or of a video, and write a data set that `fit` takes."""
+    """Find the cameras of photographs or of a video, and write a data set for `fit`."""
     from ..nerf.sfm.reconstruction import SfmOptions, reconstruct
 
+    check(SfmRequest, limits)
     with progress_bar() as report, expected_errors():
-        made = reconstruct(photos, out, SfmOptions(max_size=max_size, max_images=max_images), report)
+        made = reconstruct(photos, out, SfmOptions(**limits), report)
     fields = {"dataset": str(out), "format": made.dataset.format, **made.report.to_dict()}
     if not as_json:
         fields.pop("per_image")
@@ -285,7 +226,7 @@ def sfm(
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a file that could not be written at the end; leaves nothing behind. Raises CannotWrite."""
+    """Check that a file can be written, without leaving anything behind. Raises CannotWrite."""
     try:
         folder = next(parent for parent in path.absolute().parents if parent.exists())
         if path.is_dir():
@@ -297,7 +238,7 @@ def check_writable(path: Path) -> None:
 
 
 def unfinished(state: Path) -> FitState | None:
-    """Return the saved fit that has not come to its end; None where there is none that can be read."""
+    """Return the saved fit if it is not finished; None if there is none that can be read."""
     from ..nerf.fit.state import read_state
 
     try:
@@ -308,21 +249,23 @@ def unfinished(state: Path) -> FitState | None:
 
 
 def given(context: typer.Context) -> list[str]:
-    """Return the parameters that stand on the command line."""
+    """Return the names of the parameters given on the command line."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
 
 
 def differing(names: list[str], asked: FitOptions, stored: FitOptions) -> str:
-    """Return where the stored options differ from those asked for with these parameters, their length left out."""
+    """Return the stored options that differ from those given by these parameters, except the length."""
     fields = {"use_masks" if name == "masks" else name for name in names} - {"seconds", "steps"}
     kept = {field: getattr(stored, field) for field in sorted(fields) if hasattr(stored, field)}
     return ", ".join(f"{field} = {value}" for field, value in kept.items() if value != getattr(asked, field))
 
 
 def write_poses(path: Path, dataset: Dataset, result: FitResult) -> None:
-    """Write the cameras of a data set as they are after a fit; those held back are moved with the others. Raises
-    CannotWrite, InvalidRequest."""
+    """Write the cameras of a data set after a fit; held-out cameras are moved with the others.
+
+    Raises CannotWrite, InvalidRequest.
+    """
     import torch
 
     from ..nerf.cameras.alignment import at_pose, moved
@@ -346,8 +289,10 @@ def write_poses(path: Path, dataset: Dataset, result: FitResult) -> None:
 
 @contextlib.contextmanager
 def interruptible(progress: Progress) -> Iterator[Progress]:
-    """Yield a Progress that raises Cancelled after Ctrl-C or SIGTERM, between steps, so that what was done is saved; a
-    second Ctrl-C ends at once."""
+    """Yield a Progress that raises Cancelled after Ctrl-C or SIGTERM, between steps, so that the fit can be saved.
+
+    A second Ctrl-C ends the process at once.
+    """
     stopped = False
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -371,8 +316,8 @@ def interruptible(progress: Progress) -> Iterator[Progress]:
             signal.signal(number, handler)
 
 
-def picture_writer(folder: Path) -> Callable[[View, np.ndarray, np.ndarray], None]:
-    """Return a function that writes truth and render of a view side by side."""
+def pair_writer(folder: Path) -> Callable[[View, np.ndarray, np.ndarray], None]:
+    """Return a function that writes ground truth and render of a view side by side."""
     import numpy as np
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""The commands about what a generator shows from several sides: views, consistency."""
+"""Commands on several views of a model: views, consistency."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from addon.wire.errors import CannotWrite, InvalidRequest
 from addon.wire.messages import FitOptions, Latent, SceneRef, ViewsRequest
 
 from ..progress import part
-from . import Device, Json, answer, expected_errors, model_name, progress_bar, workspace
+from .arguments import Device, model_name, seed_option, workspace
+from .console import Json, answer, expected_errors, progress_bar
+from .options import options_from
 
 if TYPE_CHECKING:
     from ..nerf.consistency import ViewPair
@@ -27,7 +29,7 @@ Model = Annotated[str, typer.Argument(help="Name of a model, or its folder.", me
 
 
 class Depth(StrEnum):
-    """Whose depth tells where a pixel lies."""
+    """Source of the depth for reprojection."""
 
     auto = "auto"
     own = "own"
@@ -40,24 +42,24 @@ def add_to(cli: typer.Typer) -> None:
     cli.command()(consistency)
 
 
+@seed_option
+@options_from(ViewsRequest, "rendering", names={"seed": "viewpoints"})
 def views(
     model: Model,
     out: Annotated[Path, typer.Option(help="An empty folder for images/ and transforms.json.")],
-    seed: Annotated[int, typer.Option(help="Seed of the latent.")] = 0,
-    count: Annotated[int, typer.Option(help="Pictures.")] = 60,
-    size: Annotated[int, typer.Option(help="Pixels of their side; 0 is the model's own.")] = 0,
-    viewpoints: Annotated[int, typer.Option(help="Seed of the viewpoints.")] = 0,
+    latent: dict[str, Any],
+    rendering: dict[str, Any],
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Render a latent from all over the viewpoints its model was trained on, as a data set for `fit`."""
+    """Render a latent from the viewpoints of its model's training data, as a data set for `fit`."""
     from ..tasks.views import render_views
 
     if out.is_dir() and any(out.iterdir()):
         raise InvalidRequest(f"{out} is not empty: give a new folder.")
     shared = workspace(device)
     started = time.perf_counter()
-    request = ViewsRequest(SceneRef(model_name(shared, model), Latent(seed)), count, size, viewpoints)
+    request = ViewsRequest(SceneRef(model_name(shared, model), Latent(**latent)), **rendering)
     with progress_bar() as report, expected_errors():
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -77,22 +79,22 @@ def views(
 
 def consistency(
     model: Model,
-    seed: Annotated[list[int] | None, typer.Option(help="Seed of a latent; may be repeated.")] = None,
-    pairs: Annotated[int, typer.Option(help="Pairs of neighbouring views for each latent.")] = 8,
-    step: Annotated[float, typer.Option(help="Degrees of azimuth between neighbours.")] = 10.0,
-    size: Annotated[int, typer.Option(help="Pixels of the side; 0 is the model's own.")] = 0,
-    depth: Annotated[Depth, typer.Option(help="Whose depth; auto: the model's own where it has a surface.")] = (
+    seed: Annotated[list[int] | None, typer.Option(help="Seed of a latent; repeatable.")] = None,
+    pairs: Annotated[int, typer.Option(help="Pairs of neighbouring views per latent.")] = 8,
+    step: Annotated[float, typer.Option(help="Azimuth between neighbours, degrees.")] = 10.0,
+    size: Annotated[int, typer.Option(help="Pixels of the images' side; 0 is the model's own.")] = 0,
+    depth: Annotated[Depth, typer.Option(help="Source of the depth; auto: the model's own if it has a surface.")] = (
         Depth.auto
     ),
-    fit_views: Annotated[int, typer.Option(help="Pictures that a radiance field is fitted to.")] = 60,
-    fit_steps: Annotated[int, typer.Option(help="Steps of fitting it, for each latent.")] = 1000,
-    picture: Annotated[Path | None, typer.Option(help="A .png file: pairs, reprojection, difference.")] = None,
+    fit_views: Annotated[int, typer.Option(help="Views that a radiance field is fitted to.")] = 60,
+    fit_steps: Annotated[int, typer.Option(help="Training steps of the field, per latent.")] = 1000,
+    picture: Annotated[Path | None, typer.Option(help="A .png file for pairs, reprojections and differences.")] = None,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Measure whether a model's views agree: the error of a view reprojected into its neighbour.
+    """Measure the consistency of a model's views: the error of each view reprojected into its neighbour.
 
-    A model without a surface has no depth; it is then taken from a radiance field fitted to the model's views.
+    For a model without a surface, the depth is that of a radiance field fitted to the model's views.
     """
     import torch
 
@@ -141,7 +143,7 @@ def consistency(
 
 
 def _fitted(request: ViewsRequest, steps: int, progress: Progress, shared: Workspace) -> tuple[Scene, float]:
-    """Return a radiance field fitted to a latent's views, and its PSNR on those held back."""
+    """Return a radiance field fitted to a latent's views, and its PSNR on held-out ones."""
     import torch
 
     from ..nerf.datasets import open_dataset
@@ -164,9 +166,9 @@ def _fitted(request: ViewsRequest, steps: int, progress: Progress, shared: Works
 
 
 def _write(path: Path, found: list[ViewPair]) -> None:
-    """Write a picture of the pairs, one a row: first, second, first reprojected into second, difference."""
+    """Write an image of the pairs, one a row: first, second, first reprojected into second, difference."""
     import torch
-    from PIL import Image as Picture
+    from PIL import Image
 
     rows = []
     for pair in found[:8]:
@@ -176,6 +178,6 @@ def _write(path: Path, found: list[ViewPair]) -> None:
     page = (torch.cat(rows).clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Picture.fromarray(page).save(path, format="PNG")
+        Image.fromarray(page).save(path, format="PNG")
     except OSError as error:
         raise CannotWrite(f"{path} cannot be written: {error.strerror or error}.") from error

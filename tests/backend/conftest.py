@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from backend import __main__ as command_line
-from backend import cli, generators
+from backend import generators
+from backend.cli import app, console
 from tests.backend.fixtures import shapes
 
 # Tests run side by side: threads that wait for each other by spinning make small work a hundred times slower.
@@ -40,10 +40,10 @@ def backend_command(
 
     def call(*arguments: Any) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["backend", *map(str, arguments)])
-        monkeypatch.setattr(cli, "stdout", cli.Console(width=200))
-        monkeypatch.setattr(cli, "stderr", cli.Console(stderr=True, width=200))
+        monkeypatch.setattr(console, "stdout", console.Console(width=200))
+        monkeypatch.setattr(console, "stderr", console.Console(stderr=True, width=200))
         try:
-            status = command_line.main()
+            status = app.main()
         except SystemExit as end:
             status = int(end.code or 0)
         captured = capsys.readouterr()

@@ -13,9 +13,9 @@ import trimesh
 from PIL import Image
 
 from addon.wire.errors import UnreadableFile
-from backend import __main__ as command_line
-from backend import cli
 from backend.camera_path import read_camera_path, world_from_camera
+from backend.cli import console
+from backend.cli.shapes import read_scan
 
 COMMANDS = (
     "serve", "models", "generate", "render", "mesh", "complete", "fit-shape", "image-to-shape", "fit", "eval",
@@ -63,11 +63,11 @@ def test_models_for_people_and_for_programs(run: Any) -> None:
 
 
 def test_a_narrow_terminal_cuts_no_model_s_name(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Narrow(cli.Console):
+    class Narrow(console.Console):
         def print(self, *args: Any, **kwargs: Any) -> None:
             super().print(*args, **kwargs, width=60)
 
-    monkeypatch.setattr(cli, "Console", Narrow)
+    monkeypatch.setattr(console, "Console", Narrow)
     assert "deepsdf_chairs" in run("models")[1]
 
 
@@ -254,7 +254,7 @@ def test_a_depth_image_becomes_points_at_its_depth_with_free_space_in_front(tmp_
     depth = np.full((40, 60), np.inf, np.float32)
     depth[10:30, 20:40] = 2.5
     np.save(tmp_path / "depth.npy", depth)
-    scan = command_line.read_scan(tmp_path / "depth.npy", camera_path(tmp_path))
+    scan = read_scan(tmp_path / "depth.npy", camera_path(tmp_path))
     assert scan.points.shape == (400, 3) and scan.origins is not None
     assert np.allclose(scan.points[:, 1], -0.5, atol=1e-5)  # the camera stands at y = -3 and looks along +y
     assert np.allclose(scan.origins, [-0.2, -3.0, 0.0], atol=1e-6)

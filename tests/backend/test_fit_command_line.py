@@ -17,9 +17,8 @@ import pytest
 from PIL import Image
 
 from addon.wire.errors import Cancelled
-from backend import cli
-from backend.__main__ import main
-from backend.cli import fields
+from backend.cli import console, fields
+from backend.cli.app import main
 from backend.nerf.datasets import open_dataset
 from backend.nerf.fit import state as fit_state
 from backend.nerf.fit.fitting import StepReport
@@ -41,7 +40,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def call(shapes_model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Return a function that runs a command with --json in this process and returns its answer."""
     fits.use(monkeypatch)
-    monkeypatch.setattr(cli, "stderr", cli.Console(stderr=True, width=200))
+    monkeypatch.setattr(console, "stderr", console.Console(stderr=True, width=200))
 
     def answer(*arguments: Any, status: int = 0) -> Any:
         monkeypatch.setattr(sys, "argv", ["backend", *map(str, arguments), "--json"])
@@ -153,7 +152,7 @@ def test_resume_says_what_it_takes_from_the_saved_fit_and_where_there_is_none(
 ) -> None:
     scene = tmp_path / "a.safetensors"
     missing = call("fit", pictures, "--out", scene, *SMALL, "--resume", "--steps", 2, status=1)["error"]["message"]
-    assert "nothing to go on with" in missing and str(scene) in missing and not scene.exists()
+    assert "nothing to resume" in missing and str(scene) in missing and not scene.exists()
     call("fit", pictures, "--out", scene, *SMALL, "--steps", 2)
     said: list[str] = []
     monkeypatch.setattr(fields, "complain", said.append)
@@ -190,7 +189,7 @@ def test_an_out_that_cannot_be_written_is_found_before_anything_is_read(
         (("fit", "{pictures}", "--out", "{tmp}/a.safetensors", "--poses-out", "{tmp}/a.txt"), "must end in .json"),
         (("fit", "{pictures}", "--out", "{tmp}/a.safetensors", "--seconds", "-1"), "seconds must be between"),
         (("eval", "{tmp}/a.safetensors", "{pictures}"), "no such folder or model"),
-        (("eval", "shapes", "{pictures}"), "no radiance field"),
+        (("eval", "shapes", "{pictures}"), "not a radiance field"),
     ],
 )
 def test_bad_input_is_a_sentence(
@@ -206,7 +205,7 @@ def test_a_scene_of_a_data_set_without_test_views_says_what_can_be_compared(call
     made = call("fit", few, "--out", tmp_path / "a.safetensors", *SMALL, "--steps", 2)
     assert made["psnr"] is None and made["ssim"] is None
     error = call("eval", tmp_path / "a.safetensors", few, status=1)["error"]
-    assert "holds back none" in error["message"] and error["remedy"]["value"] == "train"
+    assert "holds none out" in error["message"] and error["remedy"]["value"] == "train"
     assert len(call("eval", tmp_path / "a.safetensors", few, "--split", "train")["views"]) == 5
 
 
