@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -257,90 +257,89 @@ def channels(pixels: RayColors) -> Tensor:
     return torch.cat(maps if pixels.normal is None else [*maps, pixels.normal], -1)
 
 
-def check_derivative(held: HeldSamples, values: Callable[[Tensor], Tensor], size: int, rtol: float) -> None:
-    """Compare the derivative of a random combination of values [...] at a zero displacement [size], along a random
-    direction, with central differences."""
+def check_derivative(
+    held: HeldSamples, inputs: Sequence[Tensor], values: Callable[[], Tensor], rtol: float, unused: int = 0
+) -> None:
+    """Compare the derivative of a random combination of values, along a random direction, with central differences.
+
+    inputs: leaf tensors that `values` depends on, changed in place; all but `unused` of them.
+    """
     torch.manual_seed(0)
-    direction = torch.randn(size, dtype=torch.float64) / math.sqrt(size)
+    size = sum(tensor.numel() for tensor in inputs)
+    directions = [torch.randn_like(tensor) / math.sqrt(size) for tensor in inputs]
+    starts = [tensor.detach().clone() for tensor in inputs]
+    for tensor in inputs:
+        tensor.requires_grad_(True)
+    held.begin()
+    found = values()
+    assert found.dtype == torch.float64
+    factors = torch.randn_like(found)
+    gradients = torch.autograd.grad((factors * found).sum(), inputs, allow_unused=True)
+    used = [(g, d) for g, d in zip(gradients, directions, strict=True) if g is not None]
+    assert len(used) >= len(inputs) - unused, f"{len(inputs) - len(used)} of {len(inputs)} inputs have no gradient"
+    assert all(gradient.isfinite().all() for gradient, _ in used)
+    slope = float(sum((gradient * direction).sum() for gradient, direction in used))
+    # what the derivative along such a direction usually is
+    scale = math.sqrt(float(sum(gradient.square().sum() for gradient, _ in used)) / size)
+    assert scale > 1e-4, "nothing depends on it"
 
-    def combined(displacement: Tensor, factors: Tensor | None) -> tuple[Tensor, Tensor]:
+    def combined(step: float) -> float:
+        for tensor, start, direction in zip(inputs, starts, directions, strict=True):
+            tensor.copy_(start + step * direction)
         held.begin()
-        found = values(displacement)
-        factors = torch.randn_like(found) if factors is None else factors
-        return (factors * found).sum(), factors
+        return float((factors * values()).sum())
 
-    zero = torch.zeros(size, dtype=torch.float64, requires_grad=True)
-    value, factors = combined(zero, None)
-    assert value.dtype == torch.float64
-    (gradient,) = torch.autograd.grad(value, zero)
-    scale = float(gradient.norm()) / math.sqrt(size)  # what a derivative along such a direction usually is
-    assert gradient.isfinite().all() and scale > 1e-4, "nothing depends on it"
-    slope, differences = float(gradient @ direction), []
+    differences: list[float] = []
     for step in STEPS:
         with torch.no_grad():
-            ahead, behind = (combined(sign * step * direction, factors)[0] for sign in (1, -1))
-        differences.append(float(ahead - behind) / (2 * step))
+            differences.append((combined(step) - combined(-step)) / (2 * step))
         if abs(slope - differences[-1]) < rtol * scale:
             return
     pytest.fail(f"the derivative is {slope}, central differences are {differences}")
 
 
 def test_pixels_have_the_derivative_in_ws(name: str, doubled: Generator, held: HeldSamples) -> None:
-    ws, camera = a_latent(doubled), a_camera(doubled, CASES[name].size, torch.float64)
-
-    def values(displacement: Tensor) -> Tensor:
-        return channels(traced(name, doubled, ws + displacement.reshape(ws.shape), camera))
-
-    check_derivative(held, values, ws.numel(), CASES[name].rtol)
+    case, ws = CASES[name], a_latent(doubled)
+    camera = a_camera(doubled, case.size, torch.float64)
+    check_derivative(held, [ws], lambda: channels(traced(name, doubled, ws, camera)), case.rtol)
 
 
 def test_pixels_have_the_derivative_in_the_camera(name: str, doubled: Generator, held: HeldSamples) -> None:
-    ws, camera = a_latent(doubled), a_camera(doubled, CASES[name].size, torch.float64)
-    check_derivative(
-        held, lambda twist: channels(traced(name, doubled, ws, moved(camera, twist))), 6, rtol=CASES[name].rtol
-    )
+    case, ws = CASES[name], a_latent(doubled)
+    camera, twist = a_camera(doubled, case.size, torch.float64), torch.zeros(6, dtype=torch.float64)
+    check_derivative(held, [twist], lambda: channels(traced(name, doubled, ws, moved(camera, twist))), case.rtol)
 
 
 @pytest.mark.parametrize("part", ["geometry", "appearance", "late layers", "all"])
 def test_pixels_have_the_derivative_in_the_weights(
     name: str, doubled: Generator, held: HeldSamples, part: Part
 ) -> None:
-    if part not in CASES[name].parts:
+    case = CASES[name]
+    if part not in case.parts:
         with pytest.raises(NotSupported):
             doubled.parameters_for(part)
         return
-    ws, camera = a_latent(doubled), a_camera(doubled, CASES[name].size, torch.float64)
+    ws, camera = a_latent(doubled), a_camera(doubled, case.size, torch.float64)
     weights = doubled.parameters_for(part)
     assert weights and not any(weight.requires_grad for weight in weights), "weights are frozen until asked for"
-    values = [weight.detach().clone() for weight in weights]
+    assert {id(weight) for weight in weights} <= {id(weight) for weight in doubled.parameters_for("all")}
+    check_derivative(held, weights, lambda: channels(traced(name, doubled, ws, camera)), case.rtol, case.unused)
 
-    def pixels(displacement: Tensor) -> Tensor:
-        parts = displacement.split([value.numel() for value in values])
-        with torch.no_grad():
-            for weight, value, offset in zip(weights, values, parts, strict=True):
-                weight.copy_(value + offset.reshape(value.shape))
-        return channels(traced(name, doubled, ws, camera))
 
-    class Joined(torch.autograd.Function):
-        """Weights are leaves: their gradients, collected into one of the displacement."""
-
-        @staticmethod
-        def forward(ctx: Any, displacement: Tensor) -> Tensor:
-            with torch.enable_grad():
-                for weight in weights:
-                    weight.requires_grad_(True)
-                ctx.found = pixels(displacement)
-            return ctx.found.detach()
-
-        @staticmethod
-        def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-            found = torch.autograd.grad(ctx.found, weights, gradients[0], allow_unused=True)
-            unused = [weight for weight, gradient in zip(weights, found, strict=True) if gradient is None]
-            assert len(unused) <= CASES[name].unused, f"{len(unused)} of {len(weights)} weights have no gradient"
-            pairs = zip(weights, found, strict=True)
-            return torch.cat([(weight.detach() * 0 if g is None else g).flatten() for weight, g in pairs])
-
-    check_derivative(held, Joined.apply, sum(value.numel() for value in values), CASES[name].rtol)
+def test_ws_have_the_derivative_in_z_and_in_the_mapping_network(
+    name: str, doubled: Generator, held: HeldSamples
+) -> None:
+    if not doubled.info.z_dim:
+        return
+    z, rtol = doubled.sample_z(3), CASES[name].rtol
+    assert doubled.mapping(z).shape == (1, doubled.info.num_ws, doubled.info.w_dim)
+    assert not doubled.mapping(z, truncation_psi=0.5).requires_grad, "frozen weights build no graph"
+    check_derivative(held, [z], lambda: doubled.mapping(z, truncation_psi=0.5), rtol)
+    network = getattr(doubled, "network", None)
+    named = network.named_parameters() if isinstance(network, nn.Module) else ()
+    weights = [weight for label, weight in named if "mapping" in label]
+    if weights:
+        check_derivative(held, weights, lambda: doubled.mapping(z.detach()), rtol)
 
 
 def test_parts_without_shape_leave_alpha_and_distance_alone(name: str, doubled: Generator) -> None:
@@ -393,27 +392,6 @@ def test_render_has_no_gradients_and_sees_changed_weights(name: str) -> None:
         for weight in weights:
             weight.mul_(1.05)
     assert not torch.equal(scene.render(camera).rgb, image.rgb)
-
-
-def test_mapping_is_differentiable_in_z_and_in_weights_that_are_trained(name: str) -> None:
-    generator = copy.deepcopy(made(name))
-    info = generator.info
-    if not info.z_dim:
-        assert generator.mean_ws().shape == (info.num_ws, info.w_dim)
-        return
-    z = generator.sample_z(3)
-    assert generator.mapping(z).shape == (1, info.num_ws, info.w_dim)
-    assert not generator.mapping(z, truncation_psi=0.5).requires_grad
-    seen = z.clone().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(generator.mapping(seen, truncation_psi=0.5).square().sum(), seen)
-    assert float(gradient.abs().max()) > 0
-    network = getattr(generator, "network", None)
-    names = [] if not isinstance(network, nn.Module) else [n for n, _ in network.named_parameters() if "mapping" in n]
-    if isinstance(network, nn.Module) and names:
-        network.requires_grad_(True)
-        generator.mapping(z).square().sum().backward()
-        found = dict(network.named_parameters())
-        assert all(found[n].grad is not None and float(found[n].grad.abs().max()) > 0 for n in names)
 
 
 def test_mean_ws_is_where_truncation_leads(name: str) -> None:
