@@ -42,7 +42,7 @@ from addon.wire.errors import (
 )
 
 from ..blobs import BlobStore
-from .jobs import JobQueue, Parts
+from .queue import JobQueue, Parts
 
 log = logging.getLogger(__name__)
 

@@ -35,7 +35,8 @@ from ..blobs import BlobStore
 from ..progress import Progress
 from . import tasks
 from .app import Service, create_app
-from .jobs import JobQueue, Journal
+from .journal import JobJournal
+from .queue import JobQueue
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_message_complete()
 
 
-class Backend:
+class BackendProcess:
     """Models, blobs, queue and device of one process. PyTorch is imported on the device thread, after the start."""
 
     def __init__(self, data: Path, device: str | None, *, idle_seconds: float = 300.0) -> None:
@@ -76,7 +77,7 @@ class Backend:
         self._workspace: Any = None
         self.blobs = BlobStore(data / "blobs")
         self.jobs = JobQueue(
-            self._run, Journal(data), put_blob=self.blobs.put, on_idle=self._unload, idle_seconds=idle_seconds
+            self._run, JobJournal(data), put_blob=self.blobs.put, on_idle=self._unload, idle_seconds=idle_seconds
         )
         threading.Thread(target=self._warm_up, name="warm up", daemon=True).start()
 
@@ -152,7 +153,7 @@ def serve(data: Path, *, device: str | None, port: int = 0, stay: bool = False, 
     listener = _listen(port)
     port = listener.getsockname()[1]
     token = secrets.token_urlsafe(32)
-    backend = Backend(data, device)
+    backend = BackendProcess(data, device)
 
     def ready() -> None:
         handshake = Handshake(PROTOCOL_VERSION, VERSION, port, token, os.getpid())

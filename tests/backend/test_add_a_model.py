@@ -27,7 +27,8 @@ from backend.models.library import load_model
 from backend.progress import silent
 from backend.service import tasks
 from backend.service.app import Service, create_app
-from backend.service.jobs import JobQueue, Journal
+from backend.service.journal import JobJournal
+from backend.service.queue import JobQueue
 from backend.tasks.workspace import Workspace
 from tests.backend.scenes import test_gradients as gradients
 from tests.backend.service.test_app import HEADERS, INFO, TOKEN, Caller
@@ -115,7 +116,7 @@ def test_it_trains(blob_kind: None, data: Path, backend_command: Command) -> Non
 
 def test_the_panel_gets_its_description(blob_model: str, tmp_path: Path) -> None:
     shared = Workspace("cpu")
-    jobs = JobQueue(lambda *_: None, Journal(tmp_path))
+    jobs = JobQueue(lambda *_: None, JobJournal(tmp_path))
     service = Service(TOKEN, jobs, BlobStore(tmp_path / "blobs"), lambda: INFO, shared.models, lambda: None)
     call = Caller(create_app(service))
     answer = payload.from_json(messages.ModelList, call("GET", routes.MODELS, headers=HEADERS).content)

@@ -19,7 +19,8 @@ from addon.wire.errors import ERRORS, CannotWrite, NoSurface, error_from_dict
 from backend.blobs import BlobStore
 from backend.progress import Progress
 from backend.service.app import Service, create_app
-from backend.service.jobs import JobQueue, Journal
+from backend.service.journal import JobJournal
+from backend.service.queue import JobQueue
 
 TOKEN = "right-token"
 HEADERS = {"Authorization": f"Bearer {TOKEN}", routes.PROTOCOL_HEADER: str(messages.PROTOCOL_VERSION)}
@@ -43,7 +44,7 @@ def run(task: str, request: Any, progress: Progress) -> Any:
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    jobs = JobQueue(run, Journal(tmp_path))
+    jobs = JobQueue(run, JobJournal(tmp_path))
     blobs = BlobStore(tmp_path / "blobs", max_blob=100_000)
     stopped: list[bool] = []
     found = Service(TOKEN, jobs, blobs, lambda: INFO, lambda: messages.ModelList(()), lambda: stopped.append(True))

@@ -24,9 +24,10 @@ from addon.wire.messages import (
     SheetResult,
 )
 from backend.progress import Progress
-from backend.service.jobs import JobQueue, Journal
+from backend.service.journal import JobJournal
+from backend.service.queue import JobQueue
 
-from .test_jobs import RESULT, queue, wait_end, wait_started
+from .test_queue import RESULT, queue, wait_end, wait_started
 
 VIEW = RenderRequest(SceneRef("a"), Camera(IDENTITY4, ((9.0, 0.0, 4.0), (0.0, 9.0, 4.0), (0.0, 0.0, 1.0)), 8, 8))
 LONG = GenerateRequest("a", (Latent(),))
@@ -152,7 +153,7 @@ def test_views_one_after_the_other_leave_the_job_around_them_half_of_the_time(tm
 
 def test_closing_ends_both_the_view_and_the_job_around_it(tmp_path: Path) -> None:
     studio = Studio(view_seconds=60)
-    jobs = JobQueue(studio, Journal(tmp_path))
+    jobs = JobQueue(studio, JobJournal(tmp_path))
     long = jobs.submit("fit", LONG)
     wait_started(jobs, long)
     view = jobs.submit("render", VIEW)
@@ -175,7 +176,7 @@ def test_figures_stand_in_the_events_from_then_on_and_only_finite_ones(tmp_path:
 
 
 def test_an_interrupted_fit_says_how_it_goes_on(tmp_path: Path) -> None:
-    jobs = JobQueue(Studio(), Journal(tmp_path))
+    jobs = JobQueue(Studio(), JobJournal(tmp_path))
     fit = jobs.submit("fit", FitRequest("chair", resume=True))
     wait_started(jobs, fit)
     jobs._journal.close()

@@ -15,7 +15,8 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 from addon.wire import messages, payload, routes
 from backend.blobs import BlobStore
 from backend.service.app import Service, create_app
-from backend.service.jobs import JobQueue, Journal
+from backend.service.journal import JobJournal
+from backend.service.queue import JobQueue
 from tests.wire import examples
 
 TOKEN = "token"
@@ -30,7 +31,7 @@ INFO = messages.ServerInfo(messages.PROTOCOL_VERSION, "0", 1, "cpu", "CPU", "2",
 @pytest.fixture(scope="module")
 def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder: Path = tmp_path_factory.mktemp("openapi")
-    jobs = JobQueue(lambda *_: examples.arrays()[1], Journal(folder))
+    jobs = JobQueue(lambda *_: examples.arrays()[1], JobJournal(folder))
     models = messages.ModelList((examples.INFO,), (messages.BrokenModel("broken", examples.ERROR),))
     yield create_app(Service(TOKEN, jobs, BlobStore(folder / "blobs"), lambda: INFO, lambda: models, lambda: None))
     jobs.close()

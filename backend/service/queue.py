@@ -1,31 +1,26 @@
-"""The queue: jobs wait, run one at a time on the thread that owns the device, and end exactly once.
+"""Job queue: jobs run one at a time on the thread that owns the device, and each ends exactly once.
 
-A long job does not keep a moving view waiting: whenever it reports its progress, one waiting job of INTERLEAVED is run
-from within the report, on the same thread, and the long job goes on where it was.
+A long job does not block a moving view: whenever it reports its progress, one waiting job of an interleaved task
+(`tasks.TaskSpec`) runs within the report, on the same thread; then the long job continues.
 
 A job's life is a sequence of events: queued, started, progress, then one of TERMINAL_KINDS. Every change of state
 happens under one lock and passes through `_emit`, which refuses anything after the end; so there is one terminal event
 and it is the last, whatever interleaving of finishing, cancelling, superseding and closing.
 
-Memory holds the truth of this process; SQLite holds what must outlive it: which jobs there were and how they ended. A
-job found unfinished at start was interrupted, and is reported so.
+The queue's state is in memory; the journal (SQLite) records which jobs there were and how they ended. A job that is
+unfinished in the journal at start was interrupted, and is reported so.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
 import logging
 import math
-import sqlite3
 import threading
 import time
 import uuid
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,25 +29,22 @@ from addon.wire.errors import (
     BackendDied,
     BackendUnavailable,
     Cancelled,
-    CannotWrite,
     InternalError,
     LatheError,
     Remedy,
     ResultGone,
     UnknownJob,
-    error_from_dict,
-    error_to_dict,
 )
-from addon.wire.messages import TERMINAL_KINDS, ErrorInfo, JobEvent, JobStatus, Request, SheetResult
+from addon.wire.messages import JobEvent, JobStatus, Request, SheetResult
 
 from ..progress import Progress
+from .job import Kind, QueuedJob, error_info
+from .journal import JobJournal
+from .tasks import is_interleaved
 
 log = logging.getLogger(__name__)
-
-Kind = Literal["queued", "started", "progress", "done", "failed", "cancelled", "superseded"]
 Parts = list[bytes | memoryview]
 Runner = Callable[[str, Request, Progress], Any]
-T = TypeVar("T")
 
 MAX_ENDED_JOBS = 500
 MAX_UNFINISHED_JOBS = 1000
@@ -60,145 +52,7 @@ MAX_RESULT_BYTES = 1 << 29
 EVENT_SECONDS = 0.05
 PREVIEW_SECONDS = 0.25
 TEXT_SECONDS = 0.01
-INTERLEAVED = frozenset({"render"})  # tasks that are run from within others, and within which none is run
-MAX_RESPITE_SECONDS = 1.0  # after a job within another, that one goes on for as long, but no longer than this
-RESUMABLE = frozenset({"fit"})  # tasks that save their state; their requests name it
-
-
-def error_info(error: LatheError) -> ErrorInfo:
-    """Return an error as the message that carries it."""
-    return payload.from_plain(ErrorInfo, error_to_dict(error))
-
-
-@dataclass
-class Job:
-    """One piece of work. Everything but `stop` changes under the queue's lock only."""
-
-    id: str
-    task: str
-    request: Request | None
-    key: str | None
-    submitted_at: float
-    kind: Kind = "queued"
-    fraction: float = 0.0
-    text: str = ""
-    error: LatheError | None = None
-    stop: Literal["", "cancelled", "superseded"] = ""  # wanted end; the running task learns it through its Progress
-    figures: dict[str, float] = field(default_factory=dict)
-    event_sequences: list[int] = field(default_factory=list)
-    name: str = ""  # of the state that a RESUMABLE task saves; known of jobs of an earlier process
-
-    @property
-    def ended(self) -> bool:
-        return self.kind in TERMINAL_KINDS
-
-    def status(self) -> JobStatus:
-        error = None if self.error is None else error_info(self.error)
-        return JobStatus(self.id, self.task, self.kind, self.fraction, self.text, self.submitted_at, error)
-
-
-class Journal:
-    """What outlives the process, in SQLite. The file is this process' alone while it lives, so that two backends never
-    take each other's running jobs for interrupted ones."""
-
-    def __init__(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._database = self._open_free(folder)
-        except (sqlite3.Error, OSError) as error:
-            raise CannotWrite(
-                f"The list of jobs in {folder} cannot be opened ({error}). Check the disk's space and permissions.",
-                remedy=Remedy("open_folder", "Show the folder", str(folder)),
-            ) from error
-        self._lock = threading.Lock()
-
-    @staticmethod
-    def _open_free(folder: Path) -> sqlite3.Connection:
-        for number in itertools.count(1):
-            path = folder / f"jobs-{number}.sqlite"
-            database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-            try:
-                # exclusive: held until the process ends, however it ends. Without fsync a power cut may lose the last
-                # jobs; a killed process loses nothing.
-                database.execute("PRAGMA locking_mode = EXCLUSIVE")
-                database.execute("PRAGMA journal_mode = WAL")
-                database.execute("PRAGMA synchronous = OFF")
-                database.executescript(
-                    """
-                    BEGIN IMMEDIATE;
-                    CREATE TABLE IF NOT EXISTS jobs (
-                        id TEXT PRIMARY KEY, task TEXT NOT NULL, request TEXT NOT NULL, submitted_at REAL NOT NULL,
-                        kind TEXT NOT NULL DEFAULT 'queued', ended_at REAL, error TEXT, result_bytes INTEGER,
-                        sequence INTEGER NOT NULL DEFAULT 0);
-                    COMMIT;
-                    """
-                )
-                return database
-            except sqlite3.DatabaseError as error:
-                database.close()
-                if isinstance(error, sqlite3.OperationalError) and "locked" in str(error) and number < 64:
-                    continue
-                if isinstance(error, sqlite3.OperationalError):
-                    raise
-                log.warning("%s is damaged (%s); it is set aside", path, error)
-                path.replace(path.with_suffix(".damaged"))
-                for rest in ("-wal", "-shm"):
-                    path.with_name(path.name + rest).unlink(missing_ok=True)
-                return Journal._open_free(folder)
-        raise AssertionError("unreachable")
-
-    def _write(self, sql: str, *values: Any) -> None:
-        with self._lock:
-            self._database.execute(sql, values)
-
-    def submitted(self, job: Job) -> None:
-        """Record a job before it is promised to anybody. Raises CannotWrite."""
-        text = payload.to_json(job.request).decode()
-        try:
-            self._write(
-                "INSERT INTO jobs (id, task, request, submitted_at) VALUES (?, ?, ?, ?)",
-                job.id, job.task, text, job.submitted_at,
-            )  # fmt: skip
-        except sqlite3.Error as error:
-            raise CannotWrite(
-                f"The job could not be recorded ({error}): the disk may be full. Free some space and try again."
-            ) from error
-
-    def ended(self, job: Job, sequence: int, result_bytes: int) -> None:
-        """Record the end; if that fails, the next process reports the job as interrupted."""
-        error = None if job.error is None else json.dumps(error_to_dict(job.error))
-        self._best_effort(
-            "UPDATE jobs SET kind = ?, ended_at = ?, error = ?, result_bytes = ?, sequence = ? WHERE id = ?",
-            job.kind, time.time(), error, result_bytes, sequence, job.id,
-        )  # fmt: skip
-
-    def forget(self, job: str) -> None:
-        """Remove a job."""
-        self._best_effort("DELETE FROM jobs WHERE id = ?", job)
-
-    def _best_effort(self, sql: str, *values: Any) -> None:
-        try:
-            self._write(sql, *values)
-        except sqlite3.Error as error:
-            log.error("The list of jobs cannot be written: %s", error)
-
-    def jobs(self) -> Iterator[tuple[Job, int]]:
-        """Yield the recorded jobs with the sequence number of their last event, oldest first."""
-        with self._lock:
-            rows = self._database.execute(
-                "SELECT id, task, request, submitted_at, kind, error, sequence FROM jobs ORDER BY submitted_at"
-            ).fetchall()
-        for id, task, request, submitted_at, kind, error, sequence in rows:
-            job = Job(id, task, None, None, submitted_at, kind)
-            job.name = str(json.loads(request).get("name", "")) if task in RESUMABLE else ""
-            job.fraction = 1.0 if kind == "done" else 0.0
-            job.error = error_from_dict(json.loads(error)) if error else None
-            yield job, sequence
-
-    def close(self) -> None:
-        """Let another process have the file."""
-        with self._lock:
-            self._database.close()
+MAX_RESPITE_SECONDS = 1.0  # a job that was interleaved is followed by as long a run of its host, but no longer
 
 
 class JobQueue:
@@ -207,7 +61,7 @@ class JobQueue:
     def __init__(
         self,
         run: Runner,
-        journal: Journal,
+        journal: JobJournal,
         *,
         put_blob: Callable[[bytes], str] | None = None,
         on_idle: Callable[[], None] = lambda: None,
@@ -217,9 +71,9 @@ class JobQueue:
         self._run, self._journal, self._put_blob = run, journal, put_blob
         self._on_idle, self._idle_seconds, self._max_result_bytes = on_idle, idle_seconds, max_result_bytes
         self._changed = threading.Condition(threading.RLock())
-        self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._waiting: deque[Job] = deque()
-        self._running: list[Job] = []  # one, and perhaps one within it
+        self._jobs: OrderedDict[str, QueuedJob] = OrderedDict()
+        self._waiting: deque[QueuedJob] = deque()
+        self._running: list[QueuedJob] = []  # one, and perhaps one within it
         self._events: OrderedDict[int, JobEvent] = OrderedDict()  # ascending
         self._results: OrderedDict[str, Parts] = OrderedDict()  # least recently used first
         # Microseconds since the epoch to start with: events are rarer than that, so the numbers grow over restarts too.
@@ -239,7 +93,7 @@ class JobQueue:
             CannotWrite: the job cannot be recorded.
             BackendUnavailable: closing, or too many jobs wait.
         """
-        job = Job(uuid.uuid4().hex, task, request, supersede, time.time())
+        job = QueuedJob(uuid.uuid4().hex, task, request, supersede, time.time())
         with self._changed:
             if self._closing:
                 raise BackendUnavailable("The backend is shutting down.")
@@ -327,13 +181,13 @@ class JobQueue:
 
     # ------------------------------------------------------------------------------------- changes of state, locked
 
-    def _find(self, job: str) -> Job:
+    def _find(self, job: str) -> QueuedJob:
         try:
             return self._jobs[job]
         except KeyError:
             raise UnknownJob(f"There is no job {job[:40]!r} here (any more).") from None
 
-    def _emit(self, job: Job, kind: Kind, preview: str = "") -> int:
+    def _emit(self, job: QueuedJob, kind: Kind, preview: str = "") -> int:
         if job.ended:
             raise AssertionError(f"job {job.id} has ended as {job.kind} and cannot become {kind}")
         newest = job.event_sequences[-1] if job.event_sequences else None
@@ -349,7 +203,7 @@ class JobQueue:
             listener()
         return sequence
 
-    def _end(self, job: Job, kind: Kind, *, error: LatheError | None = None, parts: Parts | None = None) -> None:
+    def _end(self, job: QueuedJob, kind: Kind, *, error: LatheError | None = None, parts: Parts | None = None) -> None:
         if parts is not None:
             self._keep_result(job.id, parts)
         if kind == "done":
@@ -372,7 +226,7 @@ class JobQueue:
             _, dropped = self._results.popitem(last=False)
             total -= sum(len(part) for part in dropped)
 
-    def _stop(self, job: Job, how: Literal["cancelled", "superseded"]) -> None:
+    def _stop(self, job: QueuedJob, how: Literal["cancelled", "superseded"]) -> None:
         if job.ended:
             return
         job.stop = job.stop or how
@@ -417,7 +271,7 @@ class JobQueue:
             if (job := self._take(lambda job: True)) is not None:
                 self._execute(job)
 
-    def _take(self, wanted: Callable[[Job], bool]) -> Job | None:
+    def _take(self, wanted: Callable[[QueuedJob], bool]) -> QueuedJob | None:
         """Start the first waiting job that is wanted; None where there is none (any more)."""
         with self._changed:
             job = next(filter(wanted, self._waiting), None)
@@ -427,7 +281,7 @@ class JobQueue:
                 self._emit(job, "started")
             return job
 
-    def _execute(self, job: Job) -> None:
+    def _execute(self, job: QueuedJob) -> None:
         """Run a job that was taken to its end, whatever that is."""
         request = job.request
         assert request is not None
@@ -458,7 +312,7 @@ class JobQueue:
         seconds = time.perf_counter() - started
         log.info("job %s (%s) %s after %.3f s%s", job.id, job.task, kind, seconds, f": {error}" if error else "")
 
-    def _progress_of(self, job: Job) -> Progress:
+    def _progress_of(self, job: QueuedJob) -> Progress:
         last_event = last_preview = respite_end = -math.inf
 
         def report(
@@ -497,17 +351,17 @@ class JobQueue:
 
         return report
 
-    def _serve_view(self, host: Job) -> bool:
-        """Run one waiting job of INTERLEAVED from within `host`, and return whether there was one."""
-        if host.task in INTERLEAVED or threading.current_thread() is not self._thread:
+    def _serve_view(self, host: QueuedJob) -> bool:
+        """Run one waiting job of an interleaved task within `host`, and return whether there was one."""
+        if is_interleaved(host.task) or threading.current_thread() is not self._thread:
             return False
-        job = self._take(lambda job: job.task in INTERLEAVED)
+        job = self._take(lambda job: is_interleaved(job.task))
         if job is not None:
             self._execute(job)
         return job is not None
 
 
-def _interrupted(job: Job) -> BackendDied:
+def _interrupted(job: QueuedJob) -> BackendDied:
     """Return what a job is told that was unfinished when its process ended."""
     if job.name:
         return BackendDied(

@@ -27,8 +27,9 @@ from addon.wire.errors import (
 )
 from addon.wire.messages import TERMINAL_KINDS, GenerateRequest, JobEvent, Latent, Request, SheetResult
 from backend.progress import Progress
-from backend.service import jobs as jobs_module
-from backend.service.jobs import JobQueue, Journal
+from backend.service import queue as queue_module
+from backend.service.journal import JobJournal
+from backend.service.queue import JobQueue
 
 REQUEST = GenerateRequest("shapes", (Latent(),))
 RESULT = SheetResult(np.zeros((1, 2, 2, 4), np.uint8))
@@ -37,7 +38,7 @@ Run = Callable[[str, Request, Progress], Any]
 
 @contextmanager
 def queue(folder: Path, run: Run, **options: Any) -> Iterator[JobQueue]:
-    found = JobQueue(run, Journal(folder), **options)
+    found = JobQueue(run, JobJournal(folder), **options)
     try:
         yield found
     finally:
@@ -231,7 +232,7 @@ def test_results_are_bounded_and_the_newest_is_kept_whatever_its_size(tmp_path: 
 
 
 def test_old_jobs_are_forgotten_in_memory_and_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs_module, "MAX_ENDED_JOBS", 10)
+    monkeypatch.setattr(queue_module, "MAX_ENDED_JOBS", 10)
     with queue(tmp_path, quick) as jobs:
         submitted = [jobs.submit("generate", REQUEST) for _ in range(25)]
         wait_end(jobs, submitted[-1])
@@ -244,7 +245,7 @@ def test_old_jobs_are_forgotten_in_memory_and_on_disk(tmp_path: Path, monkeypatc
 
 def test_jobs_unfinished_when_the_process_died_are_reported_interrupted_by_the_next(tmp_path: Path) -> None:
     """The death itself is tested over a real process in test_faults; here the journal is closed under the queue."""
-    jobs = JobQueue(endless, Journal(tmp_path))
+    jobs = JobQueue(endless, JobJournal(tmp_path))
     running, waiting = jobs.submit("generate", REQUEST), jobs.submit("generate", REQUEST)
     wait_started(jobs, running)
     last = jobs.events_after(0)[-1].sequence
@@ -305,7 +306,7 @@ def test_a_full_disk_refuses_the_submission_with_a_sentence_and_running_work_sti
 
 
 def test_closing_cancels_everything_and_refuses_more(tmp_path: Path) -> None:
-    jobs = JobQueue(endless, Journal(tmp_path))
+    jobs = JobQueue(endless, JobJournal(tmp_path))
     submitted = [jobs.submit("generate", REQUEST) for _ in range(3)]
     assert jobs.close(5.0)
     assert {jobs.status(job).kind for job in submitted} == {"cancelled"}
