@@ -26,8 +26,9 @@ from ..preview.actions import preview, problem_preview
 from ..scene import apply, exr, gather
 from ..scene.apply import Handle, problem_object_mode
 from ..scene.gather import Subject, subject
+from ..scene.groups import fill
 from ..shape.actions import finisher, problem_latent
-from ..shape.codes import code_of, latent_of_code, upload_code, with_code
+from ..shape.codes import latent_of_code, stored_codes, upload_codes, with_code
 from ..wire import errors
 from ..wire.messages import (
     Camera,
@@ -141,13 +142,13 @@ def take_texture(context: Any, filepath: str) -> Job:
     configure(context)
     path, chosen = picture_file(filepath), subject(context)
     info = gather.known_model(chosen.settings.model)
-    latent, code = gather.latent(chosen.settings, info), code_of(chosen)
+    latent, codes = gather.latent(chosen.settings, info), stored_codes(chosen)
     holder = Handle.of("objects", chosen.object) if chosen.object is not None else Handle.of("scenes", context.scene)
     session.notes = ()
 
     def run(job: Job, client: Client) -> tuple[dict[str, Any], apply.PreparedImage]:
         job.report(0.0, f"Sending {path.name}")
-        upload_code(client, code)
+        upload_codes(client, codes)
         picture = client.upload_file(path, job.check)
         answer = job.ask(client, TransferTextureRequest(info.name, latent, picture), start=0.05)
         session.notes = answer.notes
@@ -157,8 +158,7 @@ def take_texture(context: Any, filepath: str) -> Job:
         settings = holder.get().lathe
         if settings.model != info.name:
             raise errors.LatheError("Another model was chosen while the texture was on its way")
-        for name, value in made[0].items():
-            setattr(settings.latent, name, value)
+        fill(settings.latent, made[0])
         apply.put_image(PICTURE_IMAGE, made[1])
         apply.undo_push(f"Lathe: texture of {path.name}")
         if not problem_preview(bpy.context):
@@ -204,11 +204,11 @@ def fit_views(context: Any) -> Job:
         raise errors.InvalidRequest(problem)
     configure(context)
     chosen, name = subject(context), views_name(subject(context))
-    ref, code = gather.scene_ref(chosen), code_of(chosen)
+    ref, codes = gather.scene_ref(chosen), stored_codes(chosen)
     count, options = context.scene.lathe.field.views, fitting.fit_options(context)
 
     def request(job: Job, client: Client) -> FitRequest:
-        upload_code(client, code)
+        upload_codes(client, codes)
         made = job.ask(client, ViewsRequest(ref, count), end=VIEWS_SHARE)
         background = made.background if options.background == "auto" else options.background
         unbounded: Literal["yes", "no"] = "yes" if options.unbounded == "yes" else "no"  # a model makes one object

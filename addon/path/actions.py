@@ -17,7 +17,7 @@ from ..preferences import configure, user_folder
 from ..scene import gather, png
 from ..scene.apply import Handle
 from ..scene.gather import Subject, subject
-from ..shape.codes import code_of, upload_code
+from ..shape.codes import stored_codes, upload_codes
 from ..wire import errors
 from ..wire.messages import (
     RenderRequest,
@@ -66,12 +66,12 @@ def render_path(context: Any) -> Job:
         requests,
         settings.source == "SLIDERS",
     )
-    code = code_of(chosen)
+    codes = stored_codes(chosen)
 
     def work(job: Job) -> str:
         done = len(frames) - len(wanted)
         if requests:
-            session.using(job, lambda client: _render_frames(job, client, code, wanted, requests, folder, done))
+            session.using(job, lambda client: _render_frames(job, client, codes, wanted, requests, folder, done))
         return str(folder)
 
     return session.jobs.start(f"Camera path, {len(frames)} frames", work, kind="path", prepare=reading)
@@ -132,10 +132,16 @@ def _read_path(
 
 
 def _render_frames(
-    job: Job, client: Client, code: str, wanted: list[int], requests: list[RenderRequest], folder: Path, done: int
+    job: Job,
+    client: Client,
+    codes: dict[str, str],
+    wanted: list[int],
+    requests: list[RenderRequest],
+    folder: Path,
+    done: int,
 ) -> None:
     """Render one frame after the other, always with the next one queued, so that the backend never waits for us."""
-    upload_code(client, code)
+    upload_codes(client, codes)
     total = done + len(wanted)
     upcoming = ""
     try:

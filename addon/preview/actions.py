@@ -16,7 +16,7 @@ from ..preferences import configure
 from ..scene import apply, frames, gather, thumbnails
 from ..scene.gather import subject
 from ..shape import latents
-from ..shape.codes import ask_with_code, code_of
+from ..shape.codes import ask_with_codes, stored_codes
 from ..wire.messages import (
     RenderRequest,
 )
@@ -44,14 +44,14 @@ def preview(context: Any, *, draft: bool = False, quiet: bool = False) -> Job:
     show = settings.show
     ref, camera = gather.seen_by_preview(context, chosen, max(16, settings.size // 2) if draft else settings.size)
     request = RenderRequest(ref, camera, "draft" if draft else "full", with_normal=show == "NORMAL")
-    code = code_of(chosen)
+    codes = stored_codes(chosen)
     remember = None if draft else latents.rememberer(context, chosen)
 
     sketch = (apply.DEPTH_IMAGE, "DEPTH"), (apply.SILHOUETTE_IMAGE, "SILHOUETTE")
     shown = ((apply.PREVIEW_IMAGE, show), *(sketch if settings.sketch else ()))
 
     def work(job: Job) -> tuple[dict[str, apply.PreparedImage], str, str]:
-        result = ask_with_code(job, request, code, supersede=VIEWPORT)
+        result = ask_with_codes(job, request, codes, supersede=VIEWPORT)
         images = {name: apply.prepare_image(result, what) for name, what in shown}
         return images, thumbnails.pack(result.rgba) if remember else "", result.note
 

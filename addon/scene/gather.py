@@ -10,7 +10,19 @@ import numpy as np
 
 from ..link.session import session
 from ..wire.errors import InvalidRequest, Remedy
-from ..wire.messages import IDENTITY4, Bounds, Camera, Latent, MeshBlob, MeshRequest, ModelInfo, ScanBlob, SceneRef
+from ..wire.messages import (
+    IDENTITY4,
+    Bounds,
+    Camera,
+    Direction,
+    Latent,
+    MeshBlob,
+    MeshRequest,
+    ModelInfo,
+    ScanBlob,
+    SceneRef,
+    StoredRow,
+)
 from ..wire.options import options_of
 from . import frames
 
@@ -94,6 +106,9 @@ def latent(settings: Any, info: ModelInfo) -> Latent:
         group.code,
         style_rows(group.style_layers, info),
         told,
+        group.code_b,
+        tuple(StoredRow(item.row, item.code) for item in group.rows),
+        tuple(Direction(item.code, item.strength, style_rows(item.layers, info)) for item in group.directions),
     )
 
 

@@ -30,7 +30,7 @@ def set_model(settings: Any, info: ModelInfo) -> None:
     previous = session.models.get(settings.model)
     settings.model = info.name
     latent = settings.latent
-    latent.code = latent.code_data = ""
+    clear_codes(latent)
     before = {item.name: (item.unit, getattr(item, gather.property_of(item.unit))) for item in latent.controls}
     latent.controls.clear()
     for control in info.controls:
@@ -49,6 +49,13 @@ def set_model(settings: Any, info: ModelInfo) -> None:
     settings.view.fov = info.pose_prior.fov
     settings.mesh.use_level = False
     settings.mesh.level = info.iso_level
+
+
+def clear_codes(latent: Any) -> None:
+    """Remove the stored codes of a LatheLatent: of A and B, of rows and of directions. The seeds count again."""
+    latent.code = latent.code_data = latent.code_b = latent.code_b_data = ""
+    latent.rows.clear()
+    latent.directions.clear()
 
 
 def set_control(item: Any, value: float) -> None:

@@ -18,13 +18,13 @@ from ..scene import apply, gather, thumbnails
 from ..scene.apply import Handle
 from ..scene.gather import Subject, generated_object, subject
 from ..scene.groups import fill, plain
-from ..scene.settings import copy_settings, restore, set_model, snapshot
+from ..scene.settings import clear_codes, copy_settings, restore, set_model, snapshot
 from ..wire import errors
 from ..wire.messages import (
     GenerateRequest,
 )
 from . import latents
-from .codes import ask_with_code, code_of
+from .codes import ask_with_codes, stored_codes
 
 
 def problem_mesh(context: Any) -> str:
@@ -47,7 +47,7 @@ def randomize_seeds(context: Any) -> None:
     """Roll both seeds of the subject."""
     latent = subject(context).settings.latent
     latent.seed_a, latent.seed_b = random.randrange(100_000), random.randrange(100_000)
-    latent.code = latent.code_data = ""
+    clear_codes(latent)
 
 
 def take_latent(context: Any) -> None:
@@ -72,10 +72,11 @@ def variants(context: Any, count: int = 0, size: int = 128, *, more: bool = Fals
     controls = gather.controls(chosen.settings, info)
     request = GenerateRequest(info.name, sheet.latents, size, camera, controls, "draft")
     scene_handle = Handle.of("scenes", scene)
-    code = code_of(chosen) if request.latents[0].code else ""
+    needed = request.latents[0].codes()
+    codes = {sha256: data for sha256, data in stored_codes(chosen).items() if sha256 in needed}
 
     def work(job: Job) -> tuple[apply.PreparedImage, list[str]]:
-        result = ask_with_code(job, request, code)
+        result = ask_with_codes(job, request, codes)
         return apply.prepare_sheet(result), [thumbnails.pack(image) for image in result.images]
 
     def then(made: tuple[apply.PreparedImage, list[str]]) -> str:
@@ -97,7 +98,7 @@ def generate_mesh(context: Any, *, draft: bool = False, quiet: bool = False) -> 
     if draft:
         request = dataclasses.replace(request, target_faces=0, fill_holes=False, color="none")
     info = gather.known_model(chosen.settings.model)
-    code = code_of(chosen)
+    codes = stored_codes(chosen)
     scene = context.scene
     target, name = chosen.object, f"{info.label} {request.scene.latent.seed_a}"
     if target is not None and target.lathe.is_field:
@@ -110,7 +111,7 @@ def generate_mesh(context: Any, *, draft: bool = False, quiet: bool = False) -> 
     finish = finisher(chosen, scene, target, name, undo=not draft)
 
     def work(job: Job) -> apply.PreparedMesh:
-        result = ask_with_code(job, request, code, end=0.95)
+        result = ask_with_codes(job, request, codes, end=0.95)
         job.report(0.95, "Preparing")
         return apply.prepare_mesh(result)
 
@@ -143,8 +144,7 @@ def finisher(
     def write(item: Any) -> None:
         item.lathe.is_generated = True
         restore(noted, item.lathe)
-        for key, value in extra.items():
-            setattr(item.lathe.latent, key, value)
+        fill(item.lathe.latent, extra)
         place = scene_handle.find()
         if latents_count and undo and place is not None:
             latents.put_first(place.lathe.history, noted["model"], plain(item.lathe.latent))

@@ -1,4 +1,4 @@
-"""Latent codes that a .blend file carries itself, because the backend found them and no seed gives them."""
+"""Stored codes of latents: arrays that the backend found, which a .blend file contains because no seed gives them."""
 
 from __future__ import annotations
 
@@ -11,37 +11,48 @@ import numpy as np
 from ..link.client import Client
 from ..link.jobs import Job
 from ..link.session import session
-from ..scene.gather import Subject
+from ..scene.gather import MAX_LAYERS, Subject
 from ..wire import payload
 from ..wire.messages import CodeBlob, Latent, MeshRequest
 
 
-def code_of(chosen: Subject) -> str:
-    """Return the subject's stored code, packed, in base64; empty where seed A counts."""
-    return str(chosen.settings.latent.code_data) if chosen.settings.latent.code else ""
+def stored_codes(chosen: Subject) -> dict[str, str]:
+    """Return the stored codes of the subject's latent, by sha256: packed, in base64."""
+    latent = chosen.settings.latent
+    found = {latent.code: latent.code_data, latent.code_b: latent.code_b_data}
+    found |= {item.code: item.code_data for item in (*latent.rows, *latent.directions)}
+    return {sha256: str(data) for sha256, data in found.items() if sha256 and data}
 
 
-def upload_code(client: Client, code: str) -> None:
-    """Send a stored code to the backend, if there is one and the backend lacks it."""
-    if code:
-        client.upload(payload.unpack(base64.b64decode(code)))
+def upload_codes(client: Client, codes: dict[str, str]) -> None:
+    """Send stored codes to the backend, those that it lacks."""
+    for data in codes.values():
+        client.upload(payload.unpack(base64.b64decode(data)))
 
 
 def latent_of_code(client: Client, ws: np.ndarray) -> dict[str, Any]:
     """Send a code that was found to the backend, and return it as properties of a LatheLatent.
 
-    The code alone is the shape, so both mixes are 0: seed B has no part in it.
+    The code alone is the shape: B, single rows and directions have no part in it.
     """
     stored = CodeBlob(np.ascontiguousarray(ws))
     data = base64.b64encode(payload.pack(stored)).decode()
-    return {"code": client.upload(stored), "code_data": data, "mix_geometry": 0.0, "mix_appearance": 0.0}
+    return {
+        "code": client.upload(stored),
+        "code_data": data,
+        "mix_geometry": 0.0,
+        "mix_appearance": 0.0,
+        "style_layers": (False,) * MAX_LAYERS,
+        "rows": [],
+        "directions": [],
+    }
 
 
-def ask_with_code(job: Job, request: Any, code: str, *, supersede: str = "", end: float = 1.0) -> Any:
-    """Run a request whose latent may be a stored code, which is sent first. Returns the result."""
+def ask_with_codes(job: Job, request: Any, codes: dict[str, str], *, supersede: str = "", end: float = 1.0) -> Any:
+    """Run a request whose latent may use stored codes, which are sent first. Returns the result."""
 
     def run(client: Client) -> Any:
-        upload_code(client, code)
+        upload_codes(client, codes)
         return job.ask(client, request, supersede=supersede, end=end)
 
     return session.using(job, run)

@@ -13,6 +13,7 @@ from ..scene import gather
 from ..scene.apply import Handle
 from ..scene.gather import Subject
 from ..scene.groups import fill, plain
+from ..scene.settings import clear_codes
 from ..wire.errors import InvalidRequest
 from ..wire.messages import MAX_SEED, Latent, ModelInfo
 
@@ -64,7 +65,8 @@ def title(item: Any, info: ModelInfo | None) -> str:
     separate = info is not None and gather.is_separate(info)
     mixes = (latent.mix_geometry, latent.mix_appearance) if separate else (latent.mix_geometry,)
     if any(mixes):
-        text += f" → {latent.seed_b} ({', '.join(f'{mix:.0%}' for mix in mixes)})"
+        second = "Code" if latent.code_b else latent.seed_b
+        text += f" → {second} ({', '.join(f'{mix:.0%}' for mix in mixes)})"
     if any(latent.style_layers):
         text += f" + layers of {latent.seed_b}"
     return text
@@ -107,6 +109,8 @@ def sheet(scene: Any, chosen: Subject, count: int, more: bool) -> Sheet:
     seeds = [(first + index) % (MAX_SEED + 1) for index in range(count)]
     if name == "seed_a":
         latent, settings = replace(latent, code=""), {**settings, "code": "", "code_data": ""}
+    else:
+        latent, settings = replace(latent, code_b=""), {**settings, "code_b": "", "code_b_data": ""}
     return Sheet(
         info.name,
         tuple(replace(latent, seed_a=seed) if name == "seed_a" else replace(latent, seed_b=seed) for seed in seeds),
@@ -151,7 +155,7 @@ def keyframe_walk(scene: Any, settings: Any) -> tuple[int, int]:
     if walk.closed:
         seeds.append(seeds[0])
     clear_walk(settings)
-    latent.code = latent.code_data = ""
+    clear_codes(latent)
     latent.style_layers = [False] * gather.MAX_LAYERS
     first = scene.frame_current
     at = [first + index * walk.frames for index in range(len(seeds))]

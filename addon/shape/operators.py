@@ -189,7 +189,7 @@ class LATHE_OT_clear_history(LatheOperator, bpy.types.Operator):
 
 
 class LATHE_OT_swap_seeds(LatheOperator, bpy.types.Operator):
-    """Exchange seed A and seed B"""
+    """Exchange A and B: their seeds and their stored codes"""
 
     bl_idname = "lathe.swap_seeds"
     bl_label = "Swap Seeds"
@@ -198,6 +198,8 @@ class LATHE_OT_swap_seeds(LatheOperator, bpy.types.Operator):
     def run(self, context):
         latent = subject(context).settings.latent
         latent.seed_a, latent.seed_b = latent.seed_b, latent.seed_a
+        latent.code, latent.code_b = latent.code_b, latent.code
+        latent.code_data, latent.code_b_data = latent.code_b_data, latent.code_data
 
 
 class LATHE_OT_clear_layers(LatheOperator, bpy.types.Operator):

@@ -150,7 +150,10 @@ class LATHE_PT_latent(LatentPanel, bpy.types.Panel):
             column.prop(latent, "code", text="Code")
         else:
             column.prop(latent, "seed_a", text=first)
-        column.prop(latent, "seed_b", text=second)
+        if latent.code_b:
+            column.prop(latent, "code_b", text="Code B")
+        else:
+            column.prop(latent, "seed_b", text=second)
         row = layout.row(align=True)
         row.operator("lathe.randomize_seeds", icon="FILE_REFRESH")
         row.operator("lathe.swap_seeds", text="", icon="ARROW_LEFTRIGHT")
@@ -159,6 +162,9 @@ class LATHE_PT_latent(LatentPanel, bpy.types.Panel):
             column.prop(latent, name, text=label, slider=True)
         if info.has_truncation:
             layout.prop(latent, "truncation", slider=True)
+        column = layout.column(align=True)
+        for direction in latent.directions:
+            column.prop(direction, "strength", text=direction.name, translate=False)
         known = {control.name: control for control in info.controls}
         column = layout.column()
         for item in latent.controls:

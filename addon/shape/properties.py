@@ -21,7 +21,7 @@ from bpy.props import (
 from ..link.session import session
 from ..scene.gather import MAX_LAYERS, property_of
 from ..scene.option_properties import option_property
-from ..wire.messages import CompleteRequest, FitShapeRequest, Latent, MeshRequest
+from ..wire.messages import MAX_ROWS, MAX_STRENGTH, CompleteRequest, FitShapeRequest, Latent, MeshRequest
 
 ANIMATABLE = {"ANIMATABLE"}
 
@@ -53,6 +53,37 @@ class LatheControl(bpy.types.PropertyGroup):
     on: BoolProperty(name="On", description="A control of the model that is on or off", options=ANIMATABLE)
     number: IntProperty(
         name="Number", description="A control of the model that counts", update=_clamp, options=ANIMATABLE
+    )
+
+
+class LatheStoredRow(bpy.types.PropertyGroup):
+    """A row of the latent (w+) that is taken from a stored code."""
+
+    row: IntProperty(name="Row", description="Row of the latent", min=0, max=MAX_ROWS - 1, options=set())
+    code: StringProperty(name="Code", description="Stored code that the row is taken from", options=set())
+    code_data: StringProperty(name="Code Data", description="The stored code itself", options={"HIDDEN"})
+
+
+class LatheDirection(bpy.types.PropertyGroup):
+    """A direction in latent space that is added to the latent. Its `name` is the label of the slider."""
+
+    code: StringProperty(name="Code", description="Stored code of the direction", options=set())
+    code_data: StringProperty(name="Code Data", description="The direction itself", options={"HIDDEN"})
+    strength: FloatProperty(
+        name="Strength",
+        description="Factor of the direction that is added to the latent; 0 leaves the shape as it is",
+        default=1.0,
+        min=-MAX_STRENGTH,
+        max=MAX_STRENGTH,
+        soft_min=-3.0,
+        soft_max=3.0,
+        options=ANIMATABLE,
+    )
+    layers: BoolVectorProperty(
+        name="Layers",
+        description="Layers of the model that the direction is added to; none means all",
+        size=MAX_LAYERS,
+        options=set(),
     )
 
 
@@ -104,6 +135,20 @@ class LatheLatent(bpy.types.PropertyGroup):
         name="Code Data",
         description="The found shape itself, so that the file carries it",
         options={"HIDDEN"},
+    )
+    code_b: StringProperty(
+        name="Code B",
+        description="A stored code in place of seed B",
+        options=set(),
+    )
+    code_b_data: StringProperty(
+        name="Code B Data",
+        description="The stored code itself, so that the file contains it",
+        options={"HIDDEN"},
+    )
+    rows: CollectionProperty(type=LatheStoredRow, name="Rows", description="Rows that are taken from stored codes")
+    directions: CollectionProperty(
+        type=LatheDirection, name="Directions", description="Directions that are added to the latent"
     )
     controls: CollectionProperty(type=LatheControl, name="Controls", description="The model's own sliders")
 
@@ -302,6 +347,8 @@ class LatheWalk(bpy.types.PropertyGroup):
 
 CLASSES = (
     LatheControl,
+    LatheStoredRow,
+    LatheDirection,
     LatheLatent,
     LatheView,
     LatheMesh,

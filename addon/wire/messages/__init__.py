@@ -17,7 +17,7 @@ from .fit import DiscardFitRequest, FitOptions, FitRequest, FitResult
 from .image import ImageToShapeRequest, ImageToShapeResult, TransferTextureRequest
 from .import_checkpoint import ImportRequest
 from .jobs import EVENT_KINDS, TERMINAL_KINDS, JobEvent, JobStatus, Submitted
-from .latent import CodeBlob, Direction, Latent, StoredRow
+from .latent import MAX_ROWS, MAX_STRENGTH, CodeBlob, Direction, Latent, StoredRow
 from .mesh import MeshRequest, MeshResult
 from .models import BrokenModel, Control, ModelInfo, ModelList, ModelResult, PosePrior, StoredFit
 from .render import GenerateRequest, ImageResult, RenderRequest, SheetResult
@@ -36,7 +36,9 @@ __all__ = [
     "MAX_IMAGE_SIDE",
     "MAX_NUMBER",
     "MAX_RESOLUTION",
+    "MAX_ROWS",
     "MAX_SEED",
+    "MAX_STRENGTH",
     "PACKED",
     "PROTOCOL_VERSION",
     "REQUESTS",

@@ -70,6 +70,7 @@ class Settings:
         given = {
             "seed_a": 1, "seed_b": 2, "mix_geometry": 0.25, "mix_appearance": 0.5, "truncation": 0.7, "code": "",
             "style_layers": [False] * 32, "use_condition": False, "condition_yaw": 0.2, "condition_pitch": 0.1,
+            "code_b": "", "rows": (), "directions": (),
         }  # fmt: skip
         self.latent = type("Latent", (), given | values)
 
