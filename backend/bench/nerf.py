@@ -40,7 +40,8 @@ from ..kernels.visible_samples import visible_samples
 from ..nerf.evaluate import psnr
 from ..nerf.fit.rays import RayBatch
 from ..nerf.hash.field import FAINT, OPAQUE
-from ..nerf.hash.trainer import OCCLUDED, HashTrainer, Training
+from ..nerf.hash.presets import Training
+from ..nerf.hash.trainer import OCCLUDED, HashTrainer
 from ..nerf.mlp.trainer import NeRFTrainer
 from . import Row
 from .peak import peak_bytes

@@ -46,7 +46,7 @@ from ..nerf.cameras.poses import motion_of_all
 from ..nerf.datasets import Dataset, Pixels, View, open_dataset
 from ..nerf.evaluate import (
     Evaluation,
-    behind_of,
+    background_of,
     camera_of,
     color_corrected,
     composited,
@@ -362,12 +362,12 @@ class EvalMonitor:
         stride = stride_for(view, PICTURE_SIZE)
         if view.name not in self._truths:
             pixels = strided(self._dataset.load(view), stride)
-            behind = behind_of(pixels, "white", background_color)
+            behind = background_of(pixels, "white", background_color)
             self._truths[view.name] = pixels, photograph(pixels, behind), behind
         pixels, truth, behind = self._truths[view.name]
         small = self._aligned.get(view.name) or strided_view(view, stride)
         if self._align:
-            small = self._aligned[view.name] = aligned(scene, small, pixels, self._device, behind=behind)
+            small = self._aligned[view.name] = aligned(scene, small, pixels, self._device, background=behind)
         image = render_scene(scene, camera_of(small).to(self._device), progress)
         own = color_corrected(image, truth, behind, self._appearance, pixels.mask)
         self._scores[view.name] = psnr(composited(own, behind), truth, pixels.mask)

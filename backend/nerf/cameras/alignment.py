@@ -1,9 +1,9 @@
-"""Cameras of pictures that a fit has not seen, moved to where the scene is that was fitted together with its cameras.
+"""Alignment of cameras with a fitted scene, and relocalization of lost ones.
 
-Vocabulary: a *glance* is some of a camera's pixels, in one row. A view is *aligned* when its camera is where its
-picture looks most like the scene, the scene held still (Sec. 4.1 of BARF, arxiv.org/abs/2104.06405): first as a small
-picture, which shows where the camera is to go from far off, then by single pixels, which show it exactly. A camera that
-is *lost* sees something else entirely, and no step leads back; it is looked for around where it was given.
+A view is *aligned* when its image agrees best with the scene, the scene held fixed (Sec. 4.1 of BARF,
+arxiv.org/abs/2104.06405): first as a small image, which converges from far off, then by single pixels, which are exact.
+A *lost* camera sees something else entirely, and no descent leads back; it is relocalized by random search around its
+given pose.
 """
 
 from __future__ import annotations
@@ -25,44 +25,44 @@ from .poses import motion_about, refined_pose
 from .similarity import Similarity
 
 SMALL = 64
-"""Pixels of the longer side of the small picture."""
+"""Longer side of the small image, pixels."""
 
-GLANCE = 4096
-"""Pixels that are looked at one by one."""
+PIXELS = 4096
+"""Single pixels that are compared."""
 
 TINY = 16
-"""Pixels of the longer side of the picture by which a camera is looked for that is lost."""
+"""Longer side of the image that relocalization compares, pixels."""
 
-TRIED = 400
-"""Places where it is looked for."""
+CANDIDATES = 400
+"""Poses that relocalization tries."""
 
 MARGIN = 9
-"""Pixels around what a picture with alpha shows, where the scene may stick out."""
+"""Pixels around the foreground of an image with alpha that are compared too."""
 
 
 @dataclass(frozen=True)
-class Glance(LensCamera):
-    """A camera that sees only some places of its picture, as one row."""
+class PixelSubset(LensCamera):
+    """A camera of some pixels of a view, as an image of one row."""
 
-    places: Tensor | None = None  # [pixels, 2] (x, y)
+    pixels: Tensor | None = None  # [n, 2] (x, y)
 
     @staticmethod
-    def of(view: View, world_from_camera: Tensor, places: Tensor) -> Glance:
-        """Return what a view sees at places [pixels, 2] from a pose."""
+    def of(view: View, world_from_camera: Tensor, pixels: Tensor) -> PixelSubset:
+        """Return the camera of a view's pixels [n, 2] from a pose."""
         camera = view.camera
         pose = world_from_camera.to(camera.intrinsics)
-        return Glance(pose, camera.intrinsics, len(places), 1, camera.projection, view.lens, places)
+        return PixelSubset(pose, camera.intrinsics, len(pixels), 1, camera.projection, view.lens, pixels)
 
     def rays(self, pixels: Tensor | None = None) -> Rays:
         """See Camera.rays."""
-        assert self.places is not None
-        return super().rays(self.places[None] if pixels is None else pixels)
+        assert self.pixels is not None
+        return super().rays(self.pixels[None] if pixels is None else pixels)
 
     def to(self, device: torch.device | str) -> Camera:
         """See Camera.to."""
-        assert self.places is not None
+        assert self.pixels is not None
         pose, intrinsics = self.world_from_camera.to(device), self.intrinsics.to(device)
-        return replace(self, world_from_camera=pose, intrinsics=intrinsics, places=self.places.to(device))
+        return replace(self, world_from_camera=pose, intrinsics=intrinsics, pixels=self.pixels.to(device))
 
 
 def moved(views: Sequence[View], similarity: Similarity) -> tuple[View, ...]:
@@ -78,123 +78,135 @@ def at_pose(view: View, world_from_camera: Tensor) -> View:
 
 
 @dataclass(frozen=True)
-class _Sight:
-    """What a view's picture shows [H, W, channels], where it may be used [H, W], and what a scene shows instead."""
+class _Comparison:
+    """A view's image [H, W, channels], its used pixels [H, W], and the scene that is compared with it.
+
+    channels: premultiplied RGBA of images with alpha, else RGB, over which `background` [3] lies in the renders.
+    """
 
     scene: Scene
     view: View
-    picture: Tensor
+    image: Tensor
     used: Tensor
-    behind: Tensor | None  # the colour behind an opaque picture
+    background: Tensor | None
     device: torch.device
 
     @staticmethod
-    def of(scene: Scene, view: View, pixels: Pixels, device: torch.device, behind: np.ndarray | float) -> _Sight:
-        picture = torch.from_numpy(pixels.rgb).float() / 255
-        beyond = torch.as_tensor(behind, dtype=torch.float32)
+    def of(
+        scene: Scene, view: View, pixels: Pixels, device: torch.device, background: np.ndarray | float
+    ) -> _Comparison:
+        image = torch.from_numpy(pixels.rgb).float() / 255
+        color = torch.as_tensor(background, dtype=torch.float32)
         if pixels.alpha is not None and pixels.has_alpha:
             alpha = torch.from_numpy(pixels.alpha).float()[..., None] / 255
-            picture = torch.cat((picture * alpha, alpha), -1)
-        used = torch.ones(picture.shape[:2]) if pixels.mask is None else torch.from_numpy(pixels.mask).float()
-        return _Sight(scene, view, picture, used, beyond if picture.shape[-1] == 3 else None, device)
+            image = torch.cat((image * alpha, alpha), -1)
+        used = torch.ones(image.shape[:2]) if pixels.mask is None else torch.from_numpy(pixels.mask).float()
+        return _Comparison(scene, view, image, used, color if image.shape[-1] == 3 else None, device)
 
     @property
-    def centres(self) -> Tensor:
-        """Of all pixels [H, W, 2]."""
+    def centers(self) -> Tensor:
+        """Coordinates (x, y) of all pixels [H, W, 2]."""
         height, width = self.used.shape
         y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
         return torch.stack((x, y), -1)
 
-    def small(self, size: int) -> tuple[Tensor, Tensor, float]:
-        """Of a picture of `size` pixels along the longer side: their places [n, 2], what they show [n, channels], and
-        half of one over the focal length."""
+    def downscaled(self, size: int) -> tuple[Tensor, Tensor, float]:
+        """Return the image with a longer side of `size` pixels: coordinates [n, 2] and values [n, channels] of its
+        used pixels, and half a pixel over the focal length."""
         height, width = self.used.shape
         shrink = max(1, -(-max(height, width) // size))
-        all_of_it = torch.cat((self.picture, self.centres, self.used[..., None]), -1).permute(2, 0, 1)
-        pooled = adaptive_avg_pool2d(all_of_it, (max(1, height // shrink), max(1, width // shrink)))
+        stacked = torch.cat((self.image, self.centers, self.used[..., None]), -1).permute(2, 0, 1)
+        pooled = adaptive_avg_pool2d(stacked, (max(1, height // shrink), max(1, width // shrink)))
         rows = pooled.permute(1, 2, 0).reshape(-1, len(pooled))
         rows = rows[rows[:, -1] == 1]
         return rows[:, -3:-1], rows[:, :-3], 0.5 * shrink / float(self.view.camera.intrinsics[0, 0])
 
-    def seen(self, pose: Tensor, places: Tensor) -> Tensor:
-        """What the scene shows at places [n, 2] from a pose: [n, channels]."""
-        image = self.scene.render(Glance.of(self.view, pose, places).to(self.device))
-        opacity = image.alpha[0, :, None]
-        color = image.rgb[0] * opacity
-        if self.behind is None:
-            return torch.cat((color, opacity), -1).cpu()
-        return color.cpu() + self.behind * (1 - opacity.cpu())
+    def render(self, pose: Tensor, pixels: Tensor) -> Tensor:
+        """Render the scene at pixels [n, 2] from a pose: [n, channels]."""
+        rendered = self.scene.render(PixelSubset.of(self.view, pose, pixels).to(self.device))
+        alpha = rendered.alpha[0, :, None]
+        color = rendered.rgb[0] * alpha
+        if self.background is None:
+            return torch.cat((color, alpha), -1).cpu()
+        return color.cpu() + self.background * (1 - alpha.cpu())
 
-    def photometric_error(self, poses: Sequence[Tensor], size: int) -> list[float]:
-        """The mean squared difference of a small picture from each pose; not a number where there is none."""
-        places, wanted, _ = self.small(size)
-        if not len(places):
+    def errors(self, poses: Sequence[Tensor], size: int) -> list[float]:
+        """Return the mean squared error of a downscaled image from each pose; NaN where no pixel is used."""
+        pixels, target, _ = self.downscaled(size)
+        if not len(pixels):
             return [math.nan] * len(poses)
-        return [float((self.seen(pose, places) - wanted).square().mean()) for pose in poses]
+        return [float((self.render(pose, pixels) - target).square().mean()) for pose in poses]
 
 
 @torch.no_grad()
 def aligned(
-    scene: Scene, view: View, pixels: Pixels, device: torch.device, *, behind: np.ndarray | float = 0.0
+    scene: Scene, view: View, pixels: Pixels, device: torch.device, *, background: np.ndarray | float = 0.0
 ) -> View:
-    """Return a view with its camera where its picture fits the scene best, from where it stands.
+    """Return a view with its camera where its image agrees best with the scene, by descent from its pose.
 
-    behind: the colour [3], or grey, that is behind pictures without alpha, as the fit took it.
+    background: the colour [3], or grey, behind images without alpha, as the fit assumed it.
     """
-    sight = _Sight.of(scene, view, pixels, device, behind)
+    compared = _Comparison.of(scene, view, pixels, device, background)
     pose, focal = view.camera.world_from_camera, float(view.camera.intrinsics[0, 0])
     length = _distance(scene, pose)
 
-    places, wanted, shift = sight.small(SMALL)
+    places, target, shift = compared.downscaled(SMALL)
     if len(places) >= 6:
-        pose = refined_pose(pose, lambda p: sight.seen(p, places), wanted, length=length, shift=shift)
+        pose = refined_pose(pose, lambda p: compared.render(p, places), target, length=length, shift=shift)
 
-    near = sight.used > 0
-    if sight.behind is None:
-        near &= max_pool2d(sight.picture[None, ..., 3], 2 * MARGIN + 1, 1, MARGIN)[0] > 0
+    near = compared.used > 0
+    if compared.background is None:
+        near &= max_pool2d(compared.image[None, ..., 3], 2 * MARGIN + 1, 1, MARGIN)[0] > 0
     chosen = near.reshape(-1).nonzero()[:, 0]
-    chosen = chosen[torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0))[:GLANCE]]
+    chosen = chosen[torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0))[:PIXELS]]
     if len(chosen) >= 6:
-        places, wanted = (
-            sight.centres.reshape(-1, 2)[chosen],
-            sight.picture.reshape(-1, sight.picture.shape[-1])[chosen],
-        )
-        pose = refined_pose(pose, lambda p: sight.seen(p, places), wanted, length=length, shift=0.5 / focal)
+        places = compared.centers.reshape(-1, 2)[chosen]
+        target = compared.image.reshape(-1, compared.image.shape[-1])[chosen]
+        pose = refined_pose(pose, lambda p: compared.render(p, places), target, length=length, shift=0.5 / focal)
     return at_pose(view, pose)
 
 
 @torch.no_grad()
 def photometric_error(
-    scene: Scene, view: View, pixels: Pixels, device: torch.device, *, behind: np.ndarray | float = 0.0
+    scene: Scene, view: View, pixels: Pixels, device: torch.device, *, background: np.ndarray | float = 0.0
 ) -> float:
-    """Return how far a view's picture is from the scene: the mean squared difference of a small one, not a number where
-    nothing of the picture may be used."""
-    return _Sight.of(scene, view, pixels, device, behind).photometric_error([view.camera.world_from_camera], SMALL)[0]
+    """Return the mean squared error of a view's downscaled image against the scene; NaN where no pixel is used.
+
+    background: see `aligned`.
+    """
+    compared = _Comparison.of(scene, view, pixels, device, background)
+    return compared.errors([view.camera.world_from_camera], SMALL)[0]
 
 
 @torch.no_grad()
 def relocalize(
-    scene: Scene, view: View, pixels: Pixels, device: torch.device, *, reach: float, behind: np.ndarray | float = 0.0
+    scene: Scene,
+    view: View,
+    pixels: Pixels,
+    device: torch.device,
+    *,
+    spread: float,
+    background: np.ndarray | float = 0.0,
 ) -> View:
-    """Return a view whose camera may be far off, and that is not to be found step by step from there, with its camera
-    aligned: from the best of many places around it.
+    """Return a view, whose camera may be far off, aligned from the best of many random poses around its own.
 
-    reach: how far off it is, as the shift of its picture over its focal length: the standard deviation of each number
-        of the motions that are tried.
+    spread: standard deviation of each component of the random motions: the expected shift of the image over its focal
+        length.
+    background: see `aligned`.
     """
-    sight = _Sight.of(scene, view, pixels, device, behind)
+    compared = _Comparison.of(scene, view, pixels, device, background)
     pose = view.camera.world_from_camera.double().cpu()
-    twists = reach * torch.randn(TRIED, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    twists = spread * torch.randn(CANDIDATES, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     twists[0] = 0
-    tried = pose @ motion_about(twists, _distance(scene, pose))
-    differences = torch.tensor(sight.photometric_error(list(tried), TINY))
-    if bool(differences.isnan().any()):
+    candidates = pose @ motion_about(twists, _distance(scene, pose))
+    errors = torch.tensor(compared.errors(list(candidates), TINY))
+    if bool(errors.isnan().any()):
         return view
-    return aligned(scene, at_pose(view, tried[int(differences.argmin())]), pixels, device, behind=behind)
+    return aligned(scene, at_pose(view, candidates[int(errors.argmin())]), pixels, device, background=background)
 
 
 def _distance(scene: Scene, world_from_camera: Tensor) -> float:
-    """Metres from a camera to the middle of what a scene holds; a tenth of that from inside it."""
+    """Return the metres from a camera to the center of the scene's bounds; at least a tenth of their diagonal."""
     low, high = (torch.tensor(corner, dtype=torch.float64) for corner in scene.info.bounds)
     away = (world_from_camera[:3, 3].double().cpu() - (low + high) / 2).norm()
     return float(torch.maximum(away, 0.1 * (high - low).norm()))

@@ -3,9 +3,9 @@
 Vocabulary. A *twist* [..., 6] is an element of se(3): a rotation vector ω (radians) and a velocity ν. A *correction* is
 a rigid motion of a camera in its own frame, made from a twist: world_from_corrected = world_from_camera · motion.
 
-A scene that already shows fine detail pulls cameras to the nearest detail that fits, not to the right one. So the scene
-is opened coarse to fine (`level_weights`). What images alone determine is a scene and its cameras up to one similarity:
-`similarity_between` finds it, and everything is compared after it.
+A scene that already has fine detail pulls cameras to the nearest detail that fits, not to the right one. So the scene
+is fitted coarse to fine (`level_weights`). Images determine a scene and its cameras up to one similarity, which
+`similarity_between` finds; poses are compared after it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .similarity import Similarity, similarity_between
 
 TERMS = 10  # of the series, enough for float64 below an angle of 1
 
-TRIES = 3  # of one step of a camera that is refined alone, each shorter than the last
-WORTH_IT = 2e-3  # part of the error that a step must remove for another to be taken
+TRIES = 3  # of one step of `refined_pose`, each shorter than the last
+SMALLEST_GAIN = 2e-3  # share of the error that a step must remove for another to be taken
 
 
 def twist_exponential(twist: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def twist_exponential(twist: Tensor) -> Tensor:
 
 
 def _coefficients(square: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """A, B and C of θ²; the branch that is not taken sees an argument that is safe for it."""
+    """Return A, B and C of θ²; the branch that is not taken gets an argument without NaN gradients."""
     near = square < 1.0
     small, large = torch.where(near, square, 0.0), torch.where(near, 1.0, square)
     theta = large.sqrt()
@@ -68,24 +68,24 @@ def rotation_angle(rotation: Tensor) -> Tensor:
 
 
 def level_weights(num_levels: int, progress: float, *, first: int = 0, start: float = 0.1, end: float = 0.5) -> Tensor:
-    """Return how far each level (octave of an encoding, resolution of a grid) is open, [num_levels] in 0..1.
+    """Return the weight of each level (octave of an encoding, resolution of a grid), [num_levels] in 0..1.
 
-    Eq. 14 of arxiv.org/abs/2104.06405: level k opens with half a cosine while α goes from k to k + 1. α goes from
-    `first` (so many coarse levels are open from the beginning) to num_levels while progress (0..1, of the fit) goes
-    from `start` to `end`.
+    Eq. 14 of arxiv.org/abs/2104.06405: the weight of level k rises along half a cosine while α goes from k to k + 1. α
+    goes from `first` (the number of coarse levels with full weight from the beginning) to num_levels while progress
+    (0..1, of the fit) goes from `start` to `end`.
     """
     part = min(max((progress - start) / max(end - start, 1e-9), 0.0), 1.0)
     alpha = first + (num_levels - first) * part
-    open_by = (alpha - torch.arange(num_levels, dtype=torch.float32)).clamp(0, 1)
-    return (1 - torch.cos(math.pi * open_by)) / 2
+    raised = (alpha - torch.arange(num_levels, dtype=torch.float32)).clamp(0, 1)
+    return (1 - torch.cos(math.pi * raised)) / 2
 
 
 def motion_about(twists: Tensor, length: float) -> Tensor:
-    """Return the motion [..., 4, 4] of a camera, in its frame, that twists [..., 6] make.
+    """Return the motions [..., 4, 4] of a camera, in its frame, of twists [..., 6].
 
-    It turns the camera about the point `length` metres ahead of it, the distance to the scene, which is also the unit
-    of ν. About its own centre, turning and moving sideways change a picture almost alike, and a gradient cannot tell
-    which it was; about the scene, ω is parallax and ν is what shifts and scales the picture. (The idea of
+    They rotate the camera about the point `length` metres ahead of it, the distance to the scene, which is also the
+    unit of ν. About the camera's own center, a rotation and a sideways motion change an image almost alike, and a
+    gradient cannot tell them apart; about the scene, ω is parallax, and ν shifts and scales the image. (The idea of
     arxiv.org/abs/2308.10902, by choice of the frame alone.)
     """
     motion = twist_exponential(twists)
@@ -97,7 +97,7 @@ def motion_about(twists: Tensor, length: float) -> Tensor:
 
 
 class PoseCorrections(nn.Module):
-    """A twist for each training view, 0 at first, whose motion is about the scene (`motion_about`)."""
+    """A twist for each training view, 0 at first, of a motion about the scene (`motion_about`)."""
 
     def __init__(self, world_from_camera: Tensor, length: float) -> None:
         super().__init__()
@@ -128,61 +128,64 @@ class PoseCorrections(nn.Module):
 
 
 UNCERTAINTY = 0.1
-"""How wrong a camera may be before it is refined, as the shift of its picture over its focal length: 3° and 5 % of the
-distance make 0.1. What pictures show to be empty is believed only that far from everything they show."""
+"""Largest expected error of a camera before refinement, as the shift of its image over the focal length: 3° and 5 % of
+the distance make 0.1. Silhouettes are dilated by it."""
 
 
 class PoseRefinement:
-    """The cameras of a fit, refined step by step beside its scene.
+    """The cameras of a fit, refined step by step together with its scene.
 
     Adam on the twists, at a rate that decays with the fit; the first steps, while the scene is fog, leave them alone.
-    A camera meets only some tens of rays in a step, so large rates would send it on a random walk. And Adam moves each
-    number equally far, however little pictures tell of it: while the scene is coarse that is parallax, and cameras
-    would stray along it. So a gradient is measured by that of its camera as a whole at first, and number by number
-    at last.
+    A camera has only some tens of rays in a step, so large rates would send it on a random walk. And Adam moves each
+    component equally far, however little images determine it: while the scene is coarse that is parallax, and cameras
+    would drift along it. So the second moment is at first the mean over a camera's components, and its own for each
+    component at the end.
 
-    Pictures do not tell where the whole stands, how it is turned, or how large it is. So that it does not drift, all
-    cameras are moved back after each step by the similarity between them and those that were given, as long as the
-    scene is coarse. Later its detail holds them, and to move them would blur it.
+    Images do not determine the position, orientation and scale of the whole. To keep it from drifting, all cameras are
+    moved back after each step by the similarity between them and the given ones, as long as the scene is coarse. Later
+    its detail holds them, and moving them would blur it.
     """
 
     rate, final_rate = 3e-3, 3e-4  # radians (and parts of the distance) a step, at first and at the end
     mean_kept, square_kept = 0.9, 0.99  # in a step, of the running means of the gradient and of its square
     wait, warm_up = 40, 50  # steps without, and with a rising rate
-    coarse, fine = 0.1, 0.5  # parts of the fit between which the scene is opened
-    held = 0.3  # part of the fit in which the whole is kept where it was given
-    looked = (0.6, 0.8)  # parts of the fit at which lost cameras are looked for
-    lost = 10.0  # how many times as far from the scene as that of most cameras the picture of a lost one is
+    coarse, fine = 0.1, 0.5  # parts of the fit between which the weights of the levels rise
+    held = 0.3  # part of the fit in which the whole is kept at its given place
+    recoveries = (0.6, 0.8)  # parts of the fit at which lost cameras are relocalized
+    outlier = 10.0  # photometric error of a lost camera, relative to the median
 
     def __init__(self, world_from_camera: Tensor, length: float) -> None:
         self.corrections = PoseCorrections(world_from_camera, length)
         self._marks = _marks(self.corrections.given, length)
         twists = self.corrections.twists.detach()
         self._mean, self._square, self._taken = torch.zeros_like(twists), torch.zeros_like(twists), 0
-        self._looks = 0  # for lost cameras
+        self._recoveries = 0  # of lost cameras, so far
 
     @classmethod
-    def about(cls, world_from_camera: Tensor, middle: Sequence[float]) -> PoseRefinement:
-        """Return one for cameras around a scene whose middle is known, [3] metres."""
-        centres = world_from_camera[:, :3, 3]
-        return cls(world_from_camera, float((centres - centres.new_tensor(middle)).norm(dim=-1).median()))
+    def about(cls, world_from_camera: Tensor, center: Sequence[float]) -> PoseRefinement:
+        """Return a refinement of cameras around a scene of known center, [3] metres."""
+        positions = world_from_camera[:, :3, 3]
+        return cls(world_from_camera, float((positions - positions.new_tensor(center)).norm(dim=-1).median()))
 
     def cameras(self) -> Tensor:
-        """world_from_camera [views, 4, 4] as they stand; differentiable."""
+        """Return world_from_camera [views, 4, 4] as they stand; differentiable in the twists."""
         return self.corrections.poses()
 
     @classmethod
-    def opened(cls, num_levels: int, elapsed: float) -> Tensor:
-        """How far each level of the scene is open [num_levels] when this part of the fit (0..1) lies behind."""
+    def level_weights(cls, num_levels: int, elapsed: float) -> Tensor:
+        """Return the weight of each level of the scene [num_levels] at an elapsed part of the fit, 0..1."""
         return level_weights(num_levels, elapsed, first=2, start=cls.coarse, end=cls.fine)
 
-    def advance(self, outputs: Sequence[Tensor], gradients: Sequence[Tensor], step: int, elapsed: float) -> None:
-        """Move the cameras once. outputs were computed from `cameras()`, gradients are the loss's with respect to
-        them; step and elapsed (0..1) are of the fit."""
+    def zero_grad(self) -> None:
+        """Forget the gradient of the twists."""
+        self.corrections.twists.grad = None
+
+    def advance(self, step: int, elapsed: float) -> None:
+        """Take one step down the gradient that a loss of `cameras()` left in the twists; without one, none. step and
+        elapsed (0..1) are of the fit."""
         twists = self.corrections.twists
-        twists.grad = None
-        torch.autograd.backward(list(outputs), list(gradients))
-        assert twists.grad is not None
+        if twists.grad is None:
+            return
         self._taken += 1
         self._mean.lerp_(twists.grad, 1 - self.mean_kept)
         self._square.lerp_(twists.grad.square(), 1 - self.square_kept)
@@ -193,43 +196,43 @@ class PoseRefinement:
         rising = min(max((step - self.wait) / self.warm_up, 0.0), 1.0)
         rate = rising * self.rate * (self.final_rate / self.rate) ** elapsed
         with torch.no_grad():
-            twists -= rate * mean / (square.sqrt() + 1e-15)
+            twists.sub_(rate * mean / (square.sqrt() + 1e-15))
         if elapsed < self.held:
             with torch.no_grad():
                 given = self.corrections.given
                 drift = similarity_between(_marks(self.cameras(), self.corrections.length), self._marks)
                 given.copy_(drift.poses(given.cpu().double()))
 
-    def looks_now(self, elapsed: float) -> bool:
-        """Whether lost cameras are to be looked for when this part of the fit (0..1) lies behind: once at each of
-        `looked`."""
-        before, self._looks = self._looks, sum(elapsed >= part for part in self.looked)
-        return self._looks > before
+    def recovery_due(self, elapsed: float) -> bool:
+        """Return whether lost cameras are to be relocalized at an elapsed part of the fit (0..1), once at each of
+        `recoveries`."""
+        before, self._recoveries = self._recoveries, sum(elapsed >= part for part in self.recoveries)
+        return self._recoveries > before
 
     def given(self, view: int) -> Tensor:
-        """Return the pose [4, 4] that a camera was given, moved with the whole."""
+        """Return the given pose [4, 4] of a camera, moved with the whole."""
         return self.corrections.given[view]
 
     def place(self, view: int, world_from_camera: Tensor) -> None:
-        """Put a camera elsewhere; from there it is refined as if it had been given there."""
+        """Replace a camera's given pose [4, 4], and refine it from there."""
         with torch.no_grad():
             self.corrections.given[view] = world_from_camera.to(self.corrections.given)
             for numbers in (self.corrections.twists, self._mean, self._square):
                 numbers[view] = 0
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that `restore` needs."""
+        """Return the state that `restore` needs."""
         return {name: value.clone() for name, value in self._kept().items()} | {
             "twists.taken": torch.tensor(self._taken),
-            "twists.looks": torch.tensor(self._looks),
+            "twists.looks": torch.tensor(self._recoveries),
         }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from what `tensors` returned. Raises KeyError or RuntimeError where they are of other views."""
+        """Continue from what `tensors` returned. Raises KeyError or RuntimeError where they are of other views."""
         for name, mine in self._kept().items():
             mine.copy_(tensors[name])
         self._taken = int(tensors["twists.taken"])
-        self._looks = int(tensors.get("twists.looks", torch.tensor(0)))  # earlier versions had none
+        self._recoveries = int(tensors.get("twists.looks", torch.tensor(0)))  # earlier versions had none
 
     def _kept(self) -> dict[str, Tensor]:
         found = {"twists": self.corrections.twists.detach(), "given": self.corrections.given}
@@ -238,17 +241,17 @@ class PoseRefinement:
 
 def motion_of_all(before: Tensor, after: Tensor) -> Similarity:
     """Return the similarity of the world that takes cameras [N, 4, 4] from `before` nearest to `after`."""
-    centres = before[:, :3, 3]
-    length = float((centres - centres.mean(0)).norm(dim=-1).mean()) or 1.0
+    positions = before[:, :3, 3]
+    length = float((positions - positions.mean(0)).norm(dim=-1).mean()) or 1.0
     return similarity_between(_marks(before, length), _marks(after, length))
 
 
 def _marks(world_from_camera: Tensor, length: float) -> Tensor:
-    """Return four points that move with each camera [4 · views, 3]: its centre, and one along each axis. They fix a
-    similarity also where all centres lie on one line."""
-    centres = world_from_camera[:, None, :3, 3]
+    """Return four points that move with each camera [4 · views, 3]: its center, and one along each axis. They determine
+    a similarity also where all centers lie on one line."""
+    centers = world_from_camera[:, None, :3, 3]
     axes = world_from_camera[:, :3, :3].transpose(1, 2)
-    return torch.cat((centres, centres + length * axes), 1).reshape(-1, 3).cpu().double()
+    return torch.cat((centers, centers + length * axes), 1).reshape(-1, 3).cpu().double()
 
 
 def _rigid_inverse(motion: Tensor) -> Tensor:
@@ -259,8 +262,8 @@ def _rigid_inverse(motion: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class PoseErrors:
-    """How far cameras are from the true ones, after the similarity that aligns them best. rotation [N] radians;
-    position [N] metres of the true world; similarity takes the found world to the true one."""
+    """Errors of cameras after the similarity that aligns them best with the true ones. rotation [N] radians; position
+    [N] metres of the true world; similarity takes the found world to the true one."""
 
     rotation: Tensor
     position: Tensor
@@ -268,7 +271,7 @@ class PoseErrors:
 
 
 def pose_errors(found: Tensor, truth: Tensor) -> PoseErrors:
-    """Compare cameras [N, 4, 4] with the true ones, as BARF does (Sec. 4.1: Procrustes on the optical centres)."""
+    """Compare cameras [N, 4, 4] with the true ones, as BARF does (Sec. 4.1: Procrustes on the optical centers)."""
     found, truth = found.double(), truth.double()
     similarity = similarity_between(found[:, :3, 3], truth[:, :3, 3])
     aligned = similarity.poses(found)
@@ -277,7 +280,7 @@ def pose_errors(found: Tensor, truth: Tensor) -> PoseErrors:
 
 
 def perturbed(world_from_camera: Tensor, angle: float, distance: float, seed: int = 0) -> Tensor:
-    """Return cameras [N, 4, 4] each turned by `angle` (radians) about a random axis through its centre, and moved by
+    """Return cameras [N, 4, 4] each rotated by `angle` (radians) about a random axis through its center, and moved by
     `distance` (metres) in a random direction."""
     random = torch.Generator().manual_seed(seed)
     axes = torch.nn.functional.normalize(torch.randn(2, len(world_from_camera), 3, generator=random), dim=-1)
@@ -289,45 +292,45 @@ def perturbed(world_from_camera: Tensor, angle: float, distance: float, seed: in
 
 def refined_pose(
     world_from_camera: Tensor,
-    seen: Callable[[Tensor], Tensor],
-    wanted: Tensor,
+    render: Callable[[Tensor], Tensor],
+    target: Tensor,
     *,
     length: float,
     shift: float,
     steps: int = 10,
 ) -> Tensor:
-    """Return one camera's pose [4, 4] refined against its own picture, the scene held still, in float64.
+    """Return one camera's pose [4, 4] refined against its own image, the scene held fixed, in float64.
 
-    Views held back take no part in the fit, so what is left of the misalignment is removed like this before they are
-    compared (Sec. 4.1 of BARF). Levenberg and Marquardt's method: six unknowns need no gradient of the scene, only what
-    it looks like from beside. A step that does not come nearer to the picture is not taken.
+    Views held back take no part in the fit, so their remaining misalignment is removed like this before they are
+    compared (Sec. 4.1 of BARF). Levenberg–Marquardt with central differences: for six unknowns, renders of slightly
+    moved cameras are enough. A step that does not lower the error is not taken.
 
     Args:
-        seen: pose [4, 4] → values [...] of the picture.
-        wanted: [...] the values that it should have.
+        render: pose [4, 4] → values [...] of the image.
+        target: [...] the values that it should have.
         length: metres from the camera to what it sees.
-        shift: how far to either side the camera looks, as the shift of its picture over the focal length: half a pixel.
+        shift: step of the differences, as the shift of the image over the focal length: half a pixel.
     """
     pose = world_from_camera.detach().double()
-    beside = shift * torch.eye(6, dtype=torch.float64, device=pose.device)
-    missed = (seen(pose) - wanted).double().reshape(-1)
+    offsets = shift * torch.eye(6, dtype=torch.float64, device=pose.device)
+    residual = (render(pose) - target).double().reshape(-1)
     damping = 1e-3
     for _ in range(steps):
-        either = [[seen(pose @ motion_about(sign * twist, length)) for sign in (1, -1)] for twist in beside]
-        slope = torch.stack([(a - b).double().reshape(-1) / (2 * shift) for a, b in either], -1)
-        curvature, downhill = slope.T @ slope, -slope.T @ missed
+        pairs = [[render(pose @ motion_about(sign * twist, length)) for sign in (1, -1)] for twist in offsets]
+        jacobian = torch.stack([(a - b).double().reshape(-1) / (2 * shift) for a, b in pairs], -1)
+        curvature, descent = jacobian.T @ jacobian, -jacobian.T @ residual
         scale = curvature.diagonal() + 1e-9 * curvature.diagonal().amax() + 1e-12
         for _ in range(TRIES):
-            twist = torch.linalg.solve(curvature + damping * torch.diag(scale), downhill)
-            there = pose @ motion_about(twist, length)
-            error = (seen(there) - wanted).double().reshape(-1)
-            if error.square().sum() < missed.square().sum():
+            twist = torch.linalg.solve(curvature + damping * torch.diag(scale), descent)
+            moved = pose @ motion_about(twist, length)
+            error = (render(moved) - target).double().reshape(-1)
+            if error.square().sum() < residual.square().sum():
                 break
             damping = max(30 * damping, 0.03)
         else:
             break
-        gained = 1 - float(error.square().sum() / missed.square().sum())
-        pose, missed, damping = there, error, max(damping / 8, 1e-6)
-        if gained < WORTH_IT or float(twist.abs().max()) < 0.1 * shift:
+        gain = 1 - float(error.square().sum() / residual.square().sum())
+        pose, residual, damping = moved, error, max(damping / 8, 1e-6)
+        if gain < SMALLEST_GAIN or float(twist.abs().max()) < 0.1 * shift:
             break
     return pose

@@ -1,1 +1,1 @@
-"""What fitting a field to images needs whatever the field: rays, loss, bounds, background, state."""
+"""Fitting a field to images, whatever the field: rays, loss, scene bounds, background colour, saved state."""

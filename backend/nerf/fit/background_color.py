@@ -1,8 +1,7 @@
-"""What lies behind an object in pictures without alpha, where that is one plain colour: studio photographs, renders
-over white.
+"""Detection of a plain background in images without alpha: studio photographs, renders over white.
 
-Nothing says so but the pictures: nearly all of their borders have that colour, and a good part of each picture. An
-object may have the backdrop's colour, too, or be as bright as it, so no outline is taken from it.
+It shows in the images alone: nearly all of their border pixels have the colour, and a good part of each image. The
+object may have that colour too, or be as bright, so no outline is taken from it.
 
 Colours are named "white", "black" or "#rrggbb", in sRGB.
 """
@@ -17,27 +16,27 @@ import numpy as np
 from ..datasets import Pixels
 
 TOLERANCE = 8
-"""How far, of 255, a channel may be from the colour: what JPEG does to a plain one."""
+"""Largest difference of a channel from the colour, of 255: the noise of JPEG."""
 
 BORDER = 0.85
-"""Share of all border pixels that have the colour."""
+"""Share of all border pixels that must have the colour."""
 
 SHARE = 0.15
-"""Share of a picture that has it, the median; less may be the black rim of an undistorted photograph."""
+"""Share of an image that must have it, the median; less may be the black rim of an undistorted photograph."""
 
 
-def find_backdrop(pictures: Sequence[Pixels]) -> str | None:
-    """Return the name of the plain colour behind pictures without alpha; None where there is none."""
-    borders = [_border(pixels.rgb)[_border(_used(pixels))] for pixels in pictures]
+def find_background_color(images: Sequence[Pixels]) -> str | None:
+    """Return the name of the plain background colour of images without alpha, None where there is none."""
+    borders = [_border(pixels.rgb)[_border(_used(pixels))] for pixels in images]
     every = np.concatenate(borders).astype(np.int16)
-    if len(every) < sum(len(_border(pixels.rgb)) for pixels in pictures) / 2:
-        return None  # masks hide what is there
+    if len(every) < sum(len(_border(pixels.rgb)) for pixels in images) / 2:
+        return None  # masks hide the border
     color = np.median(every, 0).round().astype(np.int16)
 
     def share(rgb: np.ndarray) -> float:
         return float((np.abs(rgb.astype(np.int16) - color).max(-1) <= TOLERANCE).mean())
 
-    if share(every) < BORDER or float(np.median([share(pixels.rgb) for pixels in pictures])) < SHARE:
+    if share(every) < BORDER or float(np.median([share(pixels.rgb) for pixels in images])) < SHARE:
         return None
     name = "#" + "".join(f"{channel:02x}" for channel in color.tolist())
     return {"#ffffff": "white", "#000000": "black"}.get(name, name)
@@ -53,15 +52,15 @@ def color_of(name: str) -> tuple[float, float, float]:
 
 
 def background_color(background: str) -> str:
-    """Return what a fit with this background takes to be behind pictures without alpha, as `color_of` knows it."""
+    """Return the colour name that a fit with this background assumes behind images without alpha."""
     return "black" if background in ("random", "transparent") else background
 
 
 def _used(pixels: Pixels) -> np.ndarray:
-    """The pixels that masks leave: bool [H, W]."""
+    """Return the pixels that masks leave: bool [H, W]."""
     return np.ones(pixels.rgb.shape[:2], bool) if pixels.mask is None else pixels.mask
 
 
-def _border(picture: np.ndarray) -> np.ndarray:
-    """The outermost pixels of [H, W, ...]: [N, ...]."""
-    return np.concatenate((picture[0], picture[-1], picture[1:-1, 0], picture[1:-1, -1]))
+def _border(image: np.ndarray) -> np.ndarray:
+    """Return the outermost pixels of [H, W, ...]: [N, ...]."""
+    return np.concatenate((image[0], image[-1], image[1:-1, 0], image[1:-1, -1]))

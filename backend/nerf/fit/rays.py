@@ -1,7 +1,7 @@
-"""The training pictures as rays to draw from.
+"""Training images as rays to draw from.
 
 Vocabulary: a *local* direction is in its camera's frame (OpenCV axes), with length 1 along z for a pinhole. *Usable*
-pixels are those that masks leave. What pixels the fit sees more of is its own business: it gives their weights.
+pixels are those that masks leave.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ..datasets.lens import camera_directions
 
 @dataclass(frozen=True)
 class RayBatch:
-    """views int64 [R]; local [R, 3]; rgb [R, 3] sRGB 0..1 straight; alpha [R]; depth [R], metres along z, NaN where
-    not known, or None."""
+    """Training rays. views int64 [R]; local [R, 3]; rgb [R, 3] sRGB 0..1 straight; alpha [R]; depth [R], metres along
+    z, NaN where not known, or None."""
 
     views: Tensor
     local: Tensor
@@ -29,7 +29,7 @@ class RayBatch:
     depth: Tensor | None
 
     def part(self, start: int, end: int) -> RayBatch:
-        """Return rays start..end of these."""
+        """Return rays start..end of the batch."""
         at = slice(start, end)
         depth = None if self.depth is None else self.depth[at]
         return RayBatch(self.views[at], self.local[at], self.rgb[at], self.alpha[at], depth)
@@ -47,19 +47,19 @@ class RayBatch:
 
 
 class TrainingRays:
-    """All pixels of some views, in bytes, and the cameras that they were seen through."""
+    """All pixels of some views, in bytes on the CPU, and their cameras."""
 
-    def __init__(self, views: Sequence[View], pictures: Sequence[Pixels], device: torch.device) -> None:
+    def __init__(self, views: Sequence[View], images: Sequence[Pixels], device: torch.device) -> None:
         self.device = device
         self.poses = torch.stack([view.camera.world_from_camera.float() for view in views]).to(device)
         self.sizes = torch.tensor([[view.camera.width, view.camera.height] for view in views])
         self.starts = torch.cat((torch.zeros(1, dtype=torch.long), self.sizes.prod(1).cumsum(0)))
-        self.has_alpha = any(pixels.has_alpha for pixels in pictures)
+        self.has_alpha = any(pixels.has_alpha for pixels in images)
         rgba = np.full((int(self.starts[-1]), 4), 255, np.uint8)
         usable = np.ones(len(rgba), bool)
-        has_depth = any(pixels.depth is not None for pixels in pictures)
+        has_depth = any(pixels.depth is not None for pixels in images)
         depth = np.full(len(rgba), np.nan, np.float32) if has_depth else None
-        for start, pixels in zip(self.starts.tolist(), pictures):
+        for start, pixels in zip(self.starts.tolist(), images):
             part = slice(start, start + pixels.rgb.shape[0] * pixels.rgb.shape[1])
             rgba[part, :3] = pixels.rgb.reshape(-1, 3)
             if pixels.alpha is not None:
@@ -83,27 +83,39 @@ class TrainingRays:
 
     @property
     def num_candidates(self) -> int:
-        """How many pixels are drawn from."""
+        """Number of pixels that are drawn from."""
         return len(self._candidates)
 
     def draw(self, count: int, generator: torch.Generator) -> RayBatch:
-        """Return random rays; the generator lives on the CPU, as the pictures do."""
+        """Return random rays; the generator is on the CPU, as the images are."""
         return self.at(self._candidates[torch.randint(len(self._candidates), (count,), generator=generator)].long())
 
     def of_view(self, view: int) -> RayBatch:
         """Return all rays of one view, row by row."""
         return self.at(torch.arange(int(self.starts[view]), int(self.starts[view + 1])))
 
-    def picture(self, view: int) -> Pixels:
-        """Return the pixels of one view, as they are drawn from."""
+    def image(self, view: int) -> Pixels:
+        """Return the pixels of one view as they are drawn from."""
         part = slice(int(self.starts[view]), int(self.starts[view + 1]))
         width, height = self.sizes[view].tolist()
         rgba = self.rgba[part].reshape(height, width, 4).numpy()
         alpha = rgba[..., 3] if self.has_alpha else None
         return Pixels(rgba[..., :3], alpha, self.usable[part].reshape(height, width).numpy())
 
+    def replace_image(self, view: int, image: Tensor | np.ndarray) -> None:
+        """Replace the colours of a view, see `Fit.replace_image`."""
+        width, height = self.sizes[view].tolist()
+        new = torch.as_tensor(image).detach().cpu()
+        channels = new.shape[-1] if new.ndim == 3 else 0
+        if new.shape[:2] != (height, width) or channels not in (3, 4):
+            raise ValueError(f"an image of this view is [{height}, {width}, 3 or 4], got {list(new.shape)}")
+        if channels == 4 and not self.has_alpha:
+            raise ValueError("an image with alpha cannot replace one of images without alpha")
+        pixels = (new.float().clamp(0, 1) * 255 + 0.5).to(torch.uint8)
+        self.rgba[int(self.starts[view]) : int(self.starts[view + 1]), :channels] = pixels.reshape(-1, channels)
+
     def at(self, flat: Tensor) -> RayBatch:
-        """Return the rays of pixels by their place among all pixels, int64 [R]."""
+        """Return the rays of pixels by their index among all pixels, int64 [R]."""
         views = torch.searchsorted(self.starts, flat, right=True) - 1
         place = flat - self.starts[views]
         width = self.sizes[views, 0]
@@ -126,8 +138,8 @@ class TrainingRays:
 
 
 def _direction_maps(views: Sequence[View]) -> tuple[list[Tensor], Tensor]:
-    """Return the local directions [H·W, 3] of each lens that bends light, and which of them each view has (−1: none).
-    Cameras of one make share one map."""
+    """Return the local directions [H·W, 3] of each distorting lens, and the index of that of each view (−1: pinhole).
+    Equal cameras share one map."""
     maps: list[Tensor] = []
     known: dict[object, int] = {}
     which = []

@@ -1,4 +1,4 @@
-"""Where a scene is, found from the cameras that look at it."""
+"""Center, size and depth range of a scene, found from its cameras."""
 
 from __future__ import annotations
 
@@ -17,34 +17,37 @@ from ..datasets import Dataset, View
 
 @dataclass(frozen=True)
 class SceneBounds:
-    """Where the scene is, found from its cameras. Metres, world."""
+    """A sphere and a depth range around what the cameras see. Metres, world."""
 
-    middle: tuple[float, float, float]
-    radius: float  # of what the cameras see about the middle
+    center: tuple[float, float, float]
+    radius: float
     near: float  # along the cameras' z
     far: float
 
     @property
     def bounds(self) -> Bounds:
-        """The cube about the sphere that the cameras see."""
-        low, high = (tuple(x + sign * self.radius for x in self.middle) for sign in (-1.04, 1.04))
+        """The cube around the sphere."""
+        low, high = (tuple(x + sign * self.radius for x in self.center) for sign in (-1.04, 1.04))
         return (low[0], low[1], low[2]), (high[0], high[1], high[2])
 
 
 def scene_bounds_of(dataset: Dataset, views: Sequence[View]) -> SceneBounds:
-    """Find the middle that the cameras look at, and near and far. Raises UnusableDataset where there is none.
+    """Return the bounds of what the cameras have in common.
 
-    Around an object the middle is the point nearest to all optical axes, and near and far leave room for the square
-    that the nearest camera sees there (of the paper's synthetic scenes this gives its 2 and 6). With a sparse cloud
-    (photographs), near and far are where its points lie.
+    Around an object the center is the point nearest to all optical axes, and near and far leave room for the square
+    that the nearest camera sees there (for the synthetic scenes of the NeRF paper this gives its 2 and 6). With a
+    sparse cloud (photographs), all are those of its points.
+
+    Raises:
+        UnusableDataset: the cameras stand at one place, look at nothing in common, or look away from it.
     """
     poses = torch.stack([view.camera.world_from_camera for view in views]).double()
-    centres, axes = poses[:, :3, 3], normalize(poses[:, :3, 2], dim=-1)
+    positions, axes = poses[:, :3, 3], normalize(poses[:, :3, 2], dim=-1)
     # least squares of the distance to each axis: Σ (I − a aᵀ)(p − c) = 0
     across = torch.eye(3, dtype=torch.float64) - axes[:, :, None] * axes[:, None]
     system = across.sum(0) + 1e-6 * torch.eye(3, dtype=torch.float64)
-    middle = torch.linalg.solve(system, (across @ centres[..., None]).sum(0)[:, 0] + 1e-6 * centres.mean(0))
-    depth = ((middle - centres) * axes).sum(-1)
+    center = torch.linalg.solve(system, (across @ positions[..., None]).sum(0)[:, 0] + 1e-6 * positions.mean(0))
+    depth = ((center - positions) * axes).sum(-1)
     half = torch.tensor(
         [
             max(
@@ -57,17 +60,17 @@ def scene_bounds_of(dataset: Dataset, views: Sequence[View]) -> SceneBounds:
     )
     if dataset.points is not None and len(dataset.points) >= 10:
         cloud = torch.from_numpy(dataset.points).double()
-        depths = torch.cat([(cloud - centre) @ axis for centre, axis in zip(centres, axes)])
+        depths = torch.cat([(cloud - position) @ axis for position, axis in zip(positions, axes)])
         depths = depths[depths > 0]
         if not len(depths):
             raise _flipped()
         near, far = (torch.quantile(depths[:: max(1, len(depths) // 100_000)], q) for q in (0.005, 0.98))
         near, far = 0.8 * near, 1.2 * far
-        middle = cloud.median(0).values
-        radius = torch.quantile((cloud - middle).norm(dim=-1), 0.9)
+        center = cloud.median(0).values
+        radius = torch.quantile((cloud - center).norm(dim=-1), 0.9)
     else:
-        spread = (centres - centres.mean(0)).norm(dim=-1).amax()
-        if spread <= 1e-5 * centres.norm(dim=-1).amax():
+        spread = (positions - positions.mean(0)).norm(dim=-1).amax()
+        if spread <= 1e-5 * positions.norm(dim=-1).amax():
             raise UnusableDataset(
                 "All cameras stand at one place, from where no shape can be seen: capture from several sides, or find "
                 "the cameras again."
@@ -82,7 +85,7 @@ def scene_bounds_of(dataset: Dataset, views: Sequence[View]) -> SceneBounds:
             )
         near = torch.maximum((ahead - math.sqrt(2) * radius).amin(), 0.05 * ahead.amin())
         far = (ahead + math.sqrt(2) * radius).amax()
-    x, y, z = middle.tolist()
+    x, y, z = center.tolist()
     return SceneBounds((x, y, z), float(radius), float(near), float(far))
 
 

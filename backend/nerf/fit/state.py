@@ -1,6 +1,6 @@
-"""What a fit needs to go on, in one file: safetensors with what it is about in its metadata.
+"""Saved state of a fit in one file: safetensors, with its options and progress in the metadata.
 
-Written in one atomic step, so that a process killed at any time leaves the last whole state behind.
+Written atomically, so that a process killed at any time leaves the last whole state behind.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ STATE_NAME = "state.safetensors"
 
 @dataclass(frozen=True)
 class FitState:
-    """Where a fit stands."""
+    """Options and progress of a fit."""
 
-    options: FitOptions  # with the seconds or steps that it was told to take
+    options: FitOptions  # with the seconds or steps that were asked for
     views: str  # fingerprint of the data set
     step: int = 0
     seconds: float = 0.0  # of fitting, over all sessions
@@ -47,18 +47,18 @@ class FitState:
 
 
 def fits_folder() -> Path:
-    """Where the backend keeps the fits that can go on, a folder for each name."""
+    """Return the folder of the fits that can be continued, with a folder for each name."""
     return data_folder() / "fits"
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """Return what tells data sets apart for which a state does not fit: names, splits and sizes of the views."""
+    """Return a hash of the data set that a state belongs to: names, splits and sizes of the views, not their pixels."""
     views = [[view.name, view.split, view.camera.width, view.camera.height] for view in dataset.views]
     return hashlib.sha256(json.dumps(views).encode()).hexdigest()
 
 
 def read_stored(kind: type[T], data: bytes | str) -> T:
-    """Return what was stored as JSON and holds the options of a fit, perhaps those of an earlier version.
+    """Parse JSON that holds the options of a fit, also those of earlier versions.
 
     Raises:
         MalformedPayload, InvalidRequest: see `payload.from_json`.
@@ -74,16 +74,16 @@ def read_stored(kind: type[T], data: bytes | str) -> T:
 
 
 def write_state(path: Path, state: FitState, tensors: dict[str, Tensor]) -> None:
-    """Save a fit. What is there already stays if this one is not sound.
+    """Save a fit; an earlier file stays where this fails.
 
     Raises:
         Diverged: a tensor holds values that are not finite.
         CannotWrite: no space, no permission.
     """
     for name, tensor in tensors.items():
-        # a sum is finite if all values are, unless it overflows; then they are looked at one by one
+        # a sum is finite if all values are, unless it overflows; then they are tested one by one
         if tensor.is_floating_point() and not (math.isfinite(float(tensor.sum())) or bool(tensor.isfinite().all())):
-            raise Diverged(f"The fit became unstable: {name} is not finite any more.")
+            raise Diverged(f"The fit became unstable: {name} became NaN or infinite.")
     metadata = {"format": FORMAT, "state": json.dumps(asdict(state))}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,12 +93,12 @@ def write_state(path: Path, state: FitState, tensors: dict[str, Tensor]) -> None
 
 
 def read_state(path: Path) -> FitState:
-    """Return where a saved fit stands, from the file's header. Raises UnreadableFile."""
+    """Return options and progress of a saved fit, from the file's header. Raises UnreadableFile."""
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
         if metadata.get("format") != FORMAT:
-            raise ValueError("it is not the state of a fit, or of another version")
+            raise ValueError("it is not the saved state of a fit, or one of another version")
         return read_stored(FitState, metadata.get("state", ""))
     except (OSError, SafetensorError, ValueError, LatheError) as error:
         raise _unreadable(path, error) from error
@@ -117,7 +117,7 @@ def _unreadable(path: Path, error: Exception) -> UnreadableFile:
 
 
 def stored_fits() -> tuple[StoredFit, ...]:
-    """Return the fits of the backend that can go on; damaged ones are left out. Any thread."""
+    """Return the fits of the backend that can be continued; damaged ones are left out. Any thread."""
     found = []
     for path in sorted(fits_folder().glob(f"*/{STATE_NAME}")):
         try:

@@ -1,106 +1,93 @@
-"""Fitting a hash-grid radiance field (arxiv.org/abs/2201.05989), fast enough to watch on a processor.
+"""Training of a hash-grid radiance field (arxiv.org/abs/2201.05989), fast enough to watch on a CPU.
 
-What makes it fast. Pictures with alpha carve their visual hull first, so that rays meet nothing but the object's
-neighbourhood from the first step. The table's finest cell and the step of a ray follow from the size of a pixel on the
-object: finer ones cost time and show nowhere. Each step draws as many rays as fill a fixed number of samples. Samples
-behind what is already opaque are found with the density network alone and left out of the rest.
+What makes it fast. The visual hull of images with alpha restricts the occupancy grid from the first step. The table's
+finest cell and the step of a ray follow from the size of a pixel on the object (`placement`). Each step draws as many
+rays as fill a fixed number of samples. Samples behind what is already opaque are found with the density network alone
+and left out of the rest. The table's gradient is added up sparsely, apart from autograd.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize, smooth_l1_loss
 
 from addon.wire.errors import Diverged
-from addon.wire.messages import Bounds, FitOptions
+from addon.wire.messages import FitOptions
 
-from ...kernels.compositing import composite_packed
+from ...cameras import Rays
 from ...kernels.hash_encoding import HashSpec, hash_encode
-from ...kernels.radiance_mlp import radiance_mlp
 from ...kernels.sparse_adam import AdamState, sparse_adam
-from ...kernels.spherical_harmonics import spherical_harmonics
-from ...kernels.visible_samples import visible_samples
 from ...kernels.warm_up import warm_up
 from ...optimizers import optimizer_tensors, restore_optimizer
 from ...progress import Progress, part, silent
-from ..cameras.alignment import at_pose, photometric_error, relocalize
-from ..cameras.poses import UNCERTAINTY, PoseRefinement
+from ...scenes.trace import RayColors
+from ..cameras.poses import PoseRefinement
 from ..datasets import Dataset
-from ..evaluate import behind_of
-from ..fit.background_color import background_color, find_backdrop
+from ..fit.background_color import find_background_color
 from ..fit.fitting import StepReport, elapsed
 from ..fit.photometric_loss import PhotometricLoss
 from ..fit.rays import RayBatch, TrainingRays
 from ..fit.scene_bounds import scene_bounds_of
-from ..fit.surface_extent import RAYS_PER_FACE, Survey
-from .field import HashField, HashFieldConfig, at_infinity
-from .occupancy import Occupancy, Silhouette, carve, fewest_views
-from .scene import HashScene
+from .camera_recovery import recover_lost_cameras
+from .field import HashField, TracedRays
+from .placement import place_field
+from .presets import PRESETS, Training
+from .scene import HashScene, ray_colors
+from .surface_extent import RAYS_PER_FACE, SurfaceExtent
 
-HULL_RESOLUTION = 128
-"""Of the first carving, which finds the object's bounds."""
-
-SURVEY_AFTER = 1.5
-"""The surface is looked for again when the fit has taken so many times the steps; and at its end."""
+EXTENT_AFTER = 1.5
+"""The surface extent is found again whenever the number of steps has grown by this factor, and at the end."""
 
 COARSEST = 1 / 6
-"""Field units: the first steps of rays while nothing is known of where the scene is."""
+"""First step length of rays while the place of the scene is unknown, field units."""
 
 OCCUPIED_TOO = 8
-"""While it is not known where the scene is, so many times more cells are looked at among those taken for occupied."""
+"""Occupied cells evaluated in an occupancy update for each other one, while the place of the scene is unknown."""
 
 RAYS_AT_ONCE = 1 << 13
-"""Of a survey."""
-
-DIM = 1e-3
-"""Rays with less light left are not told what is behind everything."""
+"""Rays in a batch that finds the surface extent."""
 
 OCCLUDED = 1e-2
-"""Samples behind this much of the light being left are not evaluated in full."""
+"""Transmittance behind which samples are left out of a training step."""
 
 
-@dataclass(frozen=True)
-class Training:
-    """How a fit is run."""
+class _KnownFeatures(torch.autograd.Function):
+    """`hash_encode` where the features are known already. Its backward pass appends the gradient of the features and
+    the points to `gradients`, for a sparse update of the table, in place of a dense gradient of the table."""
 
-    log2_size: int = 17
-    num_levels: int = 12
-    finest: int | None = None  # cells along an axis; None: as the pictures show
-    samples_per_step: int = 1 << 13  # after pruning, about
-    rate: float = 3e-2
-    final_rate: float = 1e-3
-    network_rate: float = 2e-3
-    steps: int = 10_000  # that the decay spans, where the options give neither steps nor seconds
-    grid: int = 128
-    warm_up: int = 100  # steps before cells are taken for empty
-    look_every: int = 16
-    look_at: int = 1 << 15  # cells
-    samples_per_ray: int = 10  # about, while it is not known where the scene is: steps are as long as that needs
+    @staticmethod
+    def forward(
+        ctx: Any,
+        points: Tensor,
+        table: Tensor,
+        features: Tensor,
+        spec: HashSpec,
+        gradients: list[tuple[Tensor, Tensor]],
+    ) -> Tensor:
+        ctx.save_for_backward(points, table)
+        ctx.spec, ctx.gradients = spec, gradients
+        return features.view_as(features)
 
-
-PRESETS = {
-    "draft": Training(log2_size=15, num_levels=10, samples_per_step=1 << 14),
-    "standard": Training(),
-    "fine": Training(log2_size=19, num_levels=16),
-}
-
-
-@dataclass(frozen=True)
-class _Sky:
-    """What is behind rays. rays int64 [N]: those that are told; points [N, 3] of the unit cube and features [N, width]
-    there, whose gradient is the table's; colors [R, 3] of all, sRGB."""
-
-    rays: Tensor
-    points: Tensor
-    features: Tensor
-    colors: Tensor
+    @staticmethod
+    def backward(ctx: Any, *of_outputs: Any) -> Any:
+        points, table = ctx.saved_tensors
+        gradient, to_points = of_outputs[0].contiguous(), None
+        if len(points):
+            ctx.gradients.append((gradient, points.detach()))
+        if ctx.needs_input_grad[0]:
+            with torch.enable_grad():
+                points = points.detach().requires_grad_()
+                features = hash_encode(points, table.detach(), ctx.spec)
+            (to_points,) = torch.autograd.grad(features, points, gradient)
+        return to_points, None, None, None, None
 
 
 class HashTrainer:
@@ -114,7 +101,7 @@ class HashTrainer:
         progress: Progress = silent,
         training: Training | None = None,
     ) -> None:
-        """training: None is what the preset of the options stands for.
+        """training: None is the preset of the options.
 
         Raises:
             UnreadableFile, UnusableDataset: see `Dataset.to_fit`, `Dataset.load` and `scene_bounds_of`.
@@ -125,190 +112,63 @@ class HashTrainer:
         if not options.use_masks:
             dataset = dataset.without_masks()
         self.views = dataset.to_fit()
-        pictures = dataset.load_all(self.views, part(progress, 0.0, 0.3))
-        self.rays = TrainingRays(self.views, pictures, device)
+        images = dataset.load_all(self.views, part(progress, 0.0, 0.3))
+        self.rays = TrainingRays(self.views, images, device)
         self._generator = torch.Generator().manual_seed(options.seed)
-        pinholes = all(view.lens.model == "pinhole" for view in self.views)
-        backdrop: str | None = None
+        plain: str | None = None  # the one colour behind the object
         if options.background in ("white", "black"):
-            backdrop = options.background
+            plain = options.background
         elif not (self.rays.has_alpha or any(view.lens.model == "fisheye" for view in self.views)):
-            backdrop = find_backdrop(pictures)  # around what a fisheye sees there is black, which is none
+            plain = find_background_color(images)  # the black around a fisheye's circle is not a background
         unbounded = options.unbounded == "yes"
         if options.unbounded == "auto":  # masks in a data set that knows the object's box leave that object
-            object_alone = self.rays.has_alpha or backdrop is not None
+            object_alone = self.rays.has_alpha or plain is not None
             unbounded = not (object_alone or (dataset.bounds is not None and not bool(self.rays.usable.all())))
-        silhouettes = self._silhouettes()
-        outlines = silhouettes if pinholes and not unbounded else []
-        low, side, bounds = self._place(dataset, outlines, part(progress, 0.3, 0.5))
-        pixels = side / self._pixel_size(low, side)
-        in_cube = 2 * pixels if unbounded else pixels  # the box is the middle half of the cube
-        finest = self.training.finest or 2 ** math.ceil(math.log2(max(64.0, min(2048.0, 1.5 * in_cube))))
-        step = max(1 / 1024, min(1 / 64, 1 / pixels))
-        config = HashFieldConfig(
-            low=low,
-            side=side,
-            table=HashSpec(self.training.num_levels, 2, self.training.log2_size, 16, finest),
-            step=step,
-            unbounded=unbounded,
-            sky=unbounded and not self.rays.has_alpha,
-            linear=options.color_space == "linear",
-            bounds=bounds,
+        placed = place_field(
+            dataset, self.views, self.rays, options, self.training, part(progress, 0.3, 0.95), unbounded=unbounded
         )
+        config, self.occupancy = placed.config, placed.occupancy
+        self._searching = not placed.carved  # the place of the scene in the box is unknown
         warm_up(config.table, config.networks, device, part(progress, 0.95, 1.0))
         spec = config.table
         table = (torch.rand(spec.num_entries, spec.num_features, generator=self._generator) * 2 - 1) * 1e-4
-        networks = config.networks.initial(self._generator)
-        self.occupancy = Occupancy(self.training.grid, device)
-        self._searching = not outlines  # nothing says where the scene is
-        if not self._searching:
-            hull = carve(outlines, torch.tensor(low), side, self.training.grid, part(progress, 0.5, 0.95))
-            self.occupancy.restrict(hull.to(device))
-        if unbounded and pinholes:
-            self._leave_out_what_few_see(low, side)
-        self._keep_clear(low, side, unbounded)
-        self._draw_where_something_is(silhouettes)
-        self.field = HashField(config, table.to(device), networks.to(device), self.occupancy.bits.occupied)
+        self._networks = torch.nn.Parameter(config.networks.initial(self._generator).to(device))
+        self.field = HashField(config, table.to(device), self._networks, self.occupancy.bits.occupied)
+        self._table = self.field.table.detach().requires_grad_()  # the same memory
         self._adam = AdamState.zeros(self.field.table)
-        self._mlp = torch.nn.Parameter(self.field.networks)
-        self.field.networks = self._mlp.data
+        self._table_gradients: list[tuple[Tensor, Tensor]] = []  # of features, with their points in the unit cube
         self.background: str = options.background
         if self.background == "auto":
-            self.background = "random" if self.rays.has_alpha else backdrop or "black"
-        # over random colours what is behind cannot stand in for what is there: then colours say all that alpha does
+            self.background = "random" if self.rays.has_alpha else plain or "black"
+        # over random colours the background cannot stand in for content: then colours tell all that alpha does
         difference, alpha = partial(smooth_l1_loss, beta=0.1), self.rays.has_alpha and self.background != "random"
-        self._comparison = PhotometricLoss(options, self.rays, self.background, difference, alpha=alpha)
-        groups = [{"params": [self._mlp], "lr": self.training.network_rate}, *self._comparison.appearance.groups()]
+        self._photometric = PhotometricLoss(options, self.rays, self.background, difference, alpha=alpha)
+        groups = [{"params": [self._networks], "lr": self.training.network_rate}]
+        groups += self._photometric.appearance.groups()
         self._optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
         self._refinement: PoseRefinement | None = None
         if options.refine_poses:
-            self._refinement = PoseRefinement.about(self.rays.poses, scene_bounds_of(dataset, self.views).middle)
-            # a camera's gradient is the mean of the few rays that are its own: too few, and it walks at random
+            self._refinement = PoseRefinement.about(self.rays.poses, scene_bounds_of(dataset, self.views).center)
+            # a camera's gradient is the mean over the few rays that are its own: too few, and it walks at random
             self.training = replace(self.training, samples_per_step=max(self.training.samples_per_step, 1 << 14))
         self._rays_per_step = 2048
         self._stride = COARSEST if self._searching else self.field.config.step
-        self._known_bounds, self._surveyed = dataset.bounds is not None, -1
+        self._known_bounds, self._extent_step = dataset.bounds is not None, -1
+        self._prepared_step = -1
         self._smoothed = math.nan
 
-    # ------------------------------------------------------------------------------------------------ where it is
-
-    def _silhouettes(self) -> list[Silhouette]:
-        """Of pictures with alpha; otherwise none. What a mask hides may be there."""
-        if not self.rays.has_alpha:
-            return []
-        found = []
-        for number, view in enumerate(self.views):
-            part = slice(int(self.rays.starts[number]), int(self.rays.starts[number + 1]))
-            seen = (self.rays.rgba[part, 3] > 0) | ~self.rays.usable[part]
-            silhouette = Silhouette.of(view.camera, seen.reshape(view.camera.height, view.camera.width))
-            if self.options.refine_poses:  # a camera that is wrong by this much must not carve what is there
-                swollen = math.ceil(UNCERTAINTY * float(view.camera.intrinsics[0, 0]))
-                silhouette = Silhouette.of(view.camera, silhouette.near(swollen))
-            found.append(silhouette)
-        return found
-
-    def _place(
-        self, dataset: Dataset, silhouettes: Sequence[Silhouette], progress: Progress
-    ) -> tuple[tuple[float, float, float], float, Bounds | None]:
-        """Return the box (low, side), and the bounds of what it holds."""
-        bounds = dataset.bounds
-        region = scene_bounds_of(dataset, self.views)
-        if bounds is None and silhouettes:
-            cube = torch.tensor(region.bounds[0])
-            edge = region.bounds[1][0] - region.bounds[0][0]
-            hull = carve(silhouettes, cube, edge, HULL_RESOLUTION, progress)
-            if hull.any():
-                cells = hull.nonzero()
-                first, last = cells.amin(0), cells.amax(0) + 1
-                low = (cube + (first - 0.5) * edge / HULL_RESOLUTION).tolist()
-                high = (cube + (last + 0.5) * edge / HULL_RESOLUTION).tolist()
-                bounds = (low[0], low[1], low[2]), (high[0], high[1], high[2])
-        box = region.bounds if bounds is None else bounds
-        side = max(b - a for a, b in zip(*box)) * 1.02
-        middle = [(a + b) / 2 for a, b in zip(*box)]
-        corner = (middle[0] - side / 2, middle[1] - side / 2, middle[2] - side / 2)
-        return corner, side, bounds
-
-    def _pixel_size(self, low: tuple[float, float, float], side: float) -> float:
-        """Metres that a pixel covers in the middle of the box, the median over the views."""
-        middle = torch.tensor(low) + side / 2
-        sizes = []
-        for view in self.views:
-            distance = (view.camera.world_from_camera[:3, 3].cpu() - middle).norm().clamp(min=side / 4)
-            sizes.append(float(distance / view.camera.intrinsics[0, 0]))
-        return float(torch.tensor(sizes).median())
-
-    def _cells(self, low: tuple[float, float, float], side: float, unbounded: bool) -> Tensor:
-        """Middles of the grid's cells in world, [n³, 3]."""
-        n = self.training.grid
-        line = (torch.arange(n, device=self.device) + 0.5) / n
-        cells = torch.cartesian_prod(line, line, line)
-        if unbounded:  # the inverse of `contract`
-            centred = 4 * cells - 2
-            size = centred.abs().amax(-1, keepdim=True)
-            cells = torch.where(size > 1, centred / (size * (2 - size)), centred) / 2 + 0.5
-        return cells * side + torch.tensor(low, device=self.device)
-
-    def _leave_out_what_few_see(self, low: tuple[float, float, float], side: float) -> None:
-        """What hardly any camera has in its frame cannot be fitted, and is where fog forms before the others."""
-        n = self.training.grid // 2
-        cells = self._cells(low, side, True).cpu().reshape(n, 2, n, 2, n, 2, 3).mean((1, 3, 5)).reshape(-1, 3)
-        count = torch.zeros(len(cells), dtype=torch.int32)
-        for view in self.views:
-            camera = view.camera
-            pose, k = camera.world_from_camera.float(), camera.intrinsics.float()
-            local = (cells - pose[:3, 3]) @ pose[:3, :3]
-            pixel = local @ k.T
-            depth = pixel[:, 2]
-            count += (
-                (depth > 0)
-                & (pixel[:, 0] >= 0)
-                & (pixel[:, 0] <= camera.width * depth)
-                & (pixel[:, 1] >= 0)
-                & (pixel[:, 1] <= camera.height * depth)
-            )
-        seen = (count >= fewest_views(len(self.views))).reshape(n, n, n)
-        for axis in range(3):
-            seen = seen.repeat_interleave(2, axis)
-        self.occupancy.restrict(seen.to(self.device))
-
-    def _keep_clear(self, low: tuple[float, float, float], side: float, unbounded: bool) -> None:
-        """Nothing is nearer to a training camera than `options.near`."""
-        if not self.options.near:
-            return
-        cells = self._cells(low, side, unbounded)
-        clear = torch.zeros(len(cells), dtype=torch.bool, device=self.device)
-        for pose in self.rays.poses:
-            clear |= (cells - pose[:3, 3]).square().sum(-1) < self.options.near**2
-        self.occupancy.restrict(~clear.reshape((self.training.grid,) * 3))
-
-    def _draw_where_something_is(self, silhouettes: Sequence[Silhouette]) -> None:
-        """Of pictures with alpha, leave out pixels with nothing in them or near them: no ray there meets the hull."""
-        if silhouettes:
-            size = max(max(view.camera.width, view.camera.height) for view in self.views)
-            margin = max(2, math.ceil(3 * size / self.training.grid))
-            self.rays.prefer(torch.cat([silhouette.near(margin).reshape(-1) for silhouette in silhouettes]))
-
-    # -------------------------------------------------------------------------------------------------- the steps
+    # ------------------------------------------------------------------------------------------------ training steps
 
     def advance(self) -> StepReport:
-        """Take one step.
+        """Take one step of the photometric loss on rays of the training images.
 
         Raises:
-            Diverged: the loss is not a number; the parameters are those before this step.
+            Diverged: the loss is NaN or infinite; the parameters are those before this step.
         """
         started = time.perf_counter()
-        if self.step % self.training.look_every == 0:
-            self._look()
-        if self._refinement is not None and self._refinement.looks_now(self._elapsed()):
-            self._find_lost_cameras(self._refinement)
+        self._prepare()
         batch = self.rays.draw(self._rays_per_step, self._generator)
-        rate = self.training.rate * (self.training.final_rate / self.training.rate) ** self._elapsed()
-        for group, full in zip(
-            self._optimizer.param_groups, (self.training.network_rate, self._comparison.appearance.rate)
-        ):
-            group["lr"] = full * rate / self.training.rate
-        loss, error, samples = self.learn(batch, rate)
+        loss, error, samples = self.learn(batch, self._scheduled_rate())
         self.step += 1
         spent = time.perf_counter() - started
         self.seconds += spent
@@ -320,236 +180,245 @@ class HashTrainer:
             rays_per_second=self._rays_per_step / spent,
             samples_per_ray=samples / self._rays_per_step,
         )
-        if self._searching:
-            off = samples / (self._rays_per_step * self.training.samples_per_ray)
-            self._stride = min(max(self._stride * off**0.2, self.field.config.step), COARSEST)
+        self._adapt_stride(samples, self._rays_per_step)
         wanted = self._rays_per_step * self.training.samples_per_step / max(samples, 1)
         self._rays_per_step = int(min(max(0.9 * self._rays_per_step + 0.1 * wanted, 256), 1 << 16))
         return report
 
+    def render(self, rays: Rays) -> RayColors:
+        """See Fit.render. Samples are jittered, and pruned, as in a step of `advance`."""
+        started = time.perf_counter()
+        self._prepare()
+        shape = rays.origins.shape[:-1]
+        origins, directions = (x.reshape(-1, 3).to(self._table) for x in (rays.origins, rays.directions))
+        traced = self._trace(self.field.from_world(origins), directions)
+        self._adapt_stride(traced.num_samples, len(origins))
+        self.seconds += time.perf_counter() - started
+        return ray_colors(traced, self.field.config).reshape(*shape)
+
+    def apply(self, loss: Tensor) -> None:
+        """See Fit.apply."""
+        started = time.perf_counter()
+        self._descend(loss, self._scheduled_rate())
+        self.step += 1
+        self.seconds += time.perf_counter() - started
+
+    def replace_image(self, view_index: int, image: Tensor | np.ndarray) -> None:
+        """See Fit.replace_image. What the first alpha carved away stays empty."""
+        self.rays.replace_image(view_index, image)
+
     def learn(self, batch: RayBatch, rate: float) -> tuple[float, float, int]:
-        """Lower the loss on these rays; return it, the squared error of the colours, and the number of samples."""
-        model, spec = self.field, self.field.config.networks
-        count = len(batch.views)
+        """Lower the photometric loss of these rays; return it, the mean squared error of the colours, and the number
+        of samples."""
+        refinement, model = self._refinement, self.field
+        origins, directions = batch.in_world(self.rays.poses if refinement is None else refinement.cameras())
+        directions = directions / directions.detach().norm(dim=-1, keepdim=True)
+        traced = self._trace(model.from_world(origins), directions)
+        sky = traced.sky
+        background = self._photometric.background_colors(len(origins), self._generator) if sky is None else sky
+        loss, error = self._photometric.loss(
+            batch, traced.pixels, background, model.config.side, background_in_image=sky is not None
+        )
+        self._descend(loss, rate)
+        return float(loss.detach()), float(error), traced.num_samples
+
+    def _prepare(self) -> None:
+        """Update the occupancy, and recover lost cameras, once before each step at which that is due."""
+        if self._prepared_step == self.step:
+            return
+        self._prepared_step = self.step
+        if self.step % self.training.update_every == 0:
+            self._update_occupancy()
         refinement = self._refinement
-        rays = batch.in_world(self.rays.poses if refinement is None else refinement.cameras())
-        rays = model.from_world(rays[0]), rays[1] / rays[1].detach().norm(dim=-1, keepdim=True)
-        origins, directions = (ray.detach() for ray in rays)
-        jitter = torch.rand(count, generator=self._generator).to(self.device)
-        opened, step = self._coarse_to_fine()
+        if refinement is not None and refinement.recovery_due(self._elapsed()):
+            recover_lost_cameras(HashScene(self.field), self.views, self.rays, refinement, self.background)
+
+    def _trace(self, origins: Tensor, directions: Tensor) -> TracedRays:
+        """Render rays [R, 3] of the field frame, with jittered samples, from coarse to fine while cameras are refined;
+        the table's gradient goes to `_table_gradients`."""
+        jitter = torch.rand(len(origins), generator=self._generator).to(self.device)
+        level_mask, step = self._coarse_to_fine()
+
+        def encode(points: Tensor, features: Tensor | None) -> Tensor:
+            spec = self.field.config.table
+            if features is None:
+                with torch.no_grad():
+                    features = hash_encode(points.detach(), self.field.table, spec)
+            known: Tensor = _KnownFeatures.apply(points, self._table, features, spec, self._table_gradients)
+            return known if level_mask is None else known * level_mask
+
         step = max(step, self._stride)
-        samples = model.march(origins, directions, jitter, step=step)
-        samples, features = visible_samples(samples, model.table, model.networks, model.config.table, spec, OCCLUDED)
-        if opened is not None:
-            features = features * opened
-        features.requires_grad_()
-        directions.requires_grad_(refinement is not None)
-        view = spherical_harmonics(directions)
-        raw = radiance_mlp(features, view, samples.rays, self._mlp, spec)
-        pixels = composite_packed(raw, samples.t, samples.lengths, samples.offsets)
-        sky = self._sky(view, directions, 1 - pixels.alpha.detach(), opened) if model.config.sky else None
-        behind = self._comparison.behind(count, self._generator) if sky is None else sky.colors
-        size = model.config.side
-        loss, error = self._comparison.loss(batch, pixels, behind, size, photographed=sky is not None)
-        if not math.isfinite(value := float(loss.detach())):
-            raise Diverged(f"The fit diverged in step {self.step}: its loss is no number any more.")
+        return self.field.trace(
+            origins, directions, jitter, step=step, threshold=OCCLUDED, encode=encode, networks=self._networks
+        )
+
+    def _descend(self, loss: Tensor, rate: float) -> None:
+        """Take one step of every optimiser down the gradient of a loss; rate: of the table."""
+        diverged = f"The fit diverged in step {self.step}"
+        if not math.isfinite(float(loss.detach())):
+            raise Diverged(f"{diverged}: the loss became NaN or infinite.")
         self._optimizer.zero_grad()
+        self._table_gradients.clear()
+        refinement = self._refinement
+        if refinement is not None:
+            refinement.zero_grad()
         loss.backward()
-        if self._mlp.grad is not None and not bool(self._mlp.grad.isfinite().all()):
-            raise Diverged(f"The fit diverged in step {self.step}: its gradient is no number any more.")
-        gradient, points = features.grad, samples.points
-        if gradient is not None and sky is not None and sky.features.grad is not None:
-            gradient, points = torch.cat((gradient, sky.features.grad)), torch.cat((points, sky.points))
-        if gradient is not None and len(points):
-            if opened is not None:
-                gradient = gradient * opened
+        gradient = self._networks.grad
+        if gradient is not None and not bool(gradient.isfinite().all()):
+            raise Diverged(f"{diverged}: the gradient became NaN or infinite.")
+        if self._table_gradients:
             if refinement is not None:
-                index = samples.rays.long()
-                moved = model.unit(rays[0][index] + samples.t[:, None] * rays[1][index])
-                if sky is not None:
-                    moved = torch.cat((moved, at_infinity(rays[1][sky.rays])))
-                self._move_cameras(refinement, (moved, rays[1]), (points, directions.grad), gradient)
-            self._move_table(gradient, points, rate)
+                refinement.advance(self.step, self._elapsed())
+            for of_features, points in self._table_gradients:
+                self._add_table_gradient(of_features, points)
+            sparse_adam(self.field.table.detach(), self._adam, rate, self.step + 1)
+            self._table_gradients.clear()
         self._optimizer.step()
-        return value, float(error), len(samples.t)
 
-    def _sky(self, view: Tensor, directions: Tensor, light: Tensor, opened: Tensor | None) -> _Sky:
-        """What is behind rays with so much light left [R]."""
-        model, lit = self.field, (light > DIM).nonzero(as_tuple=True)[0]
-        points = at_infinity(directions.detach()[lit])
-        features = hash_encode(points, model.table, model.config.table)
-        if opened is not None:
-            features = features * opened
-        features.requires_grad_()
-        raw = radiance_mlp(features, view, lit.int(), self._mlp, model.config.networks)
-        colors = raw.new_zeros(len(view), 3).index_copy(0, lit, torch.sigmoid(raw[:, 1:]))
-        return _Sky(lit, points, features, colors)
-
-    def _coarse_to_fine(self) -> tuple[Tensor | None, float]:
-        """While cameras are refined: how far each feature is open, and steps of rays as fine as what is open needs."""
-        if self._refinement is None:
-            return None, 0.0
+    def _add_table_gradient(self, of_features: Tensor, points: Tensor) -> None:
+        """Add the table's gradient to the sparse one, given that of the features [N, width] of points [N, 3]."""
         spec = self.field.config.table
-        weights = self._refinement.opened(spec.num_levels, self._elapsed())
-        if bool((weights == 1).all()):
-            return None, 0.0
-        finest = spec.levels[int((weights > 0).sum()) - 1].resolution
-        opened = weights.to(self.device).repeat_interleave(spec.num_features)
-        return opened, 1 / finest
-
-    def _move_cameras(
-        self,
-        refinement: PoseRefinement,
-        moved: tuple[Tensor, Tensor],
-        known: tuple[Tensor, Tensor | None],
-        gradient: Tensor,
-    ) -> None:
-        """Follow the gradient of the features [N, width] through their points to the cameras.
-
-        moved: points [N, 3] and directions [R, 3] as they follow from the cameras. known: the same points alone, and
-        the gradient of the directions.
-        """
-        model = self.field
-        points = known[0].detach().requires_grad_()
-        features = hash_encode(points, model.table, model.config.table)
-        (to_points,) = torch.autograd.grad(features, points, gradient)
-        to_directions = torch.zeros_like(moved[1]) if known[1] is None else known[1]
-        refinement.advance(moved, (to_points, to_directions), self.step, self._elapsed())
-
-    def _find_lost_cameras(self, refinement: PoseRefinement) -> None:
-        """Look for cameras that see something else than their pictures around where they were given."""
-        scene, cameras = HashScene(self.field), self.poses()
-        pictures = [self.rays.picture(number) for number in range(len(self.views))]
-        behind = [behind_of(picture, "black", background_color(self.background)) for picture in pictures]
-
-        def far(number: int, pose: Tensor) -> float:
-            view = at_pose(self.views[number], pose)
-            return photometric_error(scene, view, pictures[number], self.device, behind=behind[number])
-
-        differences = torch.tensor([far(number, pose) for number, pose in enumerate(cameras)])
-        lost = (differences > refinement.lost * differences.nanmedian()).nonzero()[:, 0].tolist()
-        for number in sorted(lost, key=lambda n: -differences[n])[: max(1, len(self.views) // 10)]:
-            view = at_pose(self.views[number], refinement.given(number))
-            again = relocalize(
-                scene, view, pictures[number], self.device, reach=UNCERTAINTY / 2, behind=behind[number]
-            ).camera.world_from_camera
-            if far(number, again) < differences[number] / 2:
-                refinement.place(number, again)
-
-    def _move_table(self, gradient: Tensor, points: Tensor, rate: float) -> None:
         if self.device.type in ("cpu", "cuda"):
             from ...kernels.hash_encoding.warp_engine import add_table_gradient
 
-            add_table_gradient(self._adam.gradient, gradient, points, self.field.config.table, self._adam.touched)
-        else:
-            table = self.field.table.detach().requires_grad_()
-            hash_encode(points, table, self.field.config.table).backward(gradient)
-            assert table.grad is not None
-            self._adam.gradient.add_(table.grad)
-            self._adam.touched.copy_((self._adam.gradient.reshape(len(self._adam.touched), -1) != 0).any(1))
-        sparse_adam(self.field.table, self._adam, rate, self.step + 1)
+            add_table_gradient(self._adam.gradient, of_features, points.contiguous(), spec, self._adam.touched)
+            return
+        table = self.field.table.detach().requires_grad_()
+        hash_encode(points, table, spec).backward(of_features)
+        assert table.grad is not None
+        self._adam.gradient.add_(table.grad)
+        self._adam.touched.copy_((self._adam.gradient.reshape(len(self._adam.touched), -1) != 0).any(1))
 
-    def _look(self) -> None:
-        """Find out where the field is empty."""
-        settled = self.step >= self.training.warm_up
-        if settled or not self._searching:
-            occupied = OCCUPIED_TOO * self.training.look_at if self._searching else 0
-            self.occupancy.update(self.field.density, self.training.look_at, self._generator, occupied=occupied)
-        if settled and self.step:
+    def _scheduled_rate(self) -> float:
+        """Return the learning rate of the table in this step, and set those of the other parameters."""
+        training = self.training
+        rate = training.rate * (training.final_rate / training.rate) ** self._elapsed()
+        for group, full in zip(
+            self._optimizer.param_groups, (training.network_rate, self._photometric.appearance.rate)
+        ):
+            group["lr"] = full * rate / training.rate
+        return rate
+
+    def _coarse_to_fine(self) -> tuple[Tensor | None, float]:
+        """Return the weight of each feature [width] while cameras are refined, and steps of rays as fine as the finest
+        level with a weight needs; None and 0 when all levels count in full."""
+        if self._refinement is None:
+            return None, 0.0
+        spec = self.field.config.table
+        weights = self._refinement.level_weights(spec.num_levels, self._elapsed())
+        if bool((weights == 1).all()):
+            return None, 0.0
+        finest = spec.levels[int((weights > 0).sum()) - 1].resolution
+        return weights.to(self.device).repeat_interleave(spec.num_features), 1 / finest
+
+    def _adapt_stride(self, num_samples: int, num_rays: int) -> None:
+        """While the place of the scene is unknown, adapt the step length to the wanted number of samples a ray."""
+        if self._searching:
+            excess = num_samples / (max(num_rays, 1) * self.training.samples_per_ray)
+            self._stride = min(max(self._stride * excess**0.2, self.field.config.step), COARSEST)
+
+    def _update_occupancy(self) -> None:
+        """Evaluate the density of some cells, and skip the empty ones once the field has warmed up."""
+        warm, training = self.step >= self.training.warm_up, self.training
+        if warm or not self._searching:
+            occupied = OCCUPIED_TOO * training.cells_per_update if self._searching else 0
+            self.occupancy.update(self.field.density, training.cells_per_update, self._generator, occupied=occupied)
+        if warm and self.step:
             self.occupancy.threshold(min(0.01 / self.field.config.step, 4.0))
         self.field.occupancy = self.occupancy.bits
 
     def _elapsed(self) -> float:
-        """How much of the fit lies behind, 0..1."""
+        """Return the elapsed part of the fit, 0..1."""
         return elapsed(self.options, self.step, self.seconds, self.training.steps)
 
-    # ------------------------------------------------------------------------------------------------- what it is
+    # ---------------------------------------------------------------------------------------------- scene and state
 
     def scene(self) -> HashScene:
-        """The scene as it stands; it shares the parameters of the fit."""
-        due = self._elapsed() >= 1 or self.step >= SURVEY_AFTER * self._surveyed
-        if due and self.step > self._surveyed:
-            self._surveyed = self.step
-            self._survey()
+        """See Fit.scene."""
+        due = self._elapsed() >= 1 or self.step >= EXTENT_AFTER * self._extent_step
+        if due and self.step > self._extent_step:
+            self._extent_step = self.step
+            self._update_surface_extent()
         return HashScene(self.field)
 
-    def _survey(self) -> None:
-        """Find out where the surface is: its level (a fit that is still soft has it at less than usual), its box where
-        nobody knows one, and what is solid behind it."""
+    def _update_surface_extent(self) -> None:
+        """Find the iso level of the surface (lower than usual while the fit is soft), its bounds where the data set
+        does not say them, and the cells that are solid behind it."""
         config, generator = self.field.config, torch.Generator().manual_seed(self.options.seed)
         whole = not config.unbounded or self._elapsed() >= 1  # rays through all of space take long
         batches = math.ceil(RAYS_PER_FACE * self.training.grid**2 / RAYS_AT_ONCE) if whole else 1
-        survey = Survey.of(self.field, (self._some_rays(RAYS_AT_ONCE, generator) for _ in range(batches)))
+        extent = SurfaceExtent.of(self.field, (self._random_rays(RAYS_AT_ONCE, generator) for _ in range(batches)))
         usual = math.log(2) / config.step
         bounds = config.bounds
         if whole:
-            solid = survey.solid(self.field.occupancy.occupied)
-            if config.unbounded:  # of what lies beyond the box no mesh is made
+            solid = extent.solid(self.field.occupancy.occupied)
+            if config.unbounded:  # no mesh is made of what lies beyond the box
                 box = slice(len(solid) // 4, -(len(solid) // 4))
                 within = torch.zeros_like(solid)
                 within[box, box, box] = True
                 solid &= within
             self.field.solid = solid
-        if not (config.unbounded or self._known_bounds) and (found := survey.box) is not None:
+        if not (config.unbounded or self._known_bounds) and (found := extent.box) is not None:
             low = torch.tensor(config.low)
             first, last = ((low + config.side * corner).tolist() for corner in found)
             bounds = (first[0], first[1], first[2]), (last[0], last[1], last[2])
-        level = min(usual, survey.level or usual) / config.side
+        level = min(usual, extent.level or usual) / config.side
         self.field.config = replace(config, iso_level=level, bounds=bounds)
 
-    def _some_rays(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _random_rays(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return random training rays in the field frame: origins and unit directions [R, 3]."""
         origins, directions = self.rays.draw(count, generator).in_world(self.poses())
         return self.field.from_world(origins), normalize(directions, dim=-1)
 
     def poses(self) -> Tensor:
-        """world_from_camera [views, 4, 4] of the training views, refined where that was asked for."""
+        """See Fit.poses."""
         return self.rays.poses if self._refinement is None else self._refinement.cameras().detach()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that `restore` needs to go on exactly here."""
+        """See Fit.tensors."""
         numbers = [self.step, self.seconds, self._smoothed, self._rays_per_step, self._stride]
         return {
-            "table": self.field.table,
+            "table": self.field.table.detach(),
             "table_mean": self._adam.mean,
             "table_square": self._adam.square,
-            "networks": self._mlp.data,
+            "networks": self._networks.data,
             "peak": self.occupancy.peak,
             "occupied": self.occupancy.bits.bits,
             "random": self._generator.get_state(),
             "progress": torch.tensor(numbers, dtype=torch.float64),
             "box": self._box(),
-            **self._comparison.appearance.tensors(),
+            **self._photometric.appearance.tensors(),
             **optimizer_tensors(self._optimizer),
             **({} if self._refinement is None else self._refinement.tensors()),
         }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from what `tensors` returned. Raises KeyError or RuntimeError where they are of another fit."""
-        # earlier versions did not say where their box is: the same if it is known, else another one
+        """See Fit.restore."""
+        # earlier versions did not store their box: the same if it is known, else another one
         box = tensors.get("box", self._box()) if self._known_bounds else tensors["box"]
         if bool(((box - self._box()).abs() > 1e-4 * self.field.config.side).any()):
-            raise RuntimeError("its box is another one")  # what the table holds would stand elsewhere
+            raise RuntimeError("its box is another one")  # the content of the table would be elsewhere
         for name, mine in (
-            ("table", self.field.table),
+            ("table", self.field.table.detach()),
             ("table_mean", self._adam.mean),
             ("table_square", self._adam.square),
-            ("networks", self._mlp.data),
+            ("networks", self._networks.data),
             ("peak", self.occupancy.peak),
         ):
             mine.copy_(tensors[name])
-        self._comparison.appearance.restore(tensors)
+        self._photometric.appearance.restore(tensors)
         self._generator.set_state(tensors["random"].cpu())
         if self._refinement is not None:
             self._refinement.restore(tensors)
         restore_optimizer(self._optimizer, tensors)
         step, self.seconds, self._smoothed, rays, *stride = tensors["progress"].tolist()
-        self.step, self._rays_per_step = int(step), int(rays)
+        self.step, self._rays_per_step, self._prepared_step = int(step), int(rays), -1
         self._stride = stride[0] if stride else self.field.config.step  # earlier versions had the field's own
         self.occupancy.restore(tensors["occupied"])
         self.field.occupancy = self.occupancy.bits
 
     def _box(self) -> Tensor:
-        """What places the table's content in the world: corner, side, and how space is contracted, [5]."""
+        """Return the placement of the table's content in the world: corner, side, and kind of contraction, [5]."""
         config = self.field.config
         kind = 2 * config.unbounded + config.sky  # 1 alone is how earlier versions contracted
         return torch.tensor([*config.low, config.side, config.side * kind], dtype=torch.float64)

@@ -1,1 +1,1 @@
-"""NeRF as published: positional encoding, a coarse and a fine network (arxiv.org/abs/2003.08934)."""
+"""Vanilla NeRF: positional encoding, a coarse and a fine network (arxiv.org/abs/2003.08934)."""

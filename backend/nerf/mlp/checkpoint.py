@@ -21,8 +21,8 @@ from addon.wire.errors import UnknownCheckpoint
 from addon.wire.messages import Bounds
 
 from ...checkpoints.convert import CheckpointFolder, ConvertedModel, bijection, read_tree
-from .network import BLENDER_BOUNDS, NeRF, NetworkConfig, RenderConfig
-from .scene import constructor_of
+from .network import NeRF, NetworkConfig, RenderConfig
+from .scene import BLENDER_BOUNDS, constructor_of
 
 CLASSES = ("run_nerf_helpers.",)
 """Starts of the official class names that a pickled file may hold."""

@@ -1,4 +1,4 @@
-"""How a position becomes the input of a network; for directions see `kernels.spherical_harmonics`."""
+"""Positional encoding of coordinates; for directions see also `kernels.spherical_harmonics`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def positional_encoding(p: Tensor, num_frequencies: int) -> Tensor:
     return torch.cat((p, waves.flatten(-3)), -1)
 
 
-def opened_encoding(weights: Tensor) -> Tensor:
-    """Return the factor of each feature of `positional_encoding` [3 + 6 L], 3D, of the weights of its octaves [L]."""
+def feature_weights(weights: Tensor) -> Tensor:
+    """Return the weight of each feature of a 3D `positional_encoding` [3 + 6 L], from those of its octaves [L]."""
     return torch.cat((weights.new_ones(3), weights.repeat_interleave(6)))

@@ -1,40 +1,25 @@
-"""NeRF as published: two networks, positional encoding, coarse and fine samples (arxiv.org/abs/2003.08934).
+"""Vanilla NeRF: two networks, positional encoding, coarse and fine samples (arxiv.org/abs/2003.08934).
 
-This file is the whole method at the precision and cost of the paper: the definition that faster engines are measured
-against. Vocabulary: `raw` is the network's output before sigmoid and ReLU. `t` are positions along a ray in units of
-its (unnormalised) direction; `NDC` is the paper's space of normalised device coordinates for forward-facing captures.
+The whole method at the precision and cost of the paper: the baseline of faster engines. Vocabulary: `raw` is the
+network's output before sigmoid and ReLU. `t` are positions along a ray in units of its (unnormalised) direction.
 """
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, relu
+from torch.nn.functional import relu
 
-from addon.wire.messages import Bounds
-from backend.rendering import compositing, sampling
-from backend.scenes.protocol import Image
-
+from ...rendering import compositing, sampling
 from .encodings import positional_encoding
-
-if TYPE_CHECKING:
-    pass
-
-
-BLENDER_BOUNDS: Bounds = ((-1.5, -1.5, -1.5), (1.5, 1.5, 1.5))
-"""A box that holds each of the paper's synthetic scenes."""
-
-ISO_LEVEL = 25.0
-"""1/metre. Of the surface, where nothing else is known: 4 cm of it stop two thirds of the light."""
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The shape of one network (Fig. 7 of the paper)."""
+    """Shape of one network (Fig. 7 of the paper)."""
 
     depth: int = 8  # layers of the trunk
     width: int = 256
@@ -48,14 +33,14 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         sizes = (self.depth, self.width, self.bottleneck, self.view_width)
         if not (all(1 <= size <= 4096 for size in sizes) and self.depth <= 64):
-            raise ValueError(f"no network has these layers: {sizes}")
+            raise ValueError(f"layers must be 1 to 64, and their sizes 1 to 4096, got {sizes}")
         if not all(0 <= count <= 32 for count in (self.position_frequencies, self.view_frequencies)):
             raise ValueError("a position or direction is encoded at 0 to 32 frequencies")
 
 
 @dataclass(frozen=True)
-class Opened:
-    """How far the encodings are open while a fit goes from coarse to fine: a factor 0..1 for each of their features."""
+class EncodingWeights:
+    """Weights 0..1 of the features of both encodings, while a fit goes from coarse to fine."""
 
     position: Tensor  # [3 + 6 · position_frequencies]
     view: Tensor  # [3 + 6 · view_frequencies]
@@ -80,11 +65,11 @@ class Network(nn.Module):
         else:
             self.rgb = nn.Linear(config.width, 3)
 
-    def features(self, points: Tensor, opened: Tensor | None = None) -> Tensor:
-        """Return the trunk's features [..., width] at points [..., 3]."""
+    def features(self, points: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the trunk's features [..., width] at points [..., 3]. weights: of the encoding's features."""
         encoded = positional_encoding(points, self.config.position_frequencies)
-        if opened is not None:
-            encoded = encoded * opened
+        if weights is not None:
+            encoded = encoded * weights
         h = encoded
         for i, layer in enumerate(self.trunk):
             h = relu(layer(h))
@@ -92,35 +77,35 @@ class Network(nn.Module):
                 h = torch.cat((encoded, h), -1)
         return h
 
-    def forward(self, points: Tensor, directions: Tensor, opened: Opened | None = None) -> Tensor:
+    def forward(self, points: Tensor, directions: Tensor, weights: EncodingWeights | None = None) -> Tensor:
         """Return [..., 4]: colour before the sigmoid, density before the ReLU.
 
-        points [..., 3]; unit viewing directions [..., 3], broadcast against points.
+        points [..., 3]; unit viewing directions [..., 3], broadcast against points. weights: None is all 1.
         """
-        h = self.features(points, None if opened is None else opened.position)
+        h = self.features(points, None if weights is None else weights.position)
         density = self.density(h)
         if self.config.view_dependent:
             encoded = positional_encoding(directions, self.config.view_frequencies)
-            if opened is not None:
-                encoded = encoded * opened.view
+            if weights is not None:
+                encoded = encoded * weights.view
             encoded = encoded.expand(*h.shape[:-1], -1)
             h = relu(self.view(torch.cat((self.bottleneck(h), encoded), -1)))
         return torch.cat((self.rgb(h), density), -1)
 
     @torch.no_grad()
-    def fold(self, opened: Opened) -> None:
-        """Make this the network that gives wholly open what it gave with its encodings opened so far."""
+    def fold(self, weights: EncodingWeights) -> None:
+        """Multiply the first layers by the weights, so that the network gives the same without them."""
         for i, layer in enumerate(self.trunk):
             assert isinstance(layer, nn.Linear)
             if i == 0 or i - 1 in self.config.skips:
-                layer.weight[:, : len(opened.position)] *= opened.position
+                layer.weight[:, : len(weights.position)] *= weights.position
         if self.config.view_dependent:
-            self.view.weight[:, -len(opened.view) :] *= opened.view
+            self.view.weight[:, -len(weights.view) :] *= weights.view
 
 
 @dataclass(frozen=True)
 class RenderConfig:
-    """How rays are sampled (Sec. 5.2-5.3 and appendix A, C of the paper)."""
+    """Sampling of rays (Sec. 5.2-5.3 and appendix A, C of the paper)."""
 
     near: float = 2.0
     far: float = 6.0
@@ -140,8 +125,9 @@ class RenderConfig:
 
 
 @dataclass(frozen=True)
-class RayColors:
-    """What a set of rays sees. rgb [..., 3]; disparity, accumulated alpha, depth [...]; weights [..., num_samples]."""
+class PassColors:
+    """Composited rays of one pass. rgb [..., 3]; disparity, accumulated alpha, depth Σ w t [...]; weights
+    [..., num_samples]."""
 
     rgb: Tensor
     disparity: Tensor
@@ -155,15 +141,15 @@ class RayPasses:
     """Both passes over a set of rays. raw [num_rays, num_samples, 4] and t_fine [num_rays, num_samples] are of the fine
     one; drawn are the positions that the coarse weights added."""
 
-    coarse: RayColors
-    fine: RayColors
+    coarse: PassColors
+    fine: PassColors
     raw: Tensor
     t_coarse: Tensor
     t_fine: Tensor
     drawn: Tensor
 
 
-def composite(raw: Tensor, t: Tensor, ray_directions: Tensor, white_background: bool) -> RayColors:
+def composite(raw: Tensor, t: Tensor, ray_directions: Tensor, white_background: bool) -> PassColors:
     """Composite raw samples [..., num_samples, 4] at t [..., num_samples] (Eq. 3)."""
     speed = ray_directions.norm(dim=-1, keepdim=True)
     weights = compositing.weights_from_density(relu(raw[..., 3]), t, speed=speed)
@@ -173,23 +159,7 @@ def composite(raw: Tensor, t: Tensor, ray_directions: Tensor, white_background: 
     disparity = 1.0 / torch.maximum(torch.full_like(depth, 1e-10), depth / alpha)
     if white_background:
         rgb = rgb + (1.0 - alpha[..., None])
-    return RayColors(rgb, disparity, alpha, depth, weights)
-
-
-def ndc_rays(
-    origins: Tensor, directions: Tensor, focal: float, width: float, height: float, near: float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """Warp rays of a camera that looks along −z into normalised device coordinates (appendix C, Eq. 25 and 26)."""
-    t = -(near + origins[..., 2]) / directions[..., 2]
-    origins = origins + t[..., None] * directions  # onto the near plane
-    x_scale, y_scale = -2.0 * focal / width, -2.0 * focal / height
-    ox, oy, oz = origins.unbind(-1)
-    dx, dy, dz = directions.unbind(-1)
-    warped_origins = torch.stack((x_scale * ox / oz, y_scale * oy / oz, 1.0 + 2.0 * near / oz), -1)
-    warped_directions = torch.stack(
-        (x_scale * (dx / dz - ox / oz), y_scale * (dy / dz - oy / oz), -2.0 * near / oz), -1
-    )
-    return warped_origins, warped_directions
+    return PassColors(rgb, disparity, alpha, depth, weights)
 
 
 class NeRF(nn.Module):
@@ -209,12 +179,12 @@ class NeRF(nn.Module):
         *,
         generator: torch.Generator | None = None,
         config: RenderConfig | None = None,
-        opened: Opened | None = None,
+        weights: EncodingWeights | None = None,
     ) -> RayPasses:
         """Render rays [num_rays, 3] coarse to fine.
 
         directions need not be unit vectors (t is in their unit); view_directions are. generator: jitter the samples
-        (training); None: evenly spaced. config: other samples than the network's own. opened: None is wholly.
+        (training); None: evenly spaced. config: other sampling than the networks' own. weights: see `Network.forward`.
         """
         config = self.config if config is None else config
         t = sampling.even(
@@ -227,14 +197,14 @@ class NeRF(nn.Module):
         ).expand(*origins.shape[:-1], -1)
         if generator is not None:
             t = sampling.stratified(t, torch.rand(t.shape, generator=generator, dtype=t.dtype, device=t.device))
-        coarse = self._pass(self.coarse, origins, directions, view_directions, t, config, opened)[1]
+        coarse = self._pass(self.coarse, origins, directions, view_directions, t, config, weights)[1]
         if generator is None:
             u = sampling.evenly_drawn(config.fine_samples, t)
         else:
             u = torch.rand((*t.shape[:-1], config.fine_samples), generator=generator, dtype=t.dtype, device=t.device)
         drawn = sampling.inverse_cdf(sampling.midpoints(t), coarse.weights[..., 1:-1], u)
         t_fine, _ = sampling.merged(t, drawn)
-        raw, fine = self._pass(self.fine, origins, directions, view_directions, t_fine, config, opened)
+        raw, fine = self._pass(self.fine, origins, directions, view_directions, t_fine, config, weights)
         return RayPasses(coarse, fine, raw, t, t_fine, drawn)
 
     def _pass(
@@ -245,35 +215,15 @@ class NeRF(nn.Module):
         view_directions: Tensor,
         t: Tensor,
         config: RenderConfig,
-        opened: Opened | None,
-    ) -> tuple[Tensor, RayColors]:
+        weights: EncodingWeights | None,
+    ) -> tuple[Tensor, PassColors]:
         points = origins[..., None, :] + directions[..., None, :] * t[..., None]
-        raw = network(points, view_directions[..., None, :], opened)
+        raw = network(points, view_directions[..., None, :], weights)
         return raw, composite(raw, t, directions, config.white_background)
 
-    def folded(self, opened: Opened) -> NeRF:
-        """Return a copy that is wholly open what this is opened so far."""
+    def folded(self, weights: EncodingWeights) -> NeRF:
+        """Return a copy that gives without weights what this one gives with them."""
         made = copy.deepcopy(self)
         for network in (made.coarse, made.fine):
-            network.fold(opened)
+            network.fold(weights)
         return made
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where the networks' own frame lies in the world: world = middle + metres_per_unit · own."""
-
-    middle: tuple[float, float, float] = (0.0, 0.0, 0.0)  # metres
-    metres_per_unit: float = 1.0
-
-
-NO_PLACEMENT = Placement()
-
-
-def _enlarged(image: Image, width: int, height: int) -> Image:
-    """A draft at full size: colour and alpha interpolated, depth of the nearest pixel."""
-    stacked = torch.cat((image.rgb * image.alpha[..., None], image.alpha[..., None]), -1).permute(2, 0, 1)[None]
-    smooth = interpolate(stacked, (height, width), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
-    depth = interpolate(image.depth[None, None], (height, width), mode="nearest")[0, 0]
-    rgb = compositing.unpremultiply(smooth[..., :3], smooth[..., 3])
-    return Image(rgb.clamp(0, 1), smooth[..., 3], depth)

@@ -3,47 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor
-from torch.nn.functional import relu
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, normalize, relu
 
 from addon.wire.messages import Bounds
-from backend.cameras import Camera
-from backend.progress import Progress, silent
-from backend.rendering import compositing
-from backend.rendering.color import srgb_from_linear
-from backend.scenes.protocol import FieldInfo, FieldSample, Image
 
+from ...cameras import Camera, Rays
 from ...models.image_memory import MEBI, ImageMemory
+from ...progress import Progress, silent
+from ...rendering.color import srgb_from_linear
+from ...rendering.compositing import unpremultiply
+from ...scenes.generator import Part
+from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.stored import StoredScene, density_model_info
-from ...scenes.trace import RayTraced
+from ...scenes.trace import RayColors, RayTraced
+from .ndc import ndc_points, ndc_rays
+from .network import NeRF, Network, NetworkConfig, PassColors, RenderConfig
 
 if TYPE_CHECKING:
-    from backend.models.card import ModelCard
-from .network import (
-    ISO_LEVEL,
-    NO_PLACEMENT,
-    NeRF,
-    NetworkConfig,
-    Placement,
-    RayColors,
-    RenderConfig,
-    _enlarged,
-    ndc_rays,
-)
+    from ...models.card import ModelCard
 
 IMAGE_MEMORY = ImageMemory(512 * MEBI, per_pixel=160)
 
 CHUNK_RAYS = 512
 
+BLENDER_BOUNDS: Bounds = ((-1.5, -1.5, -1.5), (1.5, 1.5, 1.5))
+"""A box that holds each of the paper's synthetic scenes."""
+
+ISO_LEVEL = 25.0
+"""1/metre. Default level of the surface: 4 cm of it stop two thirds of the light."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The networks' own frame in the world: world = middle + metres_per_unit · own. Names as in card.json."""
+
+    middle: tuple[float, float, float] = (0.0, 0.0, 0.0)  # metres
+    metres_per_unit: float = 1.0
+
+
+NO_PLACEMENT = Placement()
+
 
 class NeRFScene(RayTraced):
     """A fitted NeRF as a Scene. World is the capture's own frame (Z up for Blender captures), metres as captured.
 
-    The networks see their own frame, in which the capture has the size of the paper's; near and far are measured there.
+    The networks work in a frame of their own, where the capture has the size of the paper's; near and far are measured
+    there.
     """
 
     def __init__(self, nerf: NeRF, info: FieldInfo, placement: Placement = NO_PLACEMENT) -> None:
@@ -53,11 +63,11 @@ class NeRFScene(RayTraced):
 
     @property
     def info(self) -> FieldInfo:
-        """density, in 1/metre."""
+        """See Scene.info."""
         return self._info
 
     def tensors(self) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
-        """Return kind, constructor and weights: what a model folder or a scene file holds, and `load` takes."""
+        """Return kind, constructor and weights, as a model folder or a scene file holds them, and `load` takes them."""
         constructor = constructor_of(
             self.nerf.coarse.config,
             self.nerf.fine.config,
@@ -83,6 +93,57 @@ class NeRFScene(RayTraced):
             rgb = srgb_from_linear(rgb)
         return FieldSample(relu(raw[..., 3]) * scale / metres, rgb)
 
+    def parameters_for(self, part: Part) -> list[nn.Parameter]:
+        """See Generator.parameters_for. geometry: trunks and density layers; appearance: the layers after them; late
+        layers: the last one before the colour, and that."""
+
+        def those(*names: str) -> list[nn.Parameter]:
+            networks: tuple[Network, ...] = (self.nerf.coarse, self.nerf.fine)
+            return [
+                parameter
+                for network in networks
+                for name, layer in network.named_children()
+                if name in names
+                for parameter in layer.parameters()
+            ]
+
+        parts = {
+            "geometry": ("trunk", "density"),
+            "appearance": ("bottleneck", "view", "rgb"),
+            "late layers": ("view", "rgb"),
+            "all": ("trunk", "density", "bottleneck", "view", "rgb"),
+        }
+        return those(*parts[part])
+
+    def trace(self, rays: Rays, *, samples: int | None = None, jitter: torch.Generator | None = None) -> RayColors:
+        """See Scene.trace. samples: as of `render`.
+
+        The pixels are those of the fine network. Sample positions are constants, also those that the coarse network
+        draws.
+        """
+        like, metres = next(self.nerf.parameters()), self.placement.metres_per_unit
+        shape = rays.origins.shape[:-1]
+        origins, directions = (x.reshape(-1, 3).to(like) for x in (rays.origins, rays.directions))
+        origins = (origins - origins.new_tensor(self.placement.middle)) / metres
+        cosine = rays.depth_from_distance.reshape(-1).to(like)
+        axis = _optical_axis(directions, cosine)
+        config = self._sampled_for(origins.detach().mean(0), normalize(axis, dim=0), samples)
+        speed = 1.0 / (cosine[:, None] / axis.norm()).clamp(min=0.05)  # t is measured along the optical axis
+        config = replace(config, white_background=False)
+        colors, depth = self._colors(origins, directions, speed, config, jitter)
+        alpha, rgb = colors.alpha, colors.rgb
+        if config.linear:
+            rgb = srgb_from_linear(unpremultiply(rgb, alpha)) * alpha[:, None]
+        return RayColors(rgb, alpha, alpha * depth * speed[:, 0] * metres).reshape(*shape)
+
+    def _own_camera(self, camera: Camera) -> Camera:
+        """Transform a world camera to the networks' frame and device."""
+        camera = camera.to(next(self.nerf.parameters()).device)
+        own_from_world = torch.eye(4).to(camera.world_from_camera) / self.placement.metres_per_unit
+        own_from_world[:3, 3] = -own_from_world.new_tensor(self.placement.middle) / self.placement.metres_per_unit
+        own_from_world[3, 3] = 1.0
+        return camera.transformed(own_from_world)
+
     @torch.no_grad()
     def render(
         self,
@@ -95,19 +156,16 @@ class NeRFScene(RayTraced):
     ) -> Image:
         """See Scene.render. samples_per_ray is split between the passes as the network's own number is.
 
-        near and far are those of the capture, measured along the camera's z as published. For a camera that stands
-        elsewhere than those of the capture they move with the middle of the bounds. draft: a quarter of the side.
+        near and far are those of the capture, measured along the camera's z as in the paper. For a camera at another
+        distance than those of the capture they move with the center of the bounds. draft: a quarter of the side.
         """
         if quality == "draft":
             small = camera.resized(-(-camera.width // 4), -(-camera.height // 4))
             image = self.render(small, samples_per_ray=samples_per_ray, jitter=jitter, progress=progress)
-            return _enlarged(image, camera.width, camera.height)
-        camera = camera.to(next(self.nerf.parameters()).device)
-        own_from_world = torch.eye(4, device=camera.world_from_camera.device) / self.placement.metres_per_unit
-        own_from_world[:3, 3] = -own_from_world.new_tensor(self.placement.middle) / self.placement.metres_per_unit
-        own_from_world[3, 3] = 1.0
-        camera = camera.transformed(own_from_world)
-        config = self._sampled_for(camera, samples_per_ray)
+            return _resized(image, camera.width, camera.height)
+        camera = self._own_camera(camera)
+        pose = camera.world_from_camera
+        config = self._sampled_for(pose[:3, 3], normalize(pose[:3, 2], dim=0), samples_per_ray)
         rays = camera.rays()
         origins, directions = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3)
         # t is measured along the camera's z, in the networks' own unit whatever the scale of the camera's matrix
@@ -117,12 +175,12 @@ class NeRFScene(RayTraced):
         for start in range(0, len(origins), CHUNK_RAYS):
             progress(start / len(origins), "Rendering")
             part = slice(start, start + CHUNK_RAYS)
-            seen, t = self._colors(origins[part], directions[part], speed[part], config, jitter)
-            premultiplied = seen.rgb - (1.0 - seen.alpha[..., None]) if config.white_background else seen.rgb
-            straight = compositing.unpremultiply(premultiplied, seen.alpha)
+            colors, t = self._colors(origins[part], directions[part], speed[part], config, jitter)
+            premultiplied = colors.rgb - (1.0 - colors.alpha[..., None]) if config.white_background else colors.rgb
+            straight = unpremultiply(premultiplied, colors.alpha)
             rgb.append(srgb_from_linear(straight) if config.linear else straight)
-            alpha.append(seen.alpha)
-            depth.append(torch.where(seen.alpha > 0.5, t / units, torch.inf))
+            alpha.append(colors.alpha)
+            depth.append(torch.where(colors.alpha > 0.5, t / units, torch.inf))
         shape = (camera.height, camera.width)
         return Image(
             torch.cat(rgb).reshape(*shape, 3).clamp(0, 1),
@@ -130,8 +188,8 @@ class NeRFScene(RayTraced):
             torch.cat(depth).reshape(shape),
         )
 
-    def _sampled_for(self, camera: Camera, samples_per_ray: int | None) -> RenderConfig:
-        """The network's sampling, for this many samples and for a camera at this distance."""
+    def _sampled_for(self, origin: Tensor, forward: Tensor, samples_per_ray: int | None) -> RenderConfig:
+        """Return the sampling of a camera at origin [3] that looks along forward [3], in the networks' frame."""
         config = self.nerf.config
         if samples_per_ray is not None:
             total = config.coarse_samples + config.fine_samples
@@ -139,10 +197,9 @@ class NeRFScene(RayTraced):
             config = replace(config, coarse_samples=coarse, fine_samples=max(1, samples_per_ray - coarse))
         if config.ndc:
             return config
-        forward = torch.nn.functional.normalize(camera.world_from_camera[:3, 2], dim=0)
-        middle = forward.new_tensor(self.info.bounds).mean(0) - forward.new_tensor(self.placement.middle)
-        middle = middle / self.placement.metres_per_unit
-        moved = float((middle - camera.world_from_camera[:3, 3]) @ forward) - (config.near + config.far) / 2
+        center = forward.new_tensor(self.info.bounds).mean(0) - forward.new_tensor(self.placement.middle)
+        center = center / self.placement.metres_per_unit
+        moved = float((center - origin) @ forward) - (config.near + config.far) / 2
         if abs(moved) <= (config.far - config.near) / 4:
             return config
         nearest = min(config.near, 0.02 * config.far)
@@ -157,32 +214,28 @@ class NeRFScene(RayTraced):
         speed: Tensor,
         config: RenderConfig,
         jitter: torch.Generator | None,
-    ) -> tuple[RayColors, Tensor]:
-        """What rays with unit directions see, and its depth [...] along the camera's z, in the networks' unit."""
+    ) -> tuple[PassColors, Tensor]:
+        """Return the fine pass of rays [R, 3] with unit directions, and its depth [R] along the camera's z, in the
+        networks' unit."""
         if not config.ndc:
             fine = self.nerf.render_rays(origins, directions * speed, directions, generator=jitter, config=config).fine
-            return fine, fine.depth / fine.alpha
+            return fine, fine.depth / fine.alpha.clamp(min=1e-10)
         focal_x, focal_y = config.ndc_focal
         ahead = directions[..., 2] < -1e-3  # the capture looks along −z; nothing is known behind it
         forward = torch.where(ahead[..., None], directions, directions.new_tensor([0.0, 0.0, -1.0]))
         warped = ndc_rays(origins, forward, 1.0, 1.0 / focal_x, 1.0 / focal_y)
         fine = self.nerf.render_rays(*warped, forward, generator=jitter, config=config).fine
-        z = 2.0 / (warped[0][..., 2] + fine.depth / fine.alpha * warped[1][..., 2] - 1.0)
+        z = 2.0 / (warped[0][..., 2] + fine.depth / fine.alpha.clamp(min=1e-10) * warped[1][..., 2] - 1.0)
         distance = (z - origins[..., 2]) / forward[..., 2]
         return replace(fine, alpha=torch.where(ahead, fine.alpha, 0.0)), distance / speed[..., 0]
 
 
-def ndc_points(points: Tensor, ndc_focal: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """Take world points [..., 3] into normalised device coordinates (Eq. 14 of appendix C, near plane 1).
-
-    Also returns the scale [...] of densities there, 1/metre for each 1/unit: the mean stretch of the warp; 0 in front
-    of the near plane, where nothing was seen.
-    """
-    z = points[..., 2].clamp(max=-1.0)
-    x_scale, y_scale = -2.0 * ndc_focal[0], -2.0 * ndc_focal[1]
-    warped = torch.stack((x_scale * points[..., 0] / z, y_scale * points[..., 1] / z, 1.0 + 2.0 / z), -1)
-    stretch = (2.0 * x_scale * y_scale / z**4) ** (1 / 3)
-    return warped, torch.where(points[..., 2] <= -1.0, stretch, 0.0)
+@torch.no_grad()
+def _optical_axis(directions: Tensor, depth_from_distance: Tensor) -> Tensor:
+    """Return the vector g [3] with directions [R, 3] · g = depth_from_distance [R], by least squares of minimal norm:
+    the unit optical axis of a camera (divided by its scale); the direction of a single ray."""
+    a, b = directions.double().cpu(), depth_from_distance.double().cpu()
+    return (torch.linalg.pinv(a.T @ a, hermitian=True, rtol=1e-9) @ (a.T @ b)).to(directions)
 
 
 def constructor_of(
@@ -194,7 +247,7 @@ def constructor_of(
     iso_level: float = ISO_LEVEL,
     placement: Placement = NO_PLACEMENT,
 ) -> dict[str, Any]:
-    """What `load` builds the scene from, as plain JSON; goes into the card, where it may be edited."""
+    """Return the arguments of `scene_from` as plain JSON; they go into the card, where they may be edited."""
     return {
         "coarse": asdict(coarse),
         "fine": asdict(fine),
@@ -206,7 +259,7 @@ def constructor_of(
 
 
 def scene_from(constructor: Mapping[str, Any], tensors: dict[str, Tensor]) -> NeRFScene:
-    """Build the scene that `NeRFScene.tensors` described. Raises KeyError, TypeError or RuntimeError."""
+    """Return the scene of what `NeRFScene.tensors` returned. Raises KeyError, TypeError or RuntimeError."""
 
     def known(values: Mapping[str, Any]) -> dict[str, Any]:
         return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
@@ -222,10 +275,23 @@ def scene_from(constructor: Mapping[str, Any], tensors: dict[str, Tensor]) -> Ne
 
 
 def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> StoredScene:
-    """The stored scene of a model folder. Raises KeyError, ValueError, TypeError or RuntimeError if it does not fit."""
+    """Return the stored scene of a model folder.
+
+    Raises:
+        KeyError, ValueError, TypeError, RuntimeError: the tensors do not fit the card.
+    """
     scene = scene_from(card.constructor, tensors)
     config = scene.nerf.config
     count = sum(parameter.numel() for parameter in scene.nerf.parameters())
     radius = (1.5 if config.ndc else (config.near + config.far) / 2) * scene.placement.metres_per_unit
     info = density_model_info(name, card, scene.info, num_parameters=count, radius=radius, image_size=128)
     return StoredScene(info, scene, next(iter(tensors.values())).device)
+
+
+def _resized(image: Image, width: int, height: int) -> Image:
+    """Return an image at another size: colour and alpha interpolated, depth of the nearest pixel."""
+    stacked = torch.cat((image.rgb * image.alpha[..., None], image.alpha[..., None]), -1).permute(2, 0, 1)[None]
+    smooth = interpolate(stacked, (height, width), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+    depth = interpolate(image.depth[None, None], (height, width), mode="nearest")[0, 0]
+    rgb = unpremultiply(smooth[..., :3], smooth[..., 3])
+    return Image(rgb.clamp(0, 1), smooth[..., 3], depth)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
-START = "import sys; sys.path.insert(0, sys.argv[1]); from backend.nerf.sfm_solver import child; child()"
+START = "import sys; sys.path.insert(0, sys.argv[1]); from backend.nerf.sfm.solver import child; child()"
 
 STAGES = ("features", "matches", "cameras")
 

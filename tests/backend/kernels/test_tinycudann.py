@@ -28,7 +28,8 @@ from backend.kernels.radiance_mlp.tinycudann_engine import (
     parameters_from_networks,
 )
 from backend.nerf.datasets import Dataset
-from backend.nerf.hash.trainer import HashTrainer, Training
+from backend.nerf.hash.presets import Training
+from backend.nerf.hash.trainer import HashTrainer
 from tests.backend import fixtures
 from tests.backend.fixtures.elsewhere import played
 
@@ -267,7 +268,13 @@ def test_a_fit_with_the_package_learns_as_one_without(
     import tinycudann
 
     training = Training(
-        network_rate=1e-2, log2_size=11, num_levels=4, finest=64, samples_per_step=1 << 10, grid=16, look_at=1 << 8
+        network_rate=1e-2,
+        log2_size=11,
+        num_levels=4,
+        finest=64,
+        samples_per_step=1 << 10,
+        grid=16,
+        cells_per_update=1 << 8,
     )
     reached = []
     for where in (device, torch.device("cpu")):

@@ -23,8 +23,9 @@ from backend.nerf.datasets.lens import Lens
 from backend.nerf.evaluate import camera_of, evaluate
 from backend.nerf.fit.state import FitState, fingerprint, read_tensors, write_state
 from backend.nerf.hash.field import HashField
+from backend.nerf.hash.presets import Training
 from backend.nerf.hash.scene import HashScene
-from backend.nerf.hash.trainer import HashTrainer, Training
+from backend.nerf.hash.trainer import HashTrainer
 from backend.nerf.mlp.trainer import NeRFTrainer
 from backend.scenes.cropped import cropped
 from backend.scenes.placed import PlacedScene
@@ -38,7 +39,7 @@ CPU = torch.device("cpu")
 KINDS = ("cuda", "mps", REAL_CUDA)
 TINY = Training(
     network_rate=1e-2, log2_size=11, num_levels=4, finest=64, samples_per_step=1 << 10, grid=16, warm_up=4,
-    look_every=4, look_at=1 << 8,
+    update_every=4, cells_per_update=1 << 8,
 )  # fmt: skip
 
 pytestmark = pytest.mark.filterwarnings("ignore:at..frobenius_norm is deprecated")  # PyTorch's own, of MPS

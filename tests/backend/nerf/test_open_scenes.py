@@ -17,8 +17,9 @@ from backend.nerf.cameras.alignment import aligned
 from backend.nerf.datasets import Dataset, Pixels, View
 from backend.nerf.evaluate import evaluate
 from backend.nerf.hash.field import HashField, at_infinity
+from backend.nerf.hash.presets import Training
 from backend.nerf.hash.scene import HashScene, scene_from_tensors
-from backend.nerf.hash.trainer import HashTrainer, Training
+from backend.nerf.hash.trainer import HashTrainer
 from backend.scenes.cropped import cropped
 
 CPU = torch.device("cpu")
@@ -85,7 +86,7 @@ def fitted(outdoors: Opaque) -> HashTrainer:
 def test_surroundings_without_end_are_fitted_with_the_object(fitted: HashTrainer, outdoors: Opaque) -> None:
     assert fitted.field.config.unbounded and fitted.field.config.sky
     assert psnr(fitted, outdoors) > 19.0
-    assert fitted.occupancy.share < 0.25, "the space between was found to be empty"
+    assert fitted.occupancy.occupied_fraction < 0.25, "the space between was found to be empty"
 
 
 def test_what_nothing_stops_is_the_sky_at_an_infinite_distance(fitted: HashTrainer, outdoors: Opaque) -> None:
@@ -224,7 +225,7 @@ def test_alpha_that_says_nothing_leaves_cameras_where_they_fit() -> None:
     opaque = dataclasses.replace(pixels, alpha=np.full(pixels.rgb.shape[:2], 255, np.uint8))
     assert not opaque.has_alpha
     behind = np.ones(3, np.float32)
-    expected, got = (aligned(scene, view, seen, CPU, behind=behind).camera for seen in (pixels, opaque))
+    expected, got = (aligned(scene, view, seen, CPU, background=behind).camera for seen in (pixels, opaque))
     torch.testing.assert_close(got.world_from_camera, expected.world_from_camera)
 
 

@@ -12,14 +12,15 @@ from addon.wire.messages import FitOptions
 from backend.cameras import Camera, intrinsics_from_fov, look_at
 from backend.nerf.cameras.poses import perturbed, pose_errors
 from backend.nerf.datasets import open_dataset
-from backend.nerf.hash.trainer import HashTrainer, Training
+from backend.nerf.hash.presets import Training
+from backend.nerf.hash.trainer import HashTrainer
 from backend.training.experiments.pose_refinement import Perturbation, demonstrate, with_poses
 
 from . import striped_balls
 
 SIZE, DISTANCE, VIEWS = 40, 2.0, 24
 CPU = torch.device("cpu")
-SMALL = Training(log2_size=14, num_levels=6, samples_per_step=1 << 13, grid=64, warm_up=60, look_at=1 << 13)
+SMALL = Training(log2_size=14, num_levels=6, samples_per_step=1 << 13, grid=64, warm_up=60, cells_per_update=1 << 13)
 
 
 @pytest.fixture(scope="module")

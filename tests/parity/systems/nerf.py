@@ -7,7 +7,8 @@ from torch import Tensor
 
 from backend.nerf.mlp import checkpoint
 from backend.nerf.mlp.encodings import positional_encoding
-from backend.nerf.mlp.network import NeRF, RenderConfig, ndc_rays
+from backend.nerf.mlp.ndc import ndc_rays
+from backend.nerf.mlp.network import NeRF, RenderConfig
 from backend.rendering import sampling
 from tests.parity.oracle import OracleSet
 

@@ -68,7 +68,7 @@ def test_a_camera_that_is_off_by_some_degrees_finds_back(kind: str) -> None:
     view, pixels = view_and_picture(kind)
     truth = view.camera.world_from_camera
     start = at_pose(view, perturbed(truth[None], math.radians(3), 0.05 * DISTANCE, seed=2)[0])
-    found = aligned(BLOBS, start, pixels, CPU, behind=0.5).camera.world_from_camera
+    found = aligned(BLOBS, start, pixels, CPU, background=0.5).camera.world_from_camera
     assert rotation_angle(found[:3, :3].T @ truth[:3, :3]) < math.radians(0.05)
     assert (found[:3, 3] - truth[:3, 3]).norm() < 0.001 * DISTANCE
 
@@ -78,18 +78,18 @@ def test_a_camera_that_is_lost_is_found_again(kind: str) -> None:
     view, pixels = view_and_picture(kind)
     truth = view.camera.world_from_camera
     start = at_pose(view, perturbed(truth[None], math.radians(18), 0.3 * DISTANCE, seed=2)[0])
-    alone = aligned(BLOBS, start, pixels, CPU, behind=0.5)
-    found = relocalize(BLOBS, start, pixels, CPU, reach=0.3, behind=0.5)
+    alone = aligned(BLOBS, start, pixels, CPU, background=0.5)
+    found = relocalize(BLOBS, start, pixels, CPU, spread=0.3, background=0.5)
     assert rotation_angle(alone.camera.world_from_camera[:3, :3].T @ truth[:3, :3]) > math.radians(18)
     assert rotation_angle(found.camera.world_from_camera[:3, :3].T @ truth[:3, :3]) < math.radians(0.05)
-    far, near = (photometric_error(BLOBS, there, pixels, CPU, behind=0.5) for there in (start, found))
+    far, near = (photometric_error(BLOBS, there, pixels, CPU, background=0.5) for there in (start, found))
     assert near < 0.1 * far
 
 
 def test_a_picture_with_nothing_usable_leaves_its_camera_where_it_is() -> None:
     view, pixels = view_and_picture("alpha")
     nothing = Pixels(pixels.rgb, pixels.alpha, np.zeros((SIZE, SIZE), bool))
-    for there in (aligned(BLOBS, view, nothing, CPU), relocalize(BLOBS, view, nothing, CPU, reach=0.1)):
+    for there in (aligned(BLOBS, view, nothing, CPU), relocalize(BLOBS, view, nothing, CPU, spread=0.1)):
         assert torch.equal(there.camera.world_from_camera, view.camera.world_from_camera)
     assert math.isnan(photometric_error(BLOBS, view, nothing, CPU))
 

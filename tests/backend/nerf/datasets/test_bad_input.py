@@ -234,7 +234,7 @@ def test_a_fit_to_flipped_cameras_offers_to_flip_them(tmp_path: Path, cloud: boo
         scene_bounds_of(dataset, dataset.views)
     assert caught.value.remedy == Remedy("flip_axes", "Flip Axes")
     flipped = open_dataset(tmp_path, flip_axes=True)
-    assert np.allclose(scene_bounds_of(flipped, flipped.views).middle, (0.5, 0, 0.25), atol=1e-3)
+    assert np.allclose(scene_bounds_of(flipped, flipped.views).center, (0.5, 0, 0.25), atol=1e-3)
 
 
 def test_cameras_at_one_place_make_no_box(tmp_path: Path) -> None:

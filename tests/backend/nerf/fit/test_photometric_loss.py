@@ -36,9 +36,9 @@ def rays(tmp_path_factory: pytest.TempPathFactory) -> TrainingRays:
 def test_appearances_do_nothing_in_the_mean_and_nothing_at_first(kind: str) -> None:
     made = Appearance(kind, 6, CPU)  # type: ignore[arg-type]
     rgb, alpha = rand(1, 3).expand(6, 3), torch.full((6,), 0.4)
-    assert torch.equal(made.seen(rgb, alpha, torch.arange(6)), rgb)
+    assert torch.equal(made.transform(rgb, alpha, torch.arange(6)), rgb)
     made.learnt.data += 0.3 * torch.randn(made.learnt.shape, generator=RANDOM)
-    seen = made.seen(rgb, alpha, torch.arange(6))
+    seen = made.transform(rgb, alpha, torch.arange(6))
     assert not torch.allclose(seen[0], rgb[0], atol=1e-2)
     mean = seen.log().mean(0).exp() if kind == "exposure" else seen.mean(0)
     torch.testing.assert_close(mean, rgb[0])
@@ -50,7 +50,7 @@ def test_a_color_transform_is_that_of_straight_colors() -> None:
     straight, alpha = rand(7, 3), rand(7)
     own = made.learnt.data[0] / 2  # less the mean of it and nothing
     expected = straight @ (torch.eye(3) + own[:, :3]).T + own[:, 3]
-    seen = made.seen(straight * alpha[:, None], alpha, torch.zeros(7, dtype=torch.long))
+    seen = made.transform(straight * alpha[:, None], alpha, torch.zeros(7, dtype=torch.long))
     torch.testing.assert_close(seen, expected * alpha[:, None])
 
 
@@ -62,7 +62,7 @@ def test_what_shows_the_picture_itself_has_no_loss(rays: TrainingRays, space: st
     options = FitOptions(color_space=space)  # type: ignore[arg-type]
     made = PhotometricLoss(options, rays, background, mse_loss, alpha=True)
     batch = rays.draw(50, RANDOM)
-    behind = made.behind(50, RANDOM)
+    behind = made.background_colors(50, RANDOM)
     shown = batch.rgb if space == "srgb" else linear_from_srgb(batch.rgb)
     nothing = torch.zeros(50)
     loss, error = made.loss(

@@ -21,7 +21,9 @@ from backend.bench.ray_traced import BOX, VIEWS, RayTraced, views_around
 from backend.cameras import Camera
 from backend.nerf.datasets import Dataset, Pixels, View, open_dataset
 from backend.nerf.fit.rays import TrainingRays
-from backend.nerf.hash.trainer import HashTrainer, Training
+from backend.nerf.hash.placement import cell_centers
+from backend.nerf.hash.presets import Training
+from backend.nerf.hash.trainer import HashTrainer
 from tests.backend.fixtures import photographed
 
 CPU = torch.device("cpu")
@@ -33,7 +35,7 @@ TINY = Training(
     samples_per_step=1 << 12,
     grid=32,
     warm_up=30,
-    look_at=1 << 12,
+    cells_per_update=1 << 12,
 )
 STEPS = 250
 
@@ -192,7 +194,7 @@ def test_nothing_is_left_near_the_cameras(folder: Path, tmp_path: Path, unbounde
     bare = open_dataset(over(folder, tmp_path, 0.5))
     made = HashTrainer(bare, FitOptions(unbounded=unbounded, near=2.0, steps=1), CPU, training=TINY)  # type: ignore[arg-type]
     config = made.field.config
-    cells = made._cells(config.low, config.side, config.unbounded)
+    cells = cell_centers(config, TINY.grid, CPU)
     n = TINY.grid
     unit = made.field.unit(made.field.from_world(cells)).reshape(n, n, n, 3)
     torch.testing.assert_close(unit[3, 20, 9] * n, torch.tensor([3.5, 20.5, 9.5]), rtol=0, atol=1e-3)

@@ -13,8 +13,9 @@ from backend.cameras import Camera
 from backend.checkpoints.convert import detect, import_model
 from backend.models.library import load_model
 from backend.nerf.mlp import checkpoint
-from backend.nerf.mlp.network import Network, NetworkConfig, ndc_rays
-from backend.nerf.mlp.scene import NeRFScene, ndc_points
+from backend.nerf.mlp.ndc import ndc_points, ndc_rays
+from backend.nerf.mlp.network import Network, NetworkConfig
+from backend.nerf.mlp.scene import NeRFScene
 from backend.scenes.latents import ws_from_latent
 from backend.scenes.stored import StoredScene
 from tests.shared import CHECKPOINTS, ORACLES

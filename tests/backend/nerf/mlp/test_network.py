@@ -9,7 +9,8 @@ from backend.cameras import Camera
 from backend.checkpoints.unpickle import read_checkpoint
 from backend.nerf.mlp import checkpoint
 from backend.nerf.mlp.encodings import positional_encoding
-from backend.nerf.mlp.network import NeRF, Network, NetworkConfig, RenderConfig, composite, ndc_rays
+from backend.nerf.mlp.ndc import ndc_rays
+from backend.nerf.mlp.network import NeRF, Network, NetworkConfig, RenderConfig, composite
 from backend.nerf.mlp.scene import NeRFScene
 from backend.scenes.protocol import FieldInfo
 from tests.shared import CHECKPOINTS

@@ -77,7 +77,7 @@ def fit_of(dataset, steps=60, **options):
 
 def test_near_far_and_middle_are_found_from_the_cameras(ball):
     region = scene_bounds_of(ball, ball.split("train"))
-    assert np.allclose(region.middle, MIDDLE, atol=1e-3)
+    assert np.allclose(region.center, MIDDLE, atol=1e-3)
     # the paper's synthetic scenes in the same proportions: cameras at 4, near 2, far 6
     assert region.near / 0.2 == pytest.approx(0.5, abs=0.03)
     assert region.far / 0.2 == pytest.approx(1.5, abs=0.03)
@@ -315,7 +315,7 @@ def test_a_fit_that_refines_and_learns_colors_goes_on_as_if_it_had_not_stopped(t
 
 def test_while_it_goes_coarse_to_fine_the_scene_is_what_is_open(ball):
     fit = advanced(fit_of(ball, steps=10, refine_poses=True), 2)[0]
-    opened = fit._opened()
+    opened = fit._encoding_weights()
     assert opened is not None and 0 < float(opened.position.mean()) < 1
     points, directions = torch.rand(5, 3), torch.nn.functional.normalize(torch.rand(5, 3), dim=-1)
     folded = fit.scene().nerf
@@ -323,7 +323,7 @@ def test_while_it_goes_coarse_to_fine_the_scene_is_what_is_open(ball):
         torch.testing.assert_close(same(points, directions), network(points, directions, opened))
         assert not torch.allclose(same(points, directions), network(points, directions), atol=1e-4)
     advanced(fit, 6)
-    assert fit._opened() is None and fit.scene().nerf is fit.nerf
+    assert fit._encoding_weights() is None and fit.scene().nerf is fit.nerf
 
 
 def test_near_keeps_the_cameras_free(ball):

@@ -1,9 +1,9 @@
-"""Where the surface of a fitted field is, as the rays of its pictures find it.
+"""Extent of the surface of a fitted field, found along the rays of its training images.
 
-A density says where light stops. Behind that, and where no camera looked, pictures say nothing and it may be anything:
-a mesh of the density alone has caves behind its surface, holes into them, and whatever hangs below an object that was
-seen from above. So the rays of the pictures are followed to where half of their light is left, their *hits*. What lies
-before those is *seen*.
+A density says where light stops. Behind that, and where no camera looked, images do not determine it: a mesh of the
+density alone has caves behind its surface, holes into them, and floaters below an object that was seen from above. So
+the training rays are traced to the depth of transmittance one half, their *hits*. The cells in front of those are
+*seen*.
 """
 
 from __future__ import annotations
@@ -16,55 +16,59 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from ..hash.field import HashField
+from .field import HashField
 
 RAYS_PER_FACE = 8
-"""Rays for each cell of a side of the grid: some five of them end in each cell of a surface."""
+"""Rays for each cell of a face of the grid: about five of them end in each cell of a surface."""
 
 FEWEST_HITS = 12
-"""In a cell of the surface and its neighbours, 9 of them of the same surface. Rays that slip through it end alone."""
+"""Hits in a cell of the surface and its 26 neighbours, 9 of them of the same surface. Rays that slip through it end
+alone."""
 
 STRAY = 1e-4
-"""The part of the hits on each side that may lie beyond the box."""
+"""Share of the hits that may lie beyond the box, on each side."""
 
 THINNEST = 4
-"""Cells that the box of a sheet has across it: a mesh needs some on both sides of its faces."""
+"""Least thickness of the box in cells: a mesh needs some on both sides of its faces."""
 
 FLOATER = 0.01
-"""Clusters of cells of less than this part of the largest one are floaters."""
+"""Size of a cluster of cells, relative to the largest one, below which it is a floater."""
 
 SOFTEST = 0.1
-"""The part of the surface that may be softer than the level of its mesh."""
+"""Share of the surface that may have a lower density than the level of its mesh."""
 
 
 @dataclass(frozen=True)
-class Survey:
-    """seen: bool [n, n, n], the cells of the unit cube that some ray reaches with more than half of its light. hits
-    [H, 3]: points of the unit cube where rays lose that. density [H]: there, per field unit."""
+class SurfaceExtent:
+    """Seen cells and surface points of a field.
+
+    seen: bool [n, n, n], cells of the unit cube where some ray has a transmittance above one half. hits: [H, 3], points
+    of the unit cube where rays fall to that. density: [H], there, per field unit.
+    """
 
     seen: Tensor
     hits: Tensor
     density: Tensor
 
     @staticmethod
-    def of(model: HashField, rays: Iterable[tuple[Tensor, Tensor]]) -> Survey:
-        """Follow batches of rays: origins and unit directions [R, 3], field frame."""
+    def of(model: HashField, rays: Iterable[tuple[Tensor, Tensor]]) -> SurfaceExtent:
+        """Trace batches of rays: origins and unit directions [R, 3], field frame."""
         n = model.occupancy.resolution
         seen = torch.zeros(n**3, dtype=torch.bool, device=model.device)
         hits, density = [], []
         for origins, directions in rays:
             reached, met, dense = model.median_depth(origins, directions)
-            if model.config.unbounded:  # of what lies beyond the box no mesh is made
+            if model.config.unbounded:  # no mesh is made of what lies beyond the box
                 within = ((met - 0.5).abs() <= 0.25).all(-1)
                 met, dense = met[within], dense[within]
             seen[_cells(reached, n)] = True
             hits.append(met)
             density.append(dense)
-        return Survey(seen.reshape(n, n, n), torch.cat(hits), torch.cat(density))
+        return SurfaceExtent(seen.reshape(n, n, n), torch.cat(hits), torch.cat(density))
 
     @property
     def level(self) -> float | None:
-        """The density of nearly all of the surface, per field unit; None where hardly any ray met one."""
+        """Density of nearly all of the surface, per field unit; None where hardly any ray met one."""
         if len(self.density) < 64:
             return None
         return float(torch.quantile(self.density[:: 1 + len(self.density) // 1_000_000], SOFTEST))
@@ -89,8 +93,8 @@ class Survey:
         return low - room, high + room
 
     def solid(self, occupied: Tensor) -> Tensor:
-        """Cells that are within something as far as anybody has seen: bool [n, n, n]. Those are occupied ones that no
-        ray reaches, and empty ones with nothing but such around them."""
+        """Return the solid cells, bool [n, n, n]: occupied ones that no ray reaches, and empty ones that those
+        enclose."""
         seen = self.seen.cpu().numpy()
         clusters, count = ndimage.label(seen | ~occupied.cpu().numpy())
         outside = np.zeros(count + 1, bool)

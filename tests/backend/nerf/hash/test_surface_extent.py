@@ -10,9 +10,10 @@ import torch
 
 from addon.wire.messages import FitOptions
 from backend.bench.ray_traced import VIEWS, RayTraced, views_around
-from backend.nerf.fit.surface_extent import Survey
-from backend.nerf.hash.occupancy import Silhouette, carve
-from backend.nerf.hash.trainer import HashTrainer, Training
+from backend.nerf.hash.presets import Training
+from backend.nerf.hash.surface_extent import SurfaceExtent
+from backend.nerf.hash.trainer import HashTrainer
+from backend.nerf.hash.visual_hull import Silhouette, carve
 from backend.progress import silent
 from backend.tasks.mesh import extract
 from meshing.cleanup import CleanUp, clean
@@ -87,8 +88,8 @@ def test_what_is_solid_is_kept_with_the_scene(from_all_sides: HashTrainer) -> No
     assert not scene_from_tensors(config, tensors, CPU).hash_field.solid.any(), "a file from before is still read"
 
 
-def survey(seen: torch.Tensor, hits: torch.Tensor) -> Survey:
-    return Survey(seen, hits, torch.ones(len(hits)))
+def extent(seen: torch.Tensor, hits: torch.Tensor) -> SurfaceExtent:
+    return SurfaceExtent(seen, hits, torch.ones(len(hits)))
 
 
 def test_hidden_cells_are_solid_and_empty_ones_that_light_reaches_are_not() -> None:
@@ -98,7 +99,7 @@ def test_hidden_cells_are_solid_and_empty_ones_that_light_reaches_are_not() -> N
     occupied[4, 4, 4] = occupied[11, 11, 11] = False
     seen = torch.zeros_like(occupied)
     seen[9:11, 11, 11] = True
-    solid = survey(seen, torch.zeros(0, 3)).solid(occupied)
+    solid = extent(seen, torch.zeros(0, 3)).solid(occupied)
     expected = occupied.clone()
     expected[4, 4, 4] = True
     expected[9:11, 11, 11] = False
@@ -111,16 +112,16 @@ def test_the_box_is_that_of_the_surface_without_floaters_and_stray_rays() -> Non
     floater = torch.rand(100, 3, generator=random) * 0.01 + 0.91  # one cell of 32³
     stray = torch.rand(30, 3, generator=random)
     seen = torch.zeros(32, 32, 32, dtype=torch.bool)
-    found = survey(seen, torch.cat((plate, floater, stray))).box
+    found = extent(seen, torch.cat((plate, floater, stray))).box
     assert found is not None
     torch.testing.assert_close(found[0], torch.tensor([0.25, 0.25, 0.25]), rtol=0, atol=0.02)
     torch.testing.assert_close(found[1], torch.tensor([0.75, 0.65, 0.45]), rtol=0, atol=0.02)
-    assert survey(seen, stray).box is None and survey(seen, stray).level is None
+    assert extent(seen, stray).box is None and extent(seen, stray).level is None
 
 
 def test_a_sheet_has_a_box_that_it_can_be_meshed_in() -> None:
     sheet = torch.rand(20000, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.5, 0.5, 0.0]) + 0.25
-    found = survey(torch.zeros(32, 32, 32, dtype=torch.bool), sheet).box
+    found = extent(torch.zeros(32, 32, 32, dtype=torch.bool), sheet).box
     assert found is not None
     torch.testing.assert_close(torch.stack(found)[:, 2], torch.tensor([0.25 - 2 / 32, 0.25 + 2 / 32]))
     assert (found[0][:2] >= 0.25).all() and (found[1][:2] <= 0.75).all()
