@@ -20,11 +20,11 @@ class Generator(Protocol):
 
     @property
     def info(self) -> ModelInfo:
-        """What the panel needs to know."""
+        """The description that the panel is drawn from."""
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
 
     def sample_z(self, seed: int) -> Tensor:
         """Return z [1, z_dim] by the official seed convention of the model."""
@@ -32,7 +32,7 @@ class Generator(Protocol):
     def mapping(self, z: Tensor, condition: Camera | None = None, *, truncation_psi: float = 1.0) -> Tensor:
         """Return ws [..., num_ws, w_dim] of z [..., z_dim].
 
-        condition: the camera, in the world frame, that a pose-conditioned model is told of; None = its front view.
+        condition: world camera that a pose-conditioned model is conditioned on; None is its front view.
         Differentiable in z, and in weights that require gradients.
         """
 
@@ -42,16 +42,16 @@ class Generator(Protocol):
     def synthesize(
         self, ws: Tensor, controls: dict[str, float] | None = None, *, differentiable: bool = False
     ) -> Scene:
-        """Return the Scene of one ws [num_ws, w_dim]: all that depends on ws alone is done here, once.
+        """Return the Scene of one ws [num_ws, w_dim]. Work that depends on ws alone is done once for all its images.
 
         differentiable: the scene's `trace` and `image` pass gradients to ws and to weights that require them, and
-        nothing is precomputed that would cut them off; `render` works as ever, without gradients.
+        nothing they use is precomputed without gradients. `render` has no gradients in either case.
         """
 
     def parameters_for(self, part: Part) -> list[nn.Parameter]:
         """Return the weights that an edit of this part changes. They are frozen until `requires_grad_(True)`.
 
-        part: "geometry" (what density and shape depend on), "appearance" (colour alone), "late layers" (the last ones
+        part: "geometry" (of density or distance), "appearance" (colour alone), "late layers" (the last ones
         of the field or the 2D network, for local edits), "all" (the whole generator without its mapping network).
         Raises NotSupported where the model has no such part.
         """

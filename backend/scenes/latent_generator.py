@@ -45,7 +45,7 @@ class LatentGenerator(ABC, Generic[Network]):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.network.parameters()).device
 
     def normal(self, seed: int, length: int) -> Tensor:

@@ -89,6 +89,6 @@ def chords(shell: Shell, count: int, num_samples: int, like: Tensor) -> tuple[Te
     [count, num_samples]: a sample of the rays of all cameras."""
     generator = torch.Generator().manual_seed(0)
     directions = F.normalize(torch.randn(count, 3, generator=generator), dim=-1)
-    middle = (2 * torch.rand(count, 3, generator=generator) - 1) * (shell.half_depth / math.sqrt(3))
+    center = (2 * torch.rand(count, 3, generator=generator) - 1) * (shell.half_depth / math.sqrt(3))
     t = torch.linspace(shell.half_depth, 3 * shell.half_depth, num_samples).expand(count, -1)
-    return (middle - 2 * shell.half_depth * directions).to(like), directions.to(like), t.to(like)
+    return (center - 2 * shell.half_depth * directions).to(like), directions.to(like), t.to(like)

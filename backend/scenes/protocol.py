@@ -1,6 +1,6 @@
-"""A Scene is anything that answers `field(points)` and `render(camera)`.
+"""The Scene protocol: a field with bounds that can be evaluated, rendered, and differentiated.
 
-Meshing, rendering, export and everything later know only this, so each works with every model.
+Meshing, rendering, export and edits use this protocol alone, so that each works with every model.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from .trace import RayColors
 
 @dataclass(frozen=True)
 class FieldInfo:
-    """What kind of field a Scene holds."""
+    """The field of a Scene: its quantity, surface, bounds, and kind of gradients."""
 
     quantity: Literal["density", "sdf"]
     iso_level: float  # where the surface is: 1/metre for density, metres for sdf
-    bounds: Bounds  # world box that holds everything, metres
+    bounds: Bounds  # world box around the whole field, metres
     has_surface: bool = True
     has_color: bool = True
     lipschitz: float | None = None  # of an sdf: bound on |gradient|, None where unknown
@@ -45,7 +45,7 @@ class FieldSample:
 
 @dataclass(frozen=True)
 class Image:
-    """rgb [H, W, 3] sRGB 0..1, straight (not multiplied by alpha); alpha [H, W]; depth [H, W] metres along the camera's
+    """rgb [H, W, 3] sRGB 0..1, not premultiplied by alpha; alpha [H, W]; depth [H, W] metres along the camera's
     z, inf where empty; normal [H, W, 3] world unit vectors, 0 where empty, or None. note: a sentence for the user,
     where what is shown is not quite what was asked for."""
 
@@ -66,7 +66,7 @@ class Scene(Protocol):
 
     @property
     def info(self) -> FieldInfo:
-        """What kind of field this is."""
+        """The field's quantity, surface, bounds, and kind of gradients."""
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
         """Evaluate at world points [..., 3] (metres). Differentiable.

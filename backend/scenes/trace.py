@@ -67,7 +67,7 @@ class RayTraced:
 
 
 class DensityField(Protocol):
-    """What `trace_density` asks: value [...] (1/metre) and rgb [..., 3] at world points along unit directions."""
+    """Density [...] (1/metre) and rgb [..., 3] or None, at world points seen along unit directions [..., 3]."""
 
     def __call__(self, points: Tensor, directions: Tensor, /) -> tuple[Tensor, Tensor | None]: ...
 
@@ -75,7 +75,7 @@ class DensityField(Protocol):
 def trace_density(
     field: DensityField, rays: Rays, box: Bounds, samples: int, jitter: torch.Generator | None = None
 ) -> RayColors:
-    """Volume-render a density between the faces of a box, by samples in the middle of equal steps (Eq. 3 of
+    """Volume-render a density between the faces of a box, with samples at the centres of equal steps (Eq. 3 of
     arxiv.org/abs/2003.08934). Differentiable in rays and in whatever the field depends on.
 
     jitter: draws each sample within its step instead. A field without colour is white.

@@ -76,7 +76,7 @@ def cube(half: float) -> Bounds:
     return (-half, -half, -half), (half, half, half)
 
 
-def from_centre(rays: Rays, projection: Literal["perspective", "orthographic"]) -> Tensor:
+def distance_to_center(rays: Rays, projection: Literal["perspective", "orthographic"]) -> Tensor:
     """Return the distance [rays, 1] along each ray at which the shell around the origin is centred: that of the camera
     from the origin for a perspective, that of the closest point otherwise."""
     if projection == "perspective":
@@ -84,10 +84,10 @@ def from_centre(rays: Rays, projection: Literal["perspective", "orthographic"]) 
     return -(rays.origins * rays.directions).sum(-1, keepdim=True)
 
 
-def even_around(middle: Tensor, half: float, num_samples: int) -> Tensor:
-    """Return t [rays, num_samples] within half of `middle` [rays, 1], none of it behind the camera."""
-    near = (middle - half).clamp(min=0.01 * half)
-    return sampling.even(near, torch.maximum(middle + half, near + 0.01 * half), num_samples)
+def even_around(center: Tensor, half: float, num_samples: int) -> Tensor:
+    """Return t [rays, num_samples] within half of `center` [rays, 1], none of it behind the camera."""
+    near = (center - half).clamp(min=0.01 * half)
+    return sampling.even(near, torch.maximum(center + half, near + 0.01 * half), num_samples)
 
 
 def meets_ball(rays: Rays, radius: float) -> Tensor:
@@ -210,7 +210,7 @@ class VolumeScene(ABC):
         jitter: torch.Generator | None,
     ) -> tuple[Tensor, Tensor | None]:
         """Return coarse t [rays, steps] of canonical rays, and the draws of their fine samples."""
-        t = even_around(from_centre(rays, projection), self.shell.half_depth, steps)
+        t = even_around(distance_to_center(rays, projection), self.shell.half_depth, steps)
         if self.shell.by_depth:
             t = t * (self.placement.metres_per_unit / rays.depth_from_distance)[:, None]
         if jitter is None:
@@ -267,7 +267,7 @@ def assembled(
 ) -> Image:
     """Return the Image of a camera from pixels of a grid [height · width], resized where the camera has more.
 
-    rgb: [n, 3] straight; depth: [n] metres; normal: world [n, 3] or None.
+    rgb: [n, 3], not premultiplied; depth: [n] metres; normal: world [n, 3] or None.
     """
     parts = [rgb * alpha[:, None], alpha[:, None], depth[:, None] * alpha[:, None]]
     parts += [] if normal is None else [normal * alpha[:, None]]

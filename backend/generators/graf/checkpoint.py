@@ -1,7 +1,7 @@
 """Official GRAF checkpoints → our config and weights.
 
-The file is a dictionary; `generator_test` holds the averaged weights that its authors evaluate. Official vocabulary
-ends here: `pts_linears`, `views_linears`, `multires`.
+The file is a dictionary; `generator_test` holds the averaged weights that its authors evaluate. Official names
+are used in this file only: `pts_linears`, `views_linears`, `multires`.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def config_from_official(weights: Mapping[str, Tensor], official: Mapping[str, A
 
 
 def _radius(value: Any) -> tuple[float, float]:
-    """Return (smallest, largest) of a number, a pair or the text "9.5,10.5"."""
+    """Return the smallest and largest radius of a number, a pair or text such as "9.5,10.5"."""
     if isinstance(value, str):
         value = [float(part) for part in value.split(",")]
     if isinstance(value, (int, float)):
@@ -97,7 +97,7 @@ def network_from_official(config: GRAFConfig, weights: Mapping[str, Tensor]) -> 
 
 
 def _generator(tree: object) -> dict[str, Tensor]:
-    """Return the weights to evaluate, without a prefix; empty if the tree is no GRAF."""
+    """Return the weights to evaluate, without a prefix; empty if the tree is not a GRAF."""
     if not isinstance(tree, Mapping):
         return {}
     for name in ("generator_test", "generator", None):
@@ -109,7 +109,7 @@ def _generator(tree: object) -> dict[str, Tensor]:
 
 
 def recognise(tree: object) -> bool:
-    """Say whether a tree is an official GRAF checkpoint."""
+    """Return whether a tree is an official GRAF checkpoint."""
     if not isinstance(tree, Mapping) or not ("generator" in tree or "generator_test" in tree):
         return False
     return bool(_generator(tree))

@@ -1,4 +1,4 @@
-"""GRAF with one pair of codes folded into its biases: the same field, evaluated faster."""
+"""GRAF with one pair of codes folded into its biases: the same field, faster to evaluate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .model import GRAF, SKIP_AFTER, positional_encoding
 
 
 class FastField:
-    """The field of one pair of codes for marching: what the codes add to a layer is added to its bias once."""
+    """The field of one pair of codes for marching: the codes' share of each layer is added to its bias once."""
 
     def __init__(self, network: GRAF, ws: Tensor):
         self.network = network

@@ -5,8 +5,8 @@ Vocabulary. z is the *shape code* followed by the *appearance code* (section 3.2
 cameras on a sphere around the origin, looking along their −z. `t` multiplies the ray's direction, whose length is not
 one: it is the depth along the camera's axis.
 
-`GRAF` is the network, batched and stage by stage, as the paper tells it: the reference path that parity is proved
-with. `GRAFGenerator` and `GRAFScene` place one pair of codes in the world.
+`GRAF` is the network, batched, stage by stage as in the paper: the reference path, which is compared with official
+outputs. `GRAFGenerator` and `GRAFScene` (scene.py) place one pair of codes in the world.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def positional_encoding(x: Tensor, num_frequencies: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Rendering:
-    """What a batch of rays gave. Batched [batch, rays, ...]."""
+    """Pixels of a batch of rays. Batched [batch, rays, ...]."""
 
     rgb: Tensor  # [..., 3] in 0..1, with the white background where the model has one
     alpha: Tensor  # [...] Σ w
@@ -165,7 +165,7 @@ class GRAF(nn.Module):
 
         Args:
             ws: [batch, 2, w_dim].
-            origins, directions: [batch, rays, 3]; t multiplies directions, whatever their length.
+            origins, directions: [batch, rays, 3]; t multiplies directions, which may have any length.
             jitter: [batch, rays, num_samples] in [0, 1); None samples evenly.
             t: [batch, rays, any]; None spreads num_samples between the limits.
         """

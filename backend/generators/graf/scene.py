@@ -66,7 +66,7 @@ class GRAFScene(VolumeScene):
         """See VolumeScene.reference_rays. There are no fine samples."""
         result = self.network.render(self.ws[None], origins[None], directions[None], t=t[None])
         rgb, alpha = result.rgb[0], result.alpha[0]
-        if self.network.config.white_background:  # the background shows through instead
+        if self.network.config.white_background:  # white belongs to official images; here the background shows through
             rgb = rgb - (1 - alpha[:, None])
         return RayColors(rgb, alpha, result.depth[0])
 

@@ -1,7 +1,7 @@
 """Official π-GAN checkpoints → our config and weights.
 
-`generator.pth` is the whole module; `ema.pth` beside it holds the averaged parameters as a list in the order of
-`parameters()`, and they are the ones to load. Official vocabulary ends here: `siren`, `curriculum`, `h_mean`.
+`generator.pth` is the pickled module; `ema.pth` beside it holds the averaged parameters as a list in the order of
+`parameters()`, which are the ones to load. Official names are used in this file only: `siren`, `curriculum`, `h_mean`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ RENAMED = (
 """Official parameter name → ours, each pattern applied in turn."""
 
 CARLA = {"ray_start": 0.7, "ray_end": 1.3, "fov": 30, "white_back": True, "last_back": False}
-"""How networks without a box (TALLSIREN) were rendered by their authors; the others as CelebA, our defaults."""
+"""Official rendering options of networks without a box (TALLSIREN); the others have CelebA's, our defaults."""
 
 
 def renamed(name: str) -> str:
@@ -52,9 +52,9 @@ def config_from_official(
     """Return the config of an official network. Its sizes are those of its tensors.
 
     Args:
-        official_class: a text with the class of the official field in it, such as TALLSIREN.
+        official_class: text that contains the class name of the official field, such as TALLSIREN.
         weights: official names, starting with `siren.`.
-        render: the official curriculum; None takes the one that this class was published with.
+        render: the official curriculum; None takes the one published with this class.
     """
     has_box = "TALLSIREN" not in official_class
     render = ({} if has_box else CARLA) if render is None else render
@@ -99,7 +99,7 @@ def _is_field(node: object) -> bool:
 
 
 def recognise(tree: object) -> bool:
-    """Say whether a tree is an official π-GAN: a generator, the averages of one, or a folder with one."""
+    """Return whether a tree is an official π-GAN: a generator, the averages of one, or a folder with one."""
     if isinstance(tree, CheckpointFolder):
         return any(_is_field(tree[name]) for name in _generators(tree))
     return _is_field(tree) or _is_averaged(tree)
@@ -117,7 +117,7 @@ def convert(tree: object, path: Path) -> ConvertedModel:
     """Convert a generator, with the averaged parameters beside it where there are some, as its authors load it.
 
     Raises:
-        UnknownCheckpoint: the tensors, or the averaged ones, do not fit a π-GAN; or there are averaged ones alone.
+        UnknownCheckpoint: the tensors or the averaged ones do not fit a π-GAN, or only averaged ones are there.
     """
     averaged: object = None
     sources: tuple[Path, ...] = ()
@@ -156,7 +156,7 @@ def with_averaged(weights: Mapping[str, Tensor], averaged: object) -> dict[str, 
     """Return the weights replaced by an ExponentialMovingAverage's, which lie in the order of `parameters()`.
 
     Raises:
-        UnknownCheckpoint: as many tensors, or shapes, as the generator does not have.
+        UnknownCheckpoint: the number of tensors or a shape differs from the generator's.
     """
     state = averaged.state if isinstance(averaged, Opaque) else averaged
     shadow = state.get("shadow_params") if isinstance(state, Mapping) else None

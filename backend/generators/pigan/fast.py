@@ -1,4 +1,4 @@
-"""π-GAN with one latent's frequencies and phases folded into its weights: the same field, evaluated faster."""
+"""π-GAN with one latent's frequencies and phases folded into its weights: the same field, faster to evaluate."""
 
 from __future__ import annotations
 

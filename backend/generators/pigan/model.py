@@ -5,8 +5,8 @@ phase per channel of each layer, which together are `ws` [num_layers + 1, 2 · h
 colour layer). *Canonical* is the model's own frame: y up, the subject faces +z, cameras on the unit sphere look at the
 origin. `t` are distances along unit rays there.
 
-`PiGAN` is the network, batched and stage by stage, as the paper tells it: the reference path that parity is
-proved with. `PiGANGenerator` and `PiGANScene` place one latent of it in the world.
+`PiGAN` is the network, batched, stage by stage as in the paper: the reference path, which is compared with official
+outputs. `PiGANGenerator` and `PiGANScene` (scene.py) place one latent of it in the world.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOCKED_DIRECTION = (0.0, 0.0, -1.0)
 """The viewing direction of every ray where view dependence is locked: the camera in front of the subject."""
 
 TRUNCATION_SAMPLES = 10_000
-"""Number of z whose mean frequencies and phases truncation pulls towards."""
+"""Number of z whose mean frequencies and phases are the centre of truncation."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class PiGANConfig:
     hierarchical: bool = True
     white_back: bool = False
     last_back: bool = True
-    """Give the last sample all the light that is left."""
+    """Give the last sample all remaining transmittance, so that every pixel is opaque."""
     clamp: Literal["relu", "softplus"] = "relu"
-    """What makes the field's raw density positive."""
+    """Activation of the raw density."""
     image_size: int = 128
 
     @property
@@ -126,7 +126,7 @@ class MappingNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class Rendering:
-    """What a batch of rays gave. Batched [batch, rays, ...]."""
+    """Pixels of a batch of rays, and the samples they are made of. Batched [batch, rays, ...]."""
 
     rgb: Tensor  # [..., 3] in 0..1, composite (with its background, where the model has one)
     alpha: Tensor  # [...] Σ w before any background
@@ -181,7 +181,7 @@ class PiGAN(nn.Module):
         return self.mapping_network(z.to(parameter)).mean(0)
 
     def encode(self, points: Tensor) -> Tensor:
-        """Return what enters the first layer, [batch, points, in], of canonical points [batch, points, 3]."""
+        """Return the input of the first layer [batch, points, in] at canonical points [batch, points, 3]."""
         if self.config.box_side is not None:
             points = points * (2 / self.config.box_side)
         if not self.config.embedding_channels:
@@ -213,7 +213,7 @@ class PiGAN(nn.Module):
         return torch.cat((color, self.density(x)), -1)
 
     def positive(self, density: Tensor) -> Tensor:
-        """Return raw density made non-negative."""
+        """Return density: the raw density, activated."""
         return F.relu(density) if self.config.clamp == "relu" else F.softplus(density)
 
     def render(
@@ -235,9 +235,9 @@ class PiGAN(nn.Module):
             origins, directions: [batch, rays, 3], directions of unit length.
             t: coarse samples [batch, rays, num_steps].
             u: [batch, rays, num_steps] in [0, 1) for the fine samples; None spaces them evenly.
-            coarse_points: [batch, rays, num_steps, 3], where a caller has them more exactly than o + t d.
-            lock_view: colour as seen from in front, whatever the direction.
-            last_back: replaces the config's.
+            coarse_points: [batch, rays, num_steps, 3]; None is origins + t · directions.
+            lock_view: colour as seen from in front, for every direction.
+            last_back: overrides the config's.
         """
         config = self.config
         if coarse_points is None:

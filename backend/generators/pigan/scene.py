@@ -39,7 +39,7 @@ TRACE_PSNR = 40.0
 """dB. Strides are chosen to give 50 on random rays; small and sharp fields came to 44, others to 64 and more."""
 
 LOCK_VIEW = Control(
-    "lock_view", "Lock View Dependence", "Colours as seen from in front, whatever the view", 0.0, 0.0, 1.0, "switch"
+    "lock_view", "Lock View Dependence", "Colours as seen from in front, in every view", 0.0, 0.0, 1.0, "switch"
 )
 
 
@@ -80,7 +80,7 @@ class PiGANScene(VolumeScene):
             self.ws[None], origins[None], directions[None], t[None], u=draws, lock_view=self.lock_view
         )
         rgb, alpha = result.rgb[0], result.alpha[0]
-        if config.white_back:  # the background shows through instead
+        if config.white_back:  # white belongs to official images; here the background shows through
             rgb = rgb - (1 - alpha[:, None])
         # with last_back the background belongs to the subject's own volume
         return RayColors(rgb, torch.ones_like(alpha) if config.last_back else alpha, result.distance[0])

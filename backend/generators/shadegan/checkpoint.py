@@ -1,6 +1,6 @@
 """Official ShadeGAN checkpoints → our config and weights.
 
-The file is a bare state dict. Official vocabulary ends here: `siren`, `surfacenet`, `curriculum`.
+The file is a bare state dict. Official names are used in this file only: `siren`, `surfacenet`, `curriculum`.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def config_from_official(
 
     Args:
         weights: official names.
-        constructor: the official arguments `shading`, …; None reads what the tensors tell and shades.
+        constructor: the official arguments, such as `shading`; None shades, and the rest follows from the tensors.
         render: the official curriculum; None takes the published one.
     """
     constructor, render = constructor or {}, render or {}
     default = ShadeGANConfig()
     hidden = weights["siren.final_layer.weight"].shape[1]
     extra = weights["siren.color_layer_sine.layer.weight"].shape[1] - hidden
-    conditions = {(0): (False, False), 3: (True, False), LIGHT_DIM: (False, True), 3 + LIGHT_DIM: (True, True)}
+    conditions = {0: (False, False), 3: (True, False), LIGHT_DIM: (False, True), 3 + LIGHT_DIM: (True, True)}
     if extra not in conditions:
         raise ValueError(f"the colour layer takes {extra} features beside the field's: neither direction nor light")
     view_condition, light_condition = conditions[extra]
@@ -84,7 +84,7 @@ def _surface_config(weights: Mapping[str, Tensor]) -> SurfaceConfig | None:
 
 
 def renamer(num_blocks: int) -> Callable[[str], str]:
-    """Return the function from official names to ours, for a surface network with so many residual blocks."""
+    """Return the function from official names to ours, for a surface network of `num_blocks` residual blocks."""
 
     def renamed(name: str) -> str:
         match = re.match(r"surfacenet\.(linear|network\.(\d+))\.(.*)", name)
@@ -111,7 +111,7 @@ def network_from_official(config: ShadeGANConfig, weights: Mapping[str, Tensor])
 
 
 def recognise(tree: object) -> bool:
-    """Say whether a tree is an official ShadeGAN: a π-GAN field with a light or a surface network."""
+    """Return whether a tree is an official ShadeGAN: a π-GAN field with a light or a surface network."""
     weights = state_dict(tree)
     if "siren.color_layer_sine.layer.weight" not in weights or "siren.final_layer.weight" not in weights:
         return False

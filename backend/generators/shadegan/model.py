@@ -2,12 +2,12 @@
 
 Vocabulary. *Albedo* is the field's colour before shading. A *light* [4] is (ambient, diffuse, x, y): the first two are
 −1..1 for intensities 0..1; the light shines along the direction (x, y, 1), in the frame of a camera in front of the
-subject that does not move with the view. The *surface network* guesses how deep the surface lies along each ray of a
+subject that does not move with the view. The *surface network* predicts the depth of the surface along each ray of a
 view, so that few samples around it are enough (section 3.3). Everything else is as in `pigan/model.py`: FiLM layers,
 `ws`, the canonical frame, `t`.
 
-`ShadeGAN` is the network, batched and stage by stage: the reference path that parity is proved with.
-`ShadeGANGenerator` and `ShadeGANScene` place one latent of it in the world.
+`ShadeGAN` is the network, batched, stage by stage as in the paper: the reference path, which is compared with official
+outputs. `ShadeGANGenerator` and `ShadeGANScene` (scene.py) place one latent of it in the world.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class SurfaceBlock(nn.Module):
 
 
 class SurfaceNetwork(nn.Module):
-    """Latent and pose → how deep the surface is along the rays of that view (section 3.3)."""
+    """Latent and pose → depth of the surface along the rays of that view (section 3.3)."""
 
     def __init__(self, latent_dim: int, config: SurfaceConfig):
         super().__init__()
@@ -139,7 +139,7 @@ class SurfaceNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class Rendering:
-    """What a batch of rays gave. Batched [batch, rays, ...]."""
+    """Pixels of a batch of rays, and the samples they are made of. Batched [batch, rays, ...]."""
 
     rgb: Tensor  # [..., 3] in 0..1: shaded albedo
     albedo: Tensor  # [..., 3] in 0..1, with the background where the model has one
@@ -222,11 +222,11 @@ class ShadeGAN(nn.Module):
         return torch.sigmoid(self.color(self.color_layer(torch.cat(parts, -1), ws[:, -1])))
 
     def positive(self, density: Tensor) -> Tensor:
-        """Return raw density made non-negative."""
+        """Return density: the raw density, activated."""
         return F.relu(density) if self.config.clamp == "relu" else F.softplus(density)
 
     def predicted_t(self, ws: Tensor, pose: Tensor) -> Tensor:
-        """Return t of the surface [batch, n, n], as the surface network sees it from pose [batch, 2] (pitch, yaw)."""
+        """Return t of the surface [batch, n, n] that the surface network predicts for pose [batch, 2] (pitch, yaw)."""
         config = self.config
         return config.ray_start + (config.ray_end - config.ray_start) * self.surface(ws, pose)
 
@@ -249,7 +249,7 @@ class ShadeGAN(nn.Module):
             origins, directions: [batch, rays, 3], directions of unit length.
             t: coarse samples [batch, rays, num_steps].
             u: [batch, rays, num_steps] in [0, 1) for the fine samples; None spaces them evenly.
-            coarse_points: [batch, rays, num_steps, 3], where a caller has them more exactly than o + t d.
+            coarse_points: [batch, rays, num_steps, 3]; None is origins + t · directions.
         """
         config = self.config
         if coarse_points is None:
@@ -298,5 +298,5 @@ def shade(normal: Tensor, light: Tensor) -> Tensor:
 
 def tracked_t(predicted: Tensor, size: int, num_steps: int, delta: float) -> Tensor:
     """Return coarse t [batch, size², num_steps] within `delta` around a predicted surface [batch, n, n] (Eq. 7)."""
-    middle = F.interpolate(predicted[:, None], size=(size, size), mode="area").flatten(1)[..., None]
-    return middle + torch.linspace(-delta / 2, delta / 2, num_steps).to(middle)
+    center = F.interpolate(predicted[:, None], size=(size, size), mode="area").flatten(1)[..., None]
+    return center + torch.linspace(-delta / 2, delta / 2, num_steps).to(center)

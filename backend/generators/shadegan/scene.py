@@ -35,9 +35,9 @@ TRACE_PSNR = 80.0
 """dB. `render` takes the same path; what differs is rounding, 89 and more as measured."""
 
 LIGHT_CONTROLS = (
-    Control("light_ambient", "Ambient Light", "Light from everywhere", 0.4, 0.0, 1.0),
+    Control("light_ambient", "Ambient Light", "Light from all directions", 0.4, 0.0, 1.0),
     Control("light_diffuse", "Directed Light", "Strength of the light that comes from one direction", 0.6, 0.0, 1.0),
-    Control("light_x", "Light from the Side", "Towards the right of the picture; 1 is 45 degrees", 0.0, -2.0, 2.0),
+    Control("light_x", "Light from the Side", "Towards the right of the image; 1 is 45 degrees", 0.0, -2.0, 2.0),
     Control("light_y", "Light from Above", "Upwards; 1 is 45 degrees", 0.3, -2.0, 2.0),
 )
 
@@ -77,7 +77,7 @@ class ShadeGANScene(VolumeScene):
         draws = None if u is None else u[None]
         result = self.network.render(self.ws[None], self.light[None], origins[None], directions[None], t[None], u=draws)
         rgb, alpha = result.rgb[0], result.alpha[0]
-        if config.white_back:  # the background shows through instead
+        if config.white_back:  # white belongs to official images; here the background shows through
             rgb = (rgb - (1 - alpha[:, None])).clamp(min=0)
         if config.last_back:
             alpha = torch.ones_like(alpha)

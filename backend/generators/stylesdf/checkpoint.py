@@ -1,6 +1,7 @@
 """Official StyleSDF checkpoints → our config and weights.
 
-The file is a dictionary; `g_ema` holds the averaged generator. Official vocabulary ends here: `sigma_linear`, `gamma`.
+The file is a dictionary; `g_ema` holds the averaged generator. Official names are used in
+this file only: `sigma_linear`, `gamma`.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def config_from_official(
 
     Args:
         weights: official names.
-        model, rendering: the official options; None takes the ones used to make images and shapes.
+        model, rendering: the official options; None takes those of the published scripts for images and shapes.
     """
     model, rendering = model or {}, rendering or {}
     default = StyleSDFConfig()
@@ -130,7 +131,7 @@ def network_from_official(config: StyleSDFConfig, weights: Mapping[str, Tensor])
 
 
 def _generator(tree: object) -> dict[str, Tensor]:
-    """Return the averaged generator of a tree; empty if it is no StyleSDF."""
+    """Return the averaged generator of a tree; empty if it is not a StyleSDF."""
     if not isinstance(tree, Mapping):
         return {}
     for node in (tree.get("g_ema"), tree.get("g"), tree):
@@ -141,7 +142,7 @@ def _generator(tree: object) -> dict[str, Tensor]:
 
 
 def recognise(tree: object) -> bool:
-    """Say whether a tree is an official StyleSDF checkpoint."""
+    """Return whether a tree is an official StyleSDF checkpoint."""
     return bool(_generator(tree))
 
 

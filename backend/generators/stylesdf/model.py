@@ -7,8 +7,8 @@ modulated layer: the renderer's distance layers, its view layer, then the decode
 the same width. *Canonical* is the model's own frame: y up, the subject faces +z, cameras on the unit sphere look along
 their −z at the origin. `t` multiplies rays of depth one.
 
-`StyleSDF` is the network, batched and stage by stage: the reference path that parity is proved with.
-`StyleSDFGenerator` and `StyleSDFScene` place one latent of it in the world.
+`StyleSDF` is the network, batched, stage by stage as in the paper: the reference path, which is compared with official
+outputs. `StyleSDFGenerator` and `StyleSDFScene` (scene.py) place one latent of it in the world.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from ...rendering import compositing, sampling
 from ..layers.stylegan2 import EqualLinear, low_pass, modulated_conv2d, normalize_second_moment, upsample2d
 
 FREQUENCY_SCALE, FREQUENCY_SHIFT, PHASE_SCALE = 15.0, 30.0, 0.25
-"""How the affine images of w become frequencies and phases of sine layers."""
+"""Scale and shift from affine functions of w to the frequencies and phases of sine layers."""
 
 TRUNCATION_SAMPLES = 10_000
-"""Number of z whose mean latents truncation pulls towards."""
+"""Number of z whose mean latents are the centre of truncation."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class StyleSDFConfig:
     use_sdf: bool = True
     """False: the field is a density, not a distance."""
     static_directions: bool = True
-    """Directions in the camera's own frame: what a pixel sees does not change as the camera moves."""
+    """Directions are in the camera's own frame: the direction of a pixel does not change as the camera moves."""
     normalize_points: bool = True
     """Scale points so that the ray's extent is −1 to 1."""
     left_edges: bool = True
     """Sample at the left edges of equal intervals, which leaves out the far end."""
     force_background: bool = True
-    """The last sample takes all the light that is left, so that every pixel is opaque."""
+    """Give the last sample all remaining transmittance, so that every pixel is opaque."""
     num_samples: int = 24
     half_depth: float = 0.12
     """Rays run this far in front of and behind the origin."""
@@ -112,7 +112,7 @@ class FiLMLayer(nn.Module):
 
 @dataclass(frozen=True)
 class Rendering:
-    """What a batch of rays gave. Batched [batch, rays, ...]."""
+    """Pixels of a batch of rays, and the samples they are made of. Batched [batch, rays, ...]."""
 
     rgb: Tensor  # [..., 3] in 0..1
     features: Tensor  # [..., style_dim]
@@ -185,11 +185,11 @@ class Renderer(nn.Module):
 
         Args:
             ws: [batch, num_ws, w_dim].
-            origins, directions: [batch, rays, 3]; t multiplies directions, whatever their length.
-            seen_along: unit [batch, rays, 3], in the frame the network was trained with.
+            origins, directions: [batch, rays, 3]; t multiplies directions, which may have any length.
+            seen_along: unit [batch, rays, 3], viewing directions in the frame of training.
             near, far: [batch, 1, 1] or [batch, rays, 1].
-            num_samples: replaces the config's.
-            jitter: [batch, rays, num_samples] in [0, 1), how far into its interval each sample moves.
+            num_samples: overrides the config's.
+            jitter: [batch, rays, num_samples] in [0, 1), share of its interval by which each sample moves.
         """
         num_samples = num_samples or self.config.num_samples
         t = sampling.even(near, far, num_samples, include_far=not self.config.left_edges)
@@ -339,7 +339,7 @@ class StyleSDF(nn.Module):
     ) -> Tensor:
         """Return ws [batch, num_ws, w_dim] of z [batch, style_dim].
 
-        Both latents are pulled towards their means, and the decoder maps the truncated w.
+        Both latents are truncated towards their means, and the decoder maps the truncated w.
         """
         w = self.map(z)
         if truncation_psi != 1:

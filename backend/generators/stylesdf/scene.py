@@ -23,7 +23,7 @@ from ...scenes.latent_generator import Editable, LatentGenerator, latent_model_i
 from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.square import cut_out, square_around
 from ...scenes.trace import RayColors
-from ...scenes.volume import EMPTY, Placement, cube, from_centre, meets_ball, normals_from, opaque_within
+from ...scenes.volume import EMPTY, Placement, cube, distance_to_center, meets_ball, normals_from, opaque_within
 from .model import StyleSDF, StyleSDFConfig
 
 IMAGE_MEMORY = ImageMemory(1536 * MEBI, per_pixel=64)
@@ -35,7 +35,7 @@ TRACE_PSNR = 80.0
 """dB, `image` against `render`: both paths are the same up to clamping, and differ by rounding."""
 
 FRONT_DIRECTION = (0.0, 0.0, -1.0)
-"""The viewing direction at the middle of an image, in the camera's own frame or from in front."""
+"""The viewing direction at the centre of an image, in the camera's own frame or from in front."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class StyleSDFScene:
         self.info = field_info(network.config, placement.metres_per_unit)
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
-        """See Scene.field. With static directions the colour is the one at the middle of an image."""
+        """See Scene.field. With static directions the colour is the one at the centre of an image."""
         config = self.network.config
         canonical = self.placement.to_canonical(points).reshape(1, -1, 3)
         if directions is None or config.static_directions:
@@ -91,13 +91,13 @@ class StyleSDFScene:
         Scene.trace.
 
         The sampled depths lie around each ray origin's own distance from the world's origin, as for perspective
-        cameras. With static directions the colours are those at the middle of an image.
+        cameras. With static directions the colours are those at the centre of an image.
         """
         canonical = self.placement.rays_to_canonical(rays)
         seen_along = canonical.directions
         if self.network.config.static_directions:
             seen_along = seen_along.new_tensor(FRONT_DIRECTION).expand_as(seen_along)
-        thumbnail = self._rendered(canonical, seen_along, from_centre(canonical, "perspective"), samples, jitter)
+        thumbnail = self._rendered(canonical, seen_along, distance_to_center(canonical, "perspective"), samples, jitter)
         depth = thumbnail.mean_depth * self.placement.metres_per_unit
         distance = thumbnail.alpha * depth / rays.depth_from_distance.flatten()
         return RayColors(thumbnail.rgb, thumbnail.alpha, distance).reshape(*rays.origins.shape[:-1])
@@ -156,19 +156,19 @@ class StyleSDFScene:
         if config.static_directions:
             still = replace(view, world_from_camera=torch.eye(4).to(view.world_from_camera))
             seen_along = still.rays().directions.reshape(-1, 3) * rays.origins.new_tensor([1.0, -1.0, -1.0])
-        return self._rendered(rays, seen_along, from_centre(rays, view.projection), num_samples, jitter)
+        return self._rendered(rays, seen_along, distance_to_center(rays, view.projection), num_samples, jitter)
 
     def _rendered(
-        self, rays: Rays, seen_along: Tensor, centre: Tensor, num_samples: int | None, jitter: torch.Generator | None
+        self, rays: Rays, seen_along: Tensor, center: Tensor, num_samples: int | None, jitter: torch.Generator | None
     ) -> Thumbnail:
-        """Volume render canonical rays around the depths `centre` [rays, 1].
+        """Volume render canonical rays around the depths `center` [rays, 1].
 
-        seen_along: unit [rays, 3], in the frame that the network was trained with.
+        seen_along: unit viewing directions [rays, 3], in the frame of training.
         """
         config = self.network.config
         num_samples = num_samples or config.num_samples
         directions = rays.directions * (self.placement.metres_per_unit / rays.depth_from_distance)[:, None]
-        near = (centre - config.half_depth).clamp(min=0.01 * config.half_depth)
+        near = (center - config.half_depth).clamp(min=0.01 * config.half_depth)
         draws = None
         if jitter is not None:
             draws = torch.rand(1, len(near), num_samples, generator=jitter, device=jitter.device).to(near)

@@ -1,4 +1,4 @@
-"""GRAF in the world is the official GRAF, and its fast path gives the reference picture."""
+"""GRAF: world cameras see the official image, the fast path agrees with the reference, official files are imported."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _generator(config: GRAFConfig = SMALL) -> GRAFGenerator:
     return load("small", ModelCard("graf", "g", "", "MIT", False, dataclasses.asdict(config)), network.state_dict())
 
 
-def test_a_world_camera_sees_the_official_picture() -> None:
+def test_a_world_camera_sees_the_official_image() -> None:
     generator, size, focal = _generator(), 16, 30.0
     ws = ws_from_latent(generator, Latent(seed_a=1))
     camera = from_wire(orbit(generator.info, size, azimuth=0.4, elevation=0.3))

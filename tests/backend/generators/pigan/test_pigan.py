@@ -1,4 +1,4 @@
-"""π-GAN in the world is the official π-GAN, and its fast path gives the reference picture."""
+"""π-GAN: world cameras see the official image, the fast path agrees with the reference, official files are imported."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _generator(config: PiGANConfig = SMALL, metres_per_unit: float = 1.0) -> PiG
 
 @pytest.mark.parametrize("changes", [{}, {"box_side": None, "white_back": True, "last_back": False}])
 @pytest.mark.parametrize("metres", [1.0, 2.5])
-def test_the_prior_camera_sees_the_official_picture(changes: dict[str, object], metres: float) -> None:
+def test_the_prior_camera_sees_the_official_image(changes: dict[str, object], metres: float) -> None:
     config = dataclasses.replace(SMALL, **changes)  # type: ignore[arg-type]
     generator = _generator(config, metres)
     ws = ws_from_latent(generator, Latent(seed_a=1))
@@ -52,7 +52,7 @@ def test_the_prior_camera_sees_the_official_picture(changes: dict[str, object], 
     for reference in (True, False):
         image = generator.synthesize(ws).render(camera, reference=reference)
         ours = image.rgb * image.alpha[..., None] + (1 - image.alpha[..., None]) * config.white_back
-        # a pixel of a sharp field may draw other fine samples: the mean is what can be asked
+        # rounding can move fine samples of a sharp field: the mean difference is compared
         assert float((ours.reshape(-1, 3) - official.rgb[0]).abs().mean()) < 2e-3
         assert image.depth.isfinite().any()
 

@@ -1,4 +1,4 @@
-"""ShadeGAN in the world: lit by its sliders, with the normals of its density."""
+"""ShadeGAN: shading by the sliders, normals against the gradient of density, import of official files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""StyleSDF in the world is the official StyleSDF."""
+"""StyleSDF: world cameras see the official image, fields are in metres, official files are imported."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _generator(config: StyleSDFConfig = SMALL) -> StyleSDFGenerator:
 
 
 @pytest.mark.parametrize("static", [True, False])
-def test_the_prior_camera_sees_the_official_picture(static: bool) -> None:
+def test_the_prior_camera_sees_the_official_image(static: bool) -> None:
     config = dataclasses.replace(SMALL, static_directions=static)
     generator, size = _generator(config), config.image_size
     ws = ws_from_latent(generator, Latent(seed_a=1, truncation_psi=0.7))
@@ -60,7 +60,7 @@ def test_the_prior_camera_sees_the_official_picture(static: bool) -> None:
     assert image.rgb.shape == (size, size, 3)
 
 
-def test_the_field_is_a_distance_in_metres_and_an_oblong_image_is_the_middle_of_the_square() -> None:
+def test_the_field_is_a_distance_in_metres_and_an_oblong_image_is_the_centre_of_the_square() -> None:
     generator = _generator()
     scene = generator.synthesize(ws_from_latent(generator, Latent()))
     assert scene.info.quantity == "sdf" and scene.info.iso_level == 0
