@@ -126,21 +126,13 @@ class LatheLatent(bpy.types.PropertyGroup):
         soft_max=1.0,
         options=ANIMATABLE,
     )
-    code: StringProperty(
-        name="Code",
-        description="A shape found by completing a scan. Where set, it stands in place of seed A",
-        options=set(),
-    )
+    code: option_property(Latent, "code")
     code_data: StringProperty(
         name="Code Data",
         description="The found shape itself, so that the file carries it",
         options={"HIDDEN"},
     )
-    code_b: StringProperty(
-        name="Code B",
-        description="A stored code in place of seed B",
-        options=set(),
-    )
+    code_b: option_property(Latent, "code_b")
     code_b_data: StringProperty(
         name="Code B Data",
         description="The stored code itself, so that the file contains it",

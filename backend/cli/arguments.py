@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 Model = Annotated[str, typer.Argument(help="Name of a model, its folder, or a scene file.", metavar="MODEL")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the fastest one if left out.")]
-Code = Annotated[str, typer.Option(metavar="ID", help="Stored latent instead of --seed: the code that a command gave.")]
 ControlOption = Annotated[
     list[str] | None, typer.Option(metavar="NAME=VALUE", help="Value of one of the model's controls; repeatable.")
 ]
@@ -31,7 +30,7 @@ MeshOut = Annotated[Path, typer.Option(help="Mesh file that ends in .obj, .ply o
 latent_options: Callable[[Command], Command] = options_from(
     Latent,
     "latent",
-    names={"seed_a": "seed", "seed_b": "seed2", "truncation_psi": "truncation"},
+    names={"seed_a": "seed", "seed_b": "seed2", "truncation_psi": "truncation", "code_b": "code2"},
     defaults={"seed_b": None},
 )
 """Decorator: the parameter `latent` of a command becomes the options of a latent."""
@@ -66,17 +65,16 @@ def is_scene_file(path: Path) -> bool:
     return path.suffix.lower() == ".safetensors" and path.is_file()
 
 
-def scene_ref(
-    shared: Workspace, model: str, latent: dict[str, Any], code: str = "", controls: list[str] | None = None
-) -> SceneRef:
-    """Return the scene of a model with the values of `latent_options`, a stored code and controls.
+def scene_ref(shared: Workspace, model: str, latent: dict[str, Any], controls: list[str] | None = None) -> SceneRef:
+    """Return the scene of a model with the values of `latent_options` and controls.
 
     Raises:
         InvalidRequest: mixing without a second seed, or a control that is not NAME=NUMBER.
         UnknownModel: see `model_name`.
     """
-    if latent["seed_b"] is None and (latent["mix_geometry"] or latent["mix_appearance"]):
-        raise InvalidRequest("--mix-geometry and --mix-appearance need --seed2, the latent to mix with.")
+    second = latent["seed_b"] is not None or latent["code_b"]
+    if not second and (latent["mix_geometry"] or latent["mix_appearance"]):
+        raise InvalidRequest("--mix-geometry and --mix-appearance need --seed2 or --code2, the latent to mix with.")
     name = model_name(shared, model)
     values = {}
     for entry in controls or []:
@@ -85,7 +83,7 @@ def scene_ref(
             values[key] = float(value)
         except ValueError:
             raise InvalidRequest(f"--control takes NAME=NUMBER, got {entry!r}") from None
-    return SceneRef(name, Latent(**{**latent, "seed_b": latent["seed_b"] or 0}, code=code), values)
+    return SceneRef(name, Latent(**{**latent, "seed_b": latent["seed_b"] or 0}), values)
 
 
 def image_size(size: int | None, default: int) -> int:

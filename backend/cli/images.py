@@ -13,7 +13,6 @@ from addon.wire.messages import Camera, RenderRequest, SceneRef
 
 from ..progress import part
 from .arguments import (
-    Code,
     ControlOption,
     Device,
     Model,
@@ -50,7 +49,6 @@ def generate(
     out: Annotated[Path, typer.Option(help="A .png file, or a folder with --camera-path.")],
     latent: dict[str, Any],
     sampling: dict[str, Any],
-    code: Code = "",
     control: ControlOption = None,
     yaw: Annotated[float, typer.Option(help="Azimuth of the camera from the model's default view, degrees.")] = 0.0,
     pitch: Annotated[
@@ -69,7 +67,7 @@ def generate(
 ) -> None:
     """Render an image of a latent, or one for each camera of a path."""
     shared = workspace(device)
-    ref = scene_ref(shared, model, latent, code, control)
+    ref = scene_ref(shared, model, latent, control)
     if camera_path is not None:
         render_path(shared, ref, camera_path, out, size, sampling, as_json)
         return
@@ -95,7 +93,6 @@ def render(
     out: Annotated[Path, typer.Option(help="Folder for the images, one per frame.")],
     latent: dict[str, Any],
     sampling: dict[str, Any],
-    code: Code = "",
     control: ControlOption = None,
     size: Size = None,
     device: Device = None,
@@ -103,7 +100,7 @@ def render(
 ) -> None:
     """Render the frames of a camera path to numbered images with alpha."""
     shared = workspace(device)
-    ref = scene_ref(shared, model, latent, code, control)
+    ref = scene_ref(shared, model, latent, control)
     render_path(shared, ref, camera_path, out, size, sampling, as_json)
 
 

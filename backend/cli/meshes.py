@@ -11,7 +11,6 @@ from addon.wire.messages import MeshRequest
 
 from ..progress import part
 from .arguments import (
-    Code,
     ControlOption,
     Device,
     MeshOut,
@@ -38,7 +37,6 @@ def mesh(
     out: MeshOut,
     latent: dict[str, Any],
     surface: dict[str, Any],
-    code: Code = "",
     control: ControlOption = None,
     device: Device = None,
     as_json: Json = False,
@@ -48,7 +46,7 @@ def mesh(
 
     check_mesh_name(out)
     shared = workspace(device)
-    request = MeshRequest(scene_ref(shared, model, latent, code, control), **surface)
+    request = MeshRequest(scene_ref(shared, model, latent, control), **surface)
     with progress_bar() as report, expected_errors():
         try:
             result = make_mesh(request, part(report, 0.0, 0.95), shared)

@@ -1,12 +1,16 @@
-"""Blender's properties have the label, help, range, choices and default of the requests' options."""
+"""Requests, the command line and Blender have the same options: label, help, range, choices and default."""
 
 from __future__ import annotations
 
+import inspect
 import math
+import typing
 from typing import Any
 
 from addon.wire import messages as m
 from addon.wire.options import Option, options_of
+from backend.cli.app import cli
+from backend.cli.options import help_of
 
 bpy: Any = None
 lathe: Any = None
@@ -50,6 +54,57 @@ DEFAULTS = {
 """Options whose property starts with another value, and why."""
 
 
+COMMANDS: dict[type, str] = {
+    m.Latent: "mesh",
+    m.MeshRequest: "mesh",
+    m.RenderRequest: "generate",
+    m.CompleteRequest: "complete",
+    m.FitShapeRequest: "fit-shape",
+    m.FitOptions: "fit",
+    m.SfmRequest: "sfm",
+    m.ViewsRequest: "views",
+}
+"""Command that has the options of a message."""
+
+FLAGS = {
+    (m.Latent, "seed_a"): "seed",
+    (m.Latent, "seed_b"): "seed2",
+    (m.Latent, "code_b"): "code2",
+    (m.Latent, "truncation_psi"): "truncation",
+    (m.MeshRequest, "iso_level"): "level",
+    (m.RenderRequest, "samples_per_ray"): "samples",
+    (m.FitOptions, "use_masks"): "masks",
+    (m.ViewsRequest, "seed"): "viewpoints",
+}
+"""Names of command-line options that differ from the field's; scripts use them, so they stay."""
+
+WITHOUT_FLAG = {
+    (m.RenderRequest, "quality"): "the command line renders in full quality",
+    (m.GenerateRequest, "size"): "`generate` renders one image, of the size of its camera",
+    (m.GenerateRequest, "quality"): "the command line renders in full quality",
+    (m.ImportRequest, "kind"): "`import` has an option of its own, which can be left out",
+    (m.ImportRequest, "label"): "`import` takes the name of the folder",
+}
+"""Options that the command line does not derive, and why."""
+
+FLAG_DEFAULTS = {
+    (m.Latent, "seed_b"): "left out, there is no second latent and nothing to mix with",
+}
+"""Options whose default on the command line differs, and why."""
+
+
+def flags() -> list[tuple[type, Option, inspect.Parameter]]:
+    commands = {
+        info.name or info.callback.__name__: inspect.signature(info.callback) for info in cli.registered_commands
+    }
+    return [
+        (kind, option, commands[COMMANDS[kind]].parameters[FLAGS.get((kind, name), name)])
+        for kind in COMMANDS
+        for name, option in options_of(kind).items()
+        if (kind, name) not in WITHOUT_FLAG
+    ]
+
+
 def properties() -> list[tuple[type, Option, Any]]:
     scene = bpy.context.scene.lathe
     return [
@@ -69,6 +124,22 @@ def test_every_option_of_a_request_has_a_property_or_a_reason_for_none() -> None
     shown = {(kind, option.name) for kind, option, _ in properties()}
     assert shown | set(ABSENT) == known and not shown & set(ABSENT)
     assert set(DEFAULTS) <= shown and set(RENAMED) <= shown
+
+
+def test_every_option_of_a_request_is_on_the_command_line_or_has_a_reason() -> None:
+    known = {(kind, name) for kind in (m.Latent, m.FitOptions, *m.REQUESTS.values()) for name in options_of(kind)}
+    shown = {(kind, option.name) for kind, option, _ in flags()}
+    assert shown | set(WITHOUT_FLAG) == known and not shown & set(WITHOUT_FLAG)
+    assert set(FLAG_DEFAULTS) <= shown and set(FLAGS) <= shown
+
+
+def test_the_command_line_has_help_choices_and_defaults_of_the_options() -> None:
+    for kind, option, flag in flags():
+        values, described = typing.get_args(flag.annotation)
+        assert described.help == help_of(option) and described.help.startswith(option.help)
+        if option.choices:
+            assert [value.value for value in values] == [choice.value for choice in option.choices]
+        assert (flag.default == option.default) == ((kind, option.name) not in FLAG_DEFAULTS), option
 
 
 def test_label_and_help_are_those_of_the_option() -> None:

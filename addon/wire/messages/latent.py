@@ -102,11 +102,16 @@ class Latent:
             soft_maximum=1.0,
         ),
     )
-    code: str = ""  # sha256 of a packed CodeBlob (kept by `complete` and others, or uploaded) that is A, not seed_a
+    code: str = field(  # sha256 of a packed CodeBlob, kept by `complete` and others, or uploaded
+        default="",
+        metadata=option(
+            "Code", "Stored latent in place of seed A, such as the code of a completed scan or of an image"
+        ),
+    )
     style_mix: tuple[int, ...] = ()  # rows of ws that are taken from B entirely (style mixing per layer)
     condition: tuple[float, float] | None = None  # (azimuth, elevation), radians, of the camera that conditions a
     # pose-conditioned model (ModelInfo.pose_conditioned); None = its front. Independent of the rendered view.
-    code_b: str = ""  # as code, for B
+    code_b: str = field(default="", metadata=option("Code B", "Stored latent in place of seed B, to mix with"))
     rows: tuple[StoredRow, ...] = ()  # of an edited code in w+, row by row
     directions: tuple[Direction, ...] = ()
 
