@@ -1,4 +1,4 @@
-"""Work cut into slices for a few threads of a processor. Nothing here starts Warp."""
+"""Division of work among a few threads of a processor. Does not import Warp."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ def _pool(workers: int) -> ThreadPoolExecutor:
 
 
 def num_slices() -> int:
-    """Return how many threads share the work of a kernel: as many as PyTorch uses."""
+    """Return the number of threads that share the work of a kernel: as many as PyTorch uses."""
     return max(1, min(torch.get_num_threads(), _PROCESSORS))
 
 
 def in_slices(work: Callable[[int, int, int], None], count: int, smallest: int = 1) -> None:
-    """Call work(slice, start, end) for consecutive parts of range(count), at once on several threads."""
+    """Call work(slice, start, end) for consecutive parts of range(count), in parallel on several threads.
+
+    smallest: fewest items for which another thread is worth its start.
+    """
     slices = max(1, min(num_slices(), count // max(smallest, 1)))
     if slices == 1:
         work(0, 0, count)
@@ -40,21 +43,21 @@ def in_slices(work: Callable[[int, int, int], None], count: int, smallest: int =
 
 
 def slices_on(device: torch.device) -> int:
-    """Return how many slices `in_torch_slices` makes at most."""
+    """Return the largest number of slices that `in_torch_slices` makes on a device."""
     return num_slices() if device.type == "cpu" else 1
 
 
 def in_torch_slices(work: Callable[[int, int, int], None], count: int, device: torch.device) -> None:
-    """Call work(slice, start, end) for consecutive parts of range(count); on a processor at once on several threads,
-    each of which has PyTorch's operations to itself: many small ones would lose their time waking each other.
+    """Call work(slice, start, end) for consecutive parts of range(count); on a processor in parallel on several
+    threads, each of which runs PyTorch's operations single-threaded: many small operations lose their time synchronising.
 
-    Autograd's mode is a thread's own, so nothing here is differentiated."""
+    Autograd's mode belongs to a thread, so gradients are off here."""
     if slices_on(device) == 1:
         work(0, 0, count)
         return
 
-    def alone(number: int, start: int, end: int) -> None:
-        threads = torch.get_num_threads()  # of this thread, which alone it is set for
+    def single_threaded(number: int, start: int, end: int) -> None:
+        threads = torch.get_num_threads()  # a setting of this thread alone
         torch.set_num_threads(1)
         try:
             with torch.no_grad():
@@ -62,4 +65,4 @@ def in_torch_slices(work: Callable[[int, int, int], None], count: int, device: t
         finally:
             torch.set_num_threads(threads)
 
-    in_slices(alone, count)
+    in_slices(single_threaded, count)

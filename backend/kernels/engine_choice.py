@@ -1,4 +1,4 @@
-"""Which engine "auto" is on a device, said once in the log."""
+"""Choice of the engine behind "auto" on a device, logged once."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _logged: set[str] = set()
 def prefers_tinycudann(
     operation: str, device: torch.device, otherwise: str, why: str, reason_against: Callable[[], str]
 ) -> bool:
-    """Return whether tinycudann is taken: on CUDA, unless there is a reason against it. Log what is taken, and why.
+    """Return whether to use tinycudann: on CUDA, unless there is a reason against it. Log the choice and its reason.
 
-    otherwise, why: the engine in its place, and what speaks for that. reason_against: asked on CUDA alone; nothing if
-    there is none.
+    otherwise, why: the engine in its place, and the reason for it. reason_against: called on CUDA alone; returns "" if
+    there is no reason.
     """
     taken = False
     if device.type == "cuda":
         against = reason_against()
         taken = not against
         why = "installed, and agrees with the definition" if taken else f"{why}; {against}"
-    said = f"{operation}: {'tinycudann' if taken else otherwise} on {device} ({why})"
-    if said not in _logged:
-        _logged.add(said)
-        log.info("%s", said)
+    line = f"{operation}: {'tinycudann' if taken else otherwise} on {device} ({why})"
+    if line not in _logged:
+        _logged.add(line)
+        log.info("%s", line)
     return taken

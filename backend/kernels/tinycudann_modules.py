@@ -1,10 +1,10 @@
-"""Modules of tiny-cuda-nn (github.com/NVlabs/tiny-cuda-nn), run with parameters of ours. CUDA, where it is installed.
+"""Modules of tiny-cuda-nn (github.com/NVlabs/tiny-cuda-nn), run with our parameters. CUDA, where it is installed.
 
-A module there owns parameters, flat and float32, and turns them into the numbers it computes with as the first part of
-its forward pass. So with ours in their place gradients reach ours, and nothing is ever copied back.
+A module there owns parameters, flat and float32, and converts them to its own precision at the start of its forward
+pass. With ours in their place, gradients reach ours and nothing is copied back.
 
-It must have been built for the device at hand, and never ran where this was written: before "auto" relies on it, it has
-to agree with the definition there (`reason_against`).
+It must have been built for the device, and this project has never run it on one: before "auto" uses it, it has to agree
+with the definition there (`reason_against`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def make(what: str, build: Callable[[Any], Any], num_parameters: int, device: to
     """
     try:
         import tinycudann
-    except (ImportError, OSError) as error:  # OSError: it does not know the device
+    except (ImportError, OSError) as error:  # OSError: it was built for another device
         raise RuntimeError(
             f"{what}: the tinycudann engine needs the package tinycudann, built for this device; the other engines "
             f"need nothing ({error})"
@@ -38,19 +38,19 @@ def make(what: str, build: Callable[[Any], Any], num_parameters: int, device: to
         raise RuntimeError(
             f"{what}: tinycudann has {module.params.numel()} parameters where {num_parameters} are expected"
         )
-    module.params = torch.nn.Parameter(module.params.detach()[:0].clone())  # its own take memory for nothing
+    module.params = torch.nn.Parameter(module.params.detach()[:0].clone())  # its own would only take memory
     return module
 
 
 def run(module: Any, parameters: Tensor, x: Tensor) -> Tensor:
-    """Return what a module makes of x [N, inputs], N > 0, with these flat parameters: float32 [N, outputs].
+    """Return the outputs of a module for x [N, inputs], N > 0, with these flat parameters: float32 [N, outputs].
     Differentiable in both."""
     result: Tensor = functional_call(module, {"params": parameters}, (x,))
     return result.float()
 
 
 def check_device(what: str, device: torch.device) -> None:
-    """Raise RuntimeError where the package does not run."""
+    """Raise RuntimeError on a device that the package does not support."""
     if device.type != "cuda":
         raise RuntimeError(f"{what}: the tinycudann engine runs on CUDA, not on {device}")
 
@@ -60,14 +60,14 @@ def reason_against(both: Callable[[], tuple[Tensor, Tensor]], tolerance: float) 
     """Return why "auto" takes another engine here; nothing if there is no reason.
 
     Args:
-        both: returns what the engine makes of an example, and what the definition does.
-        tolerance: of their largest difference.
+        both: returns the results of the engine and of the definition for an example.
+        tolerance: on their largest difference.
     """
     if importlib.util.find_spec("tinycudann") is None:
         return "tinycudann is not installed"
     try:
         got, expected = both()
-    except Exception as error:  # whatever another version of the package says
+    except Exception as error:  # any error of another version of the package
         return f"tinycudann does not run: {type(error).__name__}: {error}"
     difference = float((got - expected).abs().max())
     return "" if difference <= tolerance else f"tinycudann is {difference:.2g} away from the definition"

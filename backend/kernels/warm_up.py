@@ -1,7 +1,7 @@
-"""Compiling kernels before they are needed, behind progress.
+"""Compilation of kernels before they are needed, with progress.
 
-Warp compiles a kernel at its first use and keeps the result in a folder of the user's cache; later processes load it in
-milliseconds. Where that folder cannot be written, one in the folder for temporary files takes its place.
+Warp compiles a kernel at its first use and caches the result in a folder of the user; later processes load it in
+milliseconds. Where that folder cannot be written, a folder for temporary files replaces it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def warm_up(
     """Run every kernel that a field of these shapes needs on a few samples, once in a process.
 
     Args:
-        training: those of the backward pass and of the optimiser, too.
+        training: also compile the backward pass and the optimiser.
 
     Raises:
         Cancelled: by `progress`, between kernels.
@@ -49,7 +49,7 @@ def warm_up(
     use_writable_cache()
     started = time.perf_counter()
     random = torch.Generator().manual_seed(0)
-    spec = replace(spec, log2_size=min(spec.log2_size, 3))  # kernels know nothing of the table's size
+    spec = replace(spec, log2_size=min(spec.log2_size, 3))  # kernels do not depend on the table's size
     table = torch.zeros(spec.num_entries, spec.num_features, device=device)
     networks = mlp.initial(random).to(device)
     full = OccupancyBits(torch.ones(8, 8, 8, dtype=torch.bool, device=device))
@@ -88,7 +88,7 @@ def warm_up(
 
 def use_writable_cache() -> Path:
     """Return the folder that compiled kernels are kept in, after making sure that it can be written to."""
-    from .warp_runtime import wp  # started, it says where its folder is
+    from .warp_runtime import wp  # initialised, its configuration names the folder
 
     folder = Path(wp.config.kernel_cache_dir)
     try:

@@ -1,9 +1,9 @@
-"""How Warp kernels are run: quietly, sliced over threads on a processor, whole on a CUDA device. Engines take `wp` from
-here, so that it is started before.
+"""Launches of Warp kernels: divided among threads on a processor, in one launch on a CUDA device. Engines import `wp`
+from here, so that Warp is initialised first, without its messages.
 
-A launch on the CPU is one sequential loop that releases the interpreter's lock, so the work is cut into slices
-(`slices.py`). Kernels are compiled the first time, by the compiler inside the Warp wheel, and kept in a cache on disk:
-`warm_up` does that behind a progress bar.
+A launch on the CPU is one sequential loop that releases the interpreter's lock, so the work is divided (`threads.py`).
+Kernels are compiled at their first use, by the compiler inside the Warp wheel, and cached on disk: `warm_up` does that
+behind a progress bar.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ __all__ = ["launch", "launch_cuda", "wp"]
 
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """What native code writes to stderr goes nowhere."""
+    """Discard what native code writes to stderr."""
     try:
         kept = os.dup(2)
-    except OSError:  # a process without one
+    except OSError:  # a process without stderr
         yield
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -40,7 +40,7 @@ def _silent_stderr() -> Iterator[None]:
 
 
 wp.config.log_level = wp.LOG_WARNING
-# Warp warns of a machine without an NVIDIA driver, which is nothing to be warned of; what is wrong raises
+# Warp warns about a machine without an NVIDIA driver, which is normal here; real faults raise
 with contextlib.nullcontext() if torch.cuda.is_available() else _silent_stderr():
     wp.init()
 
@@ -52,9 +52,9 @@ def launch_cuda(kernel: Any, dim: int | tuple[int, ...], inputs: list[Any], devi
 
 
 def launch(kernel: Any, count: int, inputs: list[Any], device: torch.device, smallest: int = 1) -> None:
-    """Run a kernel of (first, *inputs) for indices 0..count: whole on CUDA, in slices on the CPU.
+    """Run a kernel of (first, *inputs) for indices 0..count: in one launch on CUDA, divided among threads on the CPU.
 
-    smallest: indices below which another thread is not worth its start.
+    smallest: fewest indices for which another thread is worth its start.
     """
     if device.type == "cuda":
         launch_cuda(kernel, count, [0, *inputs], device)

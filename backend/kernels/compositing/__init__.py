@@ -1,4 +1,4 @@
-"""Packed samples to pixels: the volume rendering quadrature over rays with different numbers of samples.
+"""Volume rendering quadrature of packed samples: rays with different numbers of samples to pixels.
 
 The mathematics is that of `backend.rendering.compositing` (Eq. 3 of arxiv.org/abs/2003.08934); here activations are
 part of it: density σ = exp(raw₀), colour = sigmoid(raw₁..₃).
@@ -26,8 +26,8 @@ def composite_packed(raw: Tensor, t: Tensor, lengths: Tensor, offsets: Tensor, *
 
     Args:
         raw: [N, 4] before activation. Density is per unit of `lengths`.
-        t, lengths: [N] where each interval is, and its length. Where samples' lengths are contracted (`ray_marching`),
-            the distortion of what lies beyond the box counts their places in t, and their lengths as they are.
+        t, lengths: [N] position and length of each interval. Where lengths are contracted (`ray_marching`), the
+            distortion loss beyond the box mixes positions in t with contracted lengths.
         offsets: int32 [R + 1]; the samples of ray r are rows offsets[r]..offsets[r + 1].
 
     Raises:

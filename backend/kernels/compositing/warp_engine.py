@@ -1,4 +1,4 @@
-"""Packed compositing as Warp kernels, one thread for a ray, with the adjoint written by hand."""
+"""Packed compositing as Warp kernels, one thread for each ray, with a hand-written adjoint."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from ..warp_runtime import launch, wp
 from .types import LARGEST_EXPONENT, Pixels
 
 RAYS = 256
-"""Rays below which another thread is not worth its start."""
+"""Fewest rays for which another thread is worth its start."""
 
 LARGEST = wp.constant(LARGEST_EXPONENT)
 
@@ -60,7 +60,7 @@ def _views(tensors: tuple[Tensor, ...]) -> list[Any]:
 
 @wp.func
 def _capped(x: float) -> float:
-    return wp.where(x > LARGEST, LARGEST, x)  # unlike min, keeps what is not a number
+    return wp.where(x > LARGEST, LARGEST, x)  # unlike min, keeps NaN
 
 
 @wp.func

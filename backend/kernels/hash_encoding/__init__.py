@@ -28,8 +28,7 @@ def hash_encode(points: Tensor, table: Tensor, spec: HashSpec, *, impl: Impl = "
     """Encode points of the unit cube (Sec. 3 of arxiv.org/abs/2201.05989). Differentiable in points and table.
 
     Args:
-        points: [N, 3] float32 in 0..1; outside, the nearest point of the cube is taken (and its gradient is 0), and
-            what is not a number counts as 0.
+        points: [N, 3] float32 in 0..1; others are clamped (with gradient 0), and NaN counts as 0.
         table: [spec.num_entries, spec.num_features] float32.
         impl: which engine; "auto" takes the fastest that runs here, and logs which.
 

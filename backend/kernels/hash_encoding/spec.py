@@ -1,4 +1,4 @@
-"""The shape of a multiresolution hash table, and where each level lies in it."""
+"""Shape of a multiresolution hash table, and the layout of its levels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class HashSpec:
         if not (
             1 <= self.num_levels <= 32 and 1 <= self.log2_size <= 24 and 2 <= self.coarsest <= self.finest <= 1 << 20
         ):
-            raise ValueError(f"not a hash table: {self}")
+            raise ValueError(f"a size of the hash table is out of range: {self}")
         if self.num_features not in (1, 2, 4, 8):
             raise ValueError(f"num_features must be 1, 2, 4 or 8, got {self.num_features}")
 

@@ -17,7 +17,7 @@ from ..cpp_snippets import TILE, snippet
 from ..warp_runtime import launch_cuda, wp
 from .spec import HashSpec
 
-U64 = wp.uint64  # addresses: kernels get raw memory, which costs nothing to hand over
+U64 = wp.uint64  # addresses: raw memory costs nothing to pass to a kernel
 
 BLOCK = 64 * TILE
 """Points whose features (128 KB for 32; with AVX-512 256 KB) are written level after level before moving on: they stay
@@ -57,7 +57,7 @@ def add_table_gradient(
 ) -> None:
     """Add the table's gradient to `total` [num_entries, num_features], given that of the features [N, width].
 
-    touched: uint8 [num_entries / 8], set to 1 where one of eight entries got something.
+    touched: uint8 [num_entries / 8], set to 1 where one of eight entries has a gradient.
     """
     kernels, count = _kernels(spec.num_levels, spec.num_features, points.device.type), len(points)
     inputs = [

@@ -85,8 +85,9 @@ def density_mlp(features: Tensor, parameters: Tensor, spec: RadianceMlpSpec, *, 
 
 
 def geometry_mlp(features: Tensor, parameters: Tensor, spec: RadianceMlpSpec, *, impl: Impl = "auto") -> Tensor:
-    """Return what the density network says: [N, spec.geometry], density before its activation first. Differentiable.
-    There is no fused engine: `ray_rendering` has one for all. Raises as `radiance_mlp` does."""
+    """Return the outputs of the density network: [N, spec.geometry], density before its activation first.
+    Differentiable. There is no fused engine: `ray_rendering` has one for the whole of rendering. Raises as
+    `radiance_mlp` does."""
     _check_width("features", features, spec.inputs)
     _check_parameters(parameters, spec)
     if _by_tinycudann(impl, features.device, spec):
@@ -99,8 +100,8 @@ def geometry_mlp(features: Tensor, parameters: Tensor, spec: RadianceMlpSpec, *,
 def color_mlp(
     geometry: Tensor, view: Tensor, rays: Tensor, parameters: Tensor, spec: RadianceMlpSpec, *, impl: Impl = "auto"
 ) -> Tensor:
-    """Return what the colour network says of geometry [N, spec.geometry]: colour before its sigmoid, [N, 3]. The rest
-    as `geometry_mlp`."""
+    """Return the outputs of the colour network for geometry [N, spec.geometry]: colour before its sigmoid, [N, 3].
+    Otherwise as `geometry_mlp`."""
     _check_width("geometry", geometry, spec.geometry)
     _check_rays(view, rays, len(geometry), spec)
     _check_parameters(parameters, spec)
@@ -112,7 +113,7 @@ def color_mlp(
 
 
 def _by_tinycudann(impl: Impl, device: torch.device, spec: RadianceMlpSpec) -> bool:
-    """Whether an engine that is there for one of the two networks alone is tiny-cuda-nn's."""
+    """Whether one of the two networks alone is evaluated by tiny-cuda-nn. Raises ValueError for a fused engine."""
     if impl not in ("auto", "reference", "tinycudann"):
         raise ValueError(f"no engine {impl!r} for one network alone; there are reference and tinycudann")
     return impl == "tinycudann" or (impl == "auto" and choose(device, spec) == "tinycudann")

@@ -15,7 +15,7 @@ from .spec import RadianceMlpSpec
 U64 = wp.uint64  # addresses
 
 SMALLEST = 64 * TILE
-"""Samples below which another thread is not worth its start."""
+"""Fewest samples for which another thread is worth its start."""
 
 
 def radiance_mlp_fused(

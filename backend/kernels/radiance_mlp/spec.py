@@ -1,4 +1,4 @@
-"""The shape of the two small networks of a hash-grid radiance field, and where each matrix lies."""
+"""Shapes of the two small networks of a hash-grid radiance field, and the layout of their parameters."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RadianceMlpSpec:
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        """Where each matrix starts in the parameters, and their end."""
+        """Start of each matrix in the parameters, and their end."""
         ends = [0]
         for rows, columns in self.shapes:
             ends.append(ends[-1] + rows * columns)
@@ -47,7 +47,7 @@ class RadianceMlpSpec:
 
     @property
     def flops(self) -> int:
-        """Operations of one sample, forward: two for each weight that counts."""
+        """Operations of one sample, forward: two for each weight, without padding."""
         return 2 * (sum(rows * columns for rows, columns in self.shapes) - self.hidden)
 
     def matrices(self, parameters: Tensor) -> list[Tensor]:

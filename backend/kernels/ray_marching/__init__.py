@@ -1,11 +1,11 @@
-"""Where rays meet what is not empty: samples along each ray, in the occupied cells of a grid only.
+"""Ray marching: samples along each ray, in the occupied cells of a grid only.
 
 Vocabulary. Rays live in the *field's* frame, where the inner box is 0..1 along each axis; t multiplies the direction
 (any length). `occupied` [n, n, n] (x, y, z) says which cells of the *unit cube* may hold something. With `contracted`
-the unit cube holds all of space: the inner box is its middle half, what lies outside is drawn in (`contract`).
+the unit cube holds all of space: the inner box is its middle half, what lies outside is contracted (`contract`).
 
-Samples come packed: those of ray r are rows offsets[r]..offsets[r+1], front to back. Their lengths are those that they
-have in the unit cube, times its middle half's scale: in the box what they are in the field's frame, beyond it less.
+Samples come packed: those of ray r are rows offsets[r]..offsets[r+1], front to back. Their lengths are measured in
+the unit cube, in units of its middle half: in the box they equal those in the field's frame, beyond it they are less.
 
 Engines: `reference` (reference.py, PyTorch, the definition, any device) and `warp` (warp_engine.py, CPU and CUDA).
 """
@@ -57,12 +57,12 @@ def march_rays(
     *,
     impl: Impl = "auto",
 ) -> Samples:
-    """Walk rays and return the samples in occupied cells. Not differentiable: where to sample is not trained.
+    """March along rays and return the samples in occupied cells. Not differentiable: sample positions are not trained.
 
     Args:
         origins, directions: [R, 3], the field's frame.
         near, far: [R], t; a ray with far <= near has no samples.
-        jitter: [R] in 0..1, the part of a step that a ray starts late; None: half.
+        jitter: [R] in 0..1, offset of the first sample as a fraction of a step; None: half.
 
     Raises:
         ValueError: a shape does not fit, or there is no engine named `impl`.

@@ -1,5 +1,4 @@
-"""Walking rays in plain PyTorch: the definition. Every step of every ray is looked at, some steps of all rays at a
-time."""
+"""Ray marching in plain PyTorch: the definition. Every step of every ray is tested, CHUNK steps at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from .contraction import contract, contraction_scale
 from .types import OccupancyBits, Samples, Steps
 
 CHUNK = 64
-"""Steps looked at together."""
+"""Steps tested together."""
 
 
 def march_rays_reference(
@@ -57,7 +56,7 @@ def march_rays_reference(
 
 
 def _ahead(t: Tensor, origins: Tensor, directions: Tensor, steps: Steps) -> tuple[Tensor, Tensor, Tensor]:
-    """Where the next steps of rays at t [R] start, how far they go, and their lengths as samples: [R, CHUNK]."""
+    """Start, stride and sample length of the next steps of rays at t [R]: [R, CHUNK] each."""
     if steps.cone == 0 and not steps.contracted:
         along = t[:, None] + steps.smallest * torch.arange(CHUNK, device=t.device, dtype=t.dtype)
         stride = torch.full_like(along, steps.smallest)
@@ -72,7 +71,7 @@ def _ahead(t: Tensor, origins: Tensor, directions: Tensor, steps: Steps) -> tupl
 
 
 def _stride(t: Tensor, points: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
-    """How far steps at t [R] go, and their lengths as samples: in contracted space less, beyond the box."""
+    """Stride of steps at t [R], and their lengths as samples, which beyond the box are shorter in contracted space."""
     scale = contraction_scale(points) if steps.contracted else torch.ones_like(t)
     stride = torch.maximum(steps.smallest * scale, t * steps.cone)
     return stride, stride / scale

@@ -12,7 +12,7 @@ BLOCK = 4
 """Cells along the edge of a block."""
 
 FARTHEST = 8
-"""Blocks that a ray may leave in one go."""
+"""Blocks that a ray may skip at once."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Steps:
 
     def __post_init__(self) -> None:
         if not (self.smallest > 0 and self.cone >= 0 and self.most > 0):
-            raise ValueError(f"not a way to walk a ray: {self}")
+            raise ValueError(f"smallest and most must be positive and cone not negative, got {self}")
 
 
 @dataclass(frozen=True)
 class Samples:
-    """points [N, 3] in the unit cube; t, lengths [N] where each interval is and its length there; rays int32 [N];
-    offsets int32 [R + 1]."""
+    """Packed samples: points [N, 3] in the unit cube; t, lengths [N] position and length of each interval; rays int32
+    [N]; offsets int32 [R + 1]."""
 
     points: Tensor
     t: Tensor
@@ -46,7 +46,7 @@ class Samples:
     offsets: Tensor
 
     def kept(self, keep: Tensor) -> tuple[Samples, Tensor]:
-        """Return the samples where keep [N] is true, and their places [M] among these."""
+        """Return the samples where keep [N] is true, and their indices [M]."""
         places = keep.nonzero(as_tuple=True)[0]
         counts = torch.zeros(len(keep) + 1, dtype=torch.int32, device=keep.device)
         torch.cumsum(keep, 0, dtype=torch.int32, out=counts[1:])
@@ -61,8 +61,8 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class OccupancyBits:
-    """occupied: bool [n, n, n] (x, y, z), n a multiple of 8. Keeps what the engines read: a bit for each cell, and a
-    byte for each block of them."""
+    """Occupancy grid, occupied: bool [n, n, n] (x, y, z), n a multiple of 8; packed for the engines: a bit for each
+    cell and a byte for each block of cells."""
 
     occupied: Tensor
 
@@ -73,7 +73,7 @@ class OccupancyBits:
 
     @staticmethod
     def from_bits(bits: Tensor) -> OccupancyBits:
-        """Return what has these `bits`."""
+        """Return the grid that has these `bits`."""
         n = round((bits.numel() * 8) ** (1 / 3))
         places = torch.arange(8, dtype=torch.uint8, device=bits.device)
         return OccupancyBits(((bits[:, None] >> places) & 1).bool().reshape(n, n, n))
@@ -91,8 +91,8 @@ class OccupancyBits:
 
     @cached_property
     def empty(self) -> Tensor:
-        """uint8 [(n / BLOCK)³]: how many blocks away along the axes (the largest of the three) the nearest is in which
-        a cell is occupied, up to FARTHEST; 0 where it is this one."""
+        """uint8 [(n / BLOCK)³]: Chebyshev distance in blocks to the nearest block with an occupied cell, up to FARTHEST;
+        0 for such a block itself."""
         m = self.resolution // BLOCK
         near = self.occupied.reshape(m, BLOCK, m, BLOCK, m, BLOCK).any(5).any(3).any(1)
         empty = torch.zeros(m, m, m, dtype=torch.uint8, device=self.occupied.device)

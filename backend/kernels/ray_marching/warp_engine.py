@@ -1,7 +1,7 @@
-"""Walking rays as Warp kernels: an empty cell is left in one go, and so are empty blocks of cells up to the nearest
-that is not.
+"""Ray marching as Warp kernels: empty cells are skipped at once, and so are empty blocks of cells up to the nearest
+occupied one.
 
-Two passes, to count and to write, so that the order of the samples never depends on which ray came first.
+Two passes, to count and to write, so that the order of the samples does not depend on the order of threads.
 """
 
 import torch
@@ -13,7 +13,7 @@ from .types import BLOCK, OccupancyBits, Samples, Steps
 block = wp.constant(BLOCK)
 
 RAYS = 256
-"""Rays below which another thread is not worth its start."""
+"""Fewest rays for which another thread is worth its start."""
 
 
 def march_rays_warp(
@@ -28,18 +28,18 @@ def march_rays_warp(
     """See `march_rays`."""
     count, device = len(origins), origins.device
     walk = walk_of(steps, occupancy)
-    given = [
+    inputs = [
         wp.from_torch(x.float().contiguous(), dtype=kind)
         for x, kind in ((origins, wp.vec3), (directions, wp.vec3), (near, wp.float32), (far, wp.float32))
     ]
-    given += [
+    inputs += [
         wp.from_torch(jitter.float().contiguous()),
         wp.from_torch(occupancy.bits),
         wp.from_torch(occupancy.empty),
     ]
     counts = torch.zeros(count, dtype=torch.int32, device=device)
     offsets = torch.zeros(count + 1, dtype=torch.int32, device=device)
-    launch(_count, count, [walk, *given, wp.from_torch(counts)], device, RAYS)
+    launch(_count, count, [walk, *inputs, wp.from_torch(counts)], device, RAYS)
     torch.cumsum(counts, 0, dtype=torch.int32, out=offsets[1:])
     total = int(offsets[-1])
     points = torch.empty(total, 3, device=device)
@@ -47,7 +47,7 @@ def march_rays_warp(
     rays = torch.empty(total, dtype=torch.int32, device=device)
     if total:
         written = [wp.from_torch(points, dtype=wp.vec3), *(wp.from_torch(x) for x in (t, lengths, rays))]
-        launch(_write, count, [walk, *given, wp.from_torch(offsets), *written], device, RAYS)
+        launch(_write, count, [walk, *inputs, wp.from_torch(offsets), *written], device, RAYS)
     return Samples(points, t, lengths, rays, offsets)
 
 
@@ -66,7 +66,7 @@ class Walk:
 
 
 def walk_of(steps: Steps, occupancy: OccupancyBits) -> Walk:
-    """Return what kernels are told of how rays are walked."""
+    """Return the step rule and the grid's sizes as kernels read them."""
     walk = Walk()
     walk.smallest, walk.cone, walk.most = steps.smallest, steps.cone, steps.most
     walk.contracted, walk.resolution = int(steps.contracted), occupancy.resolution
@@ -96,26 +96,26 @@ def contraction_scale(p: wp.vec3, walk: Walk) -> float:
 
 
 @wp.func
-def stride(t: float, drawn: float, walk: Walk) -> float:
-    """How far a step at t goes."""
-    return wp.max(walk.smallest * drawn, t * walk.cone)
+def stride(t: float, scale: float, walk: Walk) -> float:
+    """Length of the step at t."""
+    return wp.max(walk.smallest * scale, t * walk.cone)
 
 
 @wp.func
-def _exit(p: wp.vec3, inverse: wp.vec3, room: wp.vec3) -> float:
-    """How much further t a ray at p leaves the cube of empty cells around its own (see `_room`)."""
+def _exit(p: wp.vec3, inverse: wp.vec3, cube: wp.vec3) -> float:
+    """Distance in t until a ray at p leaves the cube of empty cells around its own (see `_empty_cube`)."""
     nearest = float(1.0e30)
     for axis in range(3):
-        edge = wp.floor(p[axis] * room[0]) + wp.where(inverse[axis] > 0.0, room[2], 1.0 - room[2])
-        leaves = (edge * room[1] - p[axis]) * inverse[axis]
+        edge = wp.floor(p[axis] * cube[0]) + wp.where(inverse[axis] > 0.0, cube[2], 1.0 - cube[2])
+        leaves = (edge * cube[1] - p[axis]) * inverse[axis]
         nearest = wp.where(leaves < nearest, leaves, nearest)
     return nearest
 
 
 @wp.func
-def _room(p: wp.vec3, walk: Walk, bits: wp.array(dtype=wp.uint8), empty: wp.array(dtype=wp.uint8)) -> wp.vec3:
-    """(cells along an axis of the grid, or of its blocks; the edge of one; how many of them away the nearest is that is
-    occupied): (_, _, 0) where p's cell is, (_, _, −1) outside."""
+def _empty_cube(p: wp.vec3, walk: Walk, bits: wp.array(dtype=wp.uint8), empty: wp.array(dtype=wp.uint8)) -> wp.vec3:
+    """(cells along an axis of the grid, or of its blocks; edge of one; distance in them to the nearest occupied one):
+    (_, _, 0) where p's cell is occupied, (_, _, −1) outside."""
     n = walk.resolution
     x = int(wp.floor(p[0] * walk.cells))
     y = int(wp.floor(p[1] * walk.cells))
@@ -152,17 +152,17 @@ def next_sample(
         u = p
         if walk.contracted != 0:
             u = contract_point(p)
-        room = _room(u, walk, bits, empty)
-        if room[2] == 0.0:
+        cube = _empty_cube(u, walk, bits, empty)
+        if cube[2] == 0.0:
             return wp.vec2(t, taken)
         if walk.contracted != 0:
             t += stride(t, contraction_scale(p, walk), walk)
         elif walk.cone == 0.0:
-            steps = wp.where(room[2] < 0.0, 1.0, wp.ceil(_exit(p, inverse, room) * walk.per_step))
+            steps = wp.where(cube[2] < 0.0, 1.0, wp.ceil(_exit(p, inverse, cube) * walk.per_step))
             taken += wp.where(steps > 1.0, steps, 1.0)
             t = start + taken * walk.smallest
         else:
-            until = wp.min(t + wp.where(room[2] < 0.0, 0.0, _exit(p, inverse, room)), far)
+            until = wp.min(t + wp.where(cube[2] < 0.0, 0.0, _exit(p, inverse, cube)), far)
             t += stride(t, 1.0, walk)
             while t < until:
                 t += stride(t, 1.0, walk)
@@ -171,7 +171,7 @@ def next_sample(
 
 @wp.func
 def first_step(near: float, jitter: float, origin: wp.vec3, direction: wp.vec3, walk: Walk) -> float:
-    """t where a ray begins."""
+    """t of a ray's first step."""
     return near + jitter * stride(near, contraction_scale(origin + direction * near, walk), walk)
 
 
@@ -215,13 +215,13 @@ def _write(
     while row < end:
         at = next_sample(at, far[i], origins[i], d, inverse, walk, bits, empty)
         p = origins[i] + d * at[0]
-        drawn = contraction_scale(p, walk)
-        ahead = stride(at[0], drawn, walk)
+        scale = contraction_scale(p, walk)
+        ahead = stride(at[0], scale, walk)
         if walk.contracted != 0:
             p = contract_point(p)
         points[row] = p
         ts[row] = at[0]
-        lengths[row] = ahead / drawn
+        lengths[row] = ahead / scale
         rays[row] = i
         row += 1
         at = wp.vec2(at[0] + ahead, at[1] + 1.0)

@@ -1,7 +1,7 @@
-"""Rays to pixels, all in one: samples where something is, their density until the ray is opaque, colour where it shows.
+"""Rays to pixels in one operation: samples in occupied cells, density until the ray is opaque, colour where visible.
 
 The mathematics is that of `ray_marching`, `visible_samples`, `radiance_mlp` with `spherical_harmonics`, and
-`compositing`, one after the other; but samples are coloured in groups (`grouping`).
+`compositing`, one after the other; but the colour network is evaluated for groups of samples (`grouping`).
 
 Engines: `reference` (their definitions in PyTorch), `stages` (their fast engines, any device) and `fused` (one kernel
 that keeps rays and samples in the cache, CPU).
@@ -26,8 +26,7 @@ __all__ = ["Impl", "grouped", "render_rays"]
 Impl = Literal["auto", "reference", "stages", "fused"]
 
 CHUNK = 4096
-"""Rays that go through the stages together: their features stay in memory that is used again, rather than fetched from
-the system."""
+"""Rays that go through the stages together: memory for their features is reused rather than allocated anew."""
 
 
 @torch.no_grad()
@@ -87,16 +86,16 @@ def render_rays(
     each: Literal["auto", "reference"] = "reference" if impl == "reference" else "auto"
 
     def rendered(part: slice) -> Tensor:
-        late = None if jitter is None else jitter[part]
+        offset = None if jitter is None else jitter[part]
         samples = march_rays(
-            origins[part], directions[part], near[part], far[part], occupancy, steps, late, impl=each
+            origins[part], directions[part], near[part], far[part], occupancy, steps, offset, impl=each
         )  # fmt: skip
         samples, features = visible_samples(samples, table, parameters, spec, mlp, threshold, impl=each)
         groups = grouped(samples, geometry_mlp(features, parameters, mlp, impl=each), threshold, faintest)
         view = spherical_harmonics(directions[part])
         rgb = torch.sigmoid(color_mlp(groups.geometry, view, groups.rays, parameters, mlp, impl=each))
-        taken = torch.cat((rgb * groups.weights[:, None], groups.weights[:, None], groups.t[:, None]), -1)
-        return taken.new_zeros(len(view), 5).index_add_(0, groups.rays, taken)
+        values = torch.cat((rgb * groups.weights[:, None], groups.weights[:, None], groups.t[:, None]), -1)
+        return values.new_zeros(len(view), 5).index_add_(0, groups.rays, values)
 
     parts = [rendered(slice(at, at + chunk)) for at in range(0, len(origins), chunk)]
     return torch.cat(parts) if parts else origins.new_zeros(0, 5)

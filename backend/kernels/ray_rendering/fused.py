@@ -26,16 +26,16 @@ from ..warp_runtime import wp
 U64 = wp.uint64  # addresses
 
 POOL = 256
-"""Rays that a thread walks at a time."""
+"""Rays in the pool of a thread."""
 
 AHEAD = 4
-"""Samples that a ray goes ahead in a wave: as many may turn out to be behind its surface."""
+"""Samples of a ray in a wave: as many may turn out to lie behind its surface."""
 
 TOGETHER = 64
-"""Neighbouring rays that a thread takes at a time. Threads take turns as they get done."""
+"""Neighbouring rays that a thread takes at a time, whenever its pool has room."""
 
 QUEUE = 8 * TILE
-"""Groups that are coloured at a time: the colour network's weights are fetched but once for them."""
+"""Groups evaluated by the colour network at a time: its weights are fetched once for all of them."""
 
 assert POOL % simd_packet.LANES == 0 and TOGETHER <= POOL and POOL * AHEAD % TILE == 0 and QUEUE % TILE == 0
 
@@ -60,17 +60,17 @@ def render_rays_fused(
     pixels = torch.zeros(count, 5)
     if jitter is None:
         jitter = torch.full_like(near, 0.5)
-    given = [x.float().contiguous() for x in (origins, directions, near, far, jitter)]
-    given += [occupancy.bits, occupancy.empty]
-    given += [level_words(spec, table.device), table.contiguous(), parameters.contiguous()]
-    next_ray = torch.zeros(1, dtype=torch.int32)  # which rays are to be taken next
+    inputs = [x.float().contiguous() for x in (origins, directions, near, far, jitter)]
+    inputs += [occupancy.bits, occupancy.empty]
+    inputs += [level_words(spec, table.device), table.contiguous(), parameters.contiguous()]
+    next_ray = torch.zeros(1, dtype=torch.int32)  # index of the next rays to process
     walk = (steps.smallest, steps.cone, steps.most, int(steps.contracted), occupancy.resolution)
     kernel = _kernel(spec.num_levels, spec.num_features, mlp)
     scratch = _scratch(spec.width, mlp)
 
     def work(_number: int, _start: int, _end: int) -> None:
-        mine = torch.zeros(scratch)
-        addresses = [x.data_ptr() for x in (*given, pixels, next_ray, mine)]
+        own = torch.zeros(scratch)
+        addresses = [x.data_ptr() for x in (*inputs, pixels, next_ray, own)]
         wp.launch(kernel, 1, inputs=[count, *walk, threshold, faintest, *addresses], device="cpu")
 
     in_slices(work, num_slices())

@@ -1,9 +1,9 @@
-"""Which samples are coloured together: those that begin in the same part of a ray's light.
+"""Groups of samples that share one evaluation of the colour network: those that begin in the same bin of opacity.
 
-A ray's light is taken in 1 / `faintest` equal parts. The samples of a ray at whose front the same part is being taken
-are a group, which may take more than the rest of that part; its colour is that of its geometry, the mean over the light
-that each takes. A pixel is wrong by no more than about `faintest` if neighbouring samples have nothing to do with each
-other; in a scene they do, and the mean of colours is close to the colour of the mean.
+The opacity of a ray, 0..1, is divided into 1 / `faintest` equal bins. The samples of a ray at whose front the opacity
+lies in the same bin are a group; the colour of a group is that of its mean geometry, weighted by rendering weights. The
+error of a pixel is no more than about `faintest` if neighbouring samples are unrelated; in a scene they are related,
+and the mean of colours is close to the colour of the mean.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..visible_samples import thickness_in_front
 
 @dataclass(frozen=True)
 class Groups:
-    """geometry [G, C] and rays int32 [G] of each group; weights [G], the light that it takes; t [G], Σ w t."""
+    """geometry [G, C] and rays int32 [G] of each group; weights [G], the sum of rendering weights; t [G], Σ w t."""
 
     geometry: Tensor
     rays: Tensor
@@ -30,11 +30,12 @@ class Groups:
 
 @torch.no_grad()
 def grouped(samples: Samples, geometry: Tensor, threshold: float, faintest: float) -> Groups:
-    """Return the groups of samples, given what the density network says of each [N, C].
+    """Return the groups of samples, given the outputs of the density network [N, C].
 
     Args:
-        samples: see `visible_samples`. The one behind which no more than `threshold` of the light is left takes it all.
-        faintest: the part of the light that samples of a group begin in, 0..1, more than 0.
+        samples: see `visible_samples`. The first one behind which the transmittance is no more than `threshold` is
+            made opaque.
+        faintest: width of a bin of opacity, more than 0, at most 1.
     """
     thickness = torch.exp(geometry[:, 0].clamp(max=LARGEST_EXPONENT)) * samples.lengths
     in_front = thickness_in_front(thickness, samples).to(geometry)
@@ -45,8 +46,8 @@ def grouped(samples: Samples, geometry: Tensor, threshold: float, faintest: floa
     begins[1:] = (part[1:] != part[:-1]) | (samples.rays[1:] != samples.rays[:-1])
     group = torch.cumsum(begins, 0, dtype=torch.int32) - 1
     rays = samples.rays[begins]
-    told = torch.cat((geometry, samples.t[:, None], torch.ones_like(weights)[:, None]), -1) * weights[:, None]
-    sums = told.new_zeros(len(rays), told.shape[1]).index_add_(0, group, told)
+    values = torch.cat((geometry, samples.t[:, None], torch.ones_like(weights)[:, None]), -1) * weights[:, None]
+    sums = values.new_zeros(len(rays), values.shape[1]).index_add_(0, group, values)
     taken = sums[:, -1]
     mean = sums[:, :-2] / torch.where(taken == 0, 1.0, taken)[:, None]
     return Groups(mean, rays, taken, sums[:, -2])

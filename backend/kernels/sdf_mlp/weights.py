@@ -1,4 +1,4 @@
-"""What every engine of `sdf_mlp` reads."""
+"""Weights of the DeepSDF decoder, shared by all engines of `sdf_mlp`."""
 
 from dataclasses import dataclass
 

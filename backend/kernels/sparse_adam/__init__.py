@@ -1,7 +1,7 @@
-"""Adam for a table of which each step touches a small part: entries without a gradient are left as they are.
+"""Sparse Adam for a table of which each step touches a small part: entries without a gradient stay unchanged.
 
-What skipped steps would have decayed is not made up for, as in tiny-cuda-nn's optimiser for hash tables. Groups of 8
-entries are flagged when the backward pass writes to them, so a step reads a byte for each group that got nothing.
+The decay of skipped steps is not caught up, as in tiny-cuda-nn's optimiser for hash tables. Groups of 8 entries are
+flagged when the backward pass writes to them, so a step reads one byte for each group without a gradient.
 
 Engines: `reference` (any device) and `warp` (CPU).
 """

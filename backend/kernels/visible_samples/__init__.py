@@ -1,9 +1,9 @@
-"""Which samples light reaches, and their features: everything behind what is already opaque is left out.
+"""Early ray termination: samples with transmittance > threshold, and their features.
 
-Density is asked from the front of each ray, and no further than where less than `threshold` of the light is left.
+Density is evaluated from the front of each ray until the transmittance is no more than `threshold`.
 
-Engines: `reference` (all samples are encoded, then dropped; any device) and `fused` (a ray stops as soon as it may,
-a few samples at a time; CPU).
+Engines: `reference` (all samples are encoded, then dropped; any device) and `fused` (a ray stops as soon as it can, a
+few samples at a time; CPU).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def visible_samples(
     *,
     impl: Impl = "auto",
 ) -> tuple[Samples, Tensor]:
-    """Return the samples in front of which more than `threshold` of the light is left, and their features
-    [N, spec.width]. Not differentiable.
+    """Return the samples at whose front the transmittance is more than `threshold`, and their features [N, spec.width].
+    Not differentiable.
 
     Args:
         samples: of whole rays; density is per unit of their lengths.
@@ -62,20 +62,20 @@ def visible_samples(
         raise ValueError(f"no engine {impl!r}; there are reference and fused")
     thickness = torch.exp(density.clamp(max=LARGEST_EXPONENT)) * samples.lengths
     in_front = thickness_in_front(thickness, samples).to(table.device, torch.float32)
-    kept, places = samples.kept(~(in_front >= limit))  # what is not a number stays, to be noticed
+    kept, places = samples.kept(~(in_front >= limit))  # NaN stays, to be noticed
     return kept, features.index_select(0, places)
 
 
 def thickness_in_front(thickness: Tensor, samples: Samples) -> Tensor:
     """Return the optical thickness in front of each sample, given that of each [N]: [N] float64, on the CPU where the
-    device knows no such numbers (MPS)."""
+    device has no float64 (MPS)."""
     total = running_total(thickness)
     start = total.index_select(0, samples.offsets[:-1].long().to(total.device))
     return total[:-1] - start.index_select(0, samples.rays.long().to(total.device))
 
 
 def running_total(x: Tensor) -> Tensor:
-    """Return the sums of all rows before each, and of all: [N] -> [N + 1] float64, which over many rays nothing less
-    holds. On the CPU where the device knows no such numbers (MPS)."""
+    """Return exclusive prefix sums, and the total at the end: [N] -> [N + 1] float64, as float32 is too coarse over
+    many rays. On the CPU where the device has no float64 (MPS)."""
     exact = (x.cpu() if x.device.type == "mps" else x).double()
     return torch.cat((exact.new_zeros(1), torch.cumsum(exact, 0)))

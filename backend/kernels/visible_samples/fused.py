@@ -1,6 +1,6 @@
-"""Encoding and density along each ray until it is opaque. CPU.
+"""Encoding and density along each ray until it is opaque (until_opaque.inl). CPU.
 
-Each thread keeps a pool of rays. In a *wave* each goes on by a few samples; the wave's samples are encoded, one level
+Each thread keeps a pool of rays. In a *wave* each advances by a few samples; the wave's samples are encoded, one level
 of the table after the other, and go through the density network, a tile at a time. A ray that is opaque or at its end
 makes scratch for another.
 """
@@ -24,34 +24,34 @@ from ..warp_runtime import wp
 U64 = wp.uint64  # addresses
 
 POOL = 256
-"""Rays that a thread follows at a time."""
+"""Rays in the pool of a thread."""
 
 AHEAD = 4
-"""Samples that a ray goes ahead in a wave: as many may turn out to be behind its surface."""
+"""Samples of a ray in a wave: as many may turn out to lie behind its surface."""
 
 WAVE = POOL * AHEAD
 assert WAVE % TILE == 0
 
-SURELY = 1.0 + 1e-4
-"""How much thicker than asked for a ray gets before it stops: sums in single precision and in double differ."""
+MARGIN = 1.0 + 1e-4
+"""Factor on the optical thickness at which a ray stops: sums in single and in double precision differ."""
 
 
 def features_until_opaque(
     samples: Samples, table: Tensor, parameters: Tensor, spec: HashSpec, mlp: RadianceMlpSpec, limit: float
 ) -> tuple[Tensor, Tensor]:
-    """Return features [N, width] and density before its activation [N]; behind an optical thickness of `limit`, the
-    features are anything and the density is that of an opaque wall."""
+    """Return features [N, width] and density before its activation [N]; behind an optical thickness of `limit`,
+    features are undefined and the density is opaque."""
     count = len(samples.offsets) - 1
     features = torch.empty(len(samples.t), spec.width)
     density = torch.full((len(samples.t),), LARGEST_EXPONENT)
-    next_ray = torch.zeros(1, dtype=torch.int32)  # which ray is to be taken next
+    next_ray = torch.zeros(1, dtype=torch.int32)  # index of the next ray to process
     kernel = _kernel(spec.num_levels, spec.num_features, mlp)
-    given = (samples.points, samples.lengths, samples.offsets, level_words(spec, table.device), table, parameters)
+    inputs = (samples.points, samples.lengths, samples.offsets, level_words(spec, table.device), table, parameters)
 
     def work(_number: int, _start: int, _end: int) -> None:
         scratch = torch.zeros(WAVE * (3 + spec.width))
-        addresses = [x.data_ptr() for x in (*given, features, density, next_ray, scratch)]
-        wp.launch(kernel, 1, inputs=[count, limit * SURELY, *addresses], device="cpu")
+        addresses = [x.data_ptr() for x in (*inputs, features, density, next_ray, scratch)]
+        wp.launch(kernel, 1, inputs=[count, limit * MARGIN, *addresses], device="cpu")
 
     in_slices(work, num_slices())
     return features, density
