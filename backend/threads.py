@@ -49,7 +49,7 @@ def slices_on(device: torch.device) -> int:
 
 def in_torch_slices(work: Callable[[int, int, int], None], count: int, device: torch.device) -> None:
     """Call work(slice, start, end) for consecutive parts of range(count); on a processor in parallel on several
-    threads, each of which runs PyTorch's operations single-threaded: many small operations lose their time synchronising.
+    threads, each of which runs PyTorch's operations single-threaded: many small operations lose time synchronising.
 
     Autograd's mode belongs to a thread, so gradients are off here."""
     if slices_on(device) == 1:

@@ -1,4 +1,4 @@
-"""A texture baked from the field: each texel asks the colour of the point of the surface that it shows.
+"""Texture baking from the field: each texel gets the colour of the surface point that it covers.
 
 A texel under a face is evaluated at its own point. One beside a face (bilinear filtering reads it too) is evaluated at
 the nearest point of that face, and all others copy the nearest texel, so that neither filtering nor mipmaps ever read
@@ -86,7 +86,7 @@ def rasterize(
     *,
     progress: Progress = silent,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Find the face that each texel of a square texture shows.
+    """Find the face that each texel of a square texture covers.
 
     Returns:
         texels [N] (row * size + column, top row first), faces [N], and barycentric weights [N, 3] in 0..1 of the point

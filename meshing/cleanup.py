@@ -1,4 +1,4 @@
-"""Repair what a surface from a learned field brings along: floaters, holes, zero-length edges."""
+"""Repair of surfaces from learned fields: floaters, holes, zero-length edges."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Measure = Literal["volume", "area", "faces"]
 
 @dataclass(frozen=True)
 class CleanUp:
-    """What `clean` does, in this order."""
+    """Steps of `clean`, in this order."""
 
     degenerate: bool = True  # contract edges of no length
     keep_largest: bool = False  # drop every component but the largest
@@ -205,7 +205,7 @@ def boundary_loops(mesh: Mesh) -> list[NDArray[np.int64]]:
 
 
 def select_faces(mesh: Mesh, keep: NDArray[np.bool_]) -> Mesh:
-    """The mesh of the faces where `keep` [F] is true, without the vertices that none of them uses."""
+    """The mesh of the faces where `keep` [F] is true, without unused vertices."""
     faces = mesh.faces[keep]
     used = np.zeros(len(mesh.vertices), bool)
     used[faces.reshape(-1)] = True

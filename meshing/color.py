@@ -1,4 +1,4 @@
-"""Colours from a callable that knows the colour of a point: on vertices here, in a texture in bake.py."""
+"""Vertex colours from a colour field, a callable on points; bake.py does the same for textures."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def sample_colors(
     progress: Progress,
     text: str,
 ) -> Bytes:
-    """RGBA sRGB bytes [N, 4] of points, asked in batches."""
+    """RGBA sRGB bytes [N, 4] of points, evaluated in batches."""
     out = np.empty((len(points), 4), np.uint8)
     for start in range(0, len(points), batch_size):
         progress(start / len(points), text)

@@ -1,4 +1,4 @@
-"""Fewer faces: quadric edge collapse (Garland and Heckbert, 1997) by fast-simplification."""
+"""Decimation: quadric edge collapse (Garland and Heckbert, 1997) by fast-simplification."""
 
 from __future__ import annotations
 

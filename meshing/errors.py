@@ -1,4 +1,4 @@
-"""What can go wrong when a mesh is made. Each error is a sentence for the user, with a remedy as data where there
+"""Errors of meshing. Each error is a sentence for the user, with a remedy as data where there
 is one.
 
 MeshingError (a ValueError)
@@ -34,7 +34,7 @@ class InvalidGrid(MeshingError):
 
 
 class InvalidField(MeshingError):
-    """The field returned something else than one finite number for each point."""
+    """The field did not return one finite number for each point."""
 
 
 class LevelOutOfRange(MeshingError):
@@ -59,7 +59,7 @@ class LevelOutOfRange(MeshingError):
 
 
 class EmptySurface(MeshingError):
-    """The level is crossed nowhere that was looked at."""
+    """The field crosses the level at no sampled point."""
 
 
 class InvalidMesh(MeshingError):

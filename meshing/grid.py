@@ -1,4 +1,4 @@
-"""Marching cubes that look only where the surface is.
+"""Sparse marching cubes: the field is evaluated only near the surface.
 
 Vocabulary. The *lattice* is the regular grid of sample points that a dense marching cubes would evaluate; a *cell* is
 the cube between eight of them; a *block* is a cube of cells whose side is a power of two; a *slab* is a slice of the
@@ -72,7 +72,7 @@ class Lattice:
         The points fill the bounds from face to face; on shorter sides the spacing is made a little smaller to fit.
 
         Raises:
-            InvalidGrid: a resolution that is no whole number from 2, bounds that are inside out or not finite.
+            InvalidGrid: a resolution that is not a whole number from 2, bounds that are inverted or not finite.
         """
         if isinstance(resolution, bool) or not isinstance(resolution, (int, np.integer)) or resolution < 2:
             raise InvalidGrid(
@@ -258,11 +258,11 @@ class _Slab:
         self._steps = np.array([self.shape[1] * self.shape[2], self.shape[2], 1], np.int64)
 
     def ids(self, index: NDArray) -> NDArray[np.int64]:
-        """Places in `values` of points [..., 3] that are counted in strides from the lattice's origin."""
+        """Indices into `values` of points [..., 3] given in strides from the lattice's origin."""
         return (index - self.origin) @ self._steps
 
     def fill(self, ids: NDArray[np.int64]) -> None:
-        """Evaluate those of the places that are unknown; a place may be named more than once."""
+        """Evaluate the unknown ones among these indices; an index may occur more than once."""
         missing = ids[np.isnan(self._flat[ids])]
         if len(missing) * 16 > len(self._flat):
             wanted = np.zeros(len(self._flat), bool)
@@ -279,7 +279,7 @@ class _Slab:
             self._flat[some] = self.sampler(np.minimum(index * self.stride, self.sampler.lattice.cells))
 
     def at(self, ids: NDArray[np.int64]) -> Values:
-        """Values at places, evaluated where they are unknown."""
+        """Values at indices, evaluated where they are unknown."""
         self.fill(ids.reshape(-1))
         return self._flat[ids]
 
@@ -291,7 +291,7 @@ class _Slab:
         return (j + self.origin[1]) * width + (k + self.origin[2]), plane[j, k]
 
     def set_plane(self, local: int, known: tuple[NDArray[np.int64], Values]) -> None:
-        """Take over what a neighbour knows of the plane between."""
+        """Copy the values that a neighbour has on the shared plane."""
         j, k = np.divmod(known[0], self.sampler.lattice.cells[2] + 1)
         j, k = j - self.origin[1], k - self.origin[2]
         here = (j >= 0) & (k >= 0) & (j < self.shape[1]) & (k < self.shape[2])
@@ -313,7 +313,7 @@ def _rows(blocks: Index, thickness: int) -> dict[int, Index]:
 
 
 class _BoundedSearch:
-    """Which cells may have corners on both sides, from a Lipschitz bound."""
+    """Selection of cells that may have corners on both sides, by a Lipschitz bound."""
 
     def __init__(self, sampler: _Sampler, lipschitz: float, reach: float, thickness: int) -> None:
         lattice = sampler.lattice
@@ -346,7 +346,7 @@ class _BoundedSearch:
         return self.slope * float(np.linalg.norm(self.sampler.lattice.spacing)) * size / 2 < self.reach
 
     def _near(self, blocks: Index, size: int, values: Callable[[Index], Values]) -> Index:
-        """Those blocks whose centre does not prove that the surface is elsewhere."""
+        """Blocks that the value at their centre does not exclude."""
         if not len(blocks) or not self._can_drop(size):
             return blocks
         extent = np.minimum(size, self.cells - blocks)
@@ -360,7 +360,7 @@ class _BoundedSearch:
         return keep
 
     def _seen_slope(self, d: NDArray[np.float64], centres: Index) -> float:
-        """The steepest slope between neighbouring samples: no bound of the field can be less."""
+        """The steepest slope between neighbouring samples, a lower limit of any Lipschitz bound of the field."""
         points = (centres * self.sampler.lattice.spacing).reshape(*d.shape, 3)
         seen = 0.0
         for axis in range(3):
@@ -373,7 +373,7 @@ class _BoundedSearch:
         return self.blocks.get(slab, np.zeros((0, 3), np.int32)), self.size
 
     def cells_of(self, slab: _Slab, blocks: Index) -> Index:
-        """Cells [N, 3] of the slab that are to be triangulated."""
+        """Cells [N, 3] of the slab to triangulate."""
         size = self.size
         while size > 2:
             size //= 2
@@ -401,7 +401,7 @@ class _BoundedSearch:
 
 
 class _MarginSearch:
-    """Which cells may have corners on both sides, from samples and a margin round those that have."""
+    """Selection of cells that may have corners on both sides, by samples and a margin round those that have."""
 
     def __init__(self, sampler: _Sampler, coarse: int, margin: int, thickness: int) -> None:
         self.sampler, self.cells, self.margin = sampler, sampler.lattice.cells, margin
@@ -448,13 +448,13 @@ class _MarginSearch:
         return self.blocks.get(slab, np.zeros((0, 3), np.int32)), 2
 
     def cells_of(self, slab: _Slab, blocks: Index) -> Index:
-        """Cells [N, 3] of the slab that are to be triangulated."""
+        """Cells [N, 3] of the slab to triangulate."""
         return _children(blocks, 1, self.cells)
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """The triangles of one slab, and which of its vertices lie on the planes before and behind it."""
+    """The triangles of one slab, and its vertices on the planes before and behind it."""
 
     vertices: NDArray[np.float32]  # [V, 3] metres
     faces: Index  # [F, 3]
@@ -633,7 +633,7 @@ def _join(pieces: list[_Piece | None]) -> Mesh:
 
 
 def _explain_nothing(sampler: _Sampler) -> None:
-    """Raise the error that says why there is no surface, after a look at the whole box."""
+    """Raise the error that explains why there is no surface, after sampling the whole box."""
     cells = sampler.lattice.cells
     axes = [np.unique(np.linspace(0, n, 17).round().astype(np.int32)) for n in cells]
     sampler(np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3))

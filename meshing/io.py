@@ -1,4 +1,4 @@
-"""Meshes to and from files: OBJ, PLY and GLB out, those and STL in.
+"""Mesh files: OBJ, PLY and GLB are written, those and STL are read.
 
 Inside, meshes are Z-up metres. GLB is Y-up metres by its standard and OBJ by custom (Blender's importer expects it);
 PLY has no rule and stays Z-up, as scanners write it. A file appears whole or not at all, under its final name last.
@@ -35,7 +35,7 @@ LINES = 1 << 16  # lines of text made at a time
 def export_mesh(
     mesh: Mesh, path: str | os.PathLike[str], *, up: Up = "auto", progress: Progress = silent
 ) -> list[Path]:
-    """Write a mesh to a file whose ending says the format, and return the files written, the mesh itself last.
+    """Write a mesh to a file in the format of its extension, and return the files written, the mesh itself last.
 
     | ending | up | carries |
     |---|---|---|
@@ -69,7 +69,7 @@ def write_atomically(contents: dict[Path, bytes], progress: Progress = silent) -
     """Write files so that each appears whole or not at all: to temporary names first, renamed when all are there.
 
     Raises:
-        CannotWrite: with what the system says. Nothing is left behind.
+        CannotWrite: with the message of the system. No partial file is left.
     """
     temporary: list[Path] = []
     try:
@@ -104,7 +104,7 @@ def write_atomically(contents: dict[Path, bytes], progress: Progress = silent) -
 def import_mesh(
     path: str | os.PathLike[str], *, up: Up = "auto", weld: bool = True, progress: Progress = silent
 ) -> Mesh:
-    """Read a mesh as Z-up metres, with what it has of normals, colours, UVs and texture.
+    """Read a mesh as Z-up metres, with its normals, colours, UVs and texture where it has them.
 
     Args:
         path: ends in .obj, .ply, .glb, .gltf, .stl or .off; several parts become one mesh.

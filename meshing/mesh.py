@@ -1,4 +1,4 @@
-"""The mesh that every step takes and returns.
+"""Triangle mesh that every step takes and returns.
 
 World frame: right-handed, Z up, metres. Faces are counter-clockwise seen from outside. Vertices are shared between
 faces (a closed surface is closed in its indices), so what differs between the faces round a vertex, the texture

@@ -72,7 +72,7 @@ def field_normals(
         field: values [N] at points [N, 3] metres; asked at four points round each vertex.
         inside: the sign of the field, less its level, inside.
         step: metres between vertex and samples; None: an eighth of the median edge.
-        gradient: gradients [N, 3] at points [N, 3], where it is known (autograd); the field is not asked then.
+        gradient: gradients [N, 3] at points [N, 3], where it is known (autograd); the field is not evaluated then.
         batch_size: most points in one call.
         progress: called once a batch.
 

@@ -1,6 +1,6 @@
-"""How a long step tells where it is, and how it is cancelled.
+"""Progress and cancellation of long steps.
 
-A step calls `progress(fraction, text)` with a fraction from 0 to 1. What the callable raises goes through untouched:
+A step calls `progress(fraction, text)` with a fraction from 0 to 1. An exception that it raises passes through:
 that is how a user cancels. No step leaves a file or a changed input behind when it is stopped so.
 """
 
@@ -12,9 +12,9 @@ Progress = Callable[[float, str], None]
 
 
 def silent(fraction: float, text: str) -> None:
-    """The progress of a caller who does not listen."""
+    """Progress callback that does nothing."""
 
 
 def part(progress: Progress, start: float, end: float) -> Progress:
-    """Progress of one part of a longer work, which covers `start` to `end` of the whole."""
+    """Progress callback of one part of a longer task, from `start` to `end` of the whole."""
     return lambda fraction, text: progress(start + (end - start) * fraction, text)

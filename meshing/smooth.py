@@ -1,4 +1,4 @@
-"""Less noise in a surface, at the same volume."""
+"""Mesh smoothing that preserves volume."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from meshing.mesh import Mesh
 from meshing.progress import Progress, silent
 
 SHRINK, GROW = 0.5, 0.53
-"""λ and −μ of the paper: what is larger than about eight edges passes."""
+"""λ and −μ of the paper: features larger than about eight edges stay."""
 
 AT_ONCE = 5  # rounds in one call of the library, which cannot be interrupted
 

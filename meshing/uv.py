@@ -52,7 +52,7 @@ def unwrap_uvs(mesh: Mesh, *, resolution: int = 1024, padding: int = 4, progress
         )
         with errors.open("wb") as log:
             child = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("unwrap.py")), str(given), str(result)],
+                [sys.executable, str(Path(__file__).with_name("xatlas_worker.py")), str(given), str(result)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -83,16 +83,16 @@ def unwrap_uvs(mesh: Mesh, *, resolution: int = 1024, padding: int = 4, progress
 
 
 def _parts(mesh: Mesh) -> NDArray[np.int64]:
-    """A label [F] for each face: which of six ways it looks, and which cube of space it is in."""
+    """Label each face [F] by the axis direction that it faces, of six, and the cube of space that it lies in."""
     normals = mesh.face_normals_scaled
     axis = np.abs(normals).argmax(1)
     side = axis * 2 + (normals[np.arange(len(axis)), axis] < 0)
     wanted = max(PART_FACES, len(mesh.faces) // MOST_PARTS)
-    middles = mesh.corners.mean(1, dtype=np.float64)
-    low = middles.min(0)
+    centers = mesh.corners.mean(1, dtype=np.float64)
+    low = centers.min(0)
     edge = max(
-        np.sqrt(mesh.area * min(wanted / len(mesh.faces), 1)), float(np.ptp(middles, axis=0).max()) / 1000, 1e-30
+        np.sqrt(mesh.area * min(wanted / len(mesh.faces), 1)), float(np.ptp(centers, axis=0).max()) / 1000, 1e-30
     )
-    cube = ((middles - low) / edge).astype(np.int64)
+    cube = ((centers - low) / edge).astype(np.int64)
     key = ((cube[:, 0] * 1024 + cube[:, 1]) * 1024 + cube[:, 2]) * 6 + side
     return np.unique(key, return_inverse=True)[1].reshape(-1)

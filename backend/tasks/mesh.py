@@ -14,13 +14,13 @@ from torch import Tensor
 from addon.wire.errors import NoSurface, NotSupported, Remedy
 from addon.wire.messages import MeshRequest, MeshResult
 from meshing.bake import bake_texture
+from meshing.cached_field import CachedField
 from meshing.cleanup import CleanUp, clean
 from meshing.color import vertex_colors
 from meshing.decimate import decimate
 from meshing.grid import Lattice, extract_surface
 from meshing.mesh import Mesh
 from meshing.normals import field_normals, smooth_normals
-from meshing.remember import RememberedField
 from meshing.smooth import smooth_surface
 from meshing.uv import unwrap_uvs
 
@@ -85,18 +85,18 @@ def _halves(size: int, bytes_per_square: int) -> list[tuple[int, int]]:
     return [(size >> n, bytes_per_square * (size >> n) ** 2) for n in range(6) if size >> n >= 8]
 
 
-def remember(request: MeshRequest, scene: Scene, workspace: Workspace, progress: Progress) -> RememberedField | None:
+def remember(request: MeshRequest, scene: Scene, workspace: Workspace, progress: Progress) -> CachedField | None:
     """Return the density of the scene with what is known of it from the last request, if that differed in no more
     than the level and what follows it; None for a signed distance, which has one level, and for too fine a lattice."""
     if scene.info.quantity != "density":
         return None
 
-    def sampled() -> RememberedField | None:
+    def sampled() -> CachedField | None:
         field = evaluate(scene, workspace.device, values)
         lattice = Lattice.in_bounds(scene.info.bounds, request.resolution + 1)
         if np.prod(lattice.cells + 1.0) > KEPT_POINTS:
             return None
-        return RememberedField(field, scene.info.bounds, request.resolution + 1)
+        return CachedField(field, scene.info.bounds, request.resolution + 1)
 
     found = workspace.remembered(request.scene, request.resolution, sampled)
     if found is not None and np.prod(found.shape) <= WHOLE_POINTS:
@@ -110,7 +110,7 @@ def extract(
     level: float,
     device: torch.device,
     progress: Progress,
-    remembered: RememberedField | None = None,
+    remembered: CachedField | None = None,
 ) -> Mesh:
     """Return the surface of a scene as marching cubes find it, closed where it leaves the bounds.
 

@@ -33,7 +33,7 @@ from addon.wire.errors import (
     error_to_dict,
 )
 from addon.wire.messages import IDENTITY4, BrokenModel, CodeBlob, ErrorInfo, Latent, ModelInfo, ModelList, SceneRef
-from meshing.remember import RememberedField
+from meshing.cached_field import CachedField
 
 from .. import VERSION
 from ..blobs import BlobStore
@@ -92,7 +92,7 @@ class Workspace:
         self._infos: dict[tuple[Path, int], ModelInfo] = {}
         self._infos_lock = threading.Lock()
         self._live: dict[str, Callable[[], Scene]] = {}  # scenes that are being fitted
-        self._remembered: tuple[object, RememberedField | None] | None = None
+        self._remembered: tuple[object, CachedField | None] | None = None
 
     @property
     def blobs(self) -> BlobStore:
@@ -217,9 +217,7 @@ class Workspace:
         self._scenes.move_to_end(key)
         return self._scenes[key]
 
-    def remembered(
-        self, ref: SceneRef, resolution: int, make: Callable[[], RememberedField | None]
-    ) -> RememberedField | None:
+    def remembered(self, ref: SceneRef, resolution: int, make: Callable[[], CachedField | None]) -> CachedField | None:
         """Return what is known of a scene at a resolution since it was asked for last, or what `make` gives. Only the
         last one is kept."""
         key = self._key(self.folder(ref.model)), replace(ref, world_from_scene=IDENTITY4), resolution

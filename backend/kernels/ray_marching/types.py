@@ -91,8 +91,8 @@ class OccupancyBits:
 
     @cached_property
     def empty(self) -> Tensor:
-        """uint8 [(n / BLOCK)³]: Chebyshev distance in blocks to the nearest block with an occupied cell, up to FARTHEST;
-        0 for such a block itself."""
+        """uint8 [(n / BLOCK)³]: Chebyshev distance in blocks to the nearest block with an occupied cell, up to
+        FARTHEST; 0 for such a block itself."""
         m = self.resolution // BLOCK
         near = self.occupied.reshape(m, BLOCK, m, BLOCK, m, BLOCK).any(5).any(3).any(1)
         empty = torch.zeros(m, m, m, dtype=torch.uint8, device=self.occupied.device)

@@ -1,7 +1,7 @@
-"""Values of a field on the lattice of an extraction, kept: the surface at another level then costs no evaluation.
+"""Cache of a field's values on the lattice of an extraction: the surface at another level then needs no evaluation.
 
-A density has a surface at any level, and which one is right is for the eye to say. `extract_surface` asks its field at
-lattice points alone, so what it asked can be remembered by place.
+A density has a surface at any level, and the user chooses one by eye. `extract_surface` evaluates its field at lattice
+points only, so values can be cached by lattice index.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from meshing.grid import Field, Lattice
 from meshing.progress import Progress, silent
 
 
-class RememberedField:
-    """A field that is asked once for each point of the lattice that `extract_surface` makes of these bounds."""
+class CachedField:
+    """A field that is evaluated once for each point of the lattice that `extract_surface` makes of these bounds."""
 
     def __init__(self, field: Field, bounds: ArrayLike, resolution: int) -> None:
-        """Take 4 bytes for each lattice point. Arguments as those of `extract_surface`."""
+        """Allocate 4 bytes for each lattice point. Arguments as those of `extract_surface`."""
         self.field = field
         self.lattice = Lattice.in_bounds(bounds, resolution)
         self.shape = tuple(int(n) + 1 for n in self.lattice.cells)
         self._values = np.full(self.shape, np.nan, np.float32).reshape(-1)
 
     def __call__(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the values [N] at lattice points [N, 3], asking the field for those that are not known yet."""
+        """Return the values [N] at lattice points [N, 3], evaluating the field for those that are not cached yet."""
         index = np.rint((points - self.lattice.low) / self.lattice.spacing).astype(np.int64)
         ids = np.ravel_multi_index(tuple(index.T), self.shape)
         missing = np.flatnonzero(np.isnan(self._values[ids]))
@@ -34,16 +34,16 @@ class RememberedField:
 
     @property
     def known(self) -> bool:
-        """Whether every lattice point is known."""
+        """Whether every lattice point is cached."""
         return not np.isnan(self._values).any()
 
     @property
     def range(self) -> tuple[float, float]:
-        """Least and greatest of the known values."""
+        """Least and greatest of the cached values."""
         return float(np.nanmin(self._values)), float(np.nanmax(self._values))
 
     def fill(self, batch_size: int = 1 << 18, progress: Progress = silent) -> None:
-        """Ask the field for every lattice point that is not known yet."""
+        """Evaluate the field at every lattice point that is not cached yet."""
         missing = np.flatnonzero(np.isnan(self._values))
         for start in range(0, len(missing), batch_size):
             progress(start / len(missing), "Evaluating the field")

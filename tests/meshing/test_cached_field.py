@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from meshing.cached_field import CachedField
 from meshing.errors import LevelOutOfRange
 from meshing.grid import extract_surface
-from meshing.remember import RememberedField
 
 BOUNDS = ((-1.0, -0.8, -1.0), (1.0, 0.8, 1.2))
 
@@ -30,14 +30,14 @@ def surface(field: object, level: float):
 @pytest.mark.parametrize("level", [20.0, 60.0])
 def test_the_surface_of_a_remembered_field_is_that_of_the_field(level: float) -> None:
     wanted = surface(Ball(), level)
-    got = surface(RememberedField(Ball(), BOUNDS, 33), level)
+    got = surface(CachedField(Ball(), BOUNDS, 33), level)
     np.testing.assert_array_equal(got.vertices, wanted.vertices)
     np.testing.assert_array_equal(got.faces, wanted.faces)
 
 
 def test_a_filled_field_is_asked_once_for_each_point_and_never_again() -> None:
     ball = Ball()
-    remembered = RememberedField(ball, BOUNDS, 33)
+    remembered = CachedField(ball, BOUNDS, 33)
     first = surface(remembered, 50.0)
     some = ball.count
     remembered.fill(batch_size=1000)
@@ -51,7 +51,7 @@ def test_a_filled_field_is_asked_once_for_each_point_and_never_again() -> None:
 
 def test_an_unfilled_field_is_asked_no_point_twice() -> None:
     ball = Ball()
-    remembered = RememberedField(ball, BOUNDS, 33)
+    remembered = CachedField(ball, BOUNDS, 33)
     surface(remembered, 50.0)
     before = ball.count
     surface(remembered, 50.0)

@@ -1,6 +1,6 @@
-"""A process of its own for xatlas, which cannot be interrupted and may crash on odd meshes: `unwrap.py IN.npy OUT.npy`.
+"""xatlas in a child process, as it cannot be interrupted and may crash: `xatlas_worker.py IN.npz OUT.npy`.
 
-Needs numpy and xatlas only. IN holds vertices [V, 3], faces [F, 3], label [F] of the part each face is in, resolution
+Needs numpy and xatlas only. IN holds vertices [V, 3], faces [F, 3], labels [F] of the part each face is in, resolution
 and padding in texels; OUT the texture coordinates [F, 3, 2] of the face corners, in 0..1.
 """
 
