@@ -1,58 +1,56 @@
-"""Measurements: each module has `rows() -> list[Row]`, ratios taken in one run, alternating, medians."""
+"""Benchmarks: each module has `rows() -> list[Row]`; ratios are medians of alternating calls in one process."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from addon.wire.errors import InvalidRequest
 
+from .row import Row
+
+__all__ = ["BENCHES", "Row", "run"]
+
 BENCHES = ("meshing", "transport", "deepsdf", "generators", "nerf")
+ON_ANY_DEVICE = ("generators", "nerf")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One figure. `bar` is what was to be reached, None where there is none; `ok` says whether it was."""
+def run(name: str, device: str | None = None, *, only: tuple[str, ...] = (), weights: Path | None = None) -> list[Row]:
+    """Run one benchmark by its name; the rows of generators also go to stderr as they come.
 
-    measure: str
-    value: float
-    unit: str
-    bar: float | None = None
-    ok: bool = True
-
-
-def run(name: str, device: str | None = None) -> list[Row]:
-    """Run one bench by its name, that of radiance fields on any device.
+    Args:
+        device: of `generators` and `nerf`, None for the processor.
+        only, weights: of `generators`, see there.
 
     Raises:
-        InvalidRequest: there is no bench of this name, or it measures the processor alone.
+        InvalidRequest: there is no benchmark of this name, or it does not have one of these options.
         NotSupported: there is no such device here.
     """
     if name not in BENCHES:
         raise InvalidRequest(f"There is no bench {name!r}. Benches: {', '.join(BENCHES)}.")
-    if device is not None:
-        if name != "nerf":
-            raise InvalidRequest("--device belongs to `bench nerf`.")
-        from ..tasks.workspace import device_of
-        from .nerf import rows as rows_on
+    if device is not None and name not in ON_ANY_DEVICE:
+        raise InvalidRequest("--device belongs to `bench nerf` and `bench generators`.")
+    if name != "generators" and (only or weights):
+        raise InvalidRequest("--only and --weights belong to `bench generators`.")
+    module = importlib.import_module(f".{name}", __name__)
+    options: dict[str, Any] = {}
+    if name in ON_ANY_DEVICE:
+        from ..device import device_of
 
-        return rows_on(device_of(device))
-    rows: list[Row] = importlib.import_module(f".{name}", __name__).rows()
+        options["device"] = device_of(device or "cpu")
+    if name == "generators":
+        options |= {"only": only, "weights": weights, "on_row": _report_row, "report": _report}
+    rows: list[Row] = module.rows(**options)
     return rows
 
 
-def run_generators(only: tuple[str, ...], weights: Path | None) -> list[Row]:
-    """Run the bench of the generators, or some of its cases; rows go to stderr as they come."""
-    from . import generators
+def _report_row(row: Row) -> None:
+    verdict = "" if row.target is None else f" (target {row.target:g}: {'reached' if row.ok else 'MISSED'})"
+    _report(f"{row.measure}: {row.value:.4g} {row.unit}{verdict}")
 
-    def on_row(row: Row) -> None:
-        verdict = "" if row.bar is None else f" (bar {row.bar:g}: {'reached' if row.ok else 'MISSED'})"
-        report(f"{row.measure}: {row.value:.4g} {row.unit}{verdict}")
 
-    def report(text: str) -> None:
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
-
-    return generators.rows(only=only, weights=weights, on_row=on_row, report=report)
+def _report(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

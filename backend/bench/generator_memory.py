@@ -1,6 +1,7 @@
-"""The peak memory of a process that takes two pictures by one path; `generators` starts it as a process of its own.
+"""Peak memory of a process that renders two images by one path; `generators` starts it as a child process.
 
-`python -m backend.bench.generator_memory CASE PATH WEIGHTS TINY` writes MB.
+`python -m backend.bench.generator_memory CASE PATH WEIGHTS TINY DEVICE` prints MB: on CUDA of the device's memory that
+PyTorch allocated, else of the process.
 """
 
 from __future__ import annotations
@@ -8,20 +9,22 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from .generators import CASES, Pictures
-from .peak import peak_bytes
+from ..device import device_of
+from .clock import peak_bytes_on
+from .generators import CASES, Renders
 
 
 def main(arguments: list[str]) -> None:
-    """Take a picture, then another of the same kind, and write the peak."""
-    name, path, weights, tiny = arguments
+    """Render an image, then another of the same kind, and print the peak."""
+    name, path, weights, tiny, where = arguments
+    device = device_of(where)
     if path not in ("reference", "new"):
         raise ValueError(f"PATH must be reference or new, got {path!r}")
     case = CASES[name]
-    pictures = Pictures(case, Path(weights), tiny=tiny == "1", size=16 if tiny == "1" else case.memory_size)
-    for camera in (pictures.first, pictures.other):
-        pictures.take("reference" if path == "reference" else "new", camera)
-    sys.stdout.write(f"{peak_bytes() / 2**20:.1f}\n")
+    renders = Renders(case, Path(weights), device, tiny=tiny == "1", size=16 if tiny == "1" else case.memory_size)
+    for camera in (renders.first, renders.other):
+        renders.take("reference" if path == "reference" else "new", camera)
+    sys.stdout.write(f"{peak_bytes_on(device) / 2**20:.1f}\n")
 
 
 if __name__ == "__main__":

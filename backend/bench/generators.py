@@ -5,7 +5,7 @@ evaluated, the backbone once for each frame. Paths take turns; each figure is a 
 every case:
 
 * the PSNR of the fast picture to the reference one, both over white;
-* the peak memory of a process that does nothing but two pictures, on either path (`generator_memory`);
+* the peak memory of a process that does nothing but two renders, on either path (`generator_memory`);
 * the arithmetic limit: the time in which this machine's sgemm, measured in the same run, would do the matrix products
   and convolutions that the reference path asks for (as PyTorch's flop counter counts them, two for each
   multiply-add, nothing for what is element-wise), as a share of the time that each path takes. Above 100 % a path is
@@ -24,9 +24,8 @@ import math
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,13 +49,16 @@ from ..models.card import ModelCard
 from ..models.library import load_model
 from ..scenes.protocol import Image
 from ..training.experiments import solid_object
-from . import Row
+from .clock import matrix_rate, seconds
+from .row import Row
 
-PicturePath = Literal["reference", "new", "camera", "draft"]
-LABELS: dict[PicturePath, str] = {"new": "new latent", "camera": "same latent, new camera", "draft": "draft"}
+CPU = torch.device("cpu")
+
+RenderPath = Literal["reference", "new", "camera", "draft"]
+LABELS: dict[RenderPath, str] = {"new": "new latent", "camera": "same latent, new camera", "draft": "draft"}
 ROUNDS = 3
-PSNR_BAR = 45.0
-PSNR_BAR_SKIPPING = 40.0
+PSNR_TARGET = 45.0
+PSNR_TARGET_SKIPPING = 40.0
 """Where samples are left out."""
 
 OPTICAL_DEPTH = 1.5
@@ -70,9 +72,9 @@ class Case:
     """A model to measure."""
 
     title: str
-    make: Callable[[bool, Path], Any]  # whether tiny, folder of fitted weights → the generator
-    bars: dict[PicturePath, float]  # what the reference path must take of each other path's time
-    psnr_bar: float = PSNR_BAR_SKIPPING
+    make: Callable[..., Any]  # whether tiny, folder of fitted weights, device → the generator
+    targets: dict[RenderPath, float]  # what the reference path must take of each other path's time
+    psnr_target: float = PSNR_TARGET_SKIPPING
     size: int = 128
     memory_size: int = 64
     """Pixels a side from which on memory hardly grows: rays go in chunks."""
@@ -91,14 +93,14 @@ def tiny_eg3d() -> eg3d.EG3DConfig:
     )
 
 
-def make_eg3d(tiny: bool, weights: Path) -> Any:
+def make_eg3d(tiny: bool, weights: Path, device: torch.device = CPU) -> Any:
     """FFHQ 512²: 64² rays, 48 + 48 samples."""
     full = eg3d.EG3DConfig(
         superresolution=eg3d.SUPERRESOLUTIONS["SuperresolutionHybrid8XDC"],
         rendering=eg3d.RenderingConfig(neural_resolution=64),
     )
     config = tiny_eg3d() if tiny else full
-    return eg3d_scene.load("eg3d", _card("eg3d", config), eg3d.EG3D(config).state_dict())
+    return eg3d_scene.load("eg3d", _card("eg3d", config), eg3d.EG3D(config).to(device).state_dict())
 
 
 def tiny_stylenerf() -> stylenerf.StyleNeRFConfig:
@@ -115,7 +117,7 @@ def tiny_stylenerf() -> stylenerf.StyleNeRFConfig:
     )
 
 
-def make_stylenerf(tiny: bool, weights: Path) -> Any:
+def make_stylenerf(tiny: bool, weights: Path, device: torch.device = CPU) -> Any:
     """FFHQ 512²: 32² rays, 14 + 14 samples, four doublings."""
     field = stylenerf.FieldConfig
     full = stylenerf.StyleNeRFConfig(
@@ -126,30 +128,36 @@ def make_stylenerf(tiny: bool, weights: Path) -> Any:
         upsampler=stylenerf.UpsamplerConfig(resolutions=(64, 128, 256, 512), channels=(512, 256, 128, 64)),
     )
     config = tiny_stylenerf() if tiny else full
-    return stylenerf_scene.load("stylenerf", _card("stylenerf", config), stylenerf.StyleNeRF(config).state_dict())
+    return stylenerf_scene.load(
+        "stylenerf", _card("stylenerf", config), stylenerf.StyleNeRF(config).to(device).state_dict()
+    )
 
 
-def make_pigan(tiny: bool, weights: Path) -> Any:
+def make_pigan(tiny: bool, weights: Path, device: torch.device = CPU) -> Any:
     """128², 48 + 48 samples."""
     config = pigan.PiGANConfig(hidden_dim=32, num_steps=12) if tiny else pigan.PiGANConfig()
     network = pigan.PiGAN(config)
-    return _with_something_everywhere(pigan_scene.load("pigan", _card("pigan", config), network.state_dict()))
+    return _with_something_everywhere(
+        pigan_scene.load("pigan", _card("pigan", config), network.to(device).state_dict())
+    )
 
 
-def make_graf(tiny: bool, weights: Path) -> Any:
+def make_graf(tiny: bool, weights: Path, device: torch.device = CPU) -> Any:
     """128², 64 samples."""
     config = graf.GRAFConfig(hidden_dim=32, num_samples=12) if tiny else graf.GRAFConfig()
-    return _with_something_everywhere(graf_scene.load("graf", _card("graf", config), graf.GRAF(config).state_dict()))
+    return _with_something_everywhere(
+        graf_scene.load("graf", _card("graf", config), graf.GRAF(config).to(device).state_dict())
+    )
 
 
-def make_solid_pigan(tiny: bool, weights: Path) -> Any:
+def make_solid_pigan(tiny: bool, weights: Path, device: torch.device = CPU) -> Any:
     """The same sizes, with a solid object in it."""
-    return load_model(weights / "pigan")
+    return load_model(weights / "pigan", device)
 
 
-def make_solid_graf(tiny: bool, weights: Path) -> Any:
+def make_solid_graf(tiny: bool, weights: Path, device: torch.device = CPU) -> Any:
     """The same sizes, with a solid object in it."""
-    return load_model(weights / "graf")
+    return load_model(weights / "graf", device)
 
 
 def _card(kind: str, config: Any) -> ModelCard:
@@ -161,7 +169,7 @@ def _with_something_everywhere(generator: Any) -> Any:
     network, config = generator.network, generator.network.config
     with torch.no_grad():
         ws = generator.mapping(generator.sample_z(0))
-        points = (2 * torch.rand(1, 4096, 3) - 1) * config.half_depth
+        points = (2 * torch.rand(1, 4096, 3).to(ws) - 1) * config.half_depth
         raw = network.density(network.features(ws, points))
         # The mean of what is positive of a centred normal variable is 0.4 of its deviation.
         scale = OPTICAL_DEPTH / (0.4 * raw.std() * 2 * config.half_depth)
@@ -172,9 +180,9 @@ def _with_something_everywhere(generator: Any) -> Any:
 
 CASES = {
     "eg3d": Case(
-        "EG3D 512²", make_eg3d, {"new": 2.0, "camera": 3.5, "draft": 12.0}, PSNR_BAR, size=512, memory_size=512
+        "EG3D 512²", make_eg3d, {"new": 2.0, "camera": 3.5, "draft": 12.0}, PSNR_TARGET, size=512, memory_size=512
     ),
-    "stylenerf": Case("StyleNeRF 512²", make_stylenerf, {"new": 1.8}, PSNR_BAR, size=512, memory_size=512),
+    "stylenerf": Case("StyleNeRF 512²", make_stylenerf, {"new": 1.8}, PSNR_TARGET, size=512, memory_size=512),
     "pigan": Case("π-GAN 128², random weights", make_pigan, {"new": 1.5}),
     "graf": Case("GRAF 128², random weights", make_graf, {"new": 1.5}),
     "pigan-solid": Case("π-GAN 128², solid object", make_solid_pigan, {"new": 4.0, "camera": 4.0}),
@@ -182,17 +190,17 @@ CASES = {
 }
 
 
-class Pictures:
+class Renders:
     """One latent of a generator, and its picture by every path."""
 
-    def __init__(self, case: Case, weights: Path, *, tiny: bool, size: int):
+    def __init__(self, case: Case, weights: Path, device: torch.device = CPU, *, tiny: bool, size: int):
         torch.manual_seed(0)
-        self.generator = case.make(tiny, weights)
+        self.generator = case.make(tiny, weights, device)
         self.ws = self.generator.mapping(self.generator.sample_z(0))[0]
-        self.first, self.other = (from_wire(orbit(self.generator.info, size, azimuth=a)) for a in (0.2, -0.2))
+        self.first, self.other = (from_wire(orbit(self.generator.info, size, azimuth=a), device) for a in (0.2, -0.2))
         self.kept: Any = None
 
-    def take(self, path: PicturePath, camera: Camera | None = None) -> Image:
+    def take(self, path: RenderPath, camera: Camera | None = None) -> Image:
         """Return the picture of `camera` (the other one if none is named)."""
         camera = camera or self.other
         image: Image
@@ -221,31 +229,32 @@ def over_white(image: Image) -> Tensor:
     return image.rgb * image.alpha[..., None] + 1 - image.alpha[..., None]
 
 
-def sgemm_rate(seconds: float, size: int = 1024) -> float:
-    """Multiply-adds a second, times two, of the best of many products of square matrices."""
-    a, b = torch.rand(size, size), torch.rand(size, size)
-    out, best, end = torch.empty(size, size), math.inf, time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        started = time.perf_counter()
-        torch.mm(a, b, out=out)
-        best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best
-
-
-def fitted_weights(case: str, weights: Path, *, tiny: bool, report: Callable[[str], None]) -> None:
+def fitted_weights(
+    case: str, weights: Path, device: torch.device, *, tiny: bool, report: Callable[[str], None]
+) -> None:
     """Make the weights of a solid object where they are missing."""
     kind, _, solid = case.partition("-")
     if solid and not (weights / kind / "card.json").is_file():
         report(f"fitting a solid object with {kind} into {weights / kind}")
         for known in solid_object.KINDS:
             if known == kind:
-                solid_object.fit(known, weights / kind, steps=TINY_SOLID_STEPS if tiny else None, report=report)
+                steps = TINY_SOLID_STEPS if tiny else None
+                solid_object.fit(known, weights / kind, steps=steps, device=device, report=report)
 
 
-def peak_memory(case: str, path: str, weights: Path, *, tiny: bool) -> float:
-    """Peak memory (MB) of a process that takes two pictures by one path."""
+def peak_memory(case: str, path: str, weights: Path, device: torch.device, *, tiny: bool) -> float:
+    """Peak memory (MB) of a process that takes two renders by one path."""
     done = subprocess.run(
-        [sys.executable, "-m", "backend.bench.generator_memory", case, path, str(weights.absolute()), str(int(tiny))],
+        [
+            sys.executable,
+            "-m",
+            "backend.bench.generator_memory",
+            case,
+            path,
+            str(weights.absolute()),
+            str(int(tiny)),
+            str(device),
+        ],
         cwd=Path(__file__).resolve().parents[2],
         capture_output=True,
         text=True,
@@ -256,47 +265,49 @@ def peak_memory(case: str, path: str, weights: Path, *, tiny: bool) -> float:
     return float(done.stdout)
 
 
-def measured(name: str, weights: Path, *, tiny: bool, report: Callable[[str], None]) -> Iterator[Row]:
+def measured(
+    name: str, weights: Path, device: torch.device, *, tiny: bool, report: Callable[[str], None]
+) -> Iterator[Row]:
     """The figures of one case."""
     case = CASES[name]
-    fitted_weights(name, weights, tiny=tiny, report=report)
-    pictures = Pictures(case, weights, tiny=tiny, size=16 if tiny else case.size)
+    fitted_weights(name, weights, device, tiny=tiny, report=report)
+    renders = Renders(case, weights, device, tiny=tiny, size=16 if tiny else case.size)
     counter = FlopCounterMode(display=False)
     with counter:
-        expected = pictures.take("reference")
+        expected = renders.take("reference")
     operations = float(counter.get_total_flops())
-    decibels = psnr(over_white(pictures.take("new")), over_white(expected))
-    yield Row(f"{case.title}: PSNR to the reference picture", decibels, "dB", case.psnr_bar, decibels >= case.psnr_bar)
+    decibels = psnr(over_white(renders.take("new")), over_white(expected))
+    yield Row(
+        f"{case.title}: PSNR to the reference picture", decibels, "dB", case.psnr_target, decibels >= case.psnr_target
+    )
 
-    paths: tuple[PicturePath, ...] = ("reference", *case.bars)
-    times: dict[PicturePath, list[float]] = {path: [] for path in paths}
-    seconds_of_sgemm = 0.05 if tiny else 0.5
-    rates = [sgemm_rate(seconds_of_sgemm)]
-    for path in case.bars:
-        pictures.take(path)  # warms up
+    paths: tuple[RenderPath, ...] = ("reference", *case.targets)
+    times: dict[RenderPath, list[float]] = {path: [] for path in paths}
+    side, budget = 1024 if device.type == "cpu" or tiny else 8192, 0.05 if tiny else 0.5
+    rates = [matrix_rate(device, side, budget)]
+    for path in case.targets:
+        renders.take(path)  # warms up
     for _ in range(1 if tiny else ROUNDS):
         for path in paths:
-            started = time.perf_counter()
-            pictures.take(path)
-            times[path].append(time.perf_counter() - started)
-        rates.append(sgemm_rate(seconds_of_sgemm))
+            times[path].append(seconds(lambda path=path: renders.take(path)))  # type: ignore[misc]
+        rates.append(matrix_rate(device, side, budget))
     rate = max(rates)
     slow = statistics.median(times["reference"])
     yield Row(f"{case.title}: reference", slow, "s")
     yield Row(f"{case.title}: its matrix products and convolutions", operations / 1e9, "GFLOP")
     yield Row(f"{case.title}: sgemm, {torch.get_num_threads()} threads", rate / 1e9, "GFLOP/s")
     yield Row(f"{case.title}: reference, share of the arithmetic limit", 100 * operations / rate / slow, "%")
-    for path, bar in case.bars.items():
-        seconds = statistics.median(times[path])
+    for path, target in case.targets.items():
+        typical = statistics.median(times[path])
         # Neighbours in time are compared, so that a slow minute of the machine hits both.
         ratio = statistics.median(a / b for a, b in zip(times["reference"], times[path], strict=True))
         title = f"{case.title}: {LABELS[path]}"
-        yield Row(title, seconds, "s")
-        yield Row(f"{title}, speed-up", ratio, "×", bar, ratio >= bar)
+        yield Row(title, typical, "s")
+        yield Row(f"{title}, speed-up", ratio, "×", target, ratio >= target)
         if path != "draft":
-            yield Row(f"{title}, share of the arithmetic limit", 100 * operations / rate / seconds, "%")
-    before = peak_memory(name, "reference", weights, tiny=tiny)
-    peak = peak_memory(name, "new", weights, tiny=tiny)
+            yield Row(f"{title}, share of the arithmetic limit", 100 * operations / rate / typical, "%")
+    before = peak_memory(name, "reference", weights, device, tiny=tiny)
+    peak = peak_memory(name, "new", weights, device, tiny=tiny)
     yield Row(f"{case.title}: peak memory, reference", before, "MB")
     yield Row(f"{case.title}: peak memory, new latent", peak, "MB", before, peak <= before)
 
@@ -305,6 +316,7 @@ def rows(
     *,
     only: tuple[str, ...] = (),
     weights: Path | None = None,
+    device: torch.device = CPU,
     tiny: bool = False,
     on_row: Callable[[Row], None] = lambda row: None,
     report: Callable[[str], None] = lambda text: None,
@@ -313,21 +325,25 @@ def rows(
 
     Args:
         only: keys of CASES; empty for all.
+        device: on another one than the processor there are no targets.
         weights: folder with fitted weights, one model folder for each kind; None: in the folder of the user's data.
-        tiny: small networks and pictures, for tests.
+        tiny: small networks and renders, for tests.
         on_row: is given each row as it comes.
         report: is given a line about what takes long.
 
     Raises:
-        InvalidRequest: `only` names a case that is none.
+        InvalidRequest: `only` names an unknown case.
     """
     for name in only:
         if name not in CASES:
             raise InvalidRequest(f"There is no generator {name!r} to measure. There are: {', '.join(CASES)}.")
     found: list[Row] = []
+    folder = weights or data_folder() / "bench" / "solid"
     for name in only or CASES:
         try:
-            for row in measured(name, weights or data_folder() / "bench" / "solid", tiny=tiny, report=report):
+            for row in measured(name, folder, device, tiny=tiny, report=report):
+                if device != CPU:  # targets are those of the processor
+                    row = replace(row, target=None, ok=True)
                 found.append(row)
                 on_row(row)
         except Exception as error:  # whatever it is, it is one case's

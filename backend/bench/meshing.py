@@ -25,7 +25,7 @@ from skimage.measure import euler_number, marching_cubes
 
 from meshing import Lattice, Mesh, bake_texture, clean, decimate, extract_surface, unwrap_uvs
 
-from . import Row
+from .row import Row
 
 BOUNDS = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 SIDE = 2.0
@@ -91,11 +91,11 @@ def _dense(field: Field, resolution: int, level: float = 0.0, direction: str = "
 
 def _leanness() -> list[Row]:
     out = []
-    for name, field, bar in (("sphere", sphere, 3.0), ("torus", torus, 3.0), ("gyroid ball", gyroid, None)):
+    for name, field, target in (("sphere", sphere, 3.0), ("torus", torus, 3.0), ("gyroid ball", gyroid, None)):
         counted = _Counted(field)
         extract_surface(counted, BOUNDS, 512, 0.0)
         percent = 100 * counted.count / 512**3
-        out.append(_at_most(f"{name} 512³: evaluations, of the dense grid's", percent, "%", bar))
+        out.append(_at_most(f"{name} 512³: evaluations, of the dense grid's", percent, "%", target))
     counted = _Counted(density)
     extract_surface(counted, BOUNDS, 512, 10.0, inside="positive")
     out.append(Row("torus 512³ as a density, margin 1: evaluations", 100 * counted.count / 512**3, "%"))
@@ -216,8 +216,8 @@ def _steps() -> list[Row]:
     return out
 
 
-def _at_most(measure: str, value: float, unit: str, bar: float | None) -> Row:
-    return Row(measure, value, unit, bar, bar is None or value <= bar)
+def _at_most(measure: str, value: float, unit: str, target: float | None) -> Row:
+    return Row(measure, value, unit, target, target is None or value <= target)
 
 
 if __name__ == "__main__":

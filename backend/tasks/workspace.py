@@ -26,7 +26,6 @@ from addon.wire.errors import (
     InvalidRequest,
     LatheError,
     MalformedPayload,
-    NotSupported,
     OutOfMemory,
     Remedy,
     UnreadableModel,
@@ -37,6 +36,7 @@ from meshing.cached_field import CachedField
 
 from .. import VERSION
 from ..blobs import BlobStore
+from ..device import device_of
 from ..folders import data_folder
 from ..generators import importable_kinds
 from ..models import card as cards
@@ -54,27 +54,6 @@ log = logging.getLogger(__name__)
 
 MAX_MODELS = 2
 MAX_SCENES = 4
-
-
-def best_device() -> str:
-    """Return the fastest device that PyTorch can use here."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def device_of(name: str | None) -> torch.device:
-    """Return the device of this name, or the fastest one. Raises NotSupported where it cannot compute here."""
-    try:
-        device = torch.device(name or best_device())
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # PyTorch built without CUDA fails an assertion
-        raise NotSupported(
-            f"PyTorch cannot use the device {name!r} here ({str(error).splitlines()[0]}). The fastest one that it can "
-            f"use is {best_device()!r}.",
-            remedy=Remedy("use_auto_device", "Choose the device automatically"),
-        ) from error
-    return device
 
 
 class Workspace:

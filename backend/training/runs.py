@@ -214,7 +214,7 @@ def recipe_options(
 
 def device_of(name: str | None) -> torch.device:
     """Return the device of `--device`. Raises NotSupported if PyTorch cannot use it here."""
-    from ..tasks.workspace import device_of as usable
+    from ..device import device_of as usable
 
     return usable(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 

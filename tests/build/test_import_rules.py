@@ -172,33 +172,9 @@ def circles(graph: dict[str, set[str]]) -> list[set[str]]:
     return [component for component in found if len(component) > 1]
 
 
-STILL_OPEN: list[set[str]] = [
-    {
-        "backend.kernels.compositing",
-        "backend.kernels.compositing.reference",
-        "backend.kernels.compositing.warp_engine",
-    },
-    {"backend.kernels.sparse_adam", "backend.kernels.sparse_adam.warp_engine"},
-    {
-        "backend.kernels.radiance_mlp",
-        "backend.kernels.radiance_mlp.tinycudann_engine",
-        "backend.kernels.hash_encoding",
-        "backend.kernels.hash_encoding.tinycudann_engine",
-        "backend.kernels.tinycudann_layout",
-    },
-    {
-        "backend.kernels.ray_marching",
-        "backend.kernels.ray_marching.reference",
-        "backend.kernels.ray_marching.warp_engine",
-    },
-    {"backend.bench", "backend.bench.nerf", "backend.bench.generators"},
-]
-"""Circles that are being opened."""
-
-
 def test_modules_import_each_other_in_no_circle() -> None:
     found = circles(module_graph(["addon", "backend", "meshing"]))
-    assert [sorted(circle) for circle in found if not any(circle <= known for known in STILL_OPEN)] == []
+    assert [sorted(circle) for circle in found] == []
 
 
 def test_a_circle_is_found_through_functions_and_packages_but_not_through_types(

@@ -9,10 +9,11 @@ hand-written adjoints).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 from torch import Tensor
 
+from ...device import fastest_engine
 from .reference import composite_reference
 from .types import LARGEST_EXPONENT, Pixels
 
@@ -38,7 +39,7 @@ def composite_packed(raw: Tensor, t: Tensor, lengths: Tensor, offsets: Tensor, *
         raise ValueError(f"raw must be [N, 4], t and lengths [N]; got {list(raw.shape)}, {list(t.shape)}")
     kind = raw.device.type
     if impl == "auto":
-        impl = "warp" if kind in ("cpu", "cuda") else "reference"
+        impl = cast(Impl, fastest_engine("composite_packed", raw.device))
     if impl == "reference":
         return composite_reference(raw, t, lengths, offsets)
     if impl != "warp":

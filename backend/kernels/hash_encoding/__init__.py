@@ -10,11 +10,12 @@ tiny-cuda-nn keeps it:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
+from ...device import fastest_engine
 from ..engine_choice import prefers_tinycudann
 from .reference import hash_encode_reference
 from .spec import HashSpec, Level
@@ -60,7 +61,7 @@ def hash_encode(points: Tensor, table: Tensor, spec: HashSpec, *, impl: Impl = "
 
 def choose(device: torch.device, spec: HashSpec) -> Impl:
     """Return the fastest engine for this table on a device, and log it once."""
-    otherwise: Impl = "warp" if device.type in ("cpu", "cuda") else "reference"
+    otherwise = cast(Impl, fastest_engine("hash_encode", device))
     why = "compiled kernels" if otherwise == "warp" else f"Warp has no kernels for {device.type}"
 
     def reason_against() -> str:

@@ -13,11 +13,12 @@ Engines, all with the same signature and layout:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
+from ...device import fastest_engine
 from ..engine_choice import prefers_tinycudann
 from .reference import color_mlp_reference, density_mlp_reference, geometry_mlp_reference, radiance_mlp_reference
 from .spec import RadianceMlpSpec
@@ -143,7 +144,7 @@ def _check_fused(features: Tensor) -> None:
 
 def choose(device: torch.device, spec: RadianceMlpSpec) -> Impl:
     """Return the fastest engine for these networks on a device, and log it once."""
-    otherwise: Impl = "fused" if device.type == "cpu" else "reference"
+    otherwise = cast(Impl, fastest_engine("radiance_mlp", device))
     why = "one pass in registers" if otherwise == "fused" else "the device's own matrix library"
 
     def reason_against() -> str:

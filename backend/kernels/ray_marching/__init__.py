@@ -12,11 +12,12 @@ Engines: `reference` (reference.py, PyTorch, the definition, any device) and `wa
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
+from ...device import fastest_engine
 from .contraction import contract, contraction_scale
 from .reference import march_rays_reference
 from .types import BLOCK, FARTHEST, OccupancyBits, Samples, Steps
@@ -73,7 +74,7 @@ def march_rays(
         jitter = torch.full_like(near, 0.5)
     kind = origins.device.type
     if impl == "auto":
-        impl = "warp" if kind in ("cpu", "cuda") else "reference"
+        impl = cast(Impl, fastest_engine("march_rays", origins.device))
     if impl == "reference":
         return march_rays_reference(origins, directions, near, far, occupancy, steps, jitter)
     if impl != "warp":

@@ -9,11 +9,12 @@ that keeps rays and samples in the cache, CPU).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
+from ...device import fastest_engine
 from ..hash_encoding import HashSpec
 from ..radiance_mlp import RadianceMlpSpec, color_mlp, geometry_mlp
 from ..ray_marching import OccupancyBits, Steps, check_rays, march_rays
@@ -71,7 +72,7 @@ def render_rays(
     if mlp.view != COUNT:
         raise ValueError(f"the colour network must take {COUNT} harmonics of the direction, not {mlp.view} numbers")
     if impl == "auto":
-        impl = "fused" if origins.device.type == "cpu" else "stages"
+        impl = cast(Impl, fastest_engine("render_rays", origins.device))
     if impl == "fused":
         if origins.device.type != "cpu":
             raise RuntimeError(f"render_rays: the fused engine runs on the CPU, not on {origins.device}")

@@ -6,14 +6,17 @@ flagged when the backward pass writes to them, so a step reads one byte for each
 Engines: `reference` (any device) and `warp` (CPU).
 """
 
-from typing import Literal
+from typing import Literal, cast
 
 from torch import Tensor
 
+from ...device import fastest_engine
 from .reference import sparse_adam_reference
 from .types import GROUP, AdamState
 
-__all__ = ["GROUP", "AdamState", "sparse_adam"]
+__all__ = ["GROUP", "AdamState", "Impl", "sparse_adam"]
+
+Impl = Literal["auto", "reference", "warp"]
 
 
 def sparse_adam(
@@ -25,7 +28,7 @@ def sparse_adam(
     beta1: float = 0.9,
     beta2: float = 0.99,
     epsilon: float = 1e-15,
-    impl: Literal["auto", "reference", "warp"] = "auto",
+    impl: Impl = "auto",
 ) -> None:
     """Move flagged groups of the table [entries, features] by one step of Adam (arxiv.org/abs/1412.6980, Alg. 1), and
     clear the gradient and flags. step counts from 1.
@@ -37,7 +40,7 @@ def sparse_adam(
     rate = learning_rate / (1.0 - beta1**step)
     correction = 1.0 / (1.0 - beta2**step)
     if impl == "auto":
-        impl = "warp" if table.device.type == "cpu" else "reference"
+        impl = cast(Impl, fastest_engine("sparse_adam", table.device))
     if impl == "warp":
         if table.device.type != "cpu":
             raise RuntimeError(f"sparse_adam: the warp engine runs on the CPU, not on {table.device}")

@@ -9,11 +9,12 @@ few samples at a time; CPU).
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
+from ...device import fastest_engine
 from ..compositing import LARGEST_EXPONENT
 from ..hash_encoding import HashSpec, hash_encode
 from ..radiance_mlp import RadianceMlpSpec, density_mlp
@@ -47,7 +48,7 @@ def visible_samples(
         RuntimeError: the engine cannot run on this device.
     """
     if impl == "auto":
-        impl = "fused" if table.device.type == "cpu" else "reference"
+        impl = cast(Impl, fastest_engine("visible_samples", table.device))
     limit = -math.log(threshold)
     if impl == "reference":
         features = hash_encode(samples.points, table, spec)

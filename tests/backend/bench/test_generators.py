@@ -11,7 +11,7 @@ import torch
 from addon.wire.errors import InvalidRequest
 from backend import bench
 from backend.bench import generators
-from backend.bench.generators import CASES, Pictures, over_white, psnr, rows
+from backend.bench.generators import CASES, Renders, over_white, psnr, rows
 from backend.training.experiments import solid_object
 
 
@@ -28,15 +28,15 @@ def test_a_case_says_speed_picture_arithmetic_and_memory(tmp_path: Path) -> None
     assert not any("failed" in row.measure for row in found)
     by_name = {row.measure.split(": ", 1)[1]: row for row in found}
     assert by_name["PSNR to the reference picture"].ok
-    assert by_name["new latent, speed-up"].bar == 1.5
+    assert by_name["new latent, speed-up"].target == 1.5
     assert 0 < by_name["reference, share of the arithmetic limit"].value < 100
     assert 50 < by_name["peak memory, reference"].value < 2000
-    assert by_name["peak memory, new latent"].bar == by_name["peak memory, reference"].value
+    assert by_name["peak memory, new latent"].target == by_name["peak memory, reference"].value
     config = graf_config()
     samples = 16 * 16 * config.num_samples
     multiplications = config.hidden_dim**2 * 8  # seven inner layers and the bottleneck; more with the codes
     assert by_name["its matrix products and convolutions"].value > 2e-9 * samples * multiplications * 0.7
-    json.dumps([vars(row) for row in found], allow_nan=False)
+    json.dumps([row.to_dict() for row in found], allow_nan=False)
 
 
 def graf_config() -> generators.graf.GRAFConfig:
@@ -46,18 +46,18 @@ def graf_config() -> generators.graf.GRAFConfig:
 
 @pytest.mark.parametrize("name", ["eg3d", "stylenerf", "pigan", "graf"])
 def test_every_path_gives_the_straightforward_picture(name: str) -> None:
-    pictures = Pictures(CASES[name], Path(), tiny=True, size=16)
-    expected = pictures.take("reference")
+    renders = Renders(CASES[name], Path(), tiny=True, size=16)
+    expected = renders.take("reference")
     assert float(expected.rgb.std()) > 0.01
-    paths: tuple[generators.PicturePath, ...] = ("new", "camera")
+    paths: tuple[generators.RenderPath, ...] = ("new", "camera")
     for path in paths:
-        assert psnr(over_white(pictures.take(path)), over_white(expected)) > CASES[name].psnr_bar
-    assert pictures.take("draft").rgb.shape == expected.rgb.shape
+        assert psnr(over_white(renders.take(path)), over_white(expected)) > CASES[name].psnr_target
+    assert renders.take("draft").rgb.shape == expected.rgb.shape
 
 
 @pytest.mark.usefixtures("no_processes")
 def test_a_case_that_fails_says_so_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def broken(tiny: bool, weights: Path) -> None:
+    def broken(tiny: bool, weights: Path, device: torch.device) -> None:
         raise RuntimeError("no such network")
 
     case = CASES["pigan"]

@@ -34,7 +34,7 @@ def figures(rows: list[nerf.Row], name: str) -> dict[str, float]:
     found = {row.measure.removeprefix(f"{name}: "): row.value for row in rows}
     assert len(found) == len(rows) and all(row.measure.startswith(name) for row in rows)
     assert all(math.isfinite(value) for value in found.values())
-    json.dumps([vars(row) for row in rows], allow_nan=False)
+    json.dumps([row.to_dict() for row in rows], allow_nan=False)
     return found
 
 
@@ -73,7 +73,7 @@ def test_on_another_device_a_picture_and_a_step_are_measured_without_bars(
 ) -> None:
     for name, value in {"SIZE": 12, "STEPS": 3, "RAYS": 64, "CHUNKS": (144,)}.items():
         monkeypatch.setattr(nerf, name, value)
-    monkeypatch.setattr(nerf, "matrix_peak", lambda device: 1e9)
+    monkeypatch.setattr(nerf, "matrix_rate", lambda device, size, budget: 1e9)
     for view in ray_traced(12).views:
         ray_traced(12).load(view)  # slow where a device is played
     with device_of(kind) as device:
@@ -81,7 +81,7 @@ def test_on_another_device_a_picture_and_a_step_are_measured_without_bars(
         fit._rays_per_step = 64
         monkeypatch.setattr(nerf, "instant_ngp", lambda log2_size, where: fit)
         found = nerf.rows(device)
-    assert all(row.bar is None and row.ok and math.isfinite(row.value) for row in found)
+    assert all(row.target is None and row.ok and math.isfinite(row.value) for row in found)
     assert {"render 12², table 2^19: engine", "training step of 64 rays, table 2^15: ratio"} <= {
         row.measure for row in found
     }
