@@ -38,6 +38,7 @@ from backend.models.card import ModelCard
 from backend.models.library import load_model
 from backend.rendering import sampling
 from backend.scenes.generator import Generator, Part
+from backend.scenes.placed import PlacedScene
 from backend.scenes.trace import RayColors
 from tests.shared import CHECKPOINTS
 
@@ -342,6 +343,24 @@ def test_ws_have_the_derivative_in_z_and_in_the_mapping_network(
         check_derivative(held, weights, lambda: doubled.mapping(z.detach()), rtol)
 
 
+def test_single_rays_of_image_space_models_have_derivatives(name: str, doubled: Generator, held: HeldSamples) -> None:
+    case, ws = CASES[name], a_latent(doubled)
+    camera, twist = a_camera(doubled, case.size, torch.float64), torch.zeros(6, dtype=torch.float64)
+
+    def values() -> Tensor:
+        scene = doubled.synthesize(ws, case.controls, differentiable=True)
+        return channels(scene.trace(moved(camera, twist).rays()))
+
+    if not doubled.synthesize(ws).info.image_space:
+        return  # of all other models, these are the pixels that the tests above are about
+    try:
+        values()
+    except NotSupported:
+        return
+    held.kept.clear()
+    check_derivative(held, [ws, twist, *doubled.parameters_for("geometry")], values, case.rtol)
+
+
 def test_parts_without_shape_leave_alpha_and_distance_alone(name: str, doubled: Generator) -> None:
     ws, camera = a_latent(doubled), a_camera(doubled, CASES[name].size, torch.float64)
     before = traced(name, doubled, ws, camera)
@@ -427,3 +446,21 @@ def test_jitter_is_repeated_by_its_seed(name: str) -> None:
     with torch.no_grad():
         assert torch.equal(image(None), image(None)) and torch.equal(image(1), image(1))
         assert not torch.equal(image(1), image(None))
+
+
+@pytest.mark.parametrize("placed", ["graf", "pigan", "shadegan", "stylesdf"])
+def test_a_placed_scene_is_traced_where_it_is_rendered(placed: str) -> None:
+    generator = made(placed)
+    ws, camera = a_latent(generator), a_camera(generator, 16, torch.float32)
+    matrix = torch.linalg.matrix_exp(torch.tensor([[0.0, -0.4, 0.2], [0.4, 0.0, -0.1], [-0.2, 0.1, 0.0]]))
+    world_from_scene = torch.eye(4)
+    world_from_scene[:3, :3], world_from_scene[:3, 3] = 1.7 * matrix, torch.tensor([0.3, -0.2, 0.5])
+    scene = PlacedScene(generator.synthesize(ws, CASES[placed].controls), world_from_scene)
+    camera = camera.transformed(world_from_scene)
+    with torch.no_grad():
+        pixels, image = scene.image(camera), scene.render(camera)
+    error = (pixels.rgb.clamp(0, 1) - image.rgb * image.alpha[..., None]).square().mean()
+    assert -10 * math.log10(float(error)) > scene.info.trace_psnr
+    solid = image.alpha > 0.5
+    depth = pixels.mean_distance() * camera.rays().depth_from_distance
+    assert solid.any() and torch.allclose(depth[solid], image.depth[solid], rtol=0.01)
