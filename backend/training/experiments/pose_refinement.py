@@ -16,33 +16,29 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from addon.wire.messages import FitOptions
 
-from ...models.store import write_atomically
 from ...nerf.cameras.alignment import at_pose, moved
 from ...nerf.cameras.pose_plot import plot_poses
 from ...nerf.cameras.poses import perturbed, pose_errors
 from ...nerf.datasets import Dataset, View, open_dataset
 from ...nerf.datasets.smaller import smaller
 from ...nerf.evaluate import evaluate, photograph
-from ...nerf.fit.fitting import Fit
 from ...nerf.fit.scene_bounds import scene_bounds_of
 from ...nerf.fit.state import fingerprint
 from ...nerf.methods import FITS
 from ...scenes.protocol import Scene
 from ..images import labelled_row
 from ..runs import device_of, log, options
+from .saved_fit import SavedFit
 
 CPU = torch.device("cpu")
 
@@ -95,14 +91,14 @@ def demonstrate(
 
     for name, data in (("true", dataset), ("wrong", perturbed_set), ("refined", perturbed_set)):
         fit = FITS["hash"](data, replace(options, refine_poses=name == "refined"), device)
-        kept = Kept(
+        saved = SavedFit(
             out / f"{name}.safetensors", {"options": asdict(options), "wrong": asdict(wrong), "views": views_of}
         )
-        kept.restore(fit)
+        saved.restore(fit)
         while fit.step < options.steps:
             now = fit.advance()
             if fit.step % EVERY == 0 or fit.step == options.steps:
-                kept.save(fit)
+                saved.save(fit)
                 errors = pose_errors(fit.poses().detach().cpu(), truth)
                 report(
                     f"{name}: step {fit.step}/{options.steps}, {now.psnr:.2f} dB, {fit.seconds:.0f} s, "
@@ -125,32 +121,6 @@ def demonstrate(
     labelled_row(panels, side=256).save(out / "views.png", optimize=True)
     (out / "figures.json").write_text(json.dumps({**figures, "steps": options.steps}, indent=1) + "\n")
     return figures
-
-
-@dataclass(frozen=True)
-class Kept:
-    """File with the state of a fit, and the settings it belongs to."""
-
-    path: Path
-    settings: Mapping[str, Any]
-
-    def save(self, fit: Fit) -> None:
-        """Write the file atomically."""
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in fit.tensors().items()}
-        write_atomically(self.path, save(tensors, {"settings": json.dumps(self.settings)}))
-
-    def restore(self, fit: Fit) -> None:
-        """Resume a fit from the file, if there is one.
-
-        Raises:
-            ValueError: the file belongs to other settings.
-        """
-        if not self.path.exists():
-            return
-        with safe_open(self.path, "pt") as file:
-            if json.loads(file.metadata()["settings"]) != json.loads(json.dumps(self.settings)):
-                raise ValueError(f"{self.path} belongs to a fit with other settings; give an empty folder")
-            fit.restore({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
 
 
 def with_poses(dataset: Dataset, world_from_camera: Tensor) -> Dataset:

@@ -18,18 +18,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from addon.wire.messages import FitOptions
 
-from ...models.store import write_atomically
 from ...nerf.datasets import Dataset, open_dataset
 from ...nerf.datasets.smaller import smaller
 from ...nerf.evaluate import camera_of, composited, photograph, psnr
+from ...nerf.fit.state import fingerprint
 from ...nerf.mlp.trainer import NeRFTrainer, NeRFTraining, small
 from ..images import labelled_row
 from ..runs import device_of, log, options
+from .saved_fit import SavedFit
 
 AUTOSAVE_SECONDS = 30.0
 CPU = torch.device("cpu")
@@ -43,10 +43,11 @@ def fitted(
     report: Callable[[str], None],
     device: torch.device,
 ) -> NeRFTrainer:
-    """Fit, or resume from `state`."""
+    """Fit, or resume from `state`. Raises ValueError: it belongs to other settings."""
     fit = NeRFTrainer(dataset, options, device, training=training)
-    if state.exists():
-        fit.restore(load_file(state))
+    settings = {"options": asdict(options), "training": asdict(training), "views": fingerprint(dataset)}
+    saved_fit = SavedFit(state, settings)
+    saved_fit.restore(fit)
     saved = time.monotonic()
     while fit.step < options.steps:
         now = fit.advance()
@@ -54,7 +55,7 @@ def fitted(
             frequencies = training.network.position_frequencies
             report(f"L {frequencies}: step {now.step}/{options.steps}, {now.psnr:.2f} dB, {fit.seconds:.0f} s")
         if time.monotonic() - saved > AUTOSAVE_SECONDS or fit.step == options.steps:
-            write_atomically(state, save({name: tensor.cpu() for name, tensor in fit.tensors().items()}))
+            saved_fit.save(fit)
             saved = time.monotonic()
     return fit
 

@@ -15,6 +15,7 @@ from backend.generators.deepsdf.model import DecoderSpec
 from backend.generators.hologan.model import HoloGANConfig
 from backend.training.deepsdf import config as deepsdf
 from backend.training.deepsdf.train import train as train_deepsdf
+from backend.training.experiments import solid_object
 from backend.training.experiments.image_memorisation import Memorisation, memorise
 from backend.training.gan3d import config as gan3d
 from backend.training.gan3d import image_to_shape
@@ -76,6 +77,15 @@ def von_shapes_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
     return (train_shapes(config, distances, distances < 0, device=device, log=False),)
 
 
+def solid_object_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
+    fit = solid_object.Fit("graf", 2, device=device)
+    fit.advance()
+    again = solid_object.Fit("graf", 2, device=device)
+    again.restore(fit.tensors())
+    again.advance()
+    return (again.network,)
+
+
 RUNS: dict[str, Callable[[Path, torch.device], Iterable[nn.Module]]] = {
     "deepsdf": deepsdf_run,
     "gan3d": gan3d_run,
@@ -83,6 +93,7 @@ RUNS: dict[str, Callable[[Path, torch.device], Iterable[nn.Module]]] = {
     "hologan": hologan_run,
     "von": von_run,
     "von-shapes": von_shapes_run,
+    "solid-object": solid_object_run,
 }
 
 
