@@ -89,7 +89,9 @@ def fit(
     from ..models.scene_file import save_scene
     from ..nerf.datasets import open_dataset
     from ..nerf.fit.state import read_state
-    from ..tasks.fit import SaveTarget, check_memory, fit_scene, with_length
+    from ..tasks.fit import fit_scene, with_length
+    from ..tasks.fit_run import SaveTarget
+    from ..tasks.fit_staging import check_memory
 
     if out.suffix.lower() != ".safetensors":
         raise InvalidRequest(f"--out must end in .safetensors, got {out.name!r}.")

@@ -147,7 +147,8 @@ def _fitted(request: ViewsRequest, steps: int, progress: Progress, shared: Works
     import torch
 
     from ..nerf.datasets import open_dataset
-    from ..tasks.fit import SaveTarget, fit_scene
+    from ..tasks.fit import fit_scene
+    from ..tasks.fit_run import SaveTarget
     from ..tasks.views import render_views
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as made:

@@ -16,7 +16,7 @@ from ..folders import data_folder, user_models
 from ..models import card as cards
 from ..models import store
 from ..progress import Progress, part
-from .fit import lay_out_files
+from .fit_staging import stage_files
 from .workspace import Workspace
 
 
@@ -38,7 +38,7 @@ def import_checkpoint(request: ImportRequest, progress: Progress, workspace: Wor
         raise cannot_write("The checkpoint", data_folder(), error) from error
     try:
         folder = place / request.name
-        lay_out_files(request.files, folder, workspace.blobs, part(progress, 0.0, 0.2))
+        stage_files(request.files, folder, workspace.blobs, part(progress, 0.0, 0.2))
         progress(0.2, "Reading and converting the checkpoint")
         source = folder / names[0] if len(names) == 1 else folder
         import_model(source, user_models() / request.name, request.kind or None, label=request.label)

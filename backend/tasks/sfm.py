@@ -17,7 +17,7 @@ from ..folders import data_folder
 from ..nerf.datasets import VIDEOS
 from ..nerf.sfm.reconstruction import Reconstruction, SfmOptions, reconstruct
 from ..progress import Progress, part
-from .fit import lay_out_files
+from .fit_staging import stage_files
 from .workspace import Workspace
 
 
@@ -33,7 +33,7 @@ def sfm(request: SfmRequest, progress: Progress, workspace: Workspace) -> SfmRes
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="photographs-", dir=place, ignore_cleanup_errors=True) as made:
             folder = Path(made)
-            lay_out_files(request.files, folder / "photographs", workspace.blobs, part(progress, 0.0, 0.02))
+            stage_files(request.files, folder / "photographs", workspace.blobs, part(progress, 0.0, 0.02))
             found = reconstruct(
                 _source(request, folder / "photographs"),
                 folder / "dataset",

@@ -261,13 +261,14 @@ class Workspace:
             return
         fitting = next((s for s, wanted in bytes_of_size if wanted <= free), None)
         raise OutOfMemory(
-            f"{what} {size} needs about {_gigabytes(needed)} of memory and {_gigabytes(free)} are free."
+            f"{what} {size} needs about {gigabytes(needed)} of memory and {gigabytes(free)} are free."
             + (f" {fitting} would fit." if fitting else " Close other programs, or use a smaller model."),
             remedy=Remedy("lower_resolution", f"Use {fitting}", fitting) if fitting else None,
         )
 
 
-def _gigabytes(count: int) -> str:
+def gigabytes(count: int) -> str:
+    """Return a number of bytes for the user."""
     return f"{count / 2**30:.1f} GB"
 
 

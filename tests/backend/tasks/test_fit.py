@@ -36,7 +36,7 @@ from backend.nerf.datasets import open_dataset
 from backend.nerf.fit import state as fit_state
 from backend.nerf.mlp.trainer import NeRFTrainer
 from backend.progress import silent
-from backend.tasks import fit as task
+from backend.tasks import fit_run, fit_staging
 from backend.tasks.fit import discard_fit, fit
 from backend.tasks.mesh import mesh
 from backend.tasks.render import render
@@ -54,7 +54,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workspace(data: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     fits.use(monkeypatch)
     for name in ("AUTOSAVE_SECONDS", "FIRST_SAVE_SECONDS"):  # a slow machine saves no more often than a fast one
-        monkeypatch.setattr(task, name, 1e9)
+        monkeypatch.setattr(fit_run, name, 1e9)
     return Workspace("cpu")
 
 
@@ -204,7 +204,7 @@ def test_it_is_saved_as_often_as_is_said_and_a_save_never_shows_half(
     workspace: Workspace, request_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved: list[int] = []
-    monkeypatch.setattr(task, "AUTOSAVE_SECONDS", 0.0)
+    monkeypatch.setattr(fit_run, "AUTOSAVE_SECONDS", 0.0)
     original = fit_state.write_state
 
     def write(path: Path, state: Any, tensors: Any) -> None:
@@ -325,7 +325,7 @@ def test_what_is_not_finite_is_never_saved_even_if_the_loss_did_not_notice(
         fit(request_of(), Stop(3), workspace)
     before = state_of().read_bytes()
     poison_at(monkeypatch, 5, seen=False)
-    monkeypatch.setattr(task, "AUTOSAVE_SECONDS", 0.05)
+    monkeypatch.setattr(fit_run, "AUTOSAVE_SECONDS", 0.05)
     with pytest.raises(Diverged, match="saved at step"):
         fit(FitRequest("chair", resume=True), silent, workspace)
     kept = load_file(state_of())
@@ -336,7 +336,7 @@ def test_what_is_not_finite_is_never_saved_even_if_the_loss_did_not_notice(
 def test_a_fit_that_cannot_fit_into_memory_is_refused_before_it_starts(
     workspace: Workspace, request_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workspace, "free_memory", lambda: task.PRESET_BYTES["nerf"]["draft"] + (1 << 20))
+    monkeypatch.setattr(workspace, "free_memory", lambda: fit_staging.PRESET_BYTES["nerf"]["draft"] + (1 << 20))
     with pytest.raises(OutOfMemory, match=r"needs about .* GB of memory") as caught:
         fit(request_of(preset="fine"), silent, workspace)
     assert caught.value.remedy is not None
@@ -355,11 +355,11 @@ def test_the_memory_that_is_counted_goes_by_the_method(
     """low: GiB that the published network was seen to take; the fast engine needs less than a third of a whole one."""
     dataset = open_dataset(pictures)
     monkeypatch.setattr(workspace, "free_memory", lambda: int(low * 2**30))
-    task.check_memory(dataset, fits.options(method="hash", preset=preset), workspace)
+    fit_staging.check_memory(dataset, fits.options(method="hash", preset=preset), workspace)
     with pytest.raises(OutOfMemory, match=f"by 'nerf', preset '{preset}'"):
-        task.check_memory(dataset, fits.options(method="nerf", preset=preset), workspace)
+        fit_staging.check_memory(dataset, fits.options(method="nerf", preset=preset), workspace)
     monkeypatch.setattr(workspace, "free_memory", lambda: int(1.25 * low * 2**30))
-    task.check_memory(dataset, fits.options(method="nerf", preset=preset), workspace)
+    fit_staging.check_memory(dataset, fits.options(method="nerf", preset=preset), workspace)
 
 
 def test_a_file_that_was_not_uploaded_is_named(workspace: Workspace, request_of: Any) -> None:
@@ -443,7 +443,7 @@ class Clock:
 
     def __init__(self, cost: float, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.seconds, self.step, self.cost, self.looks = 0.0, 0.0, 0, cost, list[float]()
-        monkeypatch.setattr(task.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(fit_run.time, "perf_counter", lambda: self.now)
 
     def advance(self) -> None:
         self.seconds += 0.05
@@ -470,17 +470,17 @@ def test_pictures_take_a_small_part_of_the_time_and_become_rarer(
         shape = camera.height, camera.width
         return Image(torch.zeros(*shape, 3), torch.zeros(shape), torch.zeros(shape))
 
-    monkeypatch.setattr(task, "render_scene", blank)
+    monkeypatch.setattr(fit_run, "render_scene", blank)
     wire = None
     if with_camera:
         view = dataset.views[0].camera
         rows = [tuple(map(float, row)) for row in view.intrinsics]
         wire = resized(task_camera(view, rows), 400)
-    watch = task.EvalMonitor(dataset, wire, fits.options(background="black"), torch.device("cpu"))
+    watch = fit_run.EvalMonitor(dataset, wire, fits.options(background="black"), torch.device("cpu"))
     shown = 0
     for _ in range(6000):
         clock.advance()
-        shown += watch.picture(clock, silent) is not None  # type: ignore[arg-type]
+        shown += watch.preview(clock, silent) is not None  # type: ignore[arg-type]
     assert shown == len(clock.looks) >= 3
     assert shown * cost < 0.1 * clock.seconds + cost
     gaps = np.diff(clock.looks)

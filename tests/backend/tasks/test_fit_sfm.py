@@ -16,7 +16,7 @@ from backend.nerf.datasets import open_dataset, write_transforms
 from backend.nerf.sfm.reconstruction import HealthReport, ImageHealth, Reconstruction, SfmOptions
 from backend.progress import Progress, silent
 from backend.tasks import sfm as task
-from backend.tasks.fit import lay_out_files
+from backend.tasks.fit_staging import stage_files
 from backend.tasks.workspace import Workspace
 from tests.backend.fixtures import fits, photographed
 
@@ -58,7 +58,7 @@ def test_the_result_has_the_cameras_the_points_and_a_data_set_that_fit_takes(
     assert result.intrinsics.shape == (4, 3, 3) and result.sizes.tolist() == [[16, 16]] * 4
     assert result.points.shape == (2, 3) and result.colors.dtype == np.uint8
     assert json.loads(result.transforms)["frames"] and json.loads(result.report)["advice"] == ["take more"]
-    lay_out_files(FitRequest("a", result.files, fits.options()).files, tmp_path / "again", workspace.blobs)
+    stage_files(FitRequest("a", result.files, fits.options()).files, tmp_path / "again", workspace.blobs)
     again = open_dataset(tmp_path / "again")
     assert [view.name for view in again.views] == list(result.names)
     np.testing.assert_allclose([v.camera.world_from_camera.numpy() for v in again.views], result.world_from_camera)

@@ -19,7 +19,7 @@ from backend.nerf import consistency
 from backend.nerf.datasets import open_dataset
 from backend.progress import silent
 from backend.scenes.protocol import Image
-from backend.tasks.fit import lay_out
+from backend.tasks.fit_staging import stage
 from backend.tasks.render import image8, rgba
 from backend.tasks.views import HIGHEST, render_views, viewpoints, views
 from backend.tasks.workspace import Workspace
@@ -64,7 +64,7 @@ def test_the_files_are_uploads_that_a_fit_takes(workspace: Workspace, tmp_path: 
     payload.unpack(payload.pack(result))
     assert result.world_from_camera.shape == (9, 4, 4)
     request = FitRequest("mine", result.files, FitOptions(background=result.background))
-    assert len(lay_out(request, tmp_path / "fit", workspace.blobs).views) == 9
+    assert len(stage(request, tmp_path / "fit", workspace.blobs).views) == 9
 
 
 def test_a_folder_with_something_in_it_is_refused(backend_command: Any, shapes_model: str, tmp_path: Path) -> None:
