@@ -75,7 +75,7 @@ def test_a_printed_code_makes_the_same_shape_again(
     blobs_model: str, picture: bytes, backend_command: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "a.png").write_bytes(picture)
-    first, again, seed = (tmp_path / f"{name}.ply" for name in ("first", "again", "seed"))
+    first, again, seed, mixed = (tmp_path / f"{name}.ply" for name in ("first", "again", "seed", "mixed"))
     fine = ("--resolution", 32, "--json")
     _, out, _ = backend_command("image-to-shape", blobs_model, tmp_path / "a.png", "--out", first, *fine)
     code = json.loads(out)["code"]
@@ -83,6 +83,9 @@ def test_a_printed_code_makes_the_same_shape_again(
     assert backend_command("mesh", blobs_model, "--out", seed, *fine)[0] == 0
     assert trimesh.load(first).vertices == pytest.approx(trimesh.load(again).vertices)
     assert first.read_bytes() != seed.read_bytes()
+    second = ("--code2", code, "--mix-geometry", 1, "--mix-appearance", 1)
+    assert backend_command("mesh", blobs_model, *second, "--out", mixed, *fine)[0] == 0
+    assert trimesh.load(mixed).vertices == pytest.approx(trimesh.load(again).vertices)
 
 
 def test_an_empty_shape_says_so_as_a_picture_and_as_a_mesh(
