@@ -110,6 +110,20 @@ def small_transparent_pigan() -> Generator:
     return load_pigan("small", _card("pigan", config, metres_per_unit=2.5), network.state_dict())
 
 
+def small_embedding_pigan() -> Generator:
+    """A small π-GAN whose points are joined by features of a learned volume."""
+    torch.manual_seed(7)
+    config = PiGANConfig(
+        z_dim=8, hidden_dim=16, mapping_dim=16, num_layers=3, num_steps=8, embedding_channels=3,
+        embedding_size=(4, 5, 6), hierarchical=False, image_size=16,
+    )  # fmt: skip
+    network = PiGAN(config)
+    with torch.no_grad():
+        network.embedding.normal_()
+        network.density.weight.mul_(100)
+    return load_pigan("small", _card("pigan", config), network.state_dict())
+
+
 def small_graf() -> Generator:
     """A small GRAF."""
     torch.manual_seed(4)
@@ -160,6 +174,7 @@ CASES = {
     "graf-imported": Case(imported("graf_model.pt")),
     "pigan": Case(small_pigan),
     "pigan-transparent": Case(small_transparent_pigan),
+    "pigan-embedding": Case(small_embedding_pigan),
     "pigan-imported": Case(imported("pigan")),
     "shadegan": Case(small_shadegan, controls={"light_x": 0.5}),
     "shadegan-imported": Case(imported("shadegan_generator.pth"), controls={"light_x": 0.5}),
