@@ -134,6 +134,14 @@ class HashField:
         self.occupancy = OccupancyBits(occupied)
         self._mlp = config.networks
 
+    def __deepcopy__(self, memo: dict[int, object]) -> HashField:
+        """Return a copy whose `matrices`, too, share the memory of its `networks`."""
+        grids = self.occupancy.occupied.clone(), self.solid.clone()
+        made = HashField(self.config, self.table.clone(), self._networks.clone(), *grids, self.clip)
+        for mine, new in zip((self.table, *self.matrices), (made.table, *made.matrices), strict=True):
+            new.requires_grad_(mine.requires_grad)
+        return made
+
     @property
     def networks(self) -> Tensor:
         """Flat parameters of the networks; differentiable in those `matrices` that require gradients."""

@@ -22,7 +22,7 @@ from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.stored import StoredScene, density_model_info
 from ...scenes.trace import RayColors, RayTraced
 from .ndc import ndc_points, ndc_rays
-from .network import NeRF, Network, NetworkConfig, PassColors, RenderConfig
+from .network import NeRF, NetworkConfig, PassColors, RenderConfig
 
 if TYPE_CHECKING:
     from ...models.card import ModelCard
@@ -94,26 +94,18 @@ class NeRFScene(RayTraced):
         return FieldSample(relu(raw[..., 3]) * scale / metres, rgb)
 
     def parameters_for(self, part: Part) -> list[nn.Parameter]:
-        """See Generator.parameters_for. geometry: trunks and density layers; appearance: the layers after them; late
-        layers: the last one before the colour, and that."""
+        """See Generator.parameters_for: of the fine network, which makes the pixels; the coarse one places samples.
 
-        def those(*names: str) -> list[nn.Parameter]:
-            networks: tuple[Network, ...] = (self.nerf.coarse, self.nerf.fine)
-            return [
-                parameter
-                for network in networks
-                for name, layer in network.named_children()
-                if name in names
-                for parameter in layer.parameters()
-            ]
-
+        geometry: trunk and density layer; appearance: the layers after them; late layers: the last two.
+        """
         parts = {
             "geometry": ("trunk", "density"),
             "appearance": ("bottleneck", "view", "rgb"),
             "late layers": ("view", "rgb"),
             "all": ("trunk", "density", "bottleneck", "view", "rgb"),
         }
-        return those(*parts[part])
+        layers = [layer for name, layer in self.nerf.fine.named_children() if name in parts[part]]
+        return [parameter for layer in layers for parameter in layer.parameters()]
 
     def trace(self, rays: Rays, *, samples: int | None = None, jitter: torch.Generator | None = None) -> RayColors:
         """See Scene.trace. samples: as of `render`.

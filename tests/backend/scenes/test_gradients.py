@@ -34,8 +34,15 @@ from backend.generators.shadegan.model import ShadeGAN, ShadeGANConfig
 from backend.generators.shadegan.scene import load as load_shadegan
 from backend.generators.stylesdf.model import StyleSDF, StyleSDFConfig
 from backend.generators.stylesdf.scene import load as load_stylesdf
+from backend.kernels.hash_encoding import HashSpec
+from backend.kernels.ray_marching import OccupancyBits, Samples
 from backend.models.card import ModelCard
 from backend.models.library import load_model
+from backend.nerf.hash.field import HashField, HashFieldConfig
+from backend.nerf.hash.scene import load as load_hash_field
+from backend.nerf.mlp.network import NeRF, NetworkConfig, RenderConfig
+from backend.nerf.mlp.scene import BLENDER_BOUNDS, constructor_of
+from backend.nerf.mlp.scene import load as load_nerf
 from backend.rendering import sampling
 from backend.scenes.generator import Generator, Part
 from backend.scenes.placed import PlacedScene
@@ -165,6 +172,62 @@ def small_stylesdf(**changes: Any) -> Callable[[], Generator]:
     return make
 
 
+def small_hash_field(**changes: Any) -> Callable[[], Generator]:
+    """Return how to make a small hash field of noise with other options."""
+
+    def make() -> Generator:
+        random = torch.Generator().manual_seed(7)
+        config = HashFieldConfig((-1.0, -1.0, -1.0), 2.0, HashSpec(4, 2, 10, 4, 32), 16, 1 / 32)
+        config = dataclasses.replace(config, **changes)
+        table = 0.5 * torch.randn(config.table.num_entries, config.table.num_features, generator=random)
+        occupied = OccupancyBits(torch.ones(16, 16, 16, dtype=torch.bool)).bits
+        tensors = {"table": table, "networks": config.networks.initial(random), "occupied": occupied}
+        return load_hash_field("small", _card("hash_field", config), tensors)
+
+    return make
+
+
+def cast_hash_field(generator: Any) -> None:
+    """Make a hash field float64, and hold the sample positions t of its rays where they first were."""
+    field = generator.scene.hash_field
+    table, networks = field.table.double(), field.networks.double()
+    doubled = HashField(field.config, table, networks, field.occupancy.occupied)
+    kept: list[Samples] = []
+
+    def march(origins: Tensor, directions: Tensor, jitter: Tensor | None, *, step: float | None = None) -> Samples:
+        if not kept:
+            kept.append(HashField.march(doubled, origins, directions, jitter, step=step))
+        rays = kept[0].rays.long()
+        points = origins[rays] + kept[0].t[:, None] * directions[rays]
+        return dataclasses.replace(kept[0], points=doubled.unit(points))
+
+    doubled.march = march  # type: ignore[method-assign, assignment]
+    generator.scene.hash_field = doubled
+
+
+def small_nerf(**changes: Any) -> Callable[[], Generator]:
+    """Return how to make a small NeRF with other options of rendering."""
+
+    def make() -> Generator:
+        torch.manual_seed(8)
+        shape = NetworkConfig(depth=3, width=16, bottleneck=16, view_width=8, skips=(1,), position_frequencies=3)
+        render = RenderConfig(2.0, 6.0, coarse_samples=24, fine_samples=24)
+        nerf = NeRF(shape, shape, dataclasses.replace(render, **changes))
+        with torch.no_grad():
+            for network in (nerf.coarse, nerf.fine):
+                network.density.weight.mul_(8)
+                network.rgb.weight.mul_(4)
+        constructor = constructor_of(shape, shape, nerf.config, BLENDER_BOUNDS)
+        return load_nerf("small", ModelCard("nerf", "nerf", "", "none", False, constructor), nerf.state_dict())
+
+    return make
+
+
+def cast_nerf(generator: Any) -> None:
+    """Make the networks of a NeRF float64."""
+    generator.scene.nerf.double()
+
+
 def _card(kind: str, config: Any, metres_per_unit: float = 1.0) -> ModelCard:
     return ModelCard(kind, kind, "", "none", False, dataclasses.asdict(config), metres_per_unit=metres_per_unit)
 
@@ -181,6 +244,10 @@ CASES = {
     "stylesdf": Case(small_stylesdf(), unused=2),
     "stylesdf-imported": Case(imported("stylesdf_full_model.pt"), unused=2),
     "stylesdf-thumbnail": Case(small_stylesdf(image_size=0)),
+    "hash-field": Case(small_hash_field(), cast_hash_field),
+    "hash-field-linear": Case(small_hash_field(linear=True), cast_hash_field),
+    "nerf": Case(small_nerf(), cast_nerf),
+    "nerf-linear": Case(small_nerf(white_background=False, linear=True, in_disparity=True), cast_nerf),
     "stylesdf-density": Case(
         small_stylesdf(image_size=0, use_sdf=False, static_directions=False, force_background=False)
     ),
@@ -316,6 +383,8 @@ def check_derivative(
 
 def test_pixels_have_the_derivative_in_ws(name: str, doubled: Generator, held: HeldSamples) -> None:
     case, ws = CASES[name], a_latent(doubled)
+    if not ws.numel():
+        return
     camera = a_camera(doubled, case.size, torch.float64)
     check_derivative(held, [ws], lambda: channels(traced(name, doubled, ws, camera)), case.rtol)
 
