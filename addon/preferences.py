@@ -1,6 +1,4 @@
-"""What belongs to this computer and not to a file."""
-
-from __future__ import annotations
+"""The add-on's preferences: settings of this computer rather than of a .blend file."""
 
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,8 @@ PACKAGE = __package__.rpartition(".")[0] or __package__
 """The extension's own name, bl_ext.<repository>.latent_lathe."""
 
 
-def _python_changed(self, context):
-    """Let the buttons know at once that there is a Python."""
+def _python_changed(self: Any, context: Any) -> None:
+    """Enable the operators that need a Python at once."""
     configure(context)
 
 
@@ -27,15 +25,15 @@ class LathePreferences(bpy.types.AddonPreferences):
 
     python: StringProperty(
         name="Python",
-        description="A Python that already has the backend's packages. Empty uses the one that Set Up makes",
+        description="A Python that already has the backend's packages. Empty uses the one that Set Up installs",
         subtype="FILE_PATH",
         update=_python_changed,
     )
     device: EnumProperty(
         name="Device",
-        description="What the backend computes on",
+        description="Device the backend computes on",
         items=(
-            ("AUTO", "Automatic", "The graphics card if PyTorch can use it, the processor otherwise"),
+            ("AUTO", "Automatic", "The graphics card if PyTorch can use it, otherwise the processor"),
             ("CPU", "Processor", "Works everywhere"),
             ("CUDA", "CUDA / ROCm", "An NVIDIA or AMD graphics card"),
             ("MPS", "Apple GPU", "Apple silicon"),
@@ -43,7 +41,7 @@ class LathePreferences(bpy.types.AddonPreferences):
     )
     torch_build: EnumProperty(
         name="PyTorch",
-        description="Which build of PyTorch Set Up downloads",
+        description="Build of PyTorch that Set Up downloads",
         items=(
             ("AUTO", "Automatic", "Chosen by the graphics card found on this computer"),
             ("CPU", "CPU", "The smallest download; works everywhere"),
@@ -54,7 +52,7 @@ class LathePreferences(bpy.types.AddonPreferences):
     )
     index_url: StringProperty(
         name="Package Index",
-        description="Download PyTorch from this package index in place of the usual one; PYPI stands for pip's own",
+        description="Package index to download PyTorch from instead of the default one; PYPI stands for pip's own",
     )
     wheels: StringProperty(
         name="Wheels Folder",
@@ -63,7 +61,7 @@ class LathePreferences(bpy.types.AddonPreferences):
     )
     data: StringProperty(
         name="Data Folder",
-        description="Where the backend keeps models, jobs and uploads. Empty is the system's usual place",
+        description="Folder for models, jobs and uploads of the backend. Empty uses the system's default",
         subtype="DIR_PATH",
     )
     port: IntProperty(
@@ -73,7 +71,7 @@ class LathePreferences(bpy.types.AddonPreferences):
         max=65535,
     )
 
-    def draw(self, context):
+    def draw(self, context: Any) -> None:
         layout = self.layout
         layout.use_property_split = True
         column = layout.column()

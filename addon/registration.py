@@ -106,7 +106,7 @@ OPERATORS = (
     *image_operators.CLASSES,
 )
 LISTS = (models.LATHE_MT_model, shape.LATHE_UL_history)
-PANELS = (
+PANELS: tuple[Any, ...] = (
     jobs.LATHE_PT_jobs,
     backend.LATHE_PT_backend,
     backend.LATHE_PT_set_up,

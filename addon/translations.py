@@ -1,215 +1,912 @@
-"""The interface in other languages: (context, English) -> text. What is missing here stays English.
+"""German translation of the interface. A text that is missing here stays English.
 
-A language is one dictionary; add yours below German and to TABLE.
+Blender translates labels of operators in a context of their own. For another language add the same three tables and a
+line in TABLE; tests/blender/test_translations.py lists the texts that lack a translation.
 """
 
-_OPERATOR = "Operator"  # Blender's context of button labels
-_ANY = "*"
+OPERATORS = {
+    "Add Camera": "Kamera hinzufügen",
+    "Add Field": "Feld hinzufügen",
+    "Apply Remedy": "Abhilfe anwenden",
+    "Cancel": "Abbrechen",
+    "Cancel All": "Alle abbrechen",
+    "Capture": "Aufnehmen",
+    "Check": "Prüfen",
+    "Choose an Existing Python": "Vorhandenes Python wählen",
+    "Choose Folder": "Ordner wählen",
+    "Choose Model": "Modell wählen",
+    "Choose Python": "Python wählen",
+    "Clear History": "Verlauf leeren",
+    "Clear Layers": "Ebenen zurücknehmen",
+    "Clear Walk": "Wanderung entfernen",
+    "Complete Depth Image": "Tiefenbild ergänzen",
+    "Complete Scan": "Scan ergänzen",
+    "Continue": "Fortsetzen",
+    "Discard": "Verwerfen",
+    "Dismiss": "Ausblenden",
+    "Export Shape": "Form ausgeben",
+    "Favourite": "Favorit",
+    "Find Cameras": "Kameras finden",
+    "Fit": "Anpassen",
+    "Fit a Radiance Field to Its Views": "Strahlungsfeld an seine Ansichten anpassen",
+    "Fit This Mesh": "Dieses Netz lernen",
+    "From Favourites": "Aus den Favoriten",
+    "Generate Mesh": "Netz erzeugen",
+    "Image to Shape": "Bild zu Form",
+    "Import Checkpoint": "Checkpoint einlesen",
+    "Keep on an Object": "Auf einem Objekt behalten",
+    "Keyframe Walk": "Wanderung als Keyframes",
+    "Mesh Again": "Neu vernetzen",
+    "Model Card": "Steckbrief des Modells",
+    "More": "Mehr",
+    "Open Log": "Protokoll öffnen",
+    "Pause": "Pause",
+    "Random Seeds": "Würfeln",
+    "Refresh Models": "Modelle neu lesen",
+    "Render Path": "Kamerafahrt rendern",
+    "Render Preview": "Vorschau rendern",
+    "Reset Crop": "Zuschnitt zurücksetzen",
+    "Reset View": "Blick zurücksetzen",
+    "Restart": "Neu starten",
+    "Set Up": "Einrichten",
+    "Show Variants": "Varianten zeigen",
+    "Start": "Starten",
+    "Stop": "Beenden",
+    "Swap Seeds": "Startwerte tauschen",
+    "Take Texture from Image": "Textur eines Bildes übernehmen",
+    "Use for New Shapes": "Für neue Formen übernehmen",
+    "Use Latent": "Form verwenden",
+}
+"""Labels of operators."""
+
+LABELS = {
+    "A .npy or .exr file": "Eine .npy- oder .exr-Datei",
+    "A control of the model": "Ein Regler des Modells",
+    "A file or a folder": "Eine Datei oder ein Ordner",
+    "A first look": "Für einen ersten Eindruck",
+    "Action": "Aktion",
+    "Active Object": "Aktives Objekt",
+    "An image file": "Eine Bilddatei",
+    "Angle": "Winkel",
+    "Apple GPU": "Apple-GPU",
+    "Apple silicon": "Apple-Prozessoren",
+    "Architecture": "Architektur",
+    "Argument of the fix": "Wert für die Abhilfe",
+    "As in the Tab": "Wie im Reiter",
+    "As the data set suggests": "Wie der Datensatz es nahelegt",
+    "At 3D Cursor": "Am 3D-Cursor",
+    "Automatic": "Automatisch",
+    "Backend": "Rechenprozess",
+    "Background": "Hintergrund",
+    "Black": "Schwarz",
+    "Box Maximum": "Obere Ecke",
+    "Box Minimum": "Untere Ecke",
+    "Camera": "Kamera",
+    "Camera Path": "Kamerafahrt",
+    "Capture": "Aufnahme",
+    "Check": "Prüfung",
+    "Choose a model": "Ein Modell wählen",
+    "Clear Near Cameras": "Vor Kameras räumen",
+    "Close small holes": "Kleine Löcher schließen",
+    "Code B": "Code B",
+    "Color": "Farbe",
+    "Colors": "Farben",
+    "Colours with alpha": "Farben mit Alpha",
+    "Composite In": "Mischen in",
+    "Conditioning Pose": "Mitgeteilte Kamera",
+    "Continue for": "Verlängern um",
+    "Controls": "Regler des Modells",
+    "Count": "Anzahl",
+    "Crop": "Zuschnitt",
+    "Data Folder": "Datenordner",
+    "Data Set": "Datensatz",
+    "Data Sets": "Datensätze",
+    "Depth": "Tiefe",
+    "Depth and Silhouette": "Tiefe und Umriss",
+    "Depth Image": "Tiefenbild",
+    "Depth Loss": "Tiefenverlust",
+    "Detail": "Feinheit",
+    "Device": "Gerät",
+    "Directions": "Richtungen",
+    "Distortion Loss": "Verzerrungsverlust",
+    "Draft": "Entwurf",
+    "Drop Small Pieces": "Kleine Teile weglassen",
+    "Elevation": "Höhenwinkel",
+    "Export": "Ausgabe",
+    "Exposure": "Belichtung",
+    "Fast, with fewer samples": "Schnell, mit weniger Stützstellen",
+    "Favourite": "Favorit",
+    "Favourites Only": "Nur Favoriten",
+    "Field": "Feld",
+    "Field of View": "Bildwinkel",
+    "File": "Datei",
+    "File to write": "Zu schreibende Datei",
+    "Fill": "Ausfüllung",
+    "Fill Holes": "Löcher schließen",
+    "Fine": "Fein",
+    "Fit": "Strahlungsfeld",
+    "Fit Them Too": "Mit anpassen",
+    "Flip Camera Axes": "Kameraachsen umkehren",
+    "Folder": "Ordner",
+    "Folder for the files": "Ordner für die Dateien",
+    "For Apple silicon": "Für Apple-Prozessoren",
+    "Frames": "Einzelbilder",
+    "Frames per Step": "Bilder je Schritt",
+    "From": "Aus",
+    "From a Mesh": "Aus einem Netz",
+    "From an Image": "Aus einem Bild",
+    "Full": "Voll",
+    "Generated": "Erzeugt",
+    "Geometry alone": "Nur Geometrie",
+    "glTF binary": "glTF, binär",
+    "Good for most scenes": "Gut für die meisten Szenen",
+    "Hash Grid": "Hash-Gitter",
+    "Hemisphere": "Halbkugel",
+    "Hide the last error": "Den letzten Fehler ausblenden",
+    "History": "Verlauf",
+    "Image": "Bild",
+    "Images": "Bilder",
+    "Iterations": "Schritte",
+    "Job": "Auftrag",
+    "Jobs": "Aufträge",
+    "Label": "Beschriftung",
+    "Latent": "Form",
+    "Latent Walk": "Wanderung",
+    "Layers": "Ebenen",
+    "Layers from Seed B": "Ebenen von Startwert B",
+    "Layers taken from seed B": "Ebenen von Startwert B",
+    "Learn per Image": "Je Bild lernen",
+    "Level": "Pegel",
+    "Live Level": "Pegel live",
+    "Masks": "Masken",
+    "Mesh": "Netz",
+    "Method": "Verfahren",
+    "Mix Appearance": "Mischung der Farben",
+    "Mix Geometry": "Mischung der Gestalt",
+    "Model": "Modell",
+    "Model of new shapes": "Modell neuer Formen",
+    "Model of the latent": "Modell der Form",
+    "Model of this shape": "Modell dieser Form",
+    "More": "Mehr",
+    "Name of the model": "Name des Modells",
+    "Network": "Netzwerk",
+    "New Shape": "Neue Form",
+    "No fit is running": "Keine Anpassung läuft",
+    "No job is running": "Kein Auftrag läuft",
+    "None": "Keine",
+    "Normal": "Normale",
+    "Normals": "Normalen",
+    "Not for commercial use": "Nicht für gewerbliche Nutzung",
+    "Not trained on this view": "Von hier hat das Modell nicht gelernt",
+    "Nothing": "Nichts",
+    "Nothing is running": "Nichts läuft",
+    "Number": "Zahl",
+    "Object Alone": "Nur das Objekt",
+    "Official": "Wie veröffentlicht",
+    "On": "Ein",
+    "Opacity Loss": "Deckkraftverlust",
+    "Options": "Optionen",
+    "Orbit": "Kreis",
+    "Overwrite": "Überschreiben",
+    "Own Level": "Eigener Pegel",
+    "Own Python": "Eigenes Python",
+    "Package Index": "Paketindex",
+    "Photos": "Fotos",
+    "Pitch": "Neigung",
+    "Place": "Platzieren",
+    "Placement of the cameras": "Aufstellung der Kameras",
+    "Press Capture first": "Zuerst „Aufnehmen“ drücken",
+    "Press Find Cameras first": "Zuerst „Kameras finden“ drücken",
+    "Preview": "Vorschau",
+    "Processor": "Prozessor",
+    "Quality": "Güte",
+    "Quality of each image": "Güte jedes Bildes",
+    "Random": "Zufällig",
+    "Random seed of the fit": "Startwert der Anpassung",
+    "Refine Cameras": "Kameras verfeinern",
+    "Replace Last": "Letztes ersetzen",
+    "Resolution": "Auflösung",
+    "Rest at Seeds": "Bei Startwerten ruhen",
+    "Return to the First": "Zurück zum ersten",
+    "Rig": "Kamerastand",
+    "Roll": "Rollen",
+    "Row": "Zeile",
+    "Row of the latent": "Zeile der Form",
+    "Rows": "Zeilen",
+    "Scene": "Szene",
+    "Seconds": "Sekunden",
+    "Seed": "Startwert",
+    "Seed A": "Startwert A",
+    "Seed B": "Startwert B",
+    "Seeds": "Startwerte",
+    "Select a field": "Ein Feld auswählen",
+    "Select a mesh object": "Ein Netzobjekt auswählen",
+    "Selected": "Ausgewähltes",
+    "Set Up": "Einrichten",
+    "Show": "Zeigen",
+    "Show favourites only": "Nur Favoriten zeigen",
+    "Size": "Größe",
+    "Size of the network": "Größe des Netzwerks",
+    "Sliders": "Regler",
+    "Sliders Of": "Regler von",
+    "Small": "Klein",
+    "Smooth Normals": "Glatte Normalen",
+    "Smoothing": "Glätten",
+    "Source of the images": "Herkunft der Bilder",
+    "Sphere": "Kugel",
+    "Steps": "Schritte",
+    "Strength": "Stärke",
+    "Style Mixing": "Stilmischung",
+    "Surroundings": "Umgebung",
+    "Target": "Ziel",
+    "Target Faces": "Zahl der Flächen",
+    "Test Images": "Testbilder",
+    "Texture": "Textur",
+    "Texture Size": "Texturgröße",
+    "The backend is starting": "Der Rechenprozess startet",
+    "The check is running": "Die Prüfung läuft",
+    "The largest 3D viewport": "Das größte 3D-Ansichtsfenster",
+    "The model's own controls": "Die Regler des Modells",
+    "The Python executable": "Die Programmdatei von Python",
+    "The selected objects": "Die ausgewählten Objekte",
+    "There is no error": "Es gibt keinen Fehler",
+    "There is nothing to hide": "Es gibt nichts auszublenden",
+    "Through": "Durch",
+    "Training steps": "Trainingsschritte",
+    "Transparent": "Durchsichtig",
+    "Truncation": "Beschneidung",
+    "Unit": "Einheit",
+    "Use Masks": "Masken verwenden",
+    "Value": "Wert",
+    "Variants": "Varianten",
+    "Vary": "Verändern",
+    "Vertex Colors": "Punktfarben",
+    "View to render": "Blick, der gerendert wird",
+    "Viewport": "Ansichtsfenster",
+    "Views": "Ansichten",
+    "Wavefront, Y up": "Wavefront, Y nach oben",
+    "Wheels Folder": "Ordner mit Wheels",
+    "Where the mesh is placed": "Wohin das Netz gesetzt wird",
+    "Which fix": "Welche Abhilfe",
+    "White": "Weiß",
+    "Whole Scene": "Ganze Szene",
+    "Works everywhere": "Läuft überall",
+    "World normals as colours": "Normalen der Welt als Farben",
+    "Yaw": "Drehung",
+}
+"""Labels of panels and properties, and choices."""
+
+SENTENCES = {
+    "8 layers of 512 units, as in the paper": "8 Schichten zu 512 Einheiten, wie in der Veröffentlichung",
+    "A capture is running: wait for it or press Esc": "Eine Aufnahme läuft: abwarten oder Esc drücken",
+    "A checkpoint is being imported: wait for it or cancel it in Jobs": (
+        "Ein Checkpoint wird eingelesen: abwarten oder in „Aufträge“ abbrechen"
+    ),
+    "A color attribute, one color per vertex": "Ein Farbattribut mit einer Farbe je Punkt",
+    "A control of the model that is a whole number": "Ein Regler des Modells, der eine ganze Zahl ist",
+    "A control of the model that is an angle": "Ein Regler des Modells, der ein Winkel ist",
+    "A control of the model that is on or off": "Ein Regler des Modells, der ein oder aus ist",
+    "A fit is running: pause it first": "Eine Anpassung läuft: zuerst anhalten",
+    "A fit is running: wait for it or cancel it in Jobs": "Eine Anpassung läuft: abwarten oder in „Aufträge“ abbrechen",
+    (
+        "A folder of images with cameras: transforms.json of NeRF-synthetic, nerfstudio or instant-ngp, or a COLMAP "
+        "model"
+    ): (
+        "Ein Ordner mit Bildern und Kameras: transforms.json von NeRF-synthetic, nerfstudio oder instant-ngp, oder "
+        "ein COLMAP-Modell"
+    ),
+    "A folder of images with cameras: transforms.json or COLMAP": (
+        "Ein Ordner mit Bildern und Kameras: transforms.json oder COLMAP"
+    ),
+    "A folder of photographs, any photograph in it, or a video": (
+        "Ein Ordner mit Fotos, eines der Fotos darin oder ein Video"
+    ),
+    "A new colour in each step, so that empty space stays empty": (
+        "In jedem Schritt eine neue Farbe, damit leerer Raum leer bleibt"
+    ),
+    "A new object at the 3D cursor": "Ein neues Objekt am 3D-Cursor",
+    "A path is being rendered: wait for it or cancel it in Jobs": (
+        "Eine Kamerafahrt wird gerendert: abwarten oder in „Aufträge“ abbrechen"
+    ),
+    "A Python that already has the backend's packages. Empty uses the one that Set Up installs": (
+        "Ein Python, das die Pakete des Rechenprozesses schon hat. Leer: das von „Einrichten“ installierte"
+    ),
+    "A radiance field has no latents": "Ein Strahlungsfeld hat keine Startwerte",
+    "A shape found from a scan or an image. If set, it replaces seed A": (
+        "Eine Form, die aus einem Scan oder Bild ermittelt wurde. Sie ersetzt Startwert A"
+    ),
+    "A stored code in place of seed B": "Eine gespeicherte Form anstelle von Startwert B",
+    (
+        "Add a camera with the view of the sliders and make it the active one. At their defaults the sliders show the "
+        "model's training view"
+    ): (
+        "Eine Kamera mit dem Blick der Regler hinzufügen und aktiv machen. In Grundstellung zeigen die Regler den "
+        "Blick aus dem Training"
+    ),
+    "Add an empty with this latent and the view of the sliders, which can be keyframed, driven and copied": (
+        "Ein Leerobjekt mit dieser Form und dem Blick der Regler hinzufügen, für Keyframes, Treiber und Kopien"
+    ),
+    "Add the chosen radiance field to the scene, at the place where its images were taken": (
+        "Das gewählte Strahlungsfeld dort in die Szene setzen, wo seine Bilder aufgenommen wurden"
+    ),
+    "All images show the same colours": "Alle Bilder zeigen dieselben Farben",
+    "All objects that are rendered": "Alle Objekte, die gerendert werden",
+    "Along the scene's active camera over the frame range": (
+        "Entlang der aktiven Kamera der Szene, über den Bildbereich"
+    ),
+    "Also write a mask of the target for each image": "Zu jedem Bild auch eine Maske des Ziels schreiben",
+    "Also write the depth of each image": "Zu jedem Bild auch die Tiefe schreiben",
+    "Also write the normals of each image": "Zu jedem Bild auch die Normalen schreiben",
+    "An image is being processed: wait for it or cancel it in Jobs": (
+        "Ein Bild wird verarbeitet: abwarten oder in „Aufträge“ abbrechen"
+    ),
+    "An NVIDIA or AMD graphics card": "Eine Grafikkarte von NVIDIA oder AMD",
+    "Angle of view of the shorter side of the image. Models are most accurate at their training value": (
+        "Bildwinkel der kürzeren Bildseite. Modelle sind bei dem Wert aus ihrem Training am genauesten"
+    ),
+    "Appearance learned per image, so that camera settings do not end up in the field": (
+        "Je Bild gelerntes Aussehen, damit Kameraeinstellungen nicht ins Feld gelangen"
+    ),
+    "Apply the fix that the error suggests": "Die vorgeschlagene Abhilfe anwenden",
+    "Architecture of the checkpoint, if it cannot be detected from the file": (
+        "Architektur des Checkpoints, falls die Datei sie nicht erkennen lässt"
+    ),
+    "Around and above the target": "Rings um das Ziel und darüber",
+    "Around, above and below the target": "Rings um das Ziel, darüber und darunter",
+    "As in most radiance fields": "Wie bei den meisten Strahlungsfeldern",
+    "Azimuth of the camera, from the model's front. Keyframe it for a turntable": (
+        "Azimut der Kamera, von der Vorderseite des Modells aus. Mit Keyframes ein Drehteller"
+    ),
+    "Azimuth of the conditioning camera, from the model's front": (
+        "Azimut der vorgegebenen Kamera, von der Vorderseite des Modells aus"
+    ),
+    (
+        "Blender may not use the internet: turn on Preferences > System > Allow Online Access, or choose a folder of "
+        "wheels in the add-on's preferences"
+    ): (
+        "Blender darf das Internet nicht nutzen: Einstellungen > System > Onlinezugriff erlauben, oder in den "
+        "Einstellungen der Erweiterung einen Ordner mit Wheels wählen"
+    ),
+    "Build of PyTorch that Set Up downloads": "PyTorch-Variante, die „Einrichten“ herunterlädt",
+    "Cameras are being estimated: wait for it or cancel it in Jobs": (
+        "Kameras werden bestimmt: abwarten oder in „Aufträge“ abbrechen"
+    ),
+    "Cancel every running job except Set Up and fits, which have their own buttons": (
+        "Alle laufenden Aufträge abbrechen, außer „Einrichten“ und Anpassungen, die eigene Knöpfe haben"
+    ),
+    "Cancel this job (Esc cancels all but Set Up and fits)": (
+        "Diesen Auftrag abbrechen (Esc bricht alle ab, außer „Einrichten“ und Anpassungen)"
+    ),
+    "Check Python, PyTorch, device, disk space, permissions and versions, and suggest a fix for each fault": (
+        "Python, PyTorch, Gerät, Speicherplatz, Rechte und Versionen prüfen und zu jedem Fehler eine Abhilfe nennen"
+    ),
+    "Choose a file, or open a folder": "Eine Datei wählen oder einen Ordner öffnen",
+    "Choose a folder for the frames": "Einen Ordner für die Einzelbilder wählen",
+    "Choose a folder of photographs, or a video": "Einen Ordner mit Fotos oder ein Video wählen",
+    "Choose a radiance field as the model of new shapes first": (
+        "Zuerst ein Strahlungsfeld als Modell neuer Formen wählen"
+    ),
+    "Choose the folder for frames or data sets": "Den Ordner für Einzelbilder oder Datensätze wählen",
+    "Choose the folder of the data set": "Den Ordner des Datensatzes wählen",
+    "Chosen by the graphics card found on this computer": "Nach der Grafikkarte in diesem Rechner gewählt",
+    "Colour behind images with alpha. White and black also say that images without alpha have that background": (
+        "Farbe hinter Bildern mit Alpha. Weiß und Schwarz gelten auch als Hintergrund von Bildern ohne Alpha"
+    ),
+    "Colour space in which samples are composited along a ray": (
+        "Farbraum, in dem die Werte entlang eines Strahls gemischt werden"
+    ),
+    (
+        "Condition the model on a camera pose other than its front view. This changes the shape slightly, not the "
+        "view, because some models learned that pose and appearance are correlated"
+    ): (
+        "Dem Modell eine andere Kamera als die von vorn vorgeben. Das ändert die Form ein wenig, nicht den Blick, "
+        "denn manche Modelle haben gelernt, dass Blickrichtung und Aussehen zusammenhängen"
+    ),
+    "Content of the preview image": "Inhalt des Vorschaubilds",
+    "Continue after the last seed of the sheet": "Nach dem letzten Startwert des Bogens fortfahren",
+    "Continue this fit where it was paused or interrupted, or extend it if it has finished": (
+        "Diese Anpassung dort fortsetzen, wo sie angehalten oder unterbrochen wurde; eine fertige verlängern"
+    ),
+    "Contrast and tint too: for images from several cameras or developed differently": (
+        "Auch Kontrast und Farbton: für Bilder mehrerer Kameras oder unterschiedlich entwickelte"
+    ),
+    "Copy model, latent and mesh settings of the active generated object to the settings of new shapes": (
+        "Modell, Form und Netzeinstellungen des aktiven erzeugten Objekts für neue Formen übernehmen"
+    ),
+    "Delete the state of this fit, so that it cannot be continued. The field itself stays": (
+        "Den Stand dieser Anpassung löschen, sodass sie nicht fortgesetzt werden kann. Das Feld selbst bleibt"
+    ),
+    (
+        "Density at the surface, on a logarithmic scale from the lowest to the highest of the field. Lower values give "
+        "a larger mesh"
+    ): (
+        "Dichte an der Oberfläche, logarithmisch von der kleinsten bis zur größten des Feldes. Kleinere Werte "
+        "geben ein größeres Netz"
+    ),
+    "Density closer than this to a training camera is removed, in metres; 0 removes none": (
+        "Dichte, die einer Trainingskamera näher ist, wird entfernt; in Metern, 0 entfernt nichts"
+    ),
+    "Device the backend computes on": "Gerät, auf dem der Rechenprozess rechnet",
+    "Directions that are added to the latent": "Richtungen, die zur Form addiert werden",
+    "Distance along the view; near is bright": "Abstand entlang des Blicks; nah ist hell",
+    (
+        "Download PyTorch and the other packages of the backend into a folder of this extension. An interrupted "
+        "installation is resumed"
+    ): (
+        "PyTorch und die übrigen Pakete des Rechenprozesses in einen Ordner dieser Erweiterung laden. Eine "
+        "unterbrochene Installation wird fortgesetzt"
+    ),
+    "Draw both seeds at random": "Beide Startwerte zufällig wählen",
+    "Duration of the fit in seconds, over all sessions; 0 uses the duration of the quality": (
+        "Dauer der Anpassung in Sekunden, über alle Sitzungen; 0 nimmt die Dauer der Güte"
+    ),
+    "Ease in and out at each seed. If off, the speed is constant": (
+        "Bei jedem Startwert sanft anhalten. Aus: gleichbleibende Geschwindigkeit"
+    ),
+    "Elevation angle of the orbit, seen from the centre of the target": (
+        "Höhenwinkel des Kreises, von der Mitte des Ziels aus"
+    ),
+    "Elevation of the camera, from the model's usual view": (
+        "Höhenwinkel der Kamera, vom üblichen Blick des Modells aus"
+    ),
+    "Elevation of the conditioning camera, from the model's usual view": (
+        "Höhenwinkel der vorgegebenen Kamera, vom üblichen Blick des Modells aus"
+    ),
+    "End with the first seed, for a loop": "Mit dem ersten Startwert enden, für eine Schleife",
+    "Estimate the cameras of photographs or of the frames of a video, and show them in the scene": (
+        "Die Kameras von Fotos oder der Einzelbilder eines Videos bestimmen und in der Szene zeigen"
+    ),
+    "Exchange A and B: their seeds and their stored codes": "A und B tauschen: Startwerte und gespeicherte Formen",
+    "Exposure and white balance: for cameras with automatic exposure": (
+        "Belichtung und Weißabgleich: für Kameras mit Belichtungsautomatik"
+    ),
+    (
+        "Extract the mesh again whenever the level changes: geometry alone while it moves, then with colours. The "
+        "field is not evaluated again"
+    ): (
+        "Das Netz bei jeder Änderung des Pegels neu ableiten: währenddessen nur die Geometrie, danach mit Farben. "
+        "Das Feld wird nicht neu ausgewertet"
+    ),
+    "Extract the surface at a level other than the model's own": (
+        "Die Oberfläche bei einem anderen Pegel als dem des Modells ableiten"
+    ),
+    "Factor of the direction that is added to the latent; 0 leaves the shape as it is": (
+        "Faktor, mit dem die Richtung zur Form addiert wird; 0 lässt die Form, wie sie ist"
+    ),
+    "File format of the export": "Dateiformat der Ausgabe",
+    (
+        "Find the shape that an image shows, and mesh it at the 3D cursor. The image may have any size; its alpha, if "
+        "it has one, masks the object"
+    ): (
+        "Die Form in einem Bild ermitteln und am 3D-Cursor vernetzen. Das Bild darf jede Größe haben; sein Alpha, "
+        "falls vorhanden, maskiert das Objekt"
+    ),
+    (
+        "Find the shape that fits a depth image seen from the active camera, and mesh it where a new shape would be "
+        "placed. Depth is in metres along the view: a .npy file [height, width], or an uncompressed OpenEXR depth pass"
+    ): (
+        "Die Form ermitteln, die zu einem Tiefenbild der aktiven Kamera passt, und dort vernetzen, wo neue Formen "
+        "entstehen. Tiefe in Metern entlang des Blicks: eine .npy-Datei [Höhe, Breite] oder ein unkomprimierter "
+        "OpenEXR-Tiefenpass"
+    ),
+    (
+        "Find the shape that fits the active object's vertices, and mesh it in the same place. In Edit Mode only the "
+        "selected vertices are used. The object's local coordinates are the model's: Z up, at the model's size"
+    ): (
+        "Die Form ermitteln, die zu den Punkten des aktiven Objekts passt, und an derselben Stelle vernetzen. Im "
+        "Bearbeitungsmodus zählen nur ausgewählte Punkte. Die lokalen Koordinaten des Objekts sind die des "
+        "Modells: Z nach oben, in der Größe des Modells"
+    ),
+    "Fit a radiance field to the images. It appears in the scene as a box that can be moved and meshed": (
+        "Ein Strahlungsfeld an die Bilder anpassen. In der Szene ist es ein Kasten, der bewegt und vernetzt werden kann"
+    ),
+    "Fit starts from scratch; Continue resumes the stored fit": (
+        "„Anpassen“ beginnt von vorn; „Fortsetzen“ nimmt die gespeicherte Anpassung auf"
+    ),
+    (
+        "Folder for captures and photographs with estimated cameras, each in a folder of its own. // is the folder of "
+        "the .blend file"
+    ): (
+        "Ordner für Aufnahmen und Fotos mit bestimmten Kameras, jeweils in einem eigenen Ordner. // ist der Ordner "
+        "der .blend-Datei"
+    ),
+    "Folder for models, jobs and uploads of the backend. Empty uses the system's default": (
+        "Ordner für Modelle, Aufträge und Hochgeladenes des Rechenprozesses. Leer: der übliche Ordner des Systems"
+    ),
+    "Folder for the frames 0001.png, 0002.png and so on. // is the folder of the .blend file": (
+        "Ordner für die Einzelbilder 0001.png, 0002.png usw. // ist der Ordner der .blend-Datei"
+    ),
+    "For AMD graphics cards, Linux only": "Für Grafikkarten von AMD, nur unter Linux",
+    "For NVIDIA graphics cards": "Für Grafikkarten von NVIDIA",
+    "Found from a scan or an image": "Aus einem Scan oder Bild ermittelt",
+    "Fraction of the image that the target fills": "Anteil des Bildes, den das Ziel ausfüllt",
+    "Frames from one seed to the next": "Einzelbilder von einem Startwert zum nächsten",
+    "Generate a mesh of the shape and add it to the scene": "Ein Netz der Form erzeugen und in die Szene setzen",
+    "Generate shapes with this model": "Formen mit diesem Modell erzeugen",
+    "glTF binary, Y up, with materials and texture": "glTF, binär, Y nach oben, mit Materialien und Textur",
+    "Grid cells along the longest side of the bounds. Doubling it gives four times the faces": (
+        "Gitterzellen entlang der längsten Seite. Die doppelte Zahl gibt viermal so viele Flächen"
+    ),
+    "Hide the results of the check": "Das Ergebnis der Prüfung ausblenden",
+    "How the mesh stores the colours of the model": "Wie das Netz die Farben des Modells speichert",
+    "Ignore the pixels that the masks of the data set exclude": (
+        "Pixel auslassen, die von den Masken des Datensatzes ausgeschlossen werden"
+    ),
+    "Images are scaled down to this many pixels along the longer side for feature matching. More is slower": (
+        "Für den Merkmalsabgleich werden die Bilder auf so viele Pixel der längeren Seite verkleinert. Mehr ist "
+        "langsamer"
+    ),
+    "Import an official checkpoint, a file or a folder, as a model. No code in it is executed": (
+        "Einen veröffentlichten Checkpoint, Datei oder Ordner, als Modell einlesen. Darin enthaltener Code wird "
+        "nicht ausgeführt"
+    ),
+    "Install from the wheel files in this folder and do not use the internet": (
+        "Aus den Wheel-Dateien in diesem Ordner installieren, ohne Internet"
+    ),
+    "Interpolation of the colours from the first latent (0) to the second (1), for models that separate them": (
+        "Übergang der Farben von der ersten Form (0) zur zweiten (1), bei Modellen, die sie trennen"
+    ),
+    "Interpolation of the geometry from the first latent (0) to the second (1)": (
+        "Übergang der Gestalt von der ersten Form (0) zur zweiten (1)"
+    ),
+    "Iterations of volume-preserving smoothing, which removes noise from the surface of a density": (
+        "Durchgänge einer Glättung, die das Volumen erhält und die Oberfläche einer Dichte entrauscht"
+    ),
+    (
+        "Keyframe the seeds and the mix from the current frame on, so that the shape changes from one seed to the "
+        "next. The keyframes of an earlier walk are replaced; style mixing is turned off"
+    ): (
+        "Startwerte und Mischung ab dem aktuellen Bild mit Keyframes versehen, sodass die Form von einem Startwert "
+        "zum nächsten übergeht. Keyframes einer früheren Wanderung werden ersetzt, die Stilmischung wird "
+        "abgeschaltet"
+    ),
+    "Larger, and fitted longer": "Größer und länger angepasst",
+    "Latent, model and mesh settings that the tab shows and uses": (
+        "Form, Modell und Netzeinstellungen, die der Reiter zeigt und verwendet"
+    ),
+    "Latents rendered so far, newest first": "Bisher gerenderte Formen, neueste zuerst",
+    "Layers of the model that the direction is added to; none means all": (
+        "Ebenen des Modells, zu denen die Richtung addiert wird; keine bedeutet alle"
+    ),
+    "Leave Edit Mode (Tab) first": "Zuerst den Bearbeitungsmodus verlassen (Tab)",
+    "Linear light, as in a physical renderer": "Lineares Licht, wie bei physikalischen Renderern",
+    "Lower corner of the crop box, in the field's own coordinates": (
+        "Untere Ecke des Zuschnitts, in Koordinaten des Feldes"
+    ),
+    "Lower corner of the field's own box": "Untere Ecke des Kastens des Feldes",
+    "Mark two latents of this model as favourites in the history first": (
+        "Zuerst im Verlauf zwei Formen dieses Modells als Favoriten setzen"
+    ),
+    "Maximum number of images; of a video, or of more photos, this many are taken at equal intervals": (
+        "Höchstzahl der Bilder; aus einem Video oder mehr Fotos werden so viele in gleichen Abständen genommen"
+    ),
+    "Multiresolution hash encoding with small networks: fast": (
+        "Hash-Kodierung in mehreren Auflösungen mit kleinen Netzwerken: schnell"
+    ),
+    "Name of the field: letters, digits, '.', '-' and '_'. Empty uses the name of the file or folder": (
+        "Name des Feldes: Buchstaben, Ziffern, „.“, „-“ und „_“. Leer: Name der Datei oder des Ordners"
+    ),
+    "Name of the fit; empty uses the first": "Name der Anpassung; leer: die erste",
+    (
+        "Name of the model: letters, digits, '.', '-' and '_'. Empty uses the file's name; an existing imported model "
+        "of the given name is replaced"
+    ): (
+        "Name des Modells: Buchstaben, Ziffern, „.“, „-“ und „_“. Leer: Name der Datei; ein schon eingelesenes "
+        "Modell des angegebenen Namens wird ersetzt"
+    ),
+    "Name of the new model: letters, digits, '.', '-' and '_'. Empty uses the object's name": (
+        "Name des neuen Modells: Buchstaben, Ziffern, „.“, „-“ und „_“. Leer: Name des Objekts"
+    ),
+    "Negate the y and z axes of all cameras, for data sets whose axes differ from those of their format": (
+        "Die y- und z-Achsen aller Kameras umkehren, für Datensätze, deren Achsen von ihrem Format abweichen"
+    ),
+    "Never drop it from the history": "Nie aus dem Verlauf entfernen",
+    "No layer is taken from seed B": "Keine Ebene kommt von Startwert B",
+    "No models are known yet: start the backend": "Noch kein Modell bekannt: Rechenprozess starten",
+    "No models are known: start the backend": "Kein Modell bekannt: Rechenprozess starten",
+    "Nothing outside the scene bounds": "Nichts außerhalb der Grenzen der Szene",
+    "Number of additional images that are not used for training, to measure the quality of the fit": (
+        "Zahl zusätzlicher Bilder, die nicht zum Training dienen und an denen die Güte gemessen wird"
+    ),
+    "Number of images on the sheet": "Zahl der Bilder auf dem Bogen",
+    "Number of images to render for the data set": "Zahl der Bilder, die für den Datensatz gerendert werden",
+    "Number of images; 0 uses the tab's setting": "Zahl der Bilder; 0: Einstellung des Reiters",
+    "Number of the job; 0 is the newest": "Nummer des Auftrags; 0 ist der neueste",
+    "Number of training images. 100 suit an object, 30 a quick test": (
+        "Zahl der Trainingsbilder. 100 für ein Objekt, 30 für einen schnellen Test"
+    ),
+    "Number of training steps, over all sessions; 0 stops by time": (
+        "Zahl der Trainingsschritte, über alle Sitzungen; 0 endet nach der Zeit"
+    ),
+    "Objects that the cameras are aimed at. The images contain everything that is rendered": (
+        "Objekte, auf die die Kameras gerichtet sind. Die Bilder enthalten alles, was gerendert wird"
+    ),
+    "On a circle around the target": "Auf einem Kreis um das Ziel",
+    "One image for each seed A": "Ein Bild für jeden Startwert A",
+    "One image for each seed B": "Ein Bild für jeden Startwert B",
+    "Optimisation steps. More are slower and closer to the scan": (
+        "Optimierungsschritte. Mehr sind langsamer und kommen dem Scan näher"
+    ),
+    "Optimise the camera poses together with the field": "Die Kameras zusammen mit dem Feld optimieren",
+    "Package index to download PyTorch from instead of the default one; PYPI stands for pip's own": (
+        "Paketindex, von dem PyTorch statt vom üblichen geladen wird; PYPI steht für den von pip"
+    ),
+    "Pause the fit. Its state is stored, also beyond this session, so that it can be continued": (
+        "Die Anpassung anhalten. Ihr Stand bleibt gespeichert, auch über diese Sitzung hinaus, und sie kann "
+        "fortgesetzt werden"
+    ),
+    "Photographs or a video, whose cameras are estimated first": (
+        "Fotos oder ein Video, deren Kameras zuerst bestimmt werden"
+    ),
+    "Pixels along each side of the baked image": "Pixel je Seite der gebackenen Textur",
+    "Pixels along the longer side of each image. The aspect is that of the scene's render settings": (
+        "Pixel der längeren Bildseite. Das Seitenverhältnis ist das der Rendereinstellungen der Szene"
+    ),
+    "Pixels along the longer side of the preview": "Pixel der längeren Seite der Vorschau",
+    "Port of the backend on this computer; 0 lets the system choose a free one": (
+        "Port des Rechenprozesses auf diesem Rechner; bei 0 wählt das System einen freien"
+    ),
+    "Quick to train and to mesh": "Schnell zu trainieren und zu vernetzen",
+    "Random seed of a second latent, for mixing": "Startwert einer zweiten Form zum Mischen",
+    "Random seed of the initial latent": "Startwert der anfänglichen Form",
+    "Random seed of the latent. With both mixes at 0, each number is another shape of the model": (
+        "Startwert der Form. Sind beide Mischungen 0, ist jede Zahl eine andere Form des Modells"
+    ),
+    "Random seed of the training": "Startwert des Trainings",
+    "Read the list of models from the backend again": "Die Liste der Modelle neu vom Rechenprozess lesen",
+    "Remove all latents except the favourites": "Alle Formen außer den Favoriten entfernen",
+    "Remove everything outside the crop box from images and meshes": (
+        "Alles außerhalb des Zuschnitts aus Bildern und Netzen entfernen"
+    ),
+    "Remove loose pieces whose area is below this fraction of the largest piece; 0 keeps all": (
+        "Lose Teile entfernen, deren Fläche unter diesem Anteil des größten Teils liegt; 0 behält alle"
+    ),
+    "Remove the keyframes of seeds, mixes and layers": "Die Keyframes von Startwerten, Mischungen und Ebenen entfernen",
+    (
+        "Render a sheet of small images, one for each seed, to choose from. Everything else stays the same. The sheet "
+        "is also the image 'Lathe Variants'"
+    ): (
+        "Einen Bogen kleiner Bilder zur Auswahl rendern, eines je Startwert. Alles andere bleibt gleich. Der Bogen "
+        "ist auch das Bild „Lathe Variants“"
+    ),
+    "Render again whenever the view or the sliders change: a draft while they move, then full quality": (
+        "Bei jeder Änderung von Blick oder Reglern neu rendern: währenddessen als Entwurf, danach in voller Güte"
+    ),
+    "Render every frame again. If off, frames whose file exists are skipped, so that an interrupted path is resumed": (
+        "Jedes Einzelbild neu rendern. Aus: vorhandene Dateien werden übersprungen, sodass eine unterbrochene "
+        "Fahrt fortgesetzt wird"
+    ),
+    (
+        "Render every image again. If off, existing images with the same camera, target and settings are skipped. "
+        "Changes of lights and materials are not detected"
+    ): (
+        "Jedes Bild neu rendern. Aus: vorhandene Bilder mit gleicher Kamera, gleichem Ziel und gleichen "
+        "Einstellungen werden übersprungen. Änderungen an Licht und Material werden nicht erkannt"
+    ),
+    "Render the scene from all sides as a data set. Esc cancels it; pressed again, it is resumed": (
+        "Die Szene von allen Seiten als Datensatz rendern. Esc bricht ab; erneut gedrückt, wird fortgesetzt"
+    ),
+    "Render the scene's frame range into PNG files with alpha, through the active camera or the sliders": (
+        "Den Bildbereich der Szene als PNG-Dateien mit Alpha rendern, durch die aktive Kamera oder die Regler"
+    ),
+    "Render the shape through sliders, camera or viewport into the image 'Lathe Preview'": (
+        "Die Form durch Regler, Kamera oder Ansichtsfenster in das Bild „Lathe Preview“ rendern"
+    ),
+    (
+        "Render this shape from all the views that the model was trained on, and fit a radiance field to the images "
+        "with the options of the panel Fit. The field has a surface, as accurate as the images are consistent"
+    ): (
+        "Diese Form aus allen Blickrichtungen des Trainings rendern und mit den Optionen des Bereichs "
+        "„Strahlungsfeld“ ein Feld an die Bilder anpassen. Das Feld hat eine Oberfläche, so genau, wie die Bilder "
+        "zueinander passen"
+    ),
+    "Render with a transparent background, so that only the objects are fitted": (
+        "Mit durchsichtigem Hintergrund rendern, sodass nur die Objekte angepasst werden"
+    ),
+    "Rendered latents are listed here": "Hier werden gerenderte Formen aufgeführt",
+    "Renders of the Blender scene": "Bilder der Blender-Szene",
+    "Replace the mesh of the object generated last; its transform stays": (
+        "Das Netz des zuletzt erzeugten Objekts ersetzen; seine Lage bleibt"
+    ),
+    "Representation of the field": "Darstellung des Feldes",
+    "Reset the crop box to the field's whole box": "Den Zuschnitt auf den ganzen Kasten des Feldes zurücksetzen",
+    "Reset the view to the one that the model was trained on": (
+        "Den Blick auf den aus dem Training des Modells zurücksetzen"
+    ),
+    "Restart the backend to use the device that you chose": (
+        "Rechenprozess neu starten, um das gewählte Gerät zu nutzen"
+    ),
+    "Rotation of the camera about its line of sight": "Drehung der Kamera um ihre Blickrichtung",
+    "Rows that are taken from stored codes": "Zeilen, die aus gespeicherten Formen stammen",
+    "Seconds by which Continue extends a finished fit": (
+        "Sekunden, um die „Fortsetzen“ eine fertige Anpassung verlängert"
+    ),
+    "Seed of the rotation of the rig": "Startwert für die Drehung der Kameras",
+    "Seed that differs from image to image; everything else stays the same": (
+        "Startwert, der sich von Bild zu Bild ändert; alles andere bleibt gleich"
+    ),
+    "Seeds to visit, separated by commas": "Startwerte der Wanderung, durch Kommas getrennt",
+    "Select a mesh object: its vertices are the scan": "Ein Netzobjekt auswählen: seine Punkte sind der Scan",
+    "Select an object that was generated here": "Ein hier erzeugtes Objekt auswählen",
+    "Select an object that was generated here, or switch Sliders Of to New Shape": (
+        "Ein hier erzeugtes Objekt auswählen oder „Regler von“ auf „Neue Form“ stellen"
+    ),
+    "Select the objects to capture, or choose Target: Whole Scene": (
+        "Die Objekte auswählen oder „Ziel: Ganze Szene“ wählen"
+    ),
+    "Selected row of the history": "Ausgewählte Zeile des Verlaufs",
+    "Set Up is running: cancel it in Jobs if you want to start over": (
+        "„Einrichten“ läuft: zum Neubeginn in „Aufträge“ abbrechen"
+    ),
+    "Set up the backend first: press Set Up, or choose an existing Python": (
+        "Zuerst einrichten: „Einrichten“ drücken oder ein vorhandenes Python wählen"
+    ),
+    "Settings of the active generated object, which replace its mesh": (
+        "Einstellungen des aktiven erzeugten Objekts, die sein Netz ersetzen"
+    ),
+    "Settings of the scene, which generate new objects": "Einstellungen der Szene, die neue Objekte erzeugen",
+    "Shade smoothly instead of flat: with the gradient of a signed distance, else with normals of the mesh": (
+        "Glatt statt flach schattieren: mit dem Gradienten eines Abstandsfelds, sonst mit den Normalen des Netzes"
+    ),
+    "Sheet of latents to choose from": "Bogen von Formen zur Auswahl",
+    (
+        "Show both next to the preview: the 2.5D sketch that Visual Object Networks texture. They are also the images "
+        "'Lathe Depth' and 'Lathe Silhouette'"
+    ): (
+        "Beides neben der Vorschau zeigen: die 2,5D-Skizze, die Visual Object Networks bemalen. Es sind auch die "
+        "Bilder „Lathe Depth“ und „Lathe Silhouette“"
+    ),
+    "Show the end of the log in Blender's text editor, as the text 'Lathe Log'": (
+        "Das Ende des Protokolls in Blenders Texteditor zeigen, als Text „Lathe Log“"
+    ),
+    "Show the model's card: data, recipe, licence and figures": (
+        "Den Steckbrief des Modells zeigen: Daten, Training, Lizenz und Kennzahlen"
+    ),
+    "Simplify to about this many triangles; 0 keeps all": "Auf etwa so viele Dreiecke vereinfachen; 0 behält alle",
+    "Size of the field, and duration of the fit unless seconds or steps are given": (
+        "Größe des Feldes und Dauer der Anpassung, wenn weder Sekunden noch Schritte angegeben sind"
+    ),
+    "Stanford, Z up, with vertex colours": "Stanford, Z nach oben, mit Punktfarben",
+    "Start the backend process": "Den Rechenprozess starten",
+    "Stop the backend first: its files are in use": "Zuerst den Rechenprozess beenden: seine Dateien sind in Gebrauch",
+    "Stop the backend process and free its memory. Running jobs are cancelled": (
+        "Den Rechenprozess beenden und seinen Speicher freigeben. Laufende Aufträge werden abgebrochen"
+    ),
+    "Stop the backend process if it is running, and start it": "Den Rechenprozess beenden, falls er läuft, und starten",
+    "Stop the fit and delete its state, so that it cannot be continued. A field that was already stored stays": (
+        "Die Anpassung beenden und ihren Stand löschen, sodass sie nicht fortgesetzt werden kann. Ein schon "
+        "gespeichertes Feld bleibt"
+    ),
+    "Stored code of the direction": "Gespeicherte Form der Richtung",
+    "Stored code that the row is taken from": "Gespeicherte Form, aus der die Zeile stammt",
+    "Take all layers from seed A again": "Wieder alle Ebenen von Startwert A nehmen",
+    (
+        "Take this layer of the model from seed B, whatever the mixes are. Early layers control geometry, late ones "
+        "appearance"
+    ): (
+        "Diese Ebene des Modells von Startwert B nehmen, unabhängig von den Mischungen. Frühe Ebenen bestimmen die "
+        "Gestalt, späte das Aussehen"
+    ),
+    "The alpha itself is fitted": "Das Alpha selbst wird angepasst",
+    "The backend is not running": "Der Rechenprozess läuft nicht",
+    "The backend is running already": "Der Rechenprozess läuft schon",
+    "The far distance is contracted into the field, with a sky behind it": (
+        "Die Ferne wird in das Feld gestaucht, dahinter liegt ein Himmel"
+    ),
+    "The format chosen in the tab": "Das im Reiter gewählte Format",
+    "The full quality of the model": "Die volle Güte des Modells",
+    "The graphics card if PyTorch can use it, otherwise the processor": (
+        "Die Grafikkarte, falls PyTorch sie nutzen kann, sonst der Prozessor"
+    ),
+    "The images are not ready yet: wait for them": "Die Bilder sind noch nicht fertig: abwarten",
+    "The network of the 2020 paper: slow, for comparison": (
+        "Das Netzwerk der Veröffentlichung von 2020: langsam, zum Vergleich"
+    ),
+    "The scene has no active camera: add one where the depth image was taken from": (
+        "Die Szene hat keine aktive Kamera: eine dort hinzufügen, wo das Tiefenbild aufgenommen wurde"
+    ),
+    "The scene has no active camera: press Add Camera and animate it, or choose Through: Sliders": (
+        "Die Szene hat keine aktive Kamera: „Kamera hinzufügen“ drücken und sie animieren oder „Durch: Regler“ wählen"
+    ),
+    "The scene has no active camera: press Add Camera, or choose Through: Sliders": (
+        "Die Szene hat keine aktive Kamera: „Kamera hinzufügen“ drücken oder „Durch: Regler“ wählen"
+    ),
+    "The scene's active camera": "Die aktive Kamera der Szene",
+    "The smallest download; works everywhere": "Der kleinste Download; läuft überall",
+    "There are no keyframes of the seeds": "Die Startwerte haben keine Keyframes",
+    "There is no fit to continue": "Es gibt keine Anpassung zum Fortsetzen",
+    "There is no log yet: it is written when the backend starts": (
+        "Noch kein Protokoll: es entsteht beim Start des Rechenprozesses"
+    ),
+    "There is nothing to remove: favourites are kept": "Es gibt nichts zu entfernen: Favoriten bleiben",
+    "This empty is the box of a radiance field": "Dieses Leerobjekt ist der Kasten eines Strahlungsfelds",
+    "This field is already in the scene: duplicate its box for another copy": (
+        "Dieses Feld ist schon in der Szene: für eine weitere Kopie den Kasten duplizieren"
+    ),
+    "This field is being fitted: pause the fit first, or wait for it": (
+        "Dieses Feld wird gerade angepasst: zuerst anhalten oder abwarten"
+    ),
+    "This object was generated by a model": "Dieses Objekt hat ein Modell erzeugt",
+    "Toggle whether this latent is a favourite. Favourites are never dropped from the history": (
+        "Diese Form als Favoriten setzen oder nicht. Favoriten werden nie aus dem Verlauf entfernt"
+    ),
+    "Train a shape network on the active mesh. It becomes a new model": (
+        "Ein Netzwerk auf die Form des aktiven Netzes trainieren. Es wird ein neues Modell"
+    ),
+    (
+        "Transfer the texture of the object in an image to this shape. The image may have any size; its alpha, if it "
+        "has one, masks the object"
+    ): (
+        "Die Textur des Objekts in einem Bild auf diese Form übertragen. Das Bild darf jede Größe haben; sein "
+        "Alpha, falls vorhanden, maskiert das Objekt"
+    ),
+    (
+        "Truncation ψ: lower values stay closer to the average shape, with fewer artefacts and less variety; 1 is the "
+        "full range"
+    ): (
+        "Beschneidung ψ: kleinere Werte bleiben näher an der mittleren Form, mit weniger Fehlern und weniger "
+        "Vielfalt; 1 ist der volle Bereich"
+    ),
+    "Universal Scene Description, Z up": "Universal Scene Description, Z nach oben",
+    "Upper corner of the crop box, in the field's own coordinates": (
+        "Obere Ecke des Zuschnitts, in Koordinaten des Feldes"
+    ),
+    "Upper corner of the field's own box": "Obere Ecke des Kastens des Feldes",
+    "Use an existing Python that has the backend's packages instead of the one that Set Up installs": (
+        "Ein vorhandenes Python mit den Paketen des Rechenprozesses statt des von „Einrichten“ installierten verwenden"
+    ),
+    "Use the seeds of this model's favourites for the walk": (
+        "Die Startwerte der Favoriten dieses Modells für die Wanderung verwenden"
+    ),
+    "Use this latent with its seeds, mixes, layers and controls": (
+        "Diese Form mit Startwerten, Mischungen, Ebenen und Reglern verwenden"
+    ),
+    "UV coordinates and an image baked from the field": "UV-Koordinaten und ein aus dem Feld gebackenes Bild",
+    (
+        "Value of the field at the surface: metres for a signed distance (higher is thicker), 1/metre for a density "
+        "(higher is thinner); the model's own unless given"
+    ): (
+        "Wert des Feldes an der Oberfläche: Meter bei einem Abstandsfeld (höher ist dicker), 1/Meter bei einer "
+        "Dichte (höher ist dünner); sonst der des Modells"
+    ),
+    "Variants are being rendered: wait for them or cancel them in Jobs": (
+        "Varianten werden gerendert: abwarten oder in „Aufträge“ abbrechen"
+    ),
+    "View to render. Latents and sliders follow their keyframes and drivers in both cases": (
+        "Blick, der gerendert wird. Formen und Regler folgen in beiden Fällen ihren Keyframes und Treibern"
+    ),
+    (
+        "Weight of the distortion loss (mip-NeRF 360, Eq. 15), which concentrates density along each ray and removes "
+        "fog. 0.01 is a strong weight"
+    ): (
+        "Gewicht des Verzerrungsverlusts (mip-NeRF 360, Gl. 15), der die Dichte entlang jedes Strahls bündelt und "
+        "Nebel entfernt. 0,01 ist ein großes Gewicht"
+    ),
+    "Weight of the loss on the depth images of the data set; 0 ignores them": (
+        "Gewicht des Verlusts an den Tiefenbildern des Datensatzes; 0 lässt sie aus"
+    ),
+    "Weight of the opacity loss, which makes rays either fully transparent or fully opaque": (
+        "Gewicht des Deckkraftverlusts, der Strahlen ganz durchsichtig oder ganz undurchsichtig macht"
+    ),
+    "Whether the scene extends beyond its bounds": "Ob die Szene über ihre Grenzen hinausreicht",
+    "Write the selected generated objects to a file, with Blender's own exporters": (
+        "Die ausgewählten erzeugten Objekte in eine Datei schreiben, mit Blenders eigenen Exporteuren"
+    ),
+    "Yaw, pitch, roll and field of view below, around the model wherever it is placed": (
+        "Drehung, Neigung, Rollen und Bildwinkel unten, um das Modell, wo immer es steht"
+    ),
+    "Yaw, pitch, roll and field of view in the panel Preview": (
+        "Drehung, Neigung, Rollen und Bildwinkel im Bereich „Vorschau“"
+    ),
+    "Yes for images without alpha that have no plain background": (
+        "Ja bei Bildern ohne Alpha, die keinen einfarbigen Hintergrund haben"
+    ),
+}
+"""Tooltips, notes, and reasons why an operator is disabled."""
 
 GERMAN = {
-    (_ANY, "Backend"): "Rechenprozess",
-    (_ANY, "Model"): "Modell",
-    (_ANY, "Latent"): "Form",
-    (_ANY, "Preview"): "Vorschau",
-    (_ANY, "Mesh"): "Netz",
-    (_ANY, "From a Mesh"): "Aus einem Netz",
-    (_ANY, "From a Picture"): "Aus einem Bild",
-    (_ANY, "Camera Path"): "Kamerafahrt",
-    (_ANY, "Export"): "Ausgabe",
-    (_ANY, "Fit"): "Strahlungsfeld",
-    (_ANY, "Capture"): "Aufnahme",
-    (_ANY, "Options"): "Optionen",
-    (_ANY, "Crop"): "Zuschnitt",
-    (_ANY, "Jobs"): "Aufträge",
-    (_ANY, "Set Up"): "Einrichten",
-    (_ANY, "Check"): "Prüfung",
-    (_OPERATOR, "Set Up"): "Einrichten",
-    (_OPERATOR, "Start"): "Starten",
-    (_OPERATOR, "Stop"): "Beenden",
-    (_OPERATOR, "Restart"): "Neu starten",
-    (_OPERATOR, "Check"): "Prüfen",
-    (_OPERATOR, "Open Log"): "Protokoll öffnen",
-    (_OPERATOR, "Choose an Existing Python"): "Vorhandenes Python wählen",
-    (_OPERATOR, "Choose Python"): "Python wählen",
-    (_OPERATOR, "Refresh Models"): "Modelle neu lesen",
-    (_OPERATOR, "Choose Model"): "Modell wählen",
-    (_OPERATOR, "Model Card"): "Steckbrief des Modells",
-    (_OPERATOR, "Random Seeds"): "Würfeln",
-    (_OPERATOR, "Use for New Shapes"): "Für neue Formen übernehmen",
-    (_OPERATOR, "Render Preview"): "Vorschau rendern",
-    (_OPERATOR, "Show Variants"): "Varianten zeigen",
-    (_OPERATOR, "More"): "Mehr",
-    (_OPERATOR, "Use Latent"): "Form verwenden",
-    (_OPERATOR, "Favourite"): "Favorit",
-    (_OPERATOR, "Clear History"): "Verlauf leeren",
-    (_OPERATOR, "Swap Seeds"): "Startwerte tauschen",
-    (_OPERATOR, "Clear Layers"): "Ebenen zurücknehmen",
-    (_OPERATOR, "Reset View"): "Blick zurücksetzen",
-    (_OPERATOR, "Keep on an Object"): "Auf einem Objekt behalten",
-    (_OPERATOR, "Keyframe Walk"): "Wanderung als Keyframes",
-    (_OPERATOR, "Clear Walk"): "Wanderung entfernen",
-    (_OPERATOR, "From Favourites"): "Aus den Favoriten",
-    (_OPERATOR, "Import Checkpoint"): "Checkpoint einlesen",
-    (_OPERATOR, "Generate Mesh"): "Netz erzeugen",
-    (_OPERATOR, "Mesh Again"): "Neu vernetzen",
-    (_OPERATOR, "Add Camera"): "Kamera hinzufügen",
-    (_OPERATOR, "Render Path"): "Kamerafahrt rendern",
-    (_OPERATOR, "Complete Scan"): "Scan ergänzen",
-    (_OPERATOR, "Complete Depth Image"): "Tiefenbild ergänzen",
-    (_OPERATOR, "Image to Shape"): "Bild zu Form",
-    (_OPERATOR, "Take Texture from Image"): "Textur eines Bildes übernehmen",
-    (_OPERATOR, "Fit a Radiance Field to Its Views"): "Strahlungsfeld an seine Ansichten anpassen",
-    (_OPERATOR, "Fit This Mesh"): "Dieses Netz lernen",
-    (_OPERATOR, "Export Shape"): "Form ausgeben",
-    (_OPERATOR, "Capture"): "Aufnehmen",
-    (_OPERATOR, "Find Cameras"): "Kameras finden",
-    (_OPERATOR, "Fit"): "Anpassen",
-    (_OPERATOR, "Pause"): "Pause",
-    (_OPERATOR, "Cancel"): "Abbrechen",
-    (_OPERATOR, "Continue"): "Fortsetzen",
-    (_OPERATOR, "Discard"): "Verwerfen",
-    (_OPERATOR, "Add Field"): "Feld hinzufügen",
-    (_OPERATOR, "Reset Crop"): "Zuschnitt zurücksetzen",
-    (_OPERATOR, "Cancel All"): "Alle abbrechen",
-    (_ANY, "New Shape"): "Neue Form",
-    (_ANY, "Active Object"): "Aktives Objekt",
-    (_ANY, "Seed A"): "Startwert A",
-    (_ANY, "Seed B"): "Startwert B",
-    (_ANY, "Mix"): "Mischung",
-    (_ANY, "Mix Geometry"): "Mischung der Gestalt",
-    (_ANY, "Mix Appearance"): "Mischung der Farben",
-    (_ANY, "Truncation"): "Beschneidung",
-    (_ANY, "Style Mixing"): "Stilmischung",
-    (_ANY, "Conditioning Pose"): "Mitgeteilte Kamera",
-    (_ANY, "Variants"): "Varianten",
-    (_ANY, "History"): "Verlauf",
-    (_ANY, "Latent Walk"): "Wanderung",
-    (_ANY, "These layers come from seed B"): "Diese Ebenen kommen von Startwert B",
-    (_ANY, "Geometry"): "Gestalt",
-    (_ANY, "Appearance"): "Farben",
-    (_ANY, "Yaw"): "Drehung",
-    (_ANY, "Pitch"): "Neigung",
-    (_ANY, "Roll"): "Rollen",
-    (_ANY, "Field of View"): "Bildwinkel",
-    (_ANY, "Sliders"): "Regler",
-    (_ANY, "Count"): "Anzahl",
-    (_ANY, "Vary"): "Verändern",
-    (_ANY, "Seeds"): "Startwerte",
-    (_ANY, "Frames per Step"): "Bilder je Schritt",
-    (_ANY, "Return to the First"): "Zurück zum ersten",
-    (_ANY, "Rest at Seeds"): "Bei Startwerten ruhen",
-    (_ANY, "Favourites Only"): "Nur Favoriten",
-    (_ANY, "Not trained on this view"): "Von hier hat das Modell nicht gelernt",
-    (_ANY, "What you render is listed here"): "Hier steht, was gerendert wurde",
-    (_ANY, "Choose a file, or go into a folder"): "Eine Datei wählen oder in einen Ordner gehen",
-    (_ANY, "Architecture"): "Architektur",
-    (_ANY, "Automatic"): "Automatisch",
-    (_ANY, "Through"): "Durch",
-    (_ANY, "Size"): "Größe",
-    (_ANY, "Show"): "Zeigen",
-    (_ANY, "Depth and Silhouette"): "Tiefe und Umriss",
-    (_ANY, "Views"): "Ansichten",
-    (_ANY, "Resolution"): "Auflösung",
-    (_ANY, "Own Level"): "Eigener Pegel",
-    (_ANY, "Level"): "Pegel",
-    (_ANY, "Target Faces"): "Zahl der Flächen",
-    (_ANY, "Drop Small Pieces"): "Kleine Teile weglassen",
-    (_ANY, "Fill Holes"): "Löcher schließen",
-    (_ANY, "Smoothing"): "Glätten",
-    (_ANY, "Smooth Normals"): "Glatte Normalen",
-    (_ANY, "Color"): "Farbe",
-    (_ANY, "Vertex Colors"): "Punktfarben",
-    (_ANY, "Texture"): "Textur",
-    (_ANY, "Texture Size"): "Texturgröße",
-    (_ANY, "At 3D Cursor"): "Am 3D-Cursor",
-    (_ANY, "Replace Last"): "Letztes ersetzen",
-    (_ANY, "Folder"): "Ordner",
-    (_ANY, "Overwrite"): "Überschreiben",
-    (_ANY, "Quality"): "Güte",
-    (_ANY, "From"): "Aus",
-    (_ANY, "Scene"): "Szene",
-    (_ANY, "Data Set"): "Datensatz",
-    (_ANY, "Data Sets"): "Datensätze",
-    (_ANY, "Photos"): "Fotos",
-    (_ANY, "Target"): "Ziel",
-    (_ANY, "Selected"): "Ausgewähltes",
-    (_ANY, "Whole Scene"): "Ganze Szene",
-    (_ANY, "Rig"): "Kamerastand",
-    (_ANY, "Orbit"): "Kreis",
-    (_ANY, "Hemisphere"): "Halbkugel",
-    (_ANY, "Sphere"): "Kugel",
-    (_ANY, "Images"): "Bilder",
-    (_ANY, "Hold Back"): "Zurückhalten",
-    (_ANY, "Elevation"): "Höhenwinkel",
-    (_ANY, "Fill"): "Ausfüllung",
-    (_ANY, "Transparent"): "Durchsichtig",
-    (_ANY, "Depth"): "Tiefe",
-    (_ANY, "Normals"): "Normalen",
-    (_ANY, "Masks"): "Masken",
-    (_ANY, "Detail"): "Feinheit",
-    (_ANY, "Method"): "Verfahren",
-    (_ANY, "Hash Grid"): "Hash-Gitter",
-    (_ANY, "Seconds"): "Sekunden",
-    (_ANY, "Steps"): "Schritte",
-    (_ANY, "Go On for"): "Weiter für",
-    (_ANY, "Background"): "Hintergrund",
-    (_ANY, "Composite In"): "Mischen in",
-    (_ANY, "Surroundings"): "Umgebung",
-    (_ANY, "Fit Them Too"): "Mit anpassen",
-    (_ANY, "Object Alone"): "Nur das Objekt",
-    (_ANY, "Learn per Image"): "Je Bild lernen",
-    (_ANY, "Use Masks"): "Masken verwenden",
-    (_ANY, "Depth Loss"): "Tiefenverlust",
-    (_ANY, "Refine Cameras"): "Kameras verfeinern",
-    (_ANY, "Flip Camera Axes"): "Kameraachsen umkehren",
-    (_ANY, "Clear Near Cameras"): "Vor Kameras räumen",
-    (_ANY, "Distortion Loss"): "Verzerrungsverlust",
-    (_ANY, "Opacity Loss"): "Deckkraftverlust",
-    (_ANY, "Live Level"): "Pegel live",
-    (_ANY, "Iterations"): "Schritte",
-    (_ANY, "Not for commercial use"): "Nicht für gewerbliche Nutzung",
-    (_ANY, "Nothing is running"): "Nichts läuft",
-    (_ANY, "Not set up"): "Nicht eingerichtet",
-    (_ANY, "Stopped"): "Beendet",
-    (_ANY, "Starting …"): "Startet …",
-    (_ANY, "Stopping …"): "Endet …",
-    (_ANY, "Ready"): "Bereit",
-    (_ANY, "Cancelling …"): "Wird abgebrochen …",
-    (
-        _ANY,
-        "Set up the backend first: press Set Up, or choose an existing Python",
-    ): "Zuerst einrichten: „Einrichten“ drücken oder ein vorhandenes Python wählen",
-    (_ANY, "No models are known yet: start the backend"): "Noch kein Modell bekannt: Rechenprozess starten",
-    (_ANY, "Choose a model"): "Ein Modell wählen",
-    (_ANY, "No job is running"): "Kein Auftrag läuft",
-    (_ANY, "No layer is taken from seed B"): "Keine Ebene kommt von Startwert B",
-    (_ANY, "There are no keyframes of the seeds"): "Die Startwerte haben keine Keyframes",
-    (
-        _ANY,
-        "There is nothing to forget: favourites are kept",
-    ): "Es gibt nichts zu vergessen: Favoriten bleiben",
-    (
-        _ANY,
-        "Star two latents of this model in the history first",
-    ): "Zuerst im Verlauf zwei Formen dieses Modells mit Stern versehen",
-    (
-        _ANY,
-        "A checkpoint is being imported: wait for it or cancel it in Jobs",
-    ): "Ein Checkpoint wird eingelesen: abwarten oder in „Aufträge“ abbrechen",
-    (
-        _ANY,
-        "Fit begins anew; Continue goes on with what is there",
-    ): "„Anpassen“ beginnt von vorn; „Fortsetzen“ macht mit dem weiter, was da ist",
-    (_ANY, "Press Capture first"): "Zuerst „Aufnehmen“ drücken",
-    (_ANY, "Press Find Cameras first"): "Zuerst „Kameras finden“ drücken",
-    (_ANY, "Choose the folder of the data set"): "Den Ordner des Datensatzes wählen",
-    (_ANY, "Choose a folder of photographs, or a video"): "Einen Ordner mit Fotos oder ein Video wählen",
-    (_ANY, "A fit is running: pause it first"): "Eine Anpassung läuft: zuerst anhalten",
-    (_ANY, "No fit is running"): "Keine Anpassung läuft",
-    (
-        _ANY,
-        "Select the objects to capture, or choose Target: Whole Scene",
-    ): "Die Objekte auswählen oder „Ziel: Ganze Szene“ wählen",
+    **{("Operator", english): german for english, german in OPERATORS.items()},
+    **{("*", english): german for english, german in (LABELS | SENTENCES).items()},
 }
-
 TABLE = {"de": GERMAN, "de_DE": GERMAN}
+"""By language: (context, English) -> translation, as bpy.app.translations takes it."""

@@ -20,25 +20,25 @@ from ..preferences import configure, preferences
 from ..scene.settings import models_known
 from ..wire import errors
 
-# --------------------------------------------------------------------------------------------------------- preferences
+LOG_TEXT = "Lathe Log"
 
 
 def problem_python(context: Any) -> str:
-    """Why the backend cannot be started at all."""
+    """Return why no backend can be started, or an empty string."""
     if session.settings is None or session.settings.python is None:
         return "Set up the backend first: press Set Up, or choose an existing Python"
     return ""
 
 
 def problem_start(context: Any) -> str:
-    """Why Start cannot be pressed."""
+    """Return why Start is disabled, or an empty string."""
     if session.state in ("starting", "ready"):
         return "The backend is running already" if session.state == "ready" else "The backend is starting"
     return problem_python(context)
 
 
 def problem_set_up(context: Any) -> str:
-    """Why Set Up cannot be pressed."""
+    """Return why Set Up is disabled, or an empty string."""
     if session.jobs.find("set_up"):
         return "Set Up is running: cancel it in Jobs if you want to start over"
     if session.state in ("starting", "ready"):
@@ -51,11 +51,8 @@ def problem_set_up(context: Any) -> str:
     return ""
 
 
-# -------------------------------------------------------------------------------------------------------------- backend
-
-
 def start_backend(context: Any) -> Job:
-    """Start the backend, unless it runs, and read its models. Result: the ServerInfo."""
+    """Start the backend unless it is running, and read its models. Result: the ServerInfo."""
     configure(context)
 
     def work(job: Job) -> Any:
@@ -66,17 +63,18 @@ def start_backend(context: Any) -> Job:
 
 
 def device_changed(context: Any) -> bool:
-    """Whether the running backend was started for another device than the preferences name."""
+    """Return whether the running backend uses a device other than the one chosen in the preferences."""
     return session.state == "ready" and session.device != preferences(context).device.lower()
 
 
 def use_device(context: Any, device: str) -> None:
+    """Choose a device, as an item of the preferences' Device, and restart the backend."""
     preferences(context).device = device
     restart_backend(context)
 
 
 def restart_backend(context: Any) -> Job:
-    """End the backend if it runs, and start it."""
+    """Stop the backend if it is running, and start it. Result: the ServerInfo."""
     configure(context)
 
     def work(job: Job) -> Any:
@@ -88,13 +86,13 @@ def restart_backend(context: Any) -> Job:
 
 
 def stop_backend(context: Any) -> Job:
-    """End the backend."""
+    """Cancel all jobs and stop the backend."""
     session.jobs.cancel_all()
     return session.jobs.start("Stop backend", lambda job: session.stop(), kind="stop", quiet=True, survives_load=True)
 
 
 def set_up(context: Any) -> Job:
-    """Make the backend's environment, or go on making it. Result: the path of its Python."""
+    """Install the backend's environment, or resume an interrupted installation. Result: the path of its Python."""
     problem = problem_set_up(context)
     if problem:
         raise errors.SetUpFailed(problem)
@@ -123,7 +121,7 @@ def set_up(context: Any) -> Job:
 
 
 def check(context: Any) -> Job:
-    """Have the doctor look. Result: the findings, also in `session.findings`."""
+    """Check everything the backend needs. Result: the findings, also in `session.findings`."""
     settings = configure(context)
     online = bpy.app.online_access
     running = session.pid
@@ -150,18 +148,18 @@ def check(context: Any) -> Job:
 
 
 def log_files(context: Any) -> list[Path]:
-    """Return the logs there are, newest last."""
+    """Return the log files, newest last."""
     settings = session.settings or configure(context)
     files = [path for path in (settings.folder / "logs").glob("*.log") if path.is_file()]
     return sorted(files, key=lambda path: path.stat().st_mtime)
 
 
 def open_log(context: Any) -> str:
-    """Put the end of the newest log into the text 'Lathe Log', and into a text editor if one is open."""
+    """Copy the end of the newest log into the text 'Lathe Log', shown in open text editors. Returns its name."""
     path = log_files(context)[-1]
-    text = bpy.data.texts.get("Lathe Log") or bpy.data.texts.new("Lathe Log")
+    text = bpy.data.texts.get(LOG_TEXT) or bpy.data.texts.new(LOG_TEXT)
     text.from_string(f"{path}\n{tail(path, 1 << 16)}")
     for area in context.screen.areas if context.screen else ():
         if area.type == "TEXT_EDITOR":
             area.spaces.active.text = text
-    return text.name
+    return str(text.name)

@@ -1,10 +1,12 @@
-"""The Backend panel: state, memory, Set Up, check results."""
+"""The Backend panel: state, memory, Set Up, results of the check."""
+
+from typing import Any
 
 import bpy
 
 from ..link.session import session
 from ..preferences import preferences
-from ..ui.layout import LathePanel, text_lines
+from ..ui.layout import LathePanel, settings_column, text_lines
 from ..ui.remedies import remedy_button
 from . import actions
 
@@ -23,15 +25,14 @@ VERDICT_ICONS = {"ok": "CHECKMARK", "warning": "ERROR", "fault": "CANCEL"}
 class LATHE_PT_backend(LathePanel, bpy.types.Panel):
     bl_label = "Backend"
 
-    def draw(self, context):
+    def draw(self, context: Any) -> None:
         layout = self.layout
         state = session.state
-        width = context.region.width if context.region else 260
-        column = text_lines(layout, session.line, width, STATE_ICONS[state])
+        column = text_lines(layout, session.line, STATE_ICONS[state])
         column.alert = state in ("died", "failed")
         server = session.server
         if state == "ready" and actions.device_changed(context):
-            text_lines(layout, "Restart to compute on the device that you chose", width, "INFO")
+            text_lines(layout, "Restart the backend to use the device that you chose", "INFO")
         if server:
             used, total = server.memory_used / 2**30, server.memory_total / 2**30
             memory = f"{used:.1f} of {total:.0f} GB"
@@ -61,14 +62,12 @@ class LATHE_PT_set_up(LathePanel, bpy.types.Panel):
     bl_parent_id = "LATHE_PT_backend"
     bl_options = {"DEFAULT_CLOSED"}
 
-    def draw(self, context):
+    def draw(self, context: Any) -> None:
         layout = self.layout
         chosen = preferences(context)
         if session.state != "not_set_up":  # else the button is right above
             layout.operator("lathe.set_up", icon="IMPORT")
-        column = layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
+        column = settings_column(layout)
         column.prop(chosen, "device")
         column.prop(chosen, "torch_build")
         column.prop(chosen, "wheels")
@@ -81,16 +80,15 @@ class LATHE_PT_findings(LathePanel, bpy.types.Panel):
     bl_parent_id = "LATHE_PT_backend"
 
     @classmethod
-    def poll(cls, context):
+    def poll(cls, context: Any) -> bool:
         return bool(session.findings)
 
-    def draw(self, context):
-        width = context.region.width if context.region else 260
+    def draw(self, context: Any) -> None:
         row = self.layout.row()
         row.alignment = "RIGHT"
         row.operator("lathe.dismiss_findings", text="", icon="X", emboss=False)
         for finding in session.findings:
             box = self.layout.column()
-            column = text_lines(box, f"{finding.name}: {finding.text}", width, VERDICT_ICONS[finding.verdict])
+            column = text_lines(box, f"{finding.name}: {finding.text}", VERDICT_ICONS[finding.verdict])
             column.alert = finding.verdict == "fault"
             remedy_button(box, finding.remedy)

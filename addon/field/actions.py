@@ -1,10 +1,10 @@
-"""From pictures to a radiance field in the scene: what the buttons of the panel Fit do, as plain functions.
+"""Capture images, estimate their cameras and fit radiance fields.
 
-Pictures come from the Blender scene (`capture`), from photographs whose cameras are found first (`find_cameras`), or
-from a data set that is there. Each way ends in a folder; `fit` sends it, and a field with an object comes back. A fit
-that was paused, cancelled or cut off is kept by the backend and goes on with `continue_fit` until it is discarded.
+Images are rendered from the Blender scene (`capture`), are photographs whose cameras are estimated (`find_cameras`), or
+are an existing data set. Each source gives a folder, which `fit` uploads; the result is a field with an object in the
+scene. The backend stores a fit that was paused or interrupted until it is discarded; `continue_fit` resumes it.
 
-A fit belongs to no file: it goes on when another file is opened.
+A fit does not depend on the open .blend file: it continues when another file is opened.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ from . import objects as field_objects
 from .capture import CaptureSettings, capture_steps
 
 FIT_IMAGE = "Lathe Fit"
-LOOK_SECONDS = 3.0  # between two looks whether a field can be seen yet
-SENDING = 0.05  # the part of a fit's bar that sending takes
-REPORT = "Lathe Cameras"  # the text that holds the report on photographs
+LOOK_SECONDS = 3.0  # between two queries whether the backend has the field yet
+SENDING = 0.05  # share of a fit's progress that the upload takes
+REPORT = "Lathe Cameras"  # name of the text with the report on photographs
 
-_to_discard: set[str] = set()  # fits that were cancelled, not paused
+_to_discard: set[str] = set()  # names of fits that were cancelled rather than paused
 
 
 # ----------------------------------------------------------------------------------------------------- names and places
 
 
 def field_name(context: Any) -> str:
-    """Return the name of the field that the panel is about to make."""
+    """Return the name of the next field."""
     settings = context.scene.lathe.field
     if settings.name:
         return str(settings.name)
@@ -72,7 +72,7 @@ def field_name(context: Any) -> str:
 
 
 def data_set_folder(context: Any) -> Path:
-    """Return the folder that the fit's pictures lie in, or will."""
+    """Return the folder of the fit's images, which may not exist yet."""
     settings = context.scene.lathe.field
     if settings.source == "FOLDER":
         return Path(bpy.path.abspath(settings.folder))
@@ -80,7 +80,7 @@ def data_set_folder(context: Any) -> Path:
 
 
 def stored_fits() -> list[StoredFit]:
-    """Return the fits that can go on: those the backend told of, and the one that was cut off when it died."""
+    """Return the fits that can be resumed: those stored by the backend, and the one interrupted when it died."""
     running = session.fitting if session.jobs.find("fit") else ""
     found = [fit for fit in session.fits if fit.name != running]
     if session.fitting and not running and session.state in ("died", "failed", "starting"):
@@ -93,7 +93,7 @@ def stored_fits() -> list[StoredFit]:
 
 
 def problem_source(context: Any) -> str:
-    """Why the source is none yet."""
+    """Return why the source of the images is incomplete, or an empty string."""
     settings = context.scene.lathe.field
     if settings.source == "FOLDER" and not settings.folder:
         return "Choose the folder of the data set"
@@ -103,7 +103,7 @@ def problem_source(context: Any) -> str:
 
 
 def problem_fit(context: Any) -> str:
-    """Why nothing can be fitted."""
+    """Return why no field can be fitted, or an empty string."""
     problem = problem_python(context) or problem_source(context)
     if problem:
         return problem
@@ -114,48 +114,48 @@ def problem_fit(context: Any) -> str:
         return "Press Capture first" if source == "SCENE" else "Press Find Cameras first"
     running = {"SCENE": "capture", "PHOTOS": "sfm"}.get(source, "")
     if running and session.jobs.find(running):
-        return "The pictures are not ready yet: wait for them"
+        return "The images are not ready yet: wait for them"
     return ""
 
 
 def problem_continue(context: Any) -> str:
-    """Why no fit can go on."""
+    """Return why no fit can be resumed, or an empty string."""
     if session.jobs.find("fit"):
         return "A fit is running: pause it first"
     return problem_python(context)
 
 
 def problem_running(context: Any) -> str:
-    """Why there is nothing to pause."""
+    """Return why no fit can be paused, or an empty string."""
     return "" if session.jobs.find("fit") else "No fit is running"
 
 
 def problem_stored() -> str:
-    """Why no fit can be continued or discarded."""
-    return "" if stored_fits() else "No fit is kept that could go on"
+    """Return why there is no stored fit, or an empty string."""
+    return "" if stored_fits() else "There is no fit to continue"
 
 
 def problem_add_field(context: Any) -> str:
-    """Why no field can be added."""
+    """Return why no field can be added to the scene, or an empty string."""
     if not gather.is_field(session.models.get(context.scene.lathe.model)):
         return "Choose a radiance field as the model of new shapes first"
     if field_objects.fields_of(context.scene, context.scene.lathe.model):
-        return "This field is in the scene already: duplicate its box to have it twice"
+        return "This field is already in the scene: duplicate its box for another copy"
     return problem_object_mode(context)
 
 
 def problem_find_cameras(context: Any) -> str:
-    """Why no cameras can be found."""
+    """Return why no cameras can be estimated, or an empty string."""
     problem = problem_python(context) or problem_source(context)
     if not problem and session.jobs.find("sfm"):
-        return "Cameras are being found: wait, or cancel it in Jobs"
+        return "Cameras are being estimated: wait for it or cancel it in Jobs"
     return problem
 
 
 def problem_capture(context: Any) -> str:
-    """Why no pictures can be taken."""
+    """Return why nothing can be captured, or an empty string."""
     if session.jobs.find("capture"):
-        return "Pictures are being taken: wait, or press Esc"
+        return "A capture is running: wait for it or press Esc"
     if context.scene.lathe.capture.target == "SELECTED" and not context.selected_objects:
         return "Select the objects to capture, or choose Target: Whole Scene"
     return problem_object_mode(context)
@@ -165,7 +165,7 @@ def problem_capture(context: Any) -> str:
 
 
 def capture_settings(context: Any) -> CaptureSettings:
-    """Return the panel's settings of a capture; the pictures have the aspect of the scene's renders."""
+    """Return the panel's capture settings. The images have the aspect of the scene's renders."""
     settings = context.scene.lathe.capture
     width, height = gather.fitted(*gather.render_size(context.scene), settings.size)
     return CaptureSettings(
@@ -187,20 +187,20 @@ def capture_settings(context: Any) -> CaptureSettings:
 
 
 def capture(context: Any) -> Job:
-    """Take pictures of the scene from all sides, one in each tick, with the scene's own engine. Result: the folder.
+    """Render the scene from all sides with the scene's engine, one image each tick. Result: the folder.
 
-    Esc ends it after the picture that is being rendered; pressed again it goes on where it stopped.
+    A capture that was cancelled is resumed by the next one. Raises InvalidRequest.
     """
     problem = problem_capture(context)
     if problem:
         raise errors.InvalidRequest(problem)
     folder = data_set_folder(context)
-    pictures = capture_steps(context.scene, capture_settings(context), folder)
+    captured = capture_steps(context.scene, capture_settings(context), folder)
     jobs: list[Job] = []
 
     def steps() -> Steps:
-        with contextlib.closing(pictures):
-            for step in pictures:
+        with contextlib.closing(captured):
+            for step in captured:
                 jobs[0].fraction, jobs[0].text = step.fraction, step.text
                 yield LATER
 
@@ -212,12 +212,15 @@ def capture(context: Any) -> Job:
 
 
 def fit_options(context: Any) -> FitOptions:
-    """Return the panel's settings as the wire's."""
+    """Return the panel's options of a fit."""
     return FitOptions(**gather.option_values(FitOptions, context.scene.lathe.field))
 
 
 def fit(context: Any) -> Job:
-    """Fit a field to the source's pictures and place it in the scene. Result: the name of the field's object."""
+    """Fit a field to the images of the source and add it to the scene. Result: the name of the field's object.
+
+    Raises InvalidRequest.
+    """
     problem = problem_fit(context)
     if problem:
         raise errors.InvalidRequest(problem)
@@ -234,7 +237,7 @@ def fit(context: Any) -> Job:
 
 
 def continue_fit(context: Any, name: str) -> Job:
-    """Go on with a stored fit; one that came to its end goes further. Result: the name of the field's object."""
+    """Resume a stored fit, or extend a finished one. Result: the name of the field's object. Raises InvalidRequest."""
     problem = problem_continue(context)
     if problem:
         raise errors.InvalidRequest(problem)
@@ -258,8 +261,8 @@ def run_fit(
 ) -> Job:
     """Start the job of a fit. Result: the name of the field's object.
 
-    make: returns the request; it runs on the job's thread and takes the first part of its bar, up to `start`. given:
-    the cameras as they were, where they are refined; None where they are not.
+    make: returns the request; called on the job's thread, for progress 0 to `start`. given: the cameras of the data set
+    if they are to be refined, to be shown beside the refined ones; otherwise None.
     """
     scene = Handle.of("scenes", context.scene)
 
@@ -273,7 +276,7 @@ def run_fit(
             raise
         finally:
             _to_discard.discard(name)
-            with contextlib.suppress(errors.LatheError):  # a backend that died tells of its fits when it is back
+            with contextlib.suppress(errors.LatheError):  # a backend that died lists its fits when it is back
                 session.refresh_models(client)
 
     def then(result: FitResult) -> Steps | str:
@@ -282,7 +285,7 @@ def run_fit(
             if broken.name == name:
                 raise error_from_info(broken.error)
         if scene.find() is None or name not in session.models:
-            return name  # another file was opened meanwhile: the field is in the list of models
+            return name  # another file was opened: the field is in the list of models
         return _show_fit(scene, name, result, given)
 
     _to_discard.discard(name)
@@ -297,18 +300,18 @@ def run_fit(
 
 
 def _watcher(client: Client, name: str, scene: Handle) -> Callable[[JobEvent], None]:
-    """Return what looks at each event of a fit: shows its pictures, and its object as soon as there is a field."""
+    """Return a callback for the events of a fit, which shows its preview, and its object once there is a field."""
     shown, asked = "", 0.0
 
     def seen(event: JobEvent) -> None:
         nonlocal shown, asked
         if event.preview and event.preview != shown:
             shown = event.preview
-            with contextlib.suppress(errors.BlobMissing):  # a newer one took its place already
+            with contextlib.suppress(errors.BlobMissing):  # superseded by a newer one
                 sheet = client.blob(event.preview)
                 if isinstance(sheet, SheetResult):
                     image = apply.prepare_sheet(sheet)
-                    session.jobs.call(lambda: _show_picture(image))
+                    session.jobs.call(lambda: _show_preview(image))
         if event.figures and asked < math.inf and time.monotonic() - asked > LOOK_SECONDS:
             session.refresh_models(client)
             asked = time.monotonic()
@@ -319,19 +322,19 @@ def _watcher(client: Client, name: str, scene: Handle) -> Callable[[JobEvent], N
     return seen
 
 
-def _show_picture(image: apply.PreparedImage) -> None:
+def _show_preview(image: apply.PreparedImage) -> None:
     apply.put_image(FIT_IMAGE, image)
 
 
 def _place(scene: Handle, name: str) -> None:
-    """Put the field's object into the scene, unless the user is in a mode where undo does not know of objects."""
+    """Add the field's object to the scene in Object Mode; undo steps of other modes do not include objects."""
     place = scene.find()
     if place is not None and name in session.models and bpy.context.mode == "OBJECT":
         add_field(place, name)
 
 
 def add_field(scene: Any, name: str) -> Any:
-    """Return the object of a field in the scene, made and selected if there was none. Raises InvalidRequest."""
+    """Return the object of a field, added and selected if the scene has none. Raises InvalidRequest."""
     info = gather.known_model(name)
     there = bool(field_objects.fields_of(scene, name))
     item = field_objects.put_field(scene, info)
@@ -343,13 +346,13 @@ def add_field(scene: Any, name: str) -> Any:
 
 
 def _show_fit(scene: Handle, name: str, result: FitResult, given: dict[str, data_sets.GivenCamera] | None) -> Steps:
-    """Place the field, and the cameras where they were refined; returns the object's name."""
+    """Add the field, and the cameras if they were refined, to the scene. Returns the object's name."""
     yield from apply.wait_for_object_mode()
     item = Handle.of("objects", add_field(scene.get(), name))
     views, after = result.view_names, result.world_from_camera
     if given is not None and views and len(after) == len(views):
         lenses = [(given[view].lens if view in given else 1.0, 0.0, 0.0) for view in views]
-        if all(view in given for view in views):  # COLMAP's are the backend's to read
+        if all(view in given for view in views):  # COLMAP cameras are read by the backend alone
             before = np.stack([given[view].world_from_camera for view in views])
             yield from field_objects.put_cameras(scene, f"{name} Cameras Before", before, lenses, views)
         yield from field_objects.put_cameras(scene, f"{name} Cameras After", after, lenses, views)
@@ -358,14 +361,14 @@ def _show_fit(scene: Handle, name: str, result: FitResult, given: dict[str, data
 
 
 def pause(context: Any) -> None:
-    """End the running fit; the backend keeps it first."""
+    """Stop the running fit. The backend stores its state."""
     job = session.jobs.find("fit")
     if job is not None:
         job.cancel()
 
 
 def cancel(context: Any) -> None:
-    """End the running fit and throw away what would be needed to go on with it."""
+    """Stop the running fit and delete its state."""
     job = session.jobs.find("fit")
     if job is not None:
         _to_discard.add(session.fitting)
@@ -373,7 +376,7 @@ def cancel(context: Any) -> None:
 
 
 def discard(context: Any, name: str) -> Job:
-    """Throw away what is needed to go on with a stored fit. The field itself stays."""
+    """Delete the state of a stored fit. The field itself stays. Result: its name."""
     configure(context)
 
     def run(job: Job, client: Client) -> str:
@@ -392,14 +395,14 @@ def discard(context: Any, name: str) -> Job:
 
 
 def figures_text(figures: dict[str, float]) -> list[str]:
-    """Return what the panel says of a running fit, a line for each thing."""
+    """Return the figures of a running fit as lines for the panel."""
     lines = []
     if "step" in figures:
         lines.append(f"Step {figures['step']:.0f}, loss {figures.get('loss', float('nan')):.4f}")
     if "psnr" in figures:
-        lines.append(f"{figures['psnr']:.1f} dB on images held back")
+        lines.append(f"{figures['psnr']:.1f} dB on test images")
     elif "train_psnr" in figures:
-        lines.append(f"{figures['train_psnr']:.1f} dB on its images")
+        lines.append(f"{figures['train_psnr']:.1f} dB on training images")
     if "rays_per_second" in figures:
         lines.append(f"{figures['rays_per_second'] / 1000:.0f} thousand rays/s")
     if "seconds_left" in figures:
@@ -412,7 +415,10 @@ def figures_text(figures: dict[str, float]) -> list[str]:
 
 
 def find_cameras(context: Any) -> Job:
-    """Find the cameras of photographs or a video, write a data set, and show both in the scene. Result: its folder."""
+    """Estimate the cameras of photographs or a video and write a data set. Result: its folder.
+
+    The cameras and the reconstructed points are added to the scene. Raises InvalidRequest.
+    """
     problem = problem_find_cameras(context)
     if problem:
         raise errors.InvalidRequest(problem)
@@ -458,12 +464,12 @@ def _show_photographs(scene: Handle, name: str, folder: Path, result: SfmResult)
 
 
 def report_lines() -> list[str]:
-    """Return what is to be said of the photographs, from the report that was kept."""
+    """Return the report on the photographs as lines for the panel."""
     text = bpy.data.texts.get(REPORT)
     try:
         report = json.loads(text.as_string()) if text is not None else {}
         return [
-            f"{report['posed']} of {report['images']} pictures placed, {report['points']} points, off by "
+            f"{report['posed']} of {report['images']} images placed, {report['points']} points, error "
             f"{report['mean_reprojection_error']:.2f} pixels",
             *(str(line) for line in report["advice"]),
         ]
@@ -472,7 +478,7 @@ def report_lines() -> list[str]:
 
 
 def reset_crop(context: Any) -> None:
-    """Switch the subject's crop box off and let it be the field's whole box."""
+    """Turn the subject's crop box off and reset it to the field's whole box."""
     item = gather.subject(context).object
     if item is not None:
         item.lathe.use_crop = False

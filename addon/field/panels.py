@@ -1,10 +1,13 @@
 """The Fit panel with its capture settings and options, and the crop box of a field."""
 
+from typing import Any
+
 import bpy
 
+from ..link.jobs import Job
 from ..link.session import session
 from ..scene.gather import field_object
-from ..ui.layout import LathePanel, text_lines
+from ..ui.layout import LathePanel, settings_column, text_lines
 from . import actions
 
 
@@ -14,13 +17,13 @@ class LATHE_PT_crop(LathePanel, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     @classmethod
-    def poll(cls, context):
+    def poll(cls, context: Any) -> bool:
         return field_object(context) is not None
 
-    def draw_header(self, context):
+    def draw_header(self, context: Any) -> None:
         self.layout.prop(field_object(context).lathe, "use_crop", text="")
 
-    def draw(self, context):
+    def draw(self, context: Any) -> None:
         lathe = field_object(context).lathe
         layout = self.layout
         layout.active = lathe.use_crop
@@ -31,21 +34,19 @@ class LATHE_PT_crop(LathePanel, bpy.types.Panel):
 
 
 class LATHE_PT_fit(LathePanel, bpy.types.Panel):
-    """Radiance fields of pictures"""
+    """Radiance fields fitted to images"""
 
     bl_label = "Fit"
 
-    def draw(self, context):
+    def draw(self, context: Any) -> None:
         layout = self.layout
-        settings, width = context.scene.lathe.field, context.region.width if context.region else 260
+        settings = context.scene.lathe.field
         job = session.jobs.find("fit")
         if job is not None:
-            self.draw_running(layout, job, width)
+            self.draw_running(layout, job)
             return
         layout.row().prop(settings, "source", expand=True)
-        column = layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
+        column = settings_column(layout)
         if settings.source == "SCENE":
             capture = context.scene.lathe.capture
             column.prop(capture, "target")
@@ -58,23 +59,21 @@ class LATHE_PT_fit(LathePanel, bpy.types.Panel):
             column.prop(settings, "max_images")
             layout.operator("lathe.find_cameras", icon="OUTLINER_OB_CAMERA")
             for line in actions.report_lines():
-                text_lines(layout, line, width)
+                text_lines(layout, line)
         else:
             column.prop(settings, "folder")
-        column = layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
+        column = settings_column(layout)
         column.prop(settings, "name", placeholder=actions.field_name(context))
         column.prop(settings, "preset")
         layout.operator("lathe.fit", icon="MOD_FLUIDSIM")
         if any(stored.name == actions.field_name(context) for stored in actions.stored_fits()):
-            text_lines(layout, "Fit begins anew; Continue goes on with what is there", width, "INFO")
-        self.draw_stored(layout, width)
+            text_lines(layout, "Fit starts from scratch; Continue resumes the stored fit", "INFO")
+        self.draw_stored(layout)
         for line in session.warnings:
-            text_lines(layout, line, width, "ERROR")
+            text_lines(layout, line, "ERROR")
 
-    def draw_running(self, layout, job, width):
-        """Draw the fit that is running."""
+    def draw_running(self, layout: Any, job: Job) -> None:
+        """Draw the running fit."""
         layout.label(text=job.label, icon="MOD_FLUIDSIM", translate=False)
         layout.progress(factor=job.fraction, type="BAR", text=job.text)
         column = layout.column(align=True)
@@ -88,14 +87,14 @@ class LATHE_PT_fit(LathePanel, bpy.types.Panel):
         if image is not None and image.preview is not None:
             layout.template_icon(icon_value=image.preview.icon_id, scale=8)
 
-    def draw_stored(self, layout, width):
-        """Draw the fits that can go on."""
+    def draw_stored(self, layout: Any) -> None:
+        """Draw the fits that can be continued."""
         for stored in actions.stored_fits():
             box = layout.box()
             what = f"{stored.name}: {stored.steps} steps, {stored.seconds:.0f} s" if stored.steps else stored.name
             if stored.psnr is not None:
                 what += f", {stored.psnr:.1f} dB"
-            text_lines(box, what, width, "CHECKMARK" if stored.finished else "PAUSE")
+            text_lines(box, what, "CHECKMARK" if stored.finished else "PAUSE")
             row = box.row(align=True)
             row.operator("lathe.continue_fit", icon="PLAY").field = stored.name
             row.operator("lathe.discard_fit", text="", icon="TRASH").field = stored.name
@@ -107,20 +106,17 @@ class LATHE_PT_capture(LathePanel, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     @classmethod
-    def poll(cls, context):
+    def poll(cls, context: Any) -> bool:
         return context.scene.lathe.field.source == "SCENE"
 
-    def draw(self, context):
-        column = self.layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
+    def draw(self, context: Any) -> None:
+        column = settings_column(self.layout)
         settings = context.scene.lathe.capture
         names = ["test", "fill", "transparent", "depth", "normal", "mask", "seed", "overwrite"]
         for name in ["elevation", *names] if settings.rig == "ORBIT" else names:
             column.prop(settings, name)
         column.prop(context.scene.lathe.field, "data_sets")
-        width = context.region.width if context.region else 260
-        text_lines(column, str(actions.data_set_folder(context)), width, "INFO")
+        text_lines(column, str(actions.data_set_folder(context)), "INFO")
 
 
 class LATHE_PT_fit_options(LathePanel, bpy.types.Panel):
@@ -128,10 +124,8 @@ class LATHE_PT_fit_options(LathePanel, bpy.types.Panel):
     bl_parent_id = "LATHE_PT_fit"
     bl_options = {"DEFAULT_CLOSED"}
 
-    def draw(self, context):
-        column = self.layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
+    def draw(self, context: Any) -> None:
+        column = settings_column(self.layout)
         settings = context.scene.lathe.field
         for name in (
             "method", "seconds", "steps", "more_seconds", "background", "color_space", "unbounded", "use_masks",

@@ -16,23 +16,23 @@ from ..wire.messages import MAX_IMAGE_SIDE, MAX_SEED, FitOptions, SfmRequest, Vi
 
 
 class LatheCapture(bpy.types.PropertyGroup):
-    """Pictures of the Blender scene from all sides."""
+    """`scene.lathe.capture`: renders of the Blender scene from all sides."""
 
     rig: EnumProperty(
         name="Rig",
-        description="Where the cameras stand",
+        description="Placement of the cameras",
         items=(
-            ("ORBIT", "Orbit", "On one circle round the target"),
-            ("HEMISPHERE", "Hemisphere", "All round and above"),
-            ("SPHERE", "Sphere", "All round, above and below"),
-            ("PATH", "Camera Path", "Where the scene's active camera goes over the frame range"),
+            ("ORBIT", "Orbit", "On a circle around the target"),
+            ("HEMISPHERE", "Hemisphere", "Around and above the target"),
+            ("SPHERE", "Sphere", "Around, above and below the target"),
+            ("PATH", "Camera Path", "Along the scene's active camera over the frame range"),
         ),
         default="HEMISPHERE",
         options=set(),
     )
     target: EnumProperty(
         name="Target",
-        description="What the cameras look at. Everything that is rendered is in the pictures",
+        description="Objects that the cameras are aimed at. The images contain everything that is rendered",
         items=(
             ("SELECTED", "Selected", "The selected objects"),
             ("SCENE", "Whole Scene", "All objects that are rendered"),
@@ -42,15 +42,15 @@ class LatheCapture(bpy.types.PropertyGroup):
     )
     count: IntProperty(
         name="Images",
-        description="How many pictures to fit to. 100 is good for an object, 30 for a first look",
+        description="Number of training images. 100 suit an object, 30 a quick test",
         default=100,
         min=2,
         max=4000,
         options=set(),
     )
     test: IntProperty(
-        name="Hold Back",
-        description="How many more pictures the fit does not see; they tell how good it is",
+        name="Test Images",
+        description="Number of additional images that are not used for training, to measure the quality of the fit",
         default=10,
         min=0,
         max=4000,
@@ -58,7 +58,7 @@ class LatheCapture(bpy.types.PropertyGroup):
     )
     size: IntProperty(
         name="Resolution",
-        description="Pixels along the longer side of each picture; the aspect is that of the scene's render settings",
+        description="Pixels along the longer side of each image. The aspect is that of the scene's render settings",
         default=256,
         min=16,
         max=MAX_IMAGE_SIDE,
@@ -66,7 +66,7 @@ class LatheCapture(bpy.types.PropertyGroup):
     )
     elevation: FloatProperty(
         name="Elevation",
-        description="Height of the orbit above the middle, as an angle",
+        description="Elevation angle of the orbit, seen from the centre of the target",
         default=math.radians(25),
         min=math.radians(-85),
         max=math.radians(85),
@@ -75,7 +75,7 @@ class LatheCapture(bpy.types.PropertyGroup):
     )
     fill: FloatProperty(
         name="Fill",
-        description="How much of the picture the target takes",
+        description="Fraction of the image that the target fills",
         default=0.95,
         min=0.05,
         max=1.0,
@@ -84,59 +84,59 @@ class LatheCapture(bpy.types.PropertyGroup):
     )
     transparent: BoolProperty(
         name="Transparent",
-        description="Leave the background out, so that the objects alone are fitted",
+        description="Render with a transparent background, so that only the objects are fitted",
         default=True,
         options=set(),
     )
-    depth: BoolProperty(name="Depth", description="Write the depth of each picture, too", options=set())
-    normal: BoolProperty(name="Normals", description="Write the normals of each picture, too", options=set())
-    mask: BoolProperty(name="Masks", description="Write where the target is in each picture, too", options=set())
-    seed: IntProperty(name="Seed", description="Turns the rig", min=0, max=MAX_SEED, options=set())
+    depth: BoolProperty(name="Depth", description="Also write the depth of each image", options=set())
+    normal: BoolProperty(name="Normals", description="Also write the normals of each image", options=set())
+    mask: BoolProperty(name="Masks", description="Also write a mask of the target for each image", options=set())
+    seed: IntProperty(name="Seed", description="Seed of the rotation of the rig", min=0, max=MAX_SEED, options=set())
     overwrite: BoolProperty(
         name="Overwrite",
-        description="Render every picture again. Off, pictures that exist and would be the same are skipped. Light and "
-        "materials are not looked at: turn it on when they have changed",
+        description="Render every image again. If off, existing images with the same camera, target and settings are "
+        "skipped. Changes of lights and materials are not detected",
         options=set(),
     )
 
 
 class LatheField(bpy.types.PropertyGroup):
-    """Making a radiance field of pictures."""
+    """`scene.lathe.field`: the images and options of a fit."""
 
     source: EnumProperty(
         name="From",
-        description="Where the pictures come from",
+        description="Source of the images",
         items=(
-            ("SCENE", "Scene", "Rendered here, from the Blender scene"),
+            ("SCENE", "Scene", "Renders of the Blender scene"),
             ("FOLDER", "Data Set", "A folder of images with cameras: transforms.json or COLMAP"),
-            ("PHOTOS", "Photos", "Photographs or a video; their cameras are found first"),
+            ("PHOTOS", "Photos", "Photographs or a video, whose cameras are estimated first"),
         ),
         default="SCENE",
         options=set(),
     )
     name: StringProperty(
         name="Name",
-        description="Name of the field: letters, digits, '.', '-' and '_'. Empty takes the file's or the folder's name",
+        description="Name of the field: letters, digits, '.', '-' and '_'. Empty uses the name of the file or folder",
         options=set(),
     )
     data_sets: StringProperty(
         name="Data Sets",
-        description="Captures and posed photographs are written here, each into a folder of its name. // is the folder "
-        "of the .blend file",
+        description="Folder for captures and photographs with estimated cameras, each in a folder of its own. // is "
+        "the folder of the .blend file",
         subtype="DIR_PATH",
         default="//lathe_data_sets",
         options=set(),
     )
     folder: StringProperty(
         name="Folder",
-        description="A folder of images with cameras: transforms.json as NeRF-synthetic, nerfstudio and instant-ngp "
-        "write it, or a COLMAP model",
+        description="A folder of images with cameras: transforms.json of NeRF-synthetic, nerfstudio or instant-ngp, "
+        "or a COLMAP model",
         subtype="DIR_PATH",
         options=set(),
     )
     photos: StringProperty(
         name="Photos",
-        description="A folder of photographs, any photograph of it, or a video",
+        description="A folder of photographs, any photograph in it, or a video",
         subtype="FILE_PATH",
         options=set(),
     )
@@ -147,8 +147,8 @@ class LatheField(bpy.types.PropertyGroup):
     seconds: option_property(FitOptions, "seconds")
     steps: option_property(FitOptions, "steps")
     more_seconds: FloatProperty(
-        name="Go On for",
-        description="How many seconds a fit that came to its end goes on when it is continued",
+        name="Continue for",
+        description="Seconds by which Continue extends a finished fit",
         default=60.0,
         min=1.0,
         max=24 * 3600.0,

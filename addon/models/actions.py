@@ -13,13 +13,11 @@ from ..preferences import configure
 from ..scene import gather
 from ..scene.gather import subject
 from ..scene.settings import models_known, set_model
-from ..wire.messages import (
-    ModelInfo,
-)
+from ..wire.messages import ModelInfo
 
 
 def problem_model(context: Any) -> str:
-    """Why nothing can be generated."""
+    """Return why nothing can be generated, or an empty string."""
     problem = problem_python(context)
     if problem:
         return problem
@@ -34,7 +32,7 @@ def problem_model(context: Any) -> str:
 
 
 def refresh_models(context: Any) -> Job:
-    """Read the list of models again."""
+    """Read the list of models from the backend again."""
     configure(context)
     return session.jobs.start(
         "Read models",
@@ -46,12 +44,11 @@ def refresh_models(context: Any) -> Job:
     )
 
 
-# ---------------------------------------------------------------------------------------------------------------- model
-
-
 def choose_model(context: Any, name: str) -> None:
-    """Give the tab's subject this model, with the model's own controls at their defaults. A field stays what it is: the
-    model is then that of new shapes. Raises InvalidRequest."""
+    """Give the subject this model, with the model's controls at their defaults.
+
+    A radiance field cannot change its model: if one is active, the model of new shapes is set. Raises InvalidRequest.
+    """
     chosen = context.scene.lathe if gather.field_object(context) else subject(context).settings
     info = gather.known_model(name)
     set_model(chosen, info)
@@ -59,8 +56,11 @@ def choose_model(context: Any, name: str) -> None:
 
 
 def suit_view(scene: Any, info: ModelInfo) -> None:
-    """Have the preview look through the sliders for a model that was trained from one side, a face say: a viewport
-    seldom looks from there. Of a model that paints a shape, the shape's sketch is shown beside the picture."""
+    """Choose preview settings that suit a model.
+
+    A model trained from one side (faces, say) is previewed through the sliders, since a viewport seldom looks from
+    there. For a model with separate shape and texture codes, depth and silhouette are shown beside the image.
+    """
     if info.code_names:
         scene.lathe.preview.sketch = True
     low, high = info.pose_prior.azimuth

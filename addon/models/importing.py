@@ -1,4 +1,4 @@
-"""Official checkpoints by a button: which files are sent, and under which name the model is kept."""
+"""Import of official checkpoints: the files to upload, and the name of the new model."""
 
 from __future__ import annotations
 
@@ -28,15 +28,18 @@ _PIECE = re.compile(r"\.data-\d{5}-of-\d{5}$")
 
 
 def problem_import(context: Any) -> str:
-    """Why no checkpoint can be imported."""
+    """Return why no checkpoint can be imported, or an empty string."""
     if session.jobs.find("import"):
         return "A checkpoint is being imported: wait for it or cancel it in Jobs"
     return problem_python(context)
 
 
 def files_of(path: Path) -> dict[str, Path]:
-    """Return what belongs to a checkpoint: name within it -> file. A file of a TensorFlow checkpoint brings the others,
-    a folder all that can belong to one. Raises UnreadableFile, TooLarge."""
+    """Return the files of a checkpoint by their path within it.
+
+    One file of a TensorFlow checkpoint stands for all of its files; a folder for all files in it that can belong to a
+    checkpoint. Raises UnreadableFile, TooLarge.
+    """
     if path.is_dir():
         found = dict(_below(path))
         if not found:
@@ -74,14 +77,14 @@ def _below(root: Path) -> list[tuple[str, Path]]:
 
 
 def model_name(path: Path) -> str:
-    """Return a name for the model of a checkpoint that no other model has."""
+    """Return an unused model name for a checkpoint."""
     return free_name(
         _PIECE.sub("", path.name) if _PIECE.search(path.name) else path.name if path.is_dir() else path.stem
     )
 
 
 def free_name(text: str) -> str:
-    """Return the text as a name of a model, with a number where a model of that name exists."""
+    """Return a text as an unused model name, with a number appended if it is taken."""
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-")[:90] or "model"
     taken = {*session.models, *(broken.name for broken in session.broken_models)}
     if name not in taken:
@@ -93,7 +96,7 @@ def import_checkpoint(context: Any, filepath: str, name: str = "", kind: str = "
     """Import an official checkpoint, a file or a folder. Result: the name of the new model, which becomes the scene's.
 
     name: of the model; an imported model of this name is replaced. Empty: the file's, with a number if it is taken.
-    kind: architecture; empty: as the files tell.
+    kind: architecture; empty: detected from the files.
 
     Raises:
         UnreadableFile, TooLarge, InvalidRequest.

@@ -1,5 +1,7 @@
 """The Model panel and its menu."""
 
+from typing import Any
+
 import bpy
 
 from ..link.session import session
@@ -10,7 +12,7 @@ from ..ui.layout import LathePanel, text_lines
 class LATHE_MT_model(bpy.types.Menu):
     bl_label = "Model"
 
-    def draw(self, context):
+    def draw(self, context: Any) -> None:
         for name, info in session.models.items():
             icon = "LOCKED" if info.non_commercial else "NONE"
             self.layout.operator("lathe.choose_model", text=info.label, icon=icon, translate=False).model = name
@@ -19,7 +21,7 @@ class LATHE_MT_model(bpy.types.Menu):
 class LATHE_PT_model(LathePanel, bpy.types.Panel):
     bl_label = "Model"
 
-    def draw(self, context):
+    def draw(self, context: Any) -> None:
         layout = self.layout
         if generated_object(context) is not None:
             layout.row().prop(context.scene.lathe, "target", expand=True)
@@ -34,15 +36,14 @@ class LATHE_PT_model(LathePanel, bpy.types.Panel):
         row.operator("lathe.refresh_models", text="", icon="FILE_REFRESH")
         row.operator("lathe.show_card", text="", icon="INFO")
         layout.operator("lathe.import_checkpoint", icon="IMPORT")
-        width = context.region.width if context.region else 260
         if info:
-            column = text_lines(layout, f"Licence: {info.licence}", width)
+            column = text_lines(layout, f"Licence: {info.licence}")
             if info.non_commercial:
                 column.alert = True
                 column.label(text="Not for commercial use", icon="ERROR")
         if is_field(info) and chosen.object is None:
             layout.operator("lathe.add_field", icon="MESH_CUBE")
         for broken in session.broken_models:
-            text_lines(layout, f"{broken.name}: {broken.error.message}", width, "ERROR").alert = True
+            text_lines(layout, f"{broken.name}: {broken.error.message}", "ERROR").alert = True
         if chosen.object is not None and not chosen.object.lathe.is_field:
             layout.operator("lathe.take_latent", icon="COPYDOWN")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import bpy
 import numpy as np
@@ -25,7 +25,7 @@ from ..wire.messages import (
 
 
 def problem_path(context: Any) -> str:
-    """Why no path can be rendered."""
+    """Return why no path can be rendered, or an empty string."""
     problem = problem_model(context)
     if problem:
         return problem
@@ -36,9 +36,6 @@ def problem_path(context: Any) -> str:
     if not context.scene.lathe.path.directory:
         return "Choose a folder for the frames"
     return ""
-
-
-# ---------------------------------------------------------------------------------------------------------- camera path
 
 
 def render_path(context: Any) -> Job:
@@ -78,13 +75,13 @@ def render_path(context: Any) -> Job:
 
 
 def path_folder(context: Any) -> Path:
-    """Return where the frames go."""
+    """Return the folder of the frames."""
     return own_folder(context.scene.lathe.path.directory)
 
 
 def own_folder(directory: str) -> Path:
-    """Return the folder that a property means. In a file that was never saved // is a folder of this extension and
-    Blender run."""
+    """Return the folder that a property names. In a file that was never saved, // is a folder of this extension that
+    belongs to the running Blender."""
     if directory.startswith("//") and not bpy.data.filepath:
         return user_folder() / "unsaved" / Path(bpy.app.tempdir).name / directory[2:]
     return Path(bpy.path.abspath(directory))
@@ -99,11 +96,11 @@ def _read_path(
     scene_handle: Handle,
     target: Handle | None,
     wanted: list[int],
-    quality: str,
+    quality: Literal["draft", "full"],
     requests: list[RenderRequest],
     sliders: bool = False,
 ) -> Steps:
-    """Go through the frames and note what each one shows; then go back to the frame the user is in."""
+    """Append the request of each frame to `requests`, one frame a step, and restore the current frame at the end."""
     scene = scene_handle.get()
     before = scene.frame_current, scene.frame_subframe
     try:
@@ -140,7 +137,7 @@ def _render_frames(
     folder: Path,
     done: int,
 ) -> None:
-    """Render one frame after the other, always with the next one queued, so that the backend never waits for us."""
+    """Render frame after frame, always with the next one queued, so that the backend never idles."""
     upload_codes(client, codes)
     total = done + len(wanted)
     upcoming = ""

@@ -17,27 +17,25 @@ from ..scene import apply, frames, gather, thumbnails
 from ..scene.gather import subject
 from ..shape import latents
 from ..shape.codes import ask_with_codes, stored_codes
-from ..wire.messages import (
-    RenderRequest,
-)
+from ..wire.messages import RenderRequest
 
 VIEWPORT = "viewport"
-"""The supersede key of previews: the newest replaces the others."""
+"""Supersede key of previews: the backend drops an unfinished preview when a newer one arrives."""
 
 
 def problem_preview(context: Any) -> str:
-    """Why no preview can be rendered."""
+    """Return why no preview can be rendered, or an empty string."""
     problem = problem_model(context)
     if not problem and context.scene.lathe.preview.source == "CAMERA" and context.scene.camera is None:
         return "The scene has no active camera: press Add Camera, or choose Through: Sliders"
     return problem
 
 
-# ------------------------------------------------------------------------------------------------------- image and mesh
-
-
 def preview(context: Any, *, draft: bool = False, quiet: bool = False) -> Job:
-    """Render the subject into the image 'Lathe Preview'; a newer preview replaces it. Result: the image's name."""
+    """Render the subject into the image 'Lathe Preview'. Result: the image's name.
+
+    draft: half the size and fewer samples, without an entry in the history. quiet: not listed in the Jobs panel.
+    """
     configure(context)
     chosen = subject(context)
     settings = context.scene.lathe.preview
@@ -66,10 +64,9 @@ def preview(context: Any, *, draft: bool = False, quiet: bool = False) -> Job:
 
 
 def add_camera(context: Any) -> Any:
-    """Add a camera where the sliders look from, which is the model's own view unless they were moved; make it the
-    active one, and return it."""
+    """Add a camera with the view of the sliders, make it the active one and return it."""
     chosen = subject(context)
-    info = gather.known_model(chosen.settings.model)
+    info = chosen.model
     data = bpy.data.cameras.new("Lathe Camera")
     camera = bpy.data.objects.new("Lathe Camera", data)
     context.collection.objects.link(camera)
@@ -88,7 +85,7 @@ def add_camera(context: Any) -> Any:
 
 
 def rotation_of(world: np.ndarray) -> np.ndarray:
-    """Return the rotation [3, 3] nearest to that of an affine transform [4, 4]."""
+    """Return the rotation [3, 3] nearest to the linear part of an affine transform [4, 4] (orthogonal Procrustes)."""
     u, _, vt = np.linalg.svd(world[:3, :3])
     rotation: np.ndarray = u @ vt
     if np.linalg.det(rotation) < 0:  # a mirrored object; no camera is mirrored

@@ -1,8 +1,7 @@
-"""What follows by itself, without ever holding anything up: the live preview the view, the sliders and a field that
-is being fitted; the live level a field's mesh.
+"""Live updates: the preview follows the view, the sliders and a running fit; a mesh follows its level.
 
-While something moves, a draft answers; when it has stood still for a moment, the full picture follows. A new request
-takes the place of the one before it on the backend, so the newest always wins.
+While something changes, drafts are rendered; when nothing has changed for a moment, the full quality follows. A newer
+request supersedes an older one on the backend. Nothing here blocks.
 """
 
 from __future__ import annotations
@@ -20,26 +19,26 @@ from ..wire.errors import LatheError
 from ..wire.messages import IDENTITY4
 from . import actions
 
-SETTLED_SECONDS = 0.35
-SHARPENING_SECONDS = 1.5  # between two pictures of a field that is being fitted
+SETTLED_SECONDS = 0.35  # without a change until the full quality is rendered
+FIT_SECONDS = 1.5  # between two previews of a field that is being fitted
 
-_seen: Any = None  # what the newest request showed
-_changed = 0.0  # when that changed last
-_pending = False  # whether the full picture of it is still to come
-_asked = 0.0  # when a picture was asked for last
-_level_seen: Any = None  # what the newest mesh of the live level was made from
+_seen: Any = None  # the newest request
+_changed = 0.0  # time of its last change
+_pending = False  # whether the full quality of it is still to be rendered
+_asked = 0.0  # time of the last request
+_level_seen: Any = None  # the newest request of the live level
 _level_changed = 0.0
 _level_pending = False
 
 
 def forget() -> None:
-    """Start afresh: the next tick renders whatever is seen."""
+    """Forget what was rendered, so that the next tick renders again."""
     global _seen, _pending
     _seen, _pending = None, False
 
 
 def wanted(context: Any) -> bool:
-    """Whether the live preview is on and can be."""
+    """Return whether the live preview is on and possible."""
     return bool(
         context.scene is not None
         and context.scene.lathe.preview.live
@@ -49,7 +48,7 @@ def wanted(context: Any) -> bool:
 
 
 def tick(context: Any | None = None) -> None:
-    """Look whether something changed, and ask for a picture of it. Takes well under a millisecond."""
+    """Render the preview, and the mesh, if something has changed. Takes well under a millisecond."""
     global _seen, _changed, _pending, _asked
     context = context or bpy.context
     _tick_level(context)
@@ -68,18 +67,18 @@ def tick(context: Any | None = None) -> None:
                 _asked = now
         elif session.jobs.find("preview") is not None:
             return
-        elif fitting and now - _asked > SHARPENING_SECONDS:
+        elif fitting and now - _asked > FIT_SECONDS:
             _pending, _asked = True, now
             actions.preview(context, draft=True, quiet=True)
         elif _pending and not fitting and now - _changed > SETTLED_SECONDS:
             _pending = False
             actions.preview(context, quiet=True)
     except LatheError:
-        forget()  # a view that cannot be rendered now; the button says why
+        forget()  # a view that cannot be rendered now; the operator explains why
 
 
 def level_wanted(context: Any) -> bool:
-    """Whether the subject's mesh follows its level."""
+    """Return whether the subject's mesh follows its level."""
     if context.scene is None or session.state != "ready":
         return False
     chosen = subject(context)
@@ -87,7 +86,7 @@ def level_wanted(context: Any) -> bool:
 
 
 def _tick_level(context: Any) -> None:
-    """Mesh the subject again when its level or what else its surface is made from has changed."""
+    """Mesh the subject again if its level, or anything else its surface depends on, has changed."""
     global _level_seen, _level_changed, _level_pending
     if not level_wanted(context) or context.mode != "OBJECT" or session.jobs.find("mesh"):
         return

@@ -1,17 +1,24 @@
 """The Preview panel."""
 
+import math
+from typing import Any
+
 import bpy
 
 from ..link.session import session
 from ..scene import apply
 from ..scene.gather import subject
-from ..ui.layout import LathePanel, text_lines
+from ..ui.layout import LathePanel, settings_column, text_lines
+from ..wire.messages import ModelInfo
+
+DEGREE = math.radians(1)
+FULL_CIRCLE = 6.28
 
 
 class LATHE_PT_preview(LathePanel, bpy.types.Panel):
     bl_label = "Preview"
 
-    def draw(self, context):
+    def draw(self, context: Any) -> None:
         layout = self.layout
         settings = context.scene.lathe.preview
         row = layout.row(align=True)
@@ -25,24 +32,19 @@ class LATHE_PT_preview(LathePanel, bpy.types.Panel):
                 if image is not None and image.preview is not None:
                     row.template_icon(icon_value=image.preview.icon_id, scale=4 if sketch else 8)
             if session.preview_note:
-                text_lines(layout, session.preview_note, context.region.width if context.region else 260, "INFO")
+                text_lines(layout, session.preview_note, "INFO")
         layout.row().prop(settings, "source", expand=True)
         if settings.source == "SLIDERS":
             draw_view(layout, context)
-        column = layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
+        column = settings_column(layout)
         column.prop(settings, "size")
         column.prop(settings, "show")
         column.prop(settings, "sketch")
         layout.operator("lathe.add_camera", icon="CAMERA_DATA")
 
 
-DEGREE = 0.0175
-
-
-def draw_view(layout, context):
-    """Draw the view's sliders."""
+def draw_view(layout: Any, context: Any) -> None:
+    """Draw the sliders of the view."""
     chosen = subject(context)
     view, info = chosen.settings.view, chosen.info
     column = layout.column(align=True)
@@ -54,11 +56,12 @@ def draw_view(layout, context):
         layout.label(text="Not trained on this view", icon="INFO")
 
 
-def is_beyond(info, view):
-    """Whether a LatheView looks from where the model was never seen in training."""
+def is_beyond(info: ModelInfo, view: Any) -> bool:
+    """Return whether a LatheView lies outside the views that the model was trained on."""
     prior = info.pose_prior
     placed = (
         (prior.default_azimuth + view.yaw, prior.azimuth),
         (prior.default_elevation + view.pitch, prior.elevation),
     )
-    return any(high - low < 6.28 and not low - DEGREE <= angle <= high + DEGREE for angle, (low, high) in placed)
+    limited = ((angle, low, high) for angle, (low, high) in placed if high - low < FULL_CIRCLE)
+    return any(not low - DEGREE <= angle <= high + DEGREE for angle, low, high in limited)

@@ -1,29 +1,27 @@
 """Settings of the preview that a .blend file stores."""
 
+from typing import Any
+
 import bpy
-from bpy.props import (
-    BoolProperty,
-    EnumProperty,
-    IntProperty,
-)
+from bpy.props import BoolProperty, EnumProperty, IntProperty
 
 from . import live
 
 
-def _live_changed(_self, _context):
+def _live_changed(_self: Any, _context: Any) -> None:
     live.forget()
 
 
 class LathePreview(bpy.types.PropertyGroup):
-    """The picture of the shape before it is a mesh."""
+    """`scene.lathe.preview`: the preview image."""
 
     source: EnumProperty(
         name="Through",
-        description="Which view is rendered",
+        description="View to render",
         items=(
-            ("SLIDERS", "Sliders", "Yaw, pitch, roll and field of view below, round the model wherever it stands"),
+            ("SLIDERS", "Sliders", "Yaw, pitch, roll and field of view below, around the model wherever it is placed"),
             ("CAMERA", "Camera", "The scene's active camera"),
-            ("VIEWPORT", "Viewport", "The largest 3D viewport, as you see it"),
+            ("VIEWPORT", "Viewport", "The largest 3D viewport"),
         ),
         default="VIEWPORT",
         options=set(),
@@ -38,17 +36,16 @@ class LathePreview(bpy.types.PropertyGroup):
     )
     live: BoolProperty(
         name="Live",
-        description="Render again whenever the view or the sliders change: a draft while they move, then the full "
-        "picture. The newest request replaces older ones",
+        description="Render again whenever the view or the sliders change: a draft while they move, then full quality",
         update=_live_changed,
         options={"SKIP_SAVE"},
     )
     show: EnumProperty(
         name="Show",
-        description="What the preview image shows",
+        description="Content of the preview image",
         items=(
             ("COLOR", "Color", "Colours with alpha"),
-            ("DEPTH", "Depth", "Distance along the view, near is bright"),
+            ("DEPTH", "Depth", "Distance along the view; near is bright"),
             ("NORMAL", "Normal", "World normals as colours"),
         ),
         default="COLOR",
@@ -56,8 +53,8 @@ class LathePreview(bpy.types.PropertyGroup):
     )
     sketch: BoolProperty(
         name="Depth and Silhouette",
-        description="Show both beside the picture: the 2.5D sketch that Visual Object Networks paint on. They are the "
-        "images 'Lathe Depth' and 'Lathe Silhouette', too",
+        description="Show both next to the preview: the 2.5D sketch that Visual Object Networks texture. They are "
+        "also the images 'Lathe Depth' and 'Lathe Silhouette'",
         options=set(),
     )
 

@@ -1,15 +1,15 @@
 """Results to the scene: objects, meshes, materials and images.
 
-Big arrays go in by `foreach_set` on raw attributes, which copies memory; whatever takes longer (edges, colour spaces,
-PNG) is prepared on the job's thread by the `prepare_*` functions, which touch no Blender data. The functions that put
-results in are generators: between two steps anything may happen, undo included, so each step finds its data again.
+Large arrays are written by `foreach_set` on raw attributes, which copies memory. Slower work (edges, colour spaces,
+PNG) is done on the job's thread by the `prepare_*` functions, which use no Blender data. The functions that write
+results are generators: between two steps anything may happen, undo included, so each step looks its data up again.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,14 +31,14 @@ SILHOUETTE_IMAGE = "Lathe Silhouette"
 COLOR_ATTRIBUTE = "Color"
 UV_MAP = "UVMap"
 ICON_SIDE = 256
-FACES_AT_ONCE = 60_000  # foreach_set takes about 5 ms for these
+FACES_AT_ONCE = 60_000  # foreach_set takes about 5 ms for as many
 STEP_SECONDS = 0.006
 VERTICES_OF_SLOW_NORMALS = 12_000
 
 
 @dataclass(frozen=True)
 class Handle:
-    """A datablock across time: by its session id, because references do not survive undo and names may change."""
+    """Lasting reference to a datablock by its session id. Python references do not survive undo; names may change."""
 
     kind: str  # "objects", "meshes", "scenes", ...
     name: str
@@ -50,7 +50,7 @@ class Handle:
         return cls(kind, block.name, block.session_uid)
 
     def find(self) -> Any:
-        """Return the datablock, or None if it is gone."""
+        """Return the datablock, or None if it was deleted."""
         blocks = getattr(bpy.data, self.kind)
         block = blocks.get(self.name)
         if block is not None and block.session_uid == self.uid:
@@ -61,7 +61,7 @@ class Handle:
         """Return the datablock. Raises LatheError when it was deleted or undone meanwhile."""
         block = self.find()
         if block is None:
-            raise LatheError(f"{self.name} was deleted while the result was on its way")
+            raise LatheError(f"{self.name} was deleted while the result was computed")
         return block
 
 
@@ -84,11 +84,11 @@ class PreparedMesh:
 
 
 def prepare_mesh(result: MeshResult) -> PreparedMesh:
-    """Return the mesh ready to be put in. Raises LatheError for faces that name no vertex."""
+    """Return a mesh ready for `build_mesh`. Raises LatheError for faces with invalid vertex indices."""
     count = len(result.vertices)
     faces = np.ascontiguousarray(result.faces, np.int32)
     if faces.size and (faces.min() < 0 or faces.max() >= count):
-        raise LatheError("The backend's mesh is damaged: a face names a vertex that is not there")
+        raise LatheError("The backend's mesh is damaged: a face has an invalid vertex index")
     edges, corner_edges = edges_of(faces, count)
     linear = None
     if result.colors is not None:
@@ -140,7 +140,7 @@ def _prepared(image: np.ndarray) -> PreparedImage:
 
 
 def prepare_image(result: ImageResult, show: str) -> PreparedImage:
-    """Return what the preview shows of a result: "COLOR", "DEPTH" (near is bright), "NORMAL" or "SILHOUETTE"."""
+    """Return a result as the preview shows it: "COLOR", "DEPTH" (near is bright), "NORMAL" or "SILHOUETTE"."""
     image = result.rgba
     if show == "DEPTH":
         seen = np.isfinite(result.depth)
@@ -156,7 +156,7 @@ def prepare_image(result: ImageResult, show: str) -> PreparedImage:
 
 
 def prepare_sheet(result: SheetResult) -> PreparedImage:
-    """Return several small images as one, in rows as square as possible."""
+    """Return a sheet of small images as one image, as square as possible."""
     number, height, width, _ = result.images.shape
     columns = int(np.ceil(np.sqrt(number)))
     rows = -(-number // columns)
@@ -171,7 +171,7 @@ def prepare_sheet(result: SheetResult) -> PreparedImage:
 
 
 def put_image(name: str, prepared: PreparedImage) -> str:
-    """Show an image as the datablock of this name and return the name."""
+    """Write an image to the datablock of this name, made if needed, and return the name."""
     image = bpy.data.images.get(name)
     if image is None or image.source != "GENERATED" or image.is_float:
         if image is not None:
@@ -183,7 +183,7 @@ def put_image(name: str, prepared: PreparedImage) -> str:
     image.pixels.foreach_set(prepared.pixels)
     image.update()
     icon = image.preview_ensure()
-    if icon is not None:  # the picture in the panel, which Blender does not renew by itself
+    if icon is not None:  # the icon in the panel, which Blender does not update by itself
         icon.image_size = prepared.icon.shape[1::-1]
         icon.image_pixels_float.foreach_set(prepared.icon.ravel())
     _show_in_editor(image)
@@ -200,8 +200,8 @@ def _show_in_editor(image: Any) -> None:
                 return
 
 
-def build_mesh(name: str, prepared: PreparedMesh) -> Iterator[Any]:
-    """Make a mesh datablock, step by step; returns its Handle. What was made is removed if it ends early."""
+def build_mesh(name: str, prepared: PreparedMesh) -> Generator[Any, None, Handle]:
+    """Build a mesh datablock step by step and return its Handle. It is removed if the steps end early."""
     mesh = bpy.data.meshes.new(name)
     handle = Handle.of("meshes", mesh)
     try:
@@ -253,7 +253,7 @@ def build_mesh(name: str, prepared: PreparedMesh) -> Iterator[Any]:
 
 
 def _set_face_starts(handle: Handle, num_faces: int) -> Iterator[Any]:
-    """Tell the faces where their corners start, in pieces: Blender has no call that copies these, only one by one."""
+    """Set the first corner of each face, in steps: for many faces `foreach_set` would hold the main thread too long."""
     begun, polygons = time.perf_counter(), handle.get().polygons
     for index in range(num_faces):
         polygons[index].loop_start = 3 * index
@@ -267,7 +267,7 @@ def _attribute(mesh: Any, name: str, kind: str, domain: str) -> Any:
 
 
 def _set_normals(mesh: Any, normals: np.ndarray) -> None:
-    """Give a mesh the field's own normals, where that is quick enough; smooth shading everywhere else."""
+    """Set custom normals if that is fast in this Blender; otherwise smooth shading alone."""
     mesh.shade_smooth()
     if bpy.app.version >= (4, 5, 0):
         mesh.attributes.new("custom_normal", "FLOAT_VECTOR", "POINT").data.foreach_set("vector", normals)
@@ -276,7 +276,7 @@ def _set_normals(mesh: Any, normals: np.ndarray) -> None:
 
 
 def vertex_color_material() -> Any:
-    """Return the material that shows the colour attribute, made once in a file."""
+    """Return the material that shows the colour attribute, one for each file."""
     material = bpy.data.materials.get("Lathe Vertex Color")
     if material is None:
         material, shader = _new_material("Lathe Vertex Color")
@@ -288,7 +288,7 @@ def vertex_color_material() -> Any:
 
 
 def texture_material(name: str, encoded: bytes) -> Any:
-    """Return a new material with a baked texture, which is packed into the file."""
+    """Return a new material with a baked texture that is packed into the file."""
     image = bpy.data.images.new(name, 1, 1, alpha=True)
     image.pack(data=encoded, data_len=len(encoded))
     image.source = "FILE"
@@ -312,7 +312,7 @@ def _new_material(name: str) -> tuple[Any, Any]:
 
 
 def wait_for_object_mode() -> Iterator[Any]:
-    """Yield until the user is in Object Mode: undo inside another mode knows nothing of objects and meshes."""
+    """Yield until the user is in Object Mode: undo steps of other modes do not include objects and meshes."""
     while bpy.context.mode != "OBJECT":
         yield LATER
 
@@ -328,10 +328,10 @@ def put_shape(
     undo: bool = True,
     select: bool = True,
 ) -> Steps:
-    """Put a mesh into the scene as a new object, or as the new mesh of `target`; returns the object's name.
+    """Add a mesh to the scene as a new object, or replace the mesh of `target`. Returns the object's name.
 
-    write_settings: called with the object, to note on it what it was made from.
-    undo: make it a step of undo. select: make a new object the active one.
+    world_from_scene: [4, 4] transform of a new object. write_settings: called with the object, to store the settings it
+    was made from. undo: make it an undo step. select: make a new object the active one.
     """
     mesh_handle = yield from build_mesh(name, prepared)
     try:
@@ -359,11 +359,11 @@ def put_shape(
         raise
     if undo:
         undo_push(f"Lathe: {item.name}")
-    return item.name
+    return str(item.name)
 
 
 def _replace_mesh(item: Any, mesh: Any) -> None:
-    """Swap an object's mesh, keeping materials that the user gave it, and drop what nobody uses any more."""
+    """Replace an object's mesh. Materials assigned by the user are kept; unused data of the old mesh is removed."""
     old = item.data
     kept = [slot for slot in old.materials if slot is not None and not _is_ours(slot)]
     for index, material in enumerate(kept):
@@ -415,7 +415,7 @@ def select_alone(item: Any) -> None:
 
 
 def undo_push(message: str) -> None:
-    """Make what a job did one step of undo. A timer has no window of its own, so the first one is lent."""
+    """Add an undo step. A timer has no window of its own, so the first one is used."""
     manager = bpy.context.window_manager
     windows = manager.windows if manager else ()
     with bpy.context.temp_override(window=windows[0]) if windows else bpy.context.temp_override():
@@ -424,7 +424,7 @@ def undo_push(message: str) -> None:
 
 
 def redraw() -> None:
-    """Have the Lathe tabs and the editors that show our images drawn again."""
+    """Redraw the Lathe tabs and the image editors."""
     manager = bpy.context.window_manager
     for window in manager.windows if manager else ():
         for area in window.screen.areas:
@@ -437,5 +437,5 @@ def redraw() -> None:
 
 
 def problem_object_mode(context: Any) -> str:
-    """Why objects cannot be added now."""
+    """Return why objects cannot be added now, or an empty string."""
     return "" if context.mode == "OBJECT" else "Leave Edit Mode (Tab) first"

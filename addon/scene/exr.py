@@ -1,7 +1,7 @@
-"""Passes of a render from an OpenEXR file, with the standard library and numpy.
+"""OpenEXR reader for the passes of a render, with the standard library and numpy.
 
-Blender hands the passes of a render to Python in no other way that is the same in every version from 4.2 on. Only what
-Blender writes when asked for it is read: one part of scanlines, not compressed.
+A file is the only way to the passes that is the same in every Blender from 4.2 on. Reads the kind of file that Blender
+writes here: one part of uncompressed scanlines.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """Return the channels of an EXR file by their full names ("ViewLayer.Depth.Z"), each [H, W], top row first.
 
     Raises:
-        UnreadableFile: no EXR, cut off, or of a kind that is not read here.
+        UnreadableFile: not an EXR file, truncated, or of another kind.
     """
     data = path.read_bytes()
     try:
@@ -34,7 +34,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 def _channels(data: bytes) -> dict[str, np.ndarray]:
     magic, version = struct.unpack_from("<II", data)
     if magic != MAGIC:
-        raise ValueError("it is no OpenEXR file")
+        raise ValueError("it is not an OpenEXR file")
     if version & UNUSUAL:
         raise ValueError("tiled, deep or in several parts")
     at, header = 8, {}
@@ -59,7 +59,7 @@ def _channels(data: bytes) -> dict[str, np.ndarray]:
         place += 16
     # Each row is y, its number of bytes, then the whole row of the first channel, of the second, ...
     row = np.dtype([("y", "<i4"), ("bytes", "<i4"), *((name, kind, (width,)) for name, kind in channels)])
-    rows = np.frombuffer(data, row, height, at + 8 * height)  # after the table of the rows' places
+    rows = np.frombuffer(data, row, height, at + 8 * height)  # after the table of row offsets
     order = rows["y"] - top
     if len(set(order.tolist())) != height or order.min() != 0 or order.max() != height - 1:
         raise ValueError("rows are missing")

@@ -1,4 +1,4 @@
-"""Blender's conventions to the wire's and back, in pairs. numpy only; docs/frames.md has the pictures.
+"""Conversions between Blender's conventions and the wire's, in pairs. numpy only; docs/frames.md has drawings.
 
 Blender: cameras look along −Z with +Y up; image rows run bottom to top; colours of the scene are linear; one unit is
 what the scene says. The wire: OpenCV cameras (+Z forward, +Y down), top row first, sRGB images. Both worlds are
@@ -29,12 +29,12 @@ def matrix4(matrix: Any) -> Matrix4:
 def camera_from_blender(matrix_world: Any, projection: Any, width: int, height: int) -> Camera:
     """Return the wire camera of a Blender camera or view.
 
-    matrix_world: [4, 4] of the camera object, or the inverse of a view matrix. Its scale is taken off, as Blender does.
+    matrix_world: [4, 4] of the camera object, or the inverse of a view matrix. Its scale is ignored, as in Blender.
     projection: [4, 4] OpenGL clip matrix (`Object.calc_matrix_camera`, `RegionView3D.window_matrix`), which holds focal
         length, sensor fit, shift and pixel aspect; perspective or orthographic.
 
     Raises:
-        InvalidRequest: a sheared or mirrored camera, which is no camera of the wire.
+        InvalidRequest: a sheared, mirrored or flattened camera, which the wire cannot express.
     """
     world = np.array(matrix_world, np.float64)
     lengths = np.linalg.norm(world[:3, :3], axis=0)
@@ -82,8 +82,8 @@ def camera_to_blender(camera: Camera, near: float = 0.1, far: float = 1000.0) ->
     return world, p
 
 
-def pulled_back(camera: Camera, distance: float) -> Camera:
-    """Return the camera moved back along its view: an orthographic view that sees what was behind it, too."""
+def moved_back(camera: Camera, distance: float) -> Camera:
+    """Return the camera moved back along its view axis, so that an orthographic view includes what was behind it."""
     world = np.array(camera.world_from_camera)
     world[:3, 3] -= world[:3, 2] * distance
     return Camera(matrix4(world), camera.intrinsics, camera.width, camera.height, camera.projection)

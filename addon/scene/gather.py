@@ -1,4 +1,4 @@
-"""The scene to requests: reads Blender's data on the main thread and returns plain dataclasses."""
+"""Requests from the scene: reads Blender's data on the main thread and returns plain dataclasses."""
 
 from __future__ import annotations
 
@@ -27,21 +27,26 @@ from ..wire.options import options_of
 from . import frames
 
 MAX_LAYERS = 32
-"""Switches of style mixing that Blender can hold. A model with more rows of ws has several behind each."""
+"""Number of style-mixing switches, Blender's maximum. A model with more rows of ws has several rows per switch."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose sliders count: the active field or generated object, or the scene's settings of new shapes."""
+    """The shape that the tab edits: the active field or generated object, or the scene's new shape."""
 
-    settings: Any  # LatheScene or LatheObject: has .model, .latent, .view, .mesh. Not to be kept
-    object: Any  # the bpy object, or None. Not to be kept
-    world_from_scene: np.ndarray  # [4, 4], where the shape stands
+    settings: Any  # LatheScene or LatheObject, with .model, .latent, .view, .mesh. Must not be kept
+    object: Any  # the bpy object, or None. Must not be kept
+    world_from_scene: np.ndarray  # [4, 4], placement of the shape
 
     @property
     def info(self) -> ModelInfo | None:
-        """The subject's model, if it is known."""
+        """The subject's model; None if the backend has no such model."""
         return session.models.get(self.settings.model)
+
+    @property
+    def model(self) -> ModelInfo:
+        """The subject's model. Raises InvalidRequest if the backend has no such model."""
+        return known_model(self.settings.model)
 
 
 def generated_object(context: Any) -> Any:
@@ -57,7 +62,7 @@ def field_object(context: Any) -> Any:
 
 
 def is_field_object(item: Any) -> bool:
-    """Whether an object, or None, is a radiance field. Looks at empties alone: looking gives an object properties."""
+    """Return whether an object, or None, is a radiance field. Reads empties alone: reading creates the properties."""
     return item is not None and item.type == "EMPTY" and item.lathe.is_field
 
 
@@ -70,7 +75,7 @@ def world_from_field(item: Any, matrix_world: Any = None) -> np.ndarray:
 
 
 def subject(context: Any) -> Subject:
-    """Return whose sliders the tab shows."""
+    """Return the shape that the tab edits."""
     scene = context.scene
     field = field_object(context)
     if field is not None:
@@ -93,10 +98,10 @@ def latent(settings: Any, info: ModelInfo) -> Latent:
     """Return the latent of a LatheScene, LatheObject or LatheRemembered."""
     group = settings.latent
     prior = info.pose_prior
-    told = None
+    pose = None
     if info.pose_conditioned and group.use_condition:
         yaw = prior.default_azimuth + group.condition_yaw
-        told = math.remainder(yaw, 2 * math.pi), prior.default_elevation + group.condition_pitch
+        pose = math.remainder(yaw, 2 * math.pi), prior.default_elevation + group.condition_pitch
     return Latent(
         group.seed_a,
         group.seed_b,
@@ -105,7 +110,7 @@ def latent(settings: Any, info: ModelInfo) -> Latent:
         group.truncation if info.has_truncation else 1.0,
         group.code,
         style_rows(group.style_layers, info),
-        told,
+        pose,
         group.code_b,
         tuple(StoredRow(item.row, item.code) for item in group.rows),
         tuple(Direction(item.code, item.strength, style_rows(item.layers, info)) for item in group.directions),
@@ -113,22 +118,22 @@ def latent(settings: Any, info: ModelInfo) -> Latent:
 
 
 def is_separate(info: ModelInfo) -> bool:
-    """Whether the model tells appearance from geometry."""
+    """Return whether the model separates appearance from geometry."""
     return 0 < info.num_geometry_ws < info.num_ws
 
 
 def num_layers(info: ModelInfo) -> int:
-    """Return how many switches style mixing has for a model; 0 for a model without layers to mix."""
+    """Return the number of style-mixing switches for a model; 0 for a model without layers to mix."""
     return min(info.num_ws, MAX_LAYERS) if info.num_ws > 1 else 0
 
 
 def layer_of_row(row: int, info: ModelInfo) -> int:
-    """Return the switch behind which a row of ws lies."""
+    """Return the switch of a row of ws."""
     return row * num_layers(info) // info.num_ws
 
 
 def style_rows(layers: Any, info: ModelInfo) -> tuple[int, ...]:
-    """Return the rows of ws that come from seed B."""
+    """Return the rows of ws that are taken from seed B."""
     if not num_layers(info):
         return ()
     chosen = tuple(layers)
@@ -136,12 +141,12 @@ def style_rows(layers: Any, info: ModelInfo) -> tuple[int, ...]:
 
 
 def property_of(unit: str) -> str:
-    """Return the property of a LatheControl that holds the value of a control of this unit."""
+    """Return the property of a LatheControl with the value of a control of this unit."""
     return {"radians": "angle", "switch": "on", "integer": "number"}.get(unit, "value")
 
 
 def controls(settings: Any, info: ModelInfo) -> dict[str, float]:
-    """Return the model's sliders by name; those the file does not know keep the model's default."""
+    """Return the model's controls by name, clamped. Those missing in the file keep the model's default."""
     known = {control.name: control for control in info.controls}
     values = {}
     for item in settings.latent.controls:
@@ -153,26 +158,26 @@ def controls(settings: Any, info: ModelInfo) -> dict[str, float]:
 
 
 def is_field(info: ModelInfo | None) -> bool:
-    """Whether a model is one radiance field: a density without latents."""
+    """Return whether a model is a single radiance field: a density without latents."""
     return info is not None and info.quantity == "density" and info.num_ws == 0
 
 
 def crop(settings: Any) -> Bounds | None:
-    """Return the crop box of a LatheObject that has one switched on. Raises InvalidRequest."""
+    """Return the crop box of a LatheObject; None if it is off. Raises InvalidRequest."""
     if not getattr(settings, "use_crop", False):
         return None
     low, high = (tuple(float(value) for value in corner) for corner in (settings.crop_min, settings.crop_max))
     if any(b <= a for a, b in zip(low, high)):
         raise InvalidRequest(
-            "The crop box is inside out: each maximum must be above its minimum",
+            "The crop box is empty: each maximum must be above its minimum",
             remedy=Remedy("reset_crop", "Reset the Crop"),
         )
     return low, high  # type: ignore[return-value]
 
 
 def scene_ref(chosen: Subject) -> SceneRef:
-    """Return what to render or mesh. Raises UnknownModel."""
-    info = known_model(chosen.settings.model)
+    """Return the subject as the wire's SceneRef. Raises InvalidRequest."""
+    info = chosen.model
     return SceneRef(
         info.name,
         latent(chosen.settings, info),
@@ -183,7 +188,7 @@ def scene_ref(chosen: Subject) -> SceneRef:
 
 
 def known_model(name: str) -> ModelInfo:
-    """Return a model that the backend has told of. Raises InvalidRequest."""
+    """Return a model of the backend by name. Raises InvalidRequest."""
     info = session.models.get(name)
     if info is None:
         raise InvalidRequest(
@@ -216,7 +221,7 @@ def option_values(message: type, settings: Any) -> dict[str, Any]:
 
 
 def fitted(width: float, height: float, size: int) -> tuple[int, int]:
-    """Return whole pixels of this aspect with `size` along the longer side."""
+    """Return a size in whole pixels with this aspect and `size` along the longer side."""
     scale = size / max(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -229,7 +234,7 @@ def render_size(scene: Any) -> tuple[int, int]:
 
 
 def scene_camera(scene: Any, depsgraph: Any, width: int, height: int) -> Camera:
-    """Return the active camera as it stands at this frame. Raises InvalidRequest."""
+    """Return the active camera at the current frame. Raises InvalidRequest."""
     if scene.camera is None:
         raise InvalidRequest(
             "The scene has no active camera: press Add Camera", remedy=Remedy("add_camera", "Add Camera")
@@ -268,19 +273,19 @@ def viewport(context: Any) -> tuple[Any, Any]:
 
 
 def viewport_camera(region_data: Any, width: int, height: int) -> Camera:
-    """Return what a 3D viewport looks through, camera views included."""
+    """Return the camera of a 3D viewport, camera views included."""
     return frames.camera_from_blender(region_data.view_matrix.inverted(), region_data.window_matrix, width, height)
 
 
 def orbit(info: ModelInfo, view: Any, width: int, height: int) -> Camera:
-    """Return the camera of a LatheView in the model's own frame, at the distance that the model was trained from.
+    """Return the camera of a LatheView in the model's own frame, at the model's training distance.
 
-    The field of view is that of the shorter side, so that the shape is seen whole whatever the aspect.
+    The field of view is that of the shorter side, so that the whole shape is visible at any aspect.
     """
     prior = info.pose_prior
     azimuth = prior.default_azimuth + view.yaw
     elevation = prior.default_elevation + view.pitch
-    # Beyond the pole the camera would stand on its head; a hair before it, up is still known.
+    # Clamped just short of the poles, where the up direction is undefined.
     elevation = min(max(elevation, 1e-4 - math.pi / 2), math.pi / 2 - 1e-4)
     away = np.array(
         (
@@ -306,22 +311,26 @@ def orbit(info: ModelInfo, view: Any, width: int, height: int) -> Camera:
 
 
 def seen_through_sliders(chosen: Subject, width: int, height: int) -> tuple[SceneRef, Camera]:
-    """Return what to render, and the camera, of the view's sliders: in the model's own frame, so that the object's
-    place, turn and scale do not matter. Raises InvalidRequest."""
-    info = known_model(chosen.settings.model)
+    """Return the SceneRef and the camera of the sliders of the view, in the model's own frame.
+
+    The object's transform has no influence. Raises InvalidRequest.
+    """
+    info = chosen.model
     return replace(scene_ref(chosen), world_from_scene=IDENTITY4), orbit(info, chosen.settings.view, width, height)
 
 
 def seen_by_preview(context: Any, chosen: Subject, size: int) -> tuple[SceneRef, Camera]:
-    """Return what the preview renders, and the camera, `size` pixels along the longer side. Raises InvalidRequest."""
+    """Return the SceneRef and the camera of the preview, `size` pixels along the longer side. Raises InvalidRequest."""
     if context.scene.lathe.preview.source == "SLIDERS":
-        return seen_through_sliders(chosen, size, size)  # square, as the models' own pictures are
+        return seen_through_sliders(chosen, size, size)  # square, as the models' own images
     return scene_ref(chosen), preview_camera(context, chosen, size)
 
 
 def preview_camera(context: Any, chosen: Subject, size: int) -> Camera:
-    """Return the camera of the preview through camera or viewport, `size` pixels along the longer side. Raises
-    InvalidRequest."""
+    """Return the camera of a preview through the active camera or the viewport, `size` pixels along the longer side.
+
+    Raises InvalidRequest.
+    """
     scene = context.scene
     settings = scene.lathe.preview
     if settings.source == "CAMERA":
@@ -329,16 +338,16 @@ def preview_camera(context: Any, chosen: Subject, size: int) -> Camera:
         return scene_camera(scene, context.evaluated_depsgraph_get(), width, height)
     region, region_data = viewport(context)
     if region is None:
-        raise InvalidRequest("There is no 3D viewport to look through: open one, or choose Through: Camera")
+        raise InvalidRequest("There is no 3D viewport: open one, or choose Through: Camera")
     width, height = fitted(region.width, region.height, size)
     camera = viewport_camera(region_data, width, height)
     if camera.projection == "orthographic" and chosen.info:
-        camera = frames.pulled_back(camera, max(0.0, 0.1 - nearest_depth(camera, chosen.world_from_scene, chosen.info)))
+        camera = frames.moved_back(camera, max(0.0, 0.1 - nearest_depth(camera, chosen.world_from_scene, chosen.info)))
     return camera
 
 
 def nearest_depth(camera: Camera, world_from_scene: np.ndarray, info: ModelInfo) -> float:
-    """Return the smallest depth of the corners of the model's box, in the camera's view."""
+    """Return the smallest depth of the corners of the model's box in the camera's frame."""
     low, high = np.array(info.bounds)
     corners = np.array(
         [(x, y, z, 1.0) for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])]
@@ -368,9 +377,9 @@ def triangles(item: Any, depsgraph: Any) -> MeshBlob:
 
 
 def scan(item: Any, info: ModelInfo) -> ScanBlob:
-    """Return a mesh object's points (in Edit Mode the selected ones) in its own coordinates, which are the model's.
+    """Return a mesh object's vertices (in Edit Mode the selected ones) in its local coordinates, which are the model's.
 
-    Normals come along where the mesh has faces. Raises InvalidRequest.
+    Normals are included if the mesh has faces. Raises InvalidRequest.
     """
     if item.mode == "EDIT":
         item.update_from_editmode()
@@ -389,12 +398,12 @@ def scan(item: Any, info: ModelInfo) -> ScanBlob:
         mesh.vertices.foreach_get("select", chosen)
         points, normals = points[chosen], None if normals is None else normals[chosen]
     if len(points) < 10:
-        raise InvalidRequest(f"A scan needs 10 points at least, {item.name} gives {len(points)}: select more")
+        raise InvalidRequest(f"A scan needs at least 10 points, {item.name} has {len(points)}: select more")
     low, high = np.array(info.bounds)
     size = high - low
     if (points < low - size).any() or (points > high + size).any():
         wide = ", ".join(f"{a:.2g} to {b:.2g}" for a, b in zip(low, high))
         raise InvalidRequest(
-            f"{item.name} lies far outside the model's box ({wide} m): move, turn and scale it in Edit Mode, Z up"
+            f"{item.name} lies far outside the model's box ({wide} m): move, rotate and scale it in Edit Mode, Z up"
         )
     return ScanBlob(np.ascontiguousarray(points), None if normals is None else np.ascontiguousarray(normals))

@@ -1,4 +1,4 @@
-"""Property groups as plain data, which outlives them: undo, another file or a deleted object takes the group itself."""
+"""Property groups to plain data and back. References to the groups themselves do not survive undo or a file load."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def plain(group: Any) -> dict[str, Any]:
-    """Return what a property group holds."""
+    """Return the properties of a group, without those that are not saved or cannot be set."""
 
     def value(prop: Any) -> Any:
         found = getattr(group, prop.identifier)
@@ -24,7 +24,7 @@ def plain(group: Any) -> dict[str, Any]:
 
 
 def fill(group: Any, values: dict[str, Any]) -> None:
-    """Write into a property group what `plain` gave."""
+    """Set the properties of a group: the inverse of `plain`."""
     for key, value in values.items():
         if isinstance(value, list):
             items = getattr(group, key)

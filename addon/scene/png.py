@@ -1,4 +1,4 @@
-"""PNG files from numpy, with the standard library: for threads, where Blender's images cannot go."""
+"""PNG files from numpy arrays, with the standard library alone: threads must not use Blender's images."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def bytes_from_float(image: np.ndarray) -> np.ndarray:
 
 
 def encode(image: np.ndarray) -> bytes:
-    """Return PNG bytes of an image [H, W, 4], sRGB with straight alpha, uint8 or float 0..1, top row first."""
+    """Return PNG bytes of an image [H, W, 4], sRGB with unpremultiplied alpha, uint8 or float 0..1, top row first."""
     rows = bytes_from_float(image)
     height, width, _ = rows.shape
     raw = np.empty((height, 1 + width * 4), np.uint8)
-    raw[:, 0] = 2  # filter "up": each row as the difference to the one above, which packs renders well
+    raw[:, 0] = 2  # filter "up": each row as the difference to the one above, which compresses renders well
     flat = rows.reshape(height, -1)
     raw[0, 1:] = flat[0]
     np.subtract(flat[1:], flat[:-1], out=raw[1:, 1:])
@@ -46,7 +46,7 @@ def encode(image: np.ndarray) -> bytes:
 
 
 def write(path: Path, image: np.ndarray) -> None:
-    """Write a PNG whole or not at all, so that a file that exists is a finished frame. Raises CannotWrite."""
+    """Write a PNG atomically, so that an existing file is a finished frame. Raises CannotWrite."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

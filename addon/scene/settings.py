@@ -7,15 +7,13 @@ from typing import Any
 import bpy
 
 from ..link.session import session
-from ..wire.messages import (
-    ModelInfo,
-)
+from ..wire.messages import ModelInfo
 from . import gather
 from .groups import fill, plain
 
 
 def models_known(result: Any = None) -> Any:
-    """Give scenes without a model a starter model, so that a new user can press Generate at once."""
+    """Choose a starter model for scenes without a model. Passes `result` on, so that it can be the `then` of a job."""
     if session.models:
         known = list(session.models.values())
         first = next((info for info in known if info.source == "starter"), known[0])
@@ -26,7 +24,7 @@ def models_known(result: Any = None) -> Any:
 
 
 def set_model(settings: Any, info: ModelInfo) -> None:
-    """Write a model into a LatheScene or LatheObject."""
+    """Set the model of a LatheScene or LatheObject, with its controls, view and level. Controls it shares are kept."""
     previous = session.models.get(settings.model)
     settings.model = info.name
     latent = settings.latent
@@ -59,7 +57,7 @@ def clear_codes(latent: Any) -> None:
 
 
 def set_control(item: Any, value: float) -> None:
-    """Give a LatheControl a value of the wire."""
+    """Set a LatheControl to a value of the wire."""
     item.value = value
     name = gather.property_of(item.unit)
     if name != "value":

@@ -1,6 +1,6 @@
-"""Small pictures that a .blend file carries in a string, and their icons in the panel.
+"""Thumbnails stored as strings in a .blend file, and their icons in the panel.
 
-Blender keeps icons only for as long as it runs, so the picture itself lies with what it shows.
+Blender does not save icons, so each thumbnail is stored with the latent that it shows.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .png import bytes_from_float
 SIDE = 64
 MAX_ICONS = 512
 
-_icons: Any = None  # Blender's collection of them, by the hash of what they show
+_icons: Any = None  # Blender's collection of icons, by the hash of the thumbnail
 
 
 def pack(image: np.ndarray) -> str:
-    """Return an image [H, W, 4], sRGB with straight alpha, top row first, as a string: SIDE pixels square at most."""
+    """Return an image [H, W, 4], sRGB with unpremultiplied alpha, top row first, as a string, at most SIDE² pixels."""
     pixels = bytes_from_float(image)
     step = -(-max(pixels.shape[:2]) // SIDE)
     height, width = (max(side // step, 1) for side in pixels.shape[:2])
@@ -37,7 +37,7 @@ def pack(image: np.ndarray) -> str:
 
 
 def unpack(text: str) -> np.ndarray:
-    """Return the image uint8 [H, W, 4] of a string. Raises ValueError for anything but what `pack` gives."""
+    """Return the image uint8 [H, W, 4] of a string made by `pack`. Raises ValueError for any other string."""
     data = base64.b64decode(text, validate=True)
     if len(data) < 2 or not 0 < data[0] <= SIDE or not 0 < data[1] <= SIDE:
         raise ValueError("a thumbnail begins with its height and its width")
@@ -52,14 +52,14 @@ def unpack(text: str) -> np.ndarray:
 
 
 def icon(text: str) -> int:
-    """Return the number of the icon that shows a packed image; 0 where there is none."""
+    """Return the icon of a packed image; 0 if there is none."""
     if _icons is None or not text:
         return 0
     name = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
     if name not in _icons:
         try:
             image = unpack(text)
-        except ValueError:  # a file that somebody edited
+        except ValueError:  # edited by hand
             return 0
         if len(_icons) >= MAX_ICONS:
             _icons.clear()
@@ -71,7 +71,7 @@ def icon(text: str) -> int:
         made = _icons.new(name)
         made.image_size = (SIDE, SIDE)
         made.image_pixels_float.foreach_set(square.ravel())
-        made.icon_size = (SIDE // 2, SIDE // 2)  # what lists and buttons show
+        made.icon_size = (SIDE // 2, SIDE // 2)  # the size in lists and buttons
         made.icon_pixels_float.foreach_set(square.reshape(SIDE // 2, 2, SIDE // 2, 2, 4).mean((1, 3)).ravel())
     return int(_icons[name].icon_id)
 

@@ -28,7 +28,7 @@ from .codes import ask_with_codes, stored_codes
 
 
 def problem_mesh(context: Any) -> str:
-    """Why no mesh can be made."""
+    """Return why no mesh can be generated, or an empty string."""
     problem = problem_model(context)
     if problem:
         return problem
@@ -44,7 +44,7 @@ def problem_mesh(context: Any) -> str:
 
 
 def randomize_seeds(context: Any) -> None:
-    """Roll both seeds of the subject."""
+    """Draw both seeds of the subject at random."""
     latent = subject(context).settings.latent
     latent.seed_a, latent.seed_b = random.randrange(100_000), random.randrange(100_000)
     clear_codes(latent)
@@ -57,14 +57,14 @@ def take_latent(context: Any) -> None:
 
 
 def variants(context: Any, count: int = 0, size: int = 128, *, more: bool = False) -> Job:
-    """Render a sheet of seeds, all else as it is set, to choose from in the tab and in the image 'Lathe Variants'.
-    Result: the image's name.
+    """Render a sheet of consecutive seeds, for the tab and as the image 'Lathe Variants'. Result: the image's name.
 
-    count: how many; 0 as the tab says. more: go on after the last seed of the sheet that is there.
+    count: number of images; 0 is the tab's setting. size: pixels along each side of an image. more: continue after the
+    last seed of the current sheet.
     """
     configure(context)
     chosen, scene = subject(context), context.scene
-    info = gather.known_model(chosen.settings.model)
+    info = chosen.model
     sheet = latents.sheet(scene, chosen, count or scene.lathe.variant_count, more)
     camera = None
     if scene.lathe.preview.source == "SLIDERS":
@@ -87,17 +87,19 @@ def variants(context: Any, count: int = 0, size: int = 128, *, more: bool = Fals
 
 
 def generate_mesh(context: Any, *, draft: bool = False, quiet: bool = False) -> Job:
-    """Make the subject's mesh: a new object, or the new mesh of an old one. Result: the object's name.
+    """Generate the subject's mesh as a new object, or replace the mesh of an existing one. Result: the object's name.
 
-    A field gets a mesh object of its own, which is replaced the next time and always put where the field is.
-    draft: the bare surface, and no step of undo.
+    The mesh of a field is an object of its own, whose mesh is replaced the next time and which is always placed where
+    the field is.
+
+    draft: geometry alone, and no undo step. quiet: not listed in the Jobs panel.
     """
     configure(context)
     chosen = subject(context)
     request = gather.mesh_request(chosen)
     if draft:
         request = dataclasses.replace(request, target_faces=0, fill_holes=False, color="none")
-    info = gather.known_model(chosen.settings.model)
+    info = chosen.model
     codes = stored_codes(chosen)
     scene = context.scene
     target, name = chosen.object, f"{info.label} {request.scene.latent.seed_a}"
@@ -119,7 +121,7 @@ def generate_mesh(context: Any, *, draft: bool = False, quiet: bool = False) -> 
 
 
 def mesh_of_field(field: Any) -> Any:
-    """Return the mesh object that was made of a field, or None. A duplicate of either is nobody's partner."""
+    """Return the mesh object of a field, or None. The two refer to each other, which duplicates do not."""
     made = field.lathe.partner
     linked = made is not None and made.type == "MESH" and made.users_collection  # a deleted one still has its pointer
     return made if linked and made.lathe.partner == field else None
@@ -128,9 +130,10 @@ def mesh_of_field(field: Any) -> Any:
 def finisher(
     chosen: Subject, scene: Any, target: Any, name: str, found: dict[str, Any] | None = None, undo: bool = True
 ) -> Any:
-    """Return the `then` that puts a mesh in and notes on the object what it came from, as it was when asked.
+    """Return the `then` of a job that puts a mesh into the scene and stores its settings, as they are now, on it.
 
-    found: properties of the latent to set on top (a code found by completing).
+    target: the object whose mesh is replaced; None makes a new object. found: properties of the latent to set in
+    addition (of a code that the job finds). undo: make it an undo step.
     """
     noted = snapshot(chosen.settings)
     scene_handle = Handle.of("scenes", scene)
@@ -162,10 +165,10 @@ def finisher(
 
 
 def use_remembered(context: Any, where: str, index: int) -> None:
-    """Give the tab's subject a latent of the "history" or of the "variants", and its model. Raises InvalidRequest."""
+    """Give the subject a latent of the "history" or the "variants", and its model. Raises InvalidRequest."""
     items = getattr(context.scene.lathe, where)
     if not 0 <= index < len(items):
-        raise errors.InvalidRequest("That latent is no longer in the list")
+        raise errors.InvalidRequest("This latent is no longer in the list")
     entry = items[index]
     info = gather.known_model(entry.model)
     settings = context.scene.lathe if gather.field_object(context) else subject(context).settings
@@ -175,11 +178,13 @@ def use_remembered(context: Any, where: str, index: int) -> None:
 
 
 def star(context: Any, where: str, index: int) -> None:
-    """Make a latent a favourite, or no longer; one of the "variants" gets into the history by it. Raises
-    InvalidRequest."""
+    """Toggle whether a latent of the "history" or the "variants" is a favourite. Favourites are in the history.
+
+    Raises InvalidRequest.
+    """
     history, items = context.scene.lathe.history, getattr(context.scene.lathe, where)
     if not 0 <= index < len(items):
-        raise errors.InvalidRequest("That latent is no longer in the list")
+        raise errors.InvalidRequest("This latent is no longer in the list")
     if where == "variants":
         latents.put_first(history, items[index].model, plain(items[index].latent), items[index].thumbnail)
         items, index = history, 0
@@ -188,10 +193,12 @@ def star(context: Any, where: str, index: int) -> None:
 
 
 def add_latent(context: Any) -> Any:
-    """Add an empty that holds the latent, its model and its view, to be keyframed, driven and copied as an object, and
-    return it. For models without a surface it is what a mesh is for others."""
+    """Add an empty with the latent, its model and its view, and return it.
+
+    It can be keyframed, driven and copied as an object, also for a model without a surface.
+    """
     chosen = subject(context)
-    info = gather.known_model(chosen.settings.model)
+    info = chosen.model
     item = bpy.data.objects.new(f"{info.label} {chosen.settings.latent.seed_a}", None)
     item.empty_display_type = "CUBE"
     item.empty_display_size = float(np.abs(np.array(info.bounds)).max())
@@ -205,7 +212,7 @@ def add_latent(context: Any) -> Any:
 
 
 def problem_latent(context: Any) -> str:
-    """Why there is no latent to work with."""
+    """Return why the subject has no latent, or an empty string."""
     problem = problem_model(context)
     return problem or ("A radiance field has no latents" if gather.is_field(subject(context).info) else "")
 

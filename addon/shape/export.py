@@ -11,15 +11,14 @@ from ..scene.apply import problem_object_mode
 from ..scene.gather import generated_object
 from ..wire import errors
 
+EXTENSIONS = {"GLB": ".glb", "OBJ": ".obj", "PLY": ".ply", "USD": ".usdc"}
+
 
 def problem_export(context: Any) -> str:
-    """Why nothing can be exported."""
+    """Return why nothing can be exported, or an empty string."""
     if not exported_objects(context):
         return "Select an object that was generated here"
     return problem_object_mode(context)
-
-
-# --------------------------------------------------------------------------------------------------------------- export
 
 
 def exported_objects(context: Any) -> list[Any]:
@@ -30,19 +29,19 @@ def exported_objects(context: Any) -> list[Any]:
 
 
 def export_path(context: Any) -> str:
-    """Return the file that an export writes unless the user chooses another."""
+    """Return the default file of an export."""
     name = bpy.path.clean_name(exported_objects(context)[0].name)
     folder = Path(bpy.data.filepath).parent if bpy.data.filepath else Path.home()
     return str(folder / f"{name}{EXTENSIONS[context.scene.lathe.export.format]}")
 
 
-EXTENSIONS = {"GLB": ".glb", "OBJ": ".obj", "PLY": ".ply", "USD": ".usdc"}
-
-
 def export(context: Any, filepath: str, kind: str) -> str:
     """Write the selected generated objects with Blender's own exporter and return the file's path.
 
-    GLB and OBJ have Y up, PLY and USD keep Z up, as their readers expect. Raises CannotWrite.
+    kind: of EXTENSIONS. GLB and OBJ have Y up, PLY and USD keep Z up, as their readers expect.
+
+    Raises:
+        InvalidRequest: nothing to export. CannotWrite.
     """
     path = Path(bpy.path.abspath(filepath))
     if path.suffix.lower() != EXTENSIONS[kind] and not (kind == "USD" and path.suffix.lower() in (".usd", ".usda")):

@@ -1,4 +1,4 @@
-"""Latents that were seen and those to choose from: history and favourites, the sheet of variants, the walk."""
+"""History and favourites, sheets of variants and walks of latents, as property groups of the scene."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from ..wire.errors import InvalidRequest
 from ..wire.messages import MAX_SEED, Latent, ModelInfo
 
 MAX_HISTORY = 100
-"""Of latents that are no favourites; the oldest are forgotten."""
+"""Number of latents that are not favourites; older ones are dropped."""
 
 # -------------------------------------------------------------------------------------------------------------- history
 
 
 def rememberer(context: Any, chosen: Subject) -> Callable[[str], None] | None:
-    """Return what notes the subject's latent, as it is now, in the history when its picture has come; None for a field,
-    which has no latents, and while an animation plays."""
+    """Return a function that adds the subject's latent, as it is now, to the history with a given thumbnail.
+
+    None for a radiance field, which has no latent, and while an animation plays.
+    """
     screen = getattr(context, "screen", None)
     if gather.is_field(chosen.info) or (screen is not None and screen.is_animation_playing):
         return None
@@ -40,7 +42,7 @@ def rememberer(context: Any, chosen: Subject) -> Callable[[str], None] | None:
 
 
 def put_first(history: Any, model: str, latent: dict[str, Any], thumbnail: str = "") -> None:
-    """Make a latent the first of the history; one that is there already moves up."""
+    """Put a latent at the top of the history. An equal one moves up."""
     for index, item in enumerate(history):
         if item.model == model and item.latent.seed_a == latent["seed_a"] and plain(item.latent) == latent:
             item.thumbnail = thumbnail or item.thumbnail
@@ -59,7 +61,7 @@ def _note(item: Any, model: str, latent: dict[str, Any], thumbnail: str) -> None
 
 
 def title(item: Any, info: ModelInfo | None) -> str:
-    """Return what a LatheRemembered is called in the panel."""
+    """Return the label of a LatheRemembered."""
     latent = item.latent
     text = "Code" if latent.code else str(latent.seed_a)
     separate = info is not None and gather.is_separate(info)
@@ -83,7 +85,7 @@ def favourite_seeds(scene: Any, model: str) -> list[int]:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Latents to choose from: as the wire has them, and as the properties have them."""
+    """Latents to choose from, as wire messages and as properties."""
 
     model: str
     latents: tuple[Latent, ...]
@@ -91,7 +93,7 @@ class Sheet:
 
 
 def seed_b_matters(latent: Any, info: ModelInfo) -> bool:
-    """Whether another seed B would be another shape."""
+    """Return whether the shape depends on seed B."""
     return bool(
         latent.mix_geometry
         or (gather.is_separate(info) and latent.mix_appearance)
@@ -100,8 +102,8 @@ def seed_b_matters(latent: Any, info: ModelInfo) -> bool:
 
 
 def sheet(scene: Any, chosen: Subject, count: int, more: bool) -> Sheet:
-    """Return `count` latents that differ in one seed: from the subject's own on, or after the last one there is."""
-    info = gather.known_model(chosen.settings.model)
+    """Return `count` latents with consecutive seeds, from the subject's own on or (more) after the sheet's last."""
+    info = chosen.model
     latent, settings = gather.latent(chosen.settings, info), plain(chosen.settings.latent)
     name = "seed_b" if scene.lathe.vary == "B" and seed_b_matters(chosen.settings.latent, info) else "seed_a"
     last = scene.lathe.variants[-1] if more and scene.lathe.variants else None
@@ -119,7 +121,7 @@ def sheet(scene: Any, chosen: Subject, count: int, more: bool) -> Sheet:
 
 
 def put_sheet(scene: Any, made: Sheet, thumbnails: Iterable[str]) -> None:
-    """Make a sheet the one to choose from."""
+    """Store a sheet with its thumbnails as the scene's variants."""
     scene.lathe.variants.clear()
     for settings, thumbnail in zip(made.settings, thumbnails):
         _note(scene.lathe.variants.add(), made.model, settings, thumbnail)
@@ -133,22 +135,21 @@ LAYERS_PATH = "lathe.latent.style_layers"
 
 
 def seeds_of(text: str) -> list[int]:
-    """Return the seeds that a text lists. Raises InvalidRequest."""
+    """Return the seeds listed in a text. Raises InvalidRequest."""
     words = [word for word in re.split(r"[\s,;]+", text) if word]
     wrong = next((word for word in words if not word.isdecimal() or int(word) > MAX_SEED), None)
     if wrong is not None:
-        raise InvalidRequest(f"{wrong!r} is no seed: list whole numbers from 0 to {MAX_SEED} with commas between them")
+        raise InvalidRequest(f"{wrong!r} is not a seed: list whole numbers from 0 to {MAX_SEED}, separated by commas")
     if len(words) < 2:
-        raise InvalidRequest("A walk needs two seeds at least, with a comma between them")
+        raise InvalidRequest("A walk needs at least two seeds, separated by a comma")
     return [int(word) for word in words]
 
 
 def keyframe_walk(scene: Any, settings: Any) -> tuple[int, int]:
-    """Keyframe a LatheScene's or LatheObject's latent along the walk, from the frame the scene is in; return the first
-    and the last frame.
+    """Keyframe the latent of a LatheScene or LatheObject along the walk, and return the first and the last frame.
 
-    The mix goes up and down between A and B, and a seed changes only while it has no part in the shape. Raises
-    InvalidRequest.
+    The walk starts at the current frame. The mix alternates between A and B, and a seed changes only while its weight
+    is zero. Raises InvalidRequest.
     """
     walk, latent, owner = scene.lathe.walk, settings.latent, settings.id_data
     seeds = seeds_of(walk.seeds)
@@ -179,7 +180,7 @@ def keyframe_walk(scene: Any, settings: Any) -> tuple[int, int]:
 
 
 def clear_walk(settings: Any) -> bool:
-    """Remove the keyframes of seeds, mixes and layers; return whether there were any."""
+    """Remove the keyframes of seeds, mixes and layers. Returns whether there were any."""
     curves = curves_of(settings.id_data)
     found = [curve for curve in curves if curve.data_path in (*SEED_PATHS, *MIX_PATHS, LAYERS_PATH)]
     for curve in found:
@@ -188,7 +189,7 @@ def clear_walk(settings: Any) -> bool:
 
 
 def is_walking(settings: Any) -> bool:
-    """Whether a latent has keyframes of its seeds."""
+    """Return whether the seeds of a latent are keyframed."""
     return any(curve.data_path in SEED_PATHS for curve in curves_of(settings.id_data))
 
 
@@ -200,7 +201,7 @@ def curves_of(owner: Any) -> Any:
         return []
     if bpy.app.version < (4, 4, 0):
         return action.fcurves
-    for layer in action.layers:  # an action holds the curves of several datablocks, each in a bag of its slot
+    for layer in action.layers:  # an action holds the curves of several datablocks, each in the channel bag of its slot
         for strip in layer.strips:
             bag = strip.channelbag(animated.action_slot)
             if bag is not None:

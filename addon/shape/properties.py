@@ -5,6 +5,7 @@ All latents and the view of the sliders can be keyframed and driven: `scene.lath
 """
 
 import math
+from typing import Any
 
 import bpy
 from bpy.props import (
@@ -26,8 +27,8 @@ from ..wire.messages import MAX_ROWS, MAX_STRENGTH, CompleteRequest, FitShapeReq
 ANIMATABLE = {"ANIMATABLE"}
 
 
-def _clamp(self, _context):
-    """Keep a control in its model's range; the range is data, so the property itself cannot hold it."""
+def _clamp(self: Any, _context: Any) -> None:
+    """Clamp a control to its model's range, which is data and cannot be declared with the property."""
     name = property_of(self.unit)
     wanted = getattr(self, name)
     allowed = type(wanted)(min(max(wanted, self.minimum), self.maximum))
@@ -36,7 +37,7 @@ def _clamp(self, _context):
 
 
 class LatheControl(bpy.types.PropertyGroup):
-    """One of the model's own sliders. Its `name` is the model's name for it."""
+    """A control of the model. Its `name` is the name in ModelInfo."""
 
     label: StringProperty(name="Label", options=set())
     unit: StringProperty(name="Unit", options=set())
@@ -52,7 +53,7 @@ class LatheControl(bpy.types.PropertyGroup):
     )
     on: BoolProperty(name="On", description="A control of the model that is on or off", options=ANIMATABLE)
     number: IntProperty(
-        name="Number", description="A control of the model that counts", update=_clamp, options=ANIMATABLE
+        name="Number", description="A control of the model that is a whole number", update=_clamp, options=ANIMATABLE
     )
 
 
@@ -88,7 +89,7 @@ class LatheDirection(bpy.types.PropertyGroup):
 
 
 class LatheLatent(bpy.types.PropertyGroup):
-    """Which of a model's shapes."""
+    """A shape of a model: seeds, mixes, layers, conditioning pose, controls."""
 
     seed_a: option_property(Latent, "seed_a", options=ANIMATABLE)
     seed_b: option_property(Latent, "seed_b", default=5, options=ANIMATABLE)
@@ -97,20 +98,20 @@ class LatheLatent(bpy.types.PropertyGroup):
     truncation: option_property(Latent, "truncation_psi", default=0.7, options=ANIMATABLE)
     style_layers: BoolVectorProperty(
         name="Layers from Seed B",
-        description="Take this layer of the model from seed B whole, whatever the mixes say. Early layers are form, "
-        "late ones the surface",
+        description="Take this layer of the model from seed B, whatever the mixes are. Early layers control geometry, "
+        "late ones appearance",
         size=MAX_LAYERS,
         options=ANIMATABLE,
     )
     use_condition: BoolProperty(
         name="Conditioning Pose",
-        description="Tell the model of another camera than its front view. What is rendered is another matter: this "
-        "changes the shape itself a little, as some models learned that pose and look go together",
+        description="Condition the model on a camera pose other than its front view. This changes the shape slightly, "
+        "not the view, because some models learned that pose and appearance are correlated",
         options=ANIMATABLE,
     )
     condition_yaw: FloatProperty(
         name="Yaw",
-        description="How far round the camera stands that the model is told of",
+        description="Azimuth of the conditioning camera, from the model's front",
         subtype="ANGLE",
         soft_min=-1.0,
         soft_max=1.0,
@@ -118,7 +119,7 @@ class LatheLatent(bpy.types.PropertyGroup):
     )
     condition_pitch: FloatProperty(
         name="Pitch",
-        description="How far above the usual view the camera stands that the model is told of",
+        description="Elevation of the conditioning camera, from the model's usual view",
         subtype="ANGLE",
         min=-math.pi / 2,
         max=math.pi / 2,
@@ -129,7 +130,7 @@ class LatheLatent(bpy.types.PropertyGroup):
     code: option_property(Latent, "code")
     code_data: StringProperty(
         name="Code Data",
-        description="The found shape itself, so that the file carries it",
+        description="The data of the found shape, stored in the file",
         options={"HIDDEN"},
     )
     code_b: option_property(Latent, "code_b")
@@ -142,15 +143,15 @@ class LatheLatent(bpy.types.PropertyGroup):
     directions: CollectionProperty(
         type=LatheDirection, name="Directions", description="Directions that are added to the latent"
     )
-    controls: CollectionProperty(type=LatheControl, name="Controls", description="The model's own sliders")
+    controls: CollectionProperty(type=LatheControl, name="Controls", description="The model's own controls")
 
 
 class LatheView(bpy.types.PropertyGroup):
-    """A camera on a ball round the model, at the distance it was trained from."""
+    """A camera on a sphere around the model, at the model's training distance."""
 
     yaw: FloatProperty(
         name="Yaw",
-        description="How far round the model, from its front. Keyframe it for a turntable",
+        description="Azimuth of the camera, from the model's front. Keyframe it for a turntable",
         subtype="ANGLE",
         soft_min=-math.pi,
         soft_max=math.pi,
@@ -159,7 +160,7 @@ class LatheView(bpy.types.PropertyGroup):
     )
     pitch: FloatProperty(
         name="Pitch",
-        description="How far above the model's usual view; below it if negative",
+        description="Elevation of the camera, from the model's usual view",
         subtype="ANGLE",
         min=-math.pi,
         max=math.pi,
@@ -170,7 +171,7 @@ class LatheView(bpy.types.PropertyGroup):
     )
     roll: FloatProperty(
         name="Roll",
-        description="Turn of the picture about the line of sight",
+        description="Rotation of the camera about its line of sight",
         subtype="ANGLE",
         soft_min=-math.pi,
         soft_max=math.pi,
@@ -179,7 +180,7 @@ class LatheView(bpy.types.PropertyGroup):
     )
     fov: FloatProperty(
         name="Field of View",
-        description="Of the shorter side of the picture; smaller looks nearer. Models know best what they have seen",
+        description="Angle of view of the shorter side of the image. Models are most accurate at their training value",
         subtype="ANGLE",
         default=math.radians(30),
         min=math.radians(0.5),
@@ -191,8 +192,8 @@ class LatheView(bpy.types.PropertyGroup):
     )
 
 
-def _level_range(group):
-    """Return the lowest, the usual and the highest level of the model of a LatheMesh, or None."""
+def _level_range(group: Any) -> tuple[float, float, float] | None:
+    """Return the lowest, the model's own and the highest level for a LatheMesh; None where there is no slider."""
     info = session.models.get(group.id_data.lathe.model)
     if info is None or info.quantity != "density" or info.iso_range[1] <= 0:
         return None
@@ -200,16 +201,16 @@ def _level_range(group):
     return max(info.iso_range[0], high * 1e-3), info.iso_level, high
 
 
-def _get_level_slider(self):
+def _get_level_slider(self: Any) -> float:
     known = _level_range(self)
     if known is None:
         return 0.0
     low, usual, high = known
     level = self.level if self.use_level else usual
-    return min(max(math.log(max(level, low) / low) / math.log(high / low), 0.0), 1.0)
+    return float(min(max(math.log(max(level, low) / low) / math.log(high / low), 0.0), 1.0))
 
 
-def _set_level_slider(self, value):
+def _set_level_slider(self: Any, value: float) -> None:
     known = _level_range(self)
     if known is not None:
         low, _, high = known
@@ -218,19 +219,19 @@ def _set_level_slider(self, value):
 
 
 class LatheMesh(bpy.types.PropertyGroup):
-    """How a shape becomes a mesh."""
+    """Settings of surface extraction and texturing."""
 
     resolution: option_property(MeshRequest, "resolution")
     use_level: BoolProperty(
         name="Own Level",
-        description="Put the surface at another level than the model's own",
+        description="Extract the surface at a level other than the model's own",
         options=set(),
     )
     level: option_property(MeshRequest, "iso_level", precision=4, step=0.1)
     level_slider: FloatProperty(
         name="Level",
-        description="How dense the field must be to count as solid, from the least to the most there is. To the left "
-        "the mesh takes in more, to the right less",
+        description="Density at the surface, on a logarithmic scale from the lowest to the highest of the field. Lower "
+        "values give a larger mesh",
         min=0.0,
         max=1.0,
         subtype="FACTOR",
@@ -240,8 +241,8 @@ class LatheMesh(bpy.types.PropertyGroup):
     )
     live: BoolProperty(
         name="Live Level",
-        description="Mesh again whenever the level changes: bare while it moves, then with everything. The field is "
-        "not evaluated again for that",
+        description="Extract the mesh again whenever the level changes: geometry alone while it moves, then with "
+        "colours. The field is not evaluated again",
         options={"SKIP_SAVE"},
     )
     target_faces: option_property(MeshRequest, "target_faces")
@@ -253,10 +254,10 @@ class LatheMesh(bpy.types.PropertyGroup):
     texture_size: option_property(MeshRequest, "texture_size")
     placement: EnumProperty(
         name="Place",
-        description="Where the result goes",
+        description="Where the mesh is placed",
         items=(
-            ("CURSOR", "At 3D Cursor", "Make a new object at the 3D cursor"),
-            ("LAST", "Replace Last", "Give the last object made here the new mesh; it stays where it is"),
+            ("CURSOR", "At 3D Cursor", "A new object at the 3D cursor"),
+            ("LAST", "Replace Last", "Replace the mesh of the object generated last; its transform stays"),
         ),
         default="CURSOR",
         options=set(),
@@ -264,18 +265,18 @@ class LatheMesh(bpy.types.PropertyGroup):
 
 
 class LatheComplete(bpy.types.PropertyGroup):
-    """Finding the shape that fits a scan."""
+    """`scene.lathe.complete`: fitting a latent to a scan."""
 
     iterations: option_property(CompleteRequest, "iterations")
     seed: option_property(CompleteRequest, "seed")
 
 
 class LatheFit(bpy.types.PropertyGroup):
-    """Learning one mesh as a model of its own."""
+    """`scene.lathe.fit`: training a shape network on one mesh."""
 
     name: StringProperty(
         name="Name",
-        description="Name of the new model: letters, digits, '.', '-' and '_'. Empty takes the object's name",
+        description="Name of the new model: letters, digits, '.', '-' and '_'. Empty uses the object's name",
         options=set(),
     )
     steps: option_property(FitShapeRequest, "steps")
@@ -284,7 +285,7 @@ class LatheFit(bpy.types.PropertyGroup):
 
 
 class LatheExport(bpy.types.PropertyGroup):
-    """Writing a shape to a file."""
+    """`scene.lathe.export`: export of generated objects."""
 
     format: EnumProperty(
         name="Format",
@@ -301,20 +302,20 @@ class LatheExport(bpy.types.PropertyGroup):
 
 
 class LatheRemembered(bpy.types.PropertyGroup):
-    """A latent that was seen: of the history, or on the sheet of variants."""
+    """A latent in the history or on the sheet of variants."""
 
-    model: StringProperty(name="Model", description="The model that it belongs to", options=set())
+    model: StringProperty(name="Model", description="Model of the latent", options=set())
     latent: PointerProperty(type=LatheLatent)
-    starred: BoolProperty(name="Favourite", description="Keep it, however long the history gets", options=set())
-    thumbnail: StringProperty(name="Thumbnail", description="Its picture, packed", options={"HIDDEN"})
+    starred: BoolProperty(name="Favourite", description="Never drop it from the history", options=set())
+    thumbnail: StringProperty(name="Thumbnail", description="Its image, compressed", options={"HIDDEN"})
 
 
 class LatheWalk(bpy.types.PropertyGroup):
-    """From one seed to the next, over the frames."""
+    """`scene.lathe.walk`: an animation from seed to seed."""
 
     seeds: StringProperty(
         name="Seeds",
-        description="The seeds that the walk visits, with commas between them",
+        description="Seeds to visit, separated by commas",
         default="0, 1, 2, 3",
         options=set(),
     )
@@ -326,12 +327,10 @@ class LatheWalk(bpy.types.PropertyGroup):
         max=10_000,
         options=set(),
     )
-    closed: BoolProperty(
-        name="Return to the First", description="End with the seed that it began with, as a loop", options=set()
-    )
+    closed: BoolProperty(name="Return to the First", description="End with the first seed, for a loop", options=set())
     smooth: BoolProperty(
         name="Rest at Seeds",
-        description="Slow down at each seed; off, the walk goes on evenly",
+        description="Ease in and out at each seed. If off, the speed is constant",
         default=True,
         options=set(),
     )

@@ -28,22 +28,21 @@ from .codes import with_code
 
 
 def problem_complete(context: Any) -> str:
-    """Why no scan can be completed."""
+    """Return why no scan can be completed, or an empty string."""
     problem = problem_model(context)
     if problem:
         return problem
-    info = subject(context).info
-    assert info is not None
+    info = subject(context).model
     if "complete" not in info.capabilities:
         return f"{info.label} cannot complete scans: choose a model that can"
     active = context.active_object
     if active is None or active.type != "MESH":
-        return "Select a mesh object whose points are the scan"
+        return "Select a mesh object: its vertices are the scan"
     return ""
 
 
 def problem_fit(context: Any) -> str:
-    """Why no mesh can be fitted."""
+    """Return why no network can be trained on the active object, or an empty string."""
     problem = problem_python(context)
     if problem:
         return problem
@@ -56,13 +55,16 @@ def problem_fit(context: Any) -> str:
 
 
 def complete(context: Any) -> Job:
-    """Find the shape that fits the active object's points and mesh it in the same place. Result: the object's name."""
+    """Find the shape that fits the active object's points and mesh it in the object's place.
+
+    Result: the new object's name. Raises InvalidRequest.
+    """
     problem = problem_complete(context)
     if problem:
         raise errors.InvalidRequest(problem)
     configure(context)
     chosen = subject(context)
-    info = gather.known_model(chosen.settings.model)
+    info = chosen.model
     scan_object, scene = context.active_object, context.scene
     scan = gather.scan(scan_object, info)
     iterations, seed = scene.lathe.complete.iterations, scene.lathe.complete.seed
@@ -84,7 +86,10 @@ def complete(context: Any) -> Job:
 
 
 def fit_shape(context: Any) -> Job:
-    """Train a network on the active mesh. Result: the name of the new model, which becomes the scene's."""
+    """Train a network on the active mesh. Result: the name of the new model, which becomes the scene's.
+
+    Raises InvalidRequest.
+    """
     problem = problem_fit(context)
     if problem:
         raise errors.InvalidRequest(problem)

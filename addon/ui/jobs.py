@@ -1,5 +1,7 @@
 """The Jobs panel: progress, cancelling, the last error and its remedy."""
 
+from typing import Any
+
 import bpy
 from bpy.props import IntProperty, StringProperty
 
@@ -18,26 +20,26 @@ class LATHE_OT_cancel_job(LatheOperator, bpy.types.Operator):
     number: IntProperty(name="Job", description="Number of the job; 0 is the newest", options={"SKIP_SAVE"})
 
     @classmethod
-    def problem(cls, context):
+    def problem(cls, context: Any) -> str:
         return "" if session.jobs.active else "No job is running"
 
-    def run(self, context):
+    def run(self, context: Any) -> None:
         job = session.jobs.by_number(self.number) if self.number else session.jobs.active[-1]
         if job:
             job.cancel()
 
 
 class LATHE_OT_cancel_all(LatheOperator, bpy.types.Operator):
-    """Cancel every running job except Set Up and fits, which have a button of their own"""
+    """Cancel every running job except Set Up and fits, which have their own buttons"""
 
     bl_idname = "lathe.cancel_all"
     bl_label = "Cancel All"
 
     @classmethod
-    def problem(cls, context):
+    def problem(cls, context: Any) -> str:
         return "" if any(job.kind not in session.jobs.LONG for job in session.jobs.active) else "No job is running"
 
-    def run(self, context):
+    def run(self, context: Any) -> None:
         session.jobs.cancel_all(keep=session.jobs.LONG)
 
 
@@ -48,34 +50,33 @@ class LATHE_OT_dismiss_error(LatheOperator, bpy.types.Operator):
     bl_label = "Dismiss"
 
     @classmethod
-    def problem(cls, context):
+    def problem(cls, context: Any) -> str:
         return "" if session.jobs.failed else "There is no error"
 
-    def run(self, context):
+    def run(self, context: Any) -> None:
         session.jobs.dismiss()
 
 
 class LATHE_OT_apply_remedy(LatheOperator, bpy.types.Operator):
-    """Do what helps against the last error"""
+    """Apply the fix that the error suggests"""
 
     bl_idname = "lathe.apply_remedy"
     bl_label = "Apply Remedy"
 
-    action: StringProperty(name="Action", description="What to do", options={"SKIP_SAVE"})
-    value: StringProperty(name="Value", description="With what value", options={"SKIP_SAVE"})
+    action: StringProperty(name="Action", description="Which fix", options={"SKIP_SAVE"})
+    value: StringProperty(name="Value", description="Argument of the fix", options={"SKIP_SAVE"})
 
-    def run(self, context):
+    def run(self, context: Any) -> None:
         apply_remedy(context, self.action, self.value)
 
 
 class LATHE_PT_jobs(LathePanel, bpy.types.Panel):
-    """What is running; Esc cancels it"""
+    """Running jobs. Esc cancels them"""
 
     bl_label = "Jobs"
 
-    def draw(self, context):
+    def draw(self, context: Any) -> None:
         layout = self.layout
-        width = context.region.width if context.region else 260
         failed = session.jobs.failed
         if failed is not None and failed.error is not None:
             box = layout.box()
@@ -83,7 +84,7 @@ class LATHE_PT_jobs(LathePanel, bpy.types.Panel):
             row.alert = True
             row.label(text=failed.label, icon="ERROR", translate=False)
             row.operator("lathe.dismiss_error", text="", icon="X", emboss=False)
-            text_lines(box, failed.error.message, width).alert = True
+            text_lines(box, failed.error.message).alert = True
             remedy_button(box, failed.error.remedy)
         active = session.jobs.active
         for job in active:

@@ -1,21 +1,38 @@
-"""Building blocks of the panels: their place in the sidebar, and wrapped text."""
+"""Building blocks of the panels: their place in the sidebar, wrapped text, columns of settings."""
+
+from __future__ import annotations
+
+from typing import Any
 
 import bpy
 
+DEFAULT_WIDTH = 260  # of a region that Blender has not drawn yet, in pixels
+CHARACTER_WIDTH = 7  # pixels at an interface scale of 1
+
 
 class LathePanel:
-    """What all panels share."""
+    """Base of the panels in the tab "Lathe" of the 3D viewport's sidebar."""
 
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "Lathe"
 
 
-def text_lines(layout, text, width, icon="NONE"):
-    """Draw a long sentence as several labels, since labels do not wrap."""
+def settings_column(layout: Any) -> Any:
+    """Return a column with labels on the left and no dots for keyframes."""
+    column = layout.column()
+    column.use_property_split = True
+    column.use_property_decorate = False
+    return column
+
+
+def text_lines(layout: Any, text: str, icon: str = "NONE") -> Any:
+    """Draw a sentence, translated and wrapped to the width of the region (labels do not wrap). Returns the column."""
     column = layout.column(align=True)
     column.scale_y = 0.8
-    characters = max(16, int(width / (7 * (bpy.context.preferences.system.ui_scale or 1.0))))
+    context = bpy.context
+    width = context.region.width if context.region else DEFAULT_WIDTH
+    characters = max(16, int(width / (CHARACTER_WIDTH * (context.preferences.system.ui_scale or 1.0))))
     for index, line in enumerate(wrapped(bpy.app.translations.pgettext_rpt(text), characters)):
         column.label(text=line, icon=icon if index == 0 else "BLANK1" if icon != "NONE" else "NONE", translate=False)
     return column

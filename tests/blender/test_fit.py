@@ -132,7 +132,7 @@ def test_the_crop_box_goes_with_pictures_and_meshes_and_can_be_reset(tmp_path: s
     mesh = bpy.data.objects[press("lathe.generate_mesh").result]
     assert mesh.lathe.use_crop and tuple(mesh.lathe.crop_min) == wanted[0], "the mesh remembers what it is of"
     item.lathe.crop_max = (-1, 2, 3)
-    assert "inside out" in refusal("lathe.generate_mesh")
+    assert "crop box is empty" in refusal("lathe.generate_mesh")
     press("lathe.reset_crop")
     assert not item.lathe.use_crop and tuple(item.lathe.crop_max) == (1, 2, 3)
 
@@ -207,7 +207,7 @@ def test_the_picture_and_the_figures_of_a_running_fit_are_shown(tmp_path: str) -
     job = lathe.link.session.session.jobs.all[-1]
     until(lambda: job.figures and "hang_on" in bpy.data.objects)
     assert lathe.field.actions.figures_text(job.figures) == [
-        "Step 10, loss 0.0100", "25.0 dB on images held back", "100 thousand rays/s", "1:01 left",
+        "Step 10, loss 0.0100", "25.0 dB on test images", "100 thousand rays/s", "1:01 left",
     ]  # fmt: skip
     image = bpy.data.images["Lathe Fit"]
     assert tuple(image.size) == (6, 4) and image.pixels[0] == pytest.approx(128 / 255, abs=1e-3)
@@ -246,7 +246,7 @@ def test_a_paused_fit_is_offered_and_goes_on_also_after_a_restart(tmp_path: str)
     assert len([item for item in bpy.data.objects if item.lathe.is_field]) == 1
     press("lathe.discard_fit", field="hang_on")
     assert lathe.field.actions.stored_fits() == []
-    assert "No fit is kept" in refusal("lathe.continue_fit")
+    assert "There is no fit to continue" in refusal("lathe.continue_fit")
 
 
 def test_cancelling_a_fit_leaves_nothing_to_go_on_with(tmp_path: str) -> None:
@@ -309,7 +309,7 @@ def test_photographs_become_cameras_points_and_a_data_set(tmp_path: str) -> None
     data = cameras[0].data
     assert (data.sensor_fit, data.lens / data.sensor_width) == ("HORIZONTAL", pytest.approx(50 / 60))
     assert cameras[0].matrix_world.translation.z == pytest.approx(-3)
-    assert lathe.field.actions.report_lines() == ["2 of 3 pictures placed, 4 points, off by 0.50 pixels", "Take more"]
+    assert lathe.field.actions.report_lines() == ["2 of 3 images placed, 4 points, error 0.50 pixels", "Take more"]
     assert press("lathe.fit").state == "done"
 
 

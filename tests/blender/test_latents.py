@@ -352,7 +352,7 @@ def test_favourites_are_kept_however_long_the_history_gets(tmp_path: str) -> Non
     assert history()[:2] == [149, 148] and history()[-1] == 500 and scene.history[-1].starred
     press("lathe.clear_history")
     assert history() == [500] and scene.history[0].thumbnail
-    assert "nothing to forget" in refusal("lathe.clear_history")
+    assert "nothing to remove" in refusal("lathe.clear_history")
     bpy.ops.wm.save_as_mainfile(filepath=f"{tmp_path}/scene.blend")
     bpy.ops.wm.open_mainfile(filepath=f"{tmp_path}/scene.blend")
     assert history() == [500] and bpy.context.scene.lathe.history[0].starred
@@ -445,9 +445,9 @@ def test_a_walk_leaves_other_keyframes_alone() -> None:
     [
         ("", "two seeds"),
         ("5", "two seeds"),
-        ("1, x", "'x' is no seed"),
-        ("1, -2", "'-2' is no seed"),
-        ("1, 9999999999", "is no seed"),
+        ("1, x", "'x' is not a seed"),
+        ("1, -2", "'-2' is not a seed"),
+        ("1, 9999999999", "is not a seed"),
     ],
 )
 def test_a_walk_that_cannot_be_says_why(seeds: str, sentence: str) -> None:
@@ -459,7 +459,7 @@ def test_a_walk_that_cannot_be_says_why(seeds: str, sentence: str) -> None:
 
 def test_a_walk_goes_through_the_favourites() -> None:
     scene = started()
-    assert "Star two latents" in refusal("lathe.walk_favourites")
+    assert "Mark two latents" in refusal("lathe.walk_favourites")
     for seed in (6, 9, 12):
         scene.latent.seed_a = seed
         color()

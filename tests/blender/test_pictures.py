@@ -77,7 +77,7 @@ def test_a_picture_becomes_a_mesh_that_carries_its_latent(tmp_path: str) -> None
 
 def test_what_is_no_picture_is_named(tmp_path: str) -> None:
     started()
-    assert "There is no picture" in refusal("image_to_shape", filepath=str(Path(tmp_path) / "gone.png"))
+    assert "There is no image" in refusal("image_to_shape", filepath=str(Path(tmp_path) / "gone.png"))
     path = Path(tmp_path) / "text.png"
     path.write_text("hello")
     job = press("image_to_shape", filepath=str(path))
@@ -88,7 +88,7 @@ def test_what_is_no_picture_is_named(tmp_path: str) -> None:
 def test_models_that_read_no_pictures_say_so() -> None:
     started("flat")
     assert "LATHE_PT_picture" not in drawn()
-    assert "makes no shapes of pictures" in refusal("image_to_shape", filepath="a.png")
+    assert "cannot turn images into shapes" in refusal("image_to_shape", filepath="a.png")
 
 
 def test_the_texture_of_a_picture_is_put_on_the_shape_and_shown(tmp_path: str) -> None:
@@ -112,7 +112,7 @@ def test_the_texture_of_a_picture_is_put_on_the_shape_and_shown(tmp_path: str) -
     lathe.link.session.session.models["car"] = CAR
     assert press("take_texture", filepath=picture).state == "done"
     press("choose_model", model="flat")
-    assert "takes no textures" in refusal("take_texture", filepath=picture)
+    assert "cannot take textures" in refusal("take_texture", filepath=picture)
 
 
 def test_a_model_without_a_surface_gets_a_field_of_its_views_that_can_be_meshed() -> None:

@@ -315,13 +315,3 @@ def test_the_doctor_sees_a_program_that_is_no_python(tmp_path: Path) -> None:
     found = doctor.examine(program, tmp_path, tmp_path, None)
     python = next(finding for finding in found if finding.name == "Python")
     assert "does not run: broken" in python.text and python.remedy
-
-
-def test_translations_name_texts_that_exist() -> None:
-    """A label that was reworded must not leave a dead entry behind."""
-    from addon.translations import TABLE
-
-    folder = REPOSITORY / "addon"
-    source = "".join(p.read_text() for p in folder.rglob("*.py") if p.name != "translations.py")
-    dead = [text for _, text in TABLE["de"] if f'"{text}"' not in source]
-    assert dead == []

@@ -52,7 +52,7 @@ def test_channels_come_back_top_row_first_whatever_the_order_in_the_file(
     ("data", "why"),
     [
         (b"", "unpack"),
-        (b"\x89PNG\r\n\x1a\nabcdef", "no OpenEXR"),
+        (b"\x89PNG\r\n\x1a\nabcdef", "not an OpenEXR"),
         (made(version=2 | 0x1000), "several parts"),
         (made(compression=3), "compressed"),
         (made(step=2), "fewer pixels"),
