@@ -312,10 +312,6 @@ SENTENCES = {
         "Ein Python, das die Pakete des Rechenprozesses schon hat. Leer: das von „Einrichten“ installierte"
     ),
     "A radiance field has no latents": "Ein Strahlungsfeld hat keine Startwerte",
-    "A shape found from a scan or an image. If set, it replaces seed A": (
-        "Eine Form, die aus einem Scan oder Bild ermittelt wurde. Sie ersetzt Startwert A"
-    ),
-    "A stored code in place of seed B": "Eine gespeicherte Form anstelle von Startwert B",
     (
         "Add a camera with the view of the sliders and make it the active one. At their defaults the sliders show the "
         "model's training view"
@@ -779,6 +775,10 @@ SENTENCES = {
     ),
     "Stored code of the direction": "Gespeicherte Form der Richtung",
     "Stored code that the row is taken from": "Gespeicherte Form, aus der die Zeile stammt",
+    "Stored latent in place of seed A, such as the code of a completed scan or of an image": (
+        "Gespeicherte Form anstelle von Startwert A, etwa die eines ergänzten Scans oder eines Bildes"
+    ),
+    "Stored latent in place of seed B, to mix with": "Gespeicherte Form anstelle von Startwert B, zum Mischen",
     "Take all layers from seed A again": "Wieder alle Ebenen von Startwert A nehmen",
     (
         "Take this layer of the model from seed B, whatever the mixes are. Early layers control geometry, late ones "
