@@ -548,3 +548,17 @@ def test_a_placed_scene_is_traced_where_it_is_rendered(placed: str) -> None:
     solid = image.alpha > 0.5
     depth = pixels.mean_distance() * camera.rays().depth_from_distance
     assert solid.any() and torch.allclose(depth[solid], image.depth[solid], rtol=0.01)
+
+
+@pytest.mark.parametrize("seen", ["graf", "pigan", "shadegan", "stylesdf"])
+def test_an_orthographic_image_agrees_with_render(seen: str) -> None:
+    generator = made(seen)
+    ws, camera = a_latent(generator), a_camera(generator, 16, torch.float32)
+    intrinsics = camera.intrinsics.clone()
+    intrinsics[:2, :2] /= generator.info.pose_prior.radius
+    camera = dataclasses.replace(camera, intrinsics=intrinsics, projection="orthographic")
+    scene = generator.synthesize(ws, CASES[seen].controls)
+    with torch.no_grad():
+        pixels, image = scene.image(camera), scene.render(camera)
+    error = (pixels.rgb.clamp(0, 1) - image.rgb * image.alpha[..., None]).square().mean()
+    assert float(image.alpha.mean()) > 0.5 and -10 * math.log10(float(error) + 1e-20) > scene.info.trace_psnr
