@@ -8,7 +8,6 @@ refers to) stay until the user removes the folder.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import logging
 import os
@@ -21,27 +20,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from addon.wire import payload
-from addon.wire.errors import BlobMissing, CannotWrite, InvalidRequest, MalformedPayload, Remedy, TooLarge
+from addon.wire.errors import BlobMissing, InvalidRequest, MalformedPayload, Remedy, TooLarge
 from addon.wire.routes import MAX_BLOB_BYTES
+
+from .files import cannot_write, replace_file
 
 log = logging.getLogger(__name__)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PARTIAL_SUFFIX = ".part"
 _STALE_PARTIAL_SECONDS = 3600.0
-
-
-def cannot_write(what: str, folder: Path, error: OSError) -> CannotWrite:
-    """Return the sentence for a failed write; a full disk says so."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return CannotWrite(
-            f"{what} could not be stored: the disk that holds {folder} is full. Free some space and try again.",
-            remedy=Remedy("open_folder", "Show the folder", str(folder)),
-        )
-    return CannotWrite(
-        f"{what} could not be stored in {folder}: {error.strerror or error}.",
-        remedy=Remedy("open_folder", "Show the folder", str(folder)),
-    )
 
 
 class Upload:
@@ -71,7 +59,7 @@ class Upload:
         try:
             self._file.close()
             target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(self._partial, target)
+            replace_file(self._partial, target)
         except OSError as error:
             raise cannot_write("The upload", self._store.folder, error) from error
         return sha256
@@ -157,7 +145,7 @@ class BlobStore:
             target = self.path(sha256, kept=True)
             try:
                 target.parent.mkdir(exist_ok=True)
-                os.replace(self.path(sha256), target)
+                replace_file(self.path(sha256), target)
             except OSError as error:
                 raise cannot_write("The result", self.folder, error) from error
         return sha256

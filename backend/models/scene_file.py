@@ -21,11 +21,11 @@ from torch import Tensor
 
 from addon.wire.errors import UnreadableModel
 
-from ..blobs import cannot_write
+from ..files import cannot_write, replacing
 from ..scenes.generator import Generator
 from .card import ModelCard, card_from_json
 from .library import generator_of
-from .store import partial_name, read_tensors, replace_file
+from .store import read_tensors
 
 FORMAT = "latent_lathe.scene.1"
 MAX_CARD_BYTES = 1 << 20
@@ -42,19 +42,16 @@ def scene_name(path: Path) -> str:
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file that is either the old or the new one, whatever happens in between. Raises OSError."""
-    partial = partial_name(path)
+    """Write a safetensors file atomically. Raises OSError."""
     try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        replace_file(partial, path)
+        with replacing(path) as partial:
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata)
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
     except SafetensorError as error:  # has the system's number in its text alone
         number = re.search(r"\(os error (\d+)\)", str(error))
         code = int(number[1]) if number else errno.EIO
         raise OSError(code, os.strerror(code), None, code) from error  # Windows reads the last in place of the first
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def save_scene(path: Path, card: ModelCard, tensors: dict[str, Tensor]) -> None:

@@ -6,22 +6,19 @@ At run time nothing but these two files is read, so no checkpoint can run code.
 from __future__ import annotations
 
 import dataclasses
-import glob
 import hashlib
 import json
-import os
 import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
-import psutil
 import torch
 from safetensors.torch import load, load_file, save
 from torch import Tensor
 
 from addon.wire.errors import CannotWrite, Remedy, UnknownModel
 
+from ..files import write_atomically
 from ..folders import user_models
 from .card import ModelCard
 
@@ -62,31 +59,6 @@ def save_model(folder: Path, card: ModelCard, tensors: dict[str, Tensor]) -> Mod
     return card
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is either the old or the new one, whatever happens in between. Raises OSError."""
-    partial = partial_name(path)
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        replace_file(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def replace_file(partial: Path, path: Path) -> None:
-    """Make `partial` what lies at `path`. Windows refuses while somebody reads the old one, so it is tried for a while.
-    Raises OSError."""
-    for wait in (0.01, 0.05, 0.2, 0.5, 1.0):
-        try:
-            os.replace(partial, path)
-            return
-        except PermissionError:
-            time.sleep(wait)
-    os.replace(partial, path)
-
-
 def read_tensors(path: Path, device: torch.device | str) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file. On Windows they are copies: a file that is mapped cannot be replaced.
 
@@ -96,12 +68,3 @@ def read_tensors(path: Path, device: torch.device | str) -> dict[str, Tensor]:
     if sys.platform == "win32":
         return {name: tensor.to(device) for name, tensor in load(path.read_bytes()).items()}
     return load_file(path, device=str(device))
-
-
-def partial_name(path: Path) -> Path:
-    """Return where this process may write what becomes `path`; removes what processes that were killed left there."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        number = left.suffixes[-2].removeprefix(".")
-        if not (number.isdigit() and psutil.pid_exists(int(number))):
-            left.unlink(missing_ok=True)
-    return path.with_name(f".{path.name}.{os.getpid()}.part")

@@ -16,7 +16,7 @@ from torch import Tensor
 from addon.wire.errors import InvalidRequest, Remedy, UnreadableFile
 from addon.wire.messages import Camera, DiscardFitRequest, FitOptions, FitRequest, FitResult, ModelResult
 
-from ..blobs import cannot_write
+from ..files import cannot_write
 from ..folders import user_models
 from ..models import card as cards
 from ..models import store

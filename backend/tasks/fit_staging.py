@@ -10,8 +10,8 @@ from addon.wire import payload
 from addon.wire.errors import BlobMissing, InvalidRequest, LatheError, OutOfMemory, Remedy
 from addon.wire.messages import FitOptions, FitRequest
 
-from ..blobs import BlobStore, cannot_write
-from ..models import store
+from ..blobs import BlobStore
+from ..files import cannot_write, write_atomically
 from ..nerf.datasets import Dataset, open_dataset
 from ..nerf.fit import state as fit_state
 from ..progress import Progress, silent
@@ -42,7 +42,7 @@ def read_request(folder: Path) -> FitRequest:
 def write_request(request: FitRequest, folder: Path) -> None:
     """Store the request that a fit was started with. Raises CannotWrite."""
     try:
-        store.write_atomically(folder / "request.json", payload.to_json(request))
+        write_atomically(folder / "request.json", payload.to_json(request))
     except OSError as error:
         raise cannot_write("The fit", folder, error) from error
 

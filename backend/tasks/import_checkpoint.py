@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from addon.wire.errors import InvalidRequest, LatheError, Remedy
 from addon.wire.messages import ImportRequest, ModelResult
 
-from ..blobs import cannot_write
 from ..checkpoints.convert import import_model
+from ..files import cannot_write
 from ..folders import data_folder, user_models
 from ..models import card as cards
 from ..models import store

@@ -12,7 +12,7 @@ import numpy as np
 from addon.wire.errors import InvalidRequest
 from addon.wire.messages import SfmRequest, SfmResult
 
-from ..blobs import cannot_write
+from ..files import cannot_write
 from ..folders import data_folder
 from ..nerf.datasets import VIDEOS
 from ..nerf.sfm.reconstruction import Reconstruction, SfmOptions, reconstruct

@@ -19,8 +19,8 @@ from PIL import Image as Picture
 from addon.wire.errors import NotSupported
 from addon.wire.messages import Camera, ModelInfo, ViewsRequest, ViewsResult
 
-from ..blobs import cannot_write
 from ..cameras import from_wire, orbit
+from ..files import cannot_write
 from ..folders import data_folder
 from ..nerf.datasets.transforms import write_transforms
 from ..nerf.datasets.views import View, with_splits

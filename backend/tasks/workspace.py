@@ -37,6 +37,7 @@ from meshing.cached_field import CachedField
 from .. import VERSION
 from ..blobs import BlobStore
 from ..device import device_of
+from ..files import write_atomically
 from ..folders import data_folder
 from ..generators import importable_kinds
 from ..models import card as cards
@@ -303,7 +304,7 @@ def _stored_info(folder: Path) -> ModelInfo:
         info = _load(folder, "cpu").info
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        store.write_atomically(path, payload.to_json(info))
+        write_atomically(path, payload.to_json(info))
     except OSError as error:
         log.warning("%s: the info of %s is not kept", error, folder.name)
     return info

@@ -22,7 +22,7 @@ from safetensors.torch import save
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
-from ..models.store import write_atomically
+from ..files import write_atomically
 from .data import chair_views
 from .runs import update
 

@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..models.store import write_atomically
+from ..files import write_atomically
 from ..optimizers import optimizer_tensors, restore_optimizer
 
 

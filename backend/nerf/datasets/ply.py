@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from addon.wire.errors import UnreadableFile
+
+from ...files import write_atomically
 
 _TYPES = {
     **dict.fromkeys(("char", "int8"), "i1"),
@@ -34,9 +35,7 @@ def write_points(path: Path, points: np.ndarray, colors: np.ndarray | None = Non
     rows = np.empty(len(points), dtype=fields)
     for index, name in enumerate(rows.dtype.names or ()):
         rows[name] = points[:, index] if index < 3 or colors is None else colors[:, index - 3]
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes("\n".join((*header, "end_header", "")).encode() + rows.tobytes())
-    os.replace(part, path)
+    write_atomically(path, "\n".join((*header, "end_header", "")).encode() + rows.tobytes())
 
 
 def read_points(path: Path) -> tuple[np.ndarray, np.ndarray | None]:

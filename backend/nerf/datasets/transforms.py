@@ -20,6 +20,7 @@ from addon.wire.errors import UnreadableFile, UnusableDataset
 from addon.wire.messages import Bounds, Row3
 from backend.nerf.datasets.lens import Lens
 
+from ...files import write_atomically
 from . import checks, ply
 from .images import EXTENSIONS
 from .views import Dataset, Split, View, with_splits
@@ -362,9 +363,7 @@ def write_transforms(
             f["file_path"] for f, view in zip(frames, views, strict=True) if view.split == split
         ]
     path = folder / "transforms.json" if path is None else path
-    part = path.with_suffix(".json.part")
-    part.write_text(json.dumps(top, indent=1), encoding="utf-8")
-    part.replace(path)
+    write_atomically(path, json.dumps(top, indent=1).encode())
     return path
 
 

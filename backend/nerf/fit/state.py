@@ -20,7 +20,7 @@ from addon.wire import payload
 from addon.wire.errors import Diverged, LatheError, MalformedPayload, UnreadableFile
 from addon.wire.messages import FitOptions, StoredFit
 
-from ...blobs import cannot_write
+from ...files import cannot_write
 from ...folders import data_folder
 from ...models import store
 from ...models.scene_file import write_safetensors

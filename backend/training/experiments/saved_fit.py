@@ -11,7 +11,7 @@ from typing import Any
 from safetensors import safe_open
 from safetensors.torch import save
 
-from ...models.store import write_atomically
+from ...files import write_atomically
 from ...nerf.fit.fitting import Fit
 
 

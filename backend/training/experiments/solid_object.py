@@ -25,10 +25,11 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from ...files import write_atomically
 from ...generators.graf.model import GRAF, GRAFConfig
 from ...generators.pigan.model import PiGAN, PiGANConfig
 from ...models.card import ModelCard
-from ...models.store import save_model, write_atomically
+from ...models.store import save_model
 from ...optimizers import optimizer_tensors, restore_optimizer
 from ..runs import device_of, log, options, update
 

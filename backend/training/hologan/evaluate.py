@@ -19,9 +19,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ...files import write_atomically
 from ...generators.hologan.model import Generator
 from ...generators.hologan.scene import Facing
-from ...models.store import write_atomically
 from ..data import chair_views
 from ..features import ImageFeatures, as_input, features_of, frechet_distance, identity_ratio
 from .config import HoloGANTraining, small

@@ -23,8 +23,8 @@ from PIL import Image as PIL
 from safetensors.torch import save
 from torch import Tensor
 
+from ...files import write_atomically
 from ...generators.hologan.model import Discriminator, Generator
-from ...models.store import write_atomically
 from .. import runs
 from ..images import enlarged
 from ..runs import Journal, Loop, State, follow, update

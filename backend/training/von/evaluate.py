@@ -19,8 +19,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ...files import write_atomically
 from ...generators.von.model import TextureNetwork, over_white
-from ...models.store import write_atomically
 from ..data import chair_views
 from ..features import ImageFeatures, features_of, frechet_distance, identity_ratio
 from .config import VONTraining

@@ -18,8 +18,8 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
+from ...files import write_atomically
 from ...generators.von.model import ShapeNetwork
-from ...models.store import write_atomically
 from .. import runs
 from ..data import chair_views
 

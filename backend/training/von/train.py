@@ -28,8 +28,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...files import write_atomically
 from ...generators.von.model import TextureEncoder, TextureNetwork, over_white
-from ...models.store import write_atomically
 from .. import runs
 from ..images import enlarged
 from ..runs import Journal, Loop, State, follow, update

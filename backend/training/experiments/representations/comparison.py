@@ -39,8 +39,8 @@ from meshing.errors import MeshingError
 from meshing.grid import extract_surface
 from meshing.io import import_mesh
 
+from ....files import write_atomically
 from ....generators.deepsdf.mesh_distance import MeshDistance
-from ....models.store import write_atomically
 from ...runs import Loop, State, log, update
 from ...surfaces import Surface, compare, mesh_surface, outer_surface
 from .config import Candidate, Recipe, candidates

@@ -1,0 +1,66 @@
+"""Write files atomically: at any moment a path holds the old file or the new one, never a part of it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from addon.wire.errors import CannotWrite, Remedy
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file atomically and durably. Raises OSError."""
+    with replacing(path) as partial, partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; it replaces `path` at the end, or is removed after an exception.
+
+    Removes what killed processes left of their attempts. Raises OSError.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        number = left.suffixes[-2].removeprefix(".")
+        if not (number.isdigit() and psutil.pid_exists(int(number))):
+            left.unlink(missing_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield partial
+        replace_file(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def replace_file(partial: Path, path: Path) -> None:
+    """Rename `partial` to `path`, replacing it. Windows refuses while the old file is being read, so it is retried for
+    two seconds. Raises OSError."""
+    for wait in (0.01, 0.05, 0.2, 0.5, 1.0):
+        try:
+            os.replace(partial, path)
+            return
+        except PermissionError:
+            time.sleep(wait)
+    os.replace(partial, path)
+
+
+def cannot_write(what: str, folder: Path, error: OSError) -> CannotWrite:
+    """Return the user's error for a failed write; a full disk is named."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return CannotWrite(
+            f"{what} could not be stored: the disk that holds {folder} is full. Free some space and try again.",
+            remedy=Remedy("open_folder", "Show the folder", str(folder)),
+        )
+    return CannotWrite(
+        f"{what} could not be stored in {folder}: {error.strerror or error}.",
+        remedy=Remedy("open_folder", "Show the folder", str(folder)),
+    )
