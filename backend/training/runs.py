@@ -213,7 +213,7 @@ def recipe_options(
 
 
 def device_of(name: str | None) -> torch.device:
-    """Return the device of `--device`. Raises NotSupported if PyTorch cannot use it here."""
+    """Return the device of `--device`: cuda where there is one, else cpu, unless named. Raises NotSupported."""
     from ..device import device_of as usable
 
     return usable(name or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -1,4 +1,4 @@
-"""The command line, run in this process as `python -m backend` would."""
+"""The command line, run in this process as by `python -m backend`."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_mesh_writes_a_file_that_others_read(run: Any, tmp_path: Path, suffix: s
         (["import", "missing.pkl", "--out", "d"], "missing.pkl"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence_and_status_1(
+def test_an_error_is_one_sentence_and_status_1(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -237,7 +237,7 @@ def test_transforms_json_gives_each_frame_its_own_intrinsics(tmp_path: Path) -> 
         '{"frames": [{"transform_matrix": [[1,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]}]}',
     ],
 )  # fmt: skip
-def test_a_file_that_is_no_camera_path_is_refused_with_a_sentence(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_camera_path_is_an_error_with_a_sentence(tmp_path: Path, text: str) -> None:
     path = tmp_path / "path.json"
     path.write_text(text)
     with pytest.raises(UnreadableFile, match=r"path\.json"):

@@ -1,4 +1,4 @@
-"""fit, eval, render and mesh of a scene file on the command line, Ctrl-C and --resume included."""
+"""fit, eval, render and mesh of a scene file on the command line, with Ctrl-C and --resume."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ SMALL = ("--method", "nerf", "--preset", "draft")
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return photographed.write(tmp_path_factory.mktemp("pictures"), size=24, train=8, test=2)
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photographed.write(tmp_path_factory.mktemp("images"), size=24, train=8, test=2)
 
 
 @pytest.fixture
@@ -56,14 +56,14 @@ def call(shapes_model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 def test_a_data_set_becomes_a_scene_file_that_is_evaluated_rendered_and_meshed(
-    call: Any, pictures: Path, tmp_path: Path
+    call: Any, dataset: Path, tmp_path: Path
 ) -> None:
     scene = tmp_path / "new folder" / "my scene.safetensors"
-    made = call("fit", pictures, "--out", scene, *SMALL, "--steps", 10)
+    made = call("fit", dataset, "--out", scene, *SMALL, "--steps", 10)
     assert (made["steps"], made["paused"], made["views"], made["method"]) == (10, False, 8, "nerf")
     assert made["psnr"] > 3 and made["fit_seconds"] > 0 and made["warnings"] == []
 
-    found = call("eval", scene, pictures, "--split", "test", "--out", tmp_path / "pairs")
+    found = call("eval", scene, dataset, "--split", "test", "--out", tmp_path / "pairs")
     assert found["background"] == "white" and found["split"] == "test"
     assert [view["name"] for view in found["views"]] == ["./test/r_0", "./test/r_1"]
     assert found["psnr"] == pytest.approx(np.mean([view["psnr"] for view in found["views"]]))
@@ -72,11 +72,11 @@ def test_a_data_set_becomes_a_scene_file_that_is_evaluated_rendered_and_meshed(
     for file in (tmp_path / "pairs").iterdir():
         with Image.open(file) as image:
             assert image.size == (48, 24)
-    over_black = call("eval", scene, pictures, "--background", "black")
+    over_black = call("eval", scene, dataset, "--background", "black")
     assert over_black["background"] == "black" and over_black["psnr"] != found["psnr"]
-    assert len(call("eval", scene, pictures, "--split", "train")["views"]) == 8
+    assert len(call("eval", scene, dataset, "--split", "train")["views"]) == 8
 
-    path = pictures / "transforms_test.json"
+    path = dataset / "transforms_test.json"
     frames = call("render", scene, "--camera-path", path, "--out", tmp_path / "frames", "--size", 16)
     assert len(frames["files"]) == 2 and frames["model"] == "my_scene"
     with Image.open(frames["files"][0]) as image:
@@ -87,84 +87,84 @@ def test_a_data_set_becomes_a_scene_file_that_is_evaluated_rendered_and_meshed(
 
 
 def test_cameras_after_a_fit_are_written_and_are_a_data_set_with_the_same_images(
-    call: Any, pictures: Path, tmp_path: Path
+    call: Any, dataset: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "images"
-    shutil.copytree(pictures, folder)
+    shutil.copytree(dataset, folder)
     file = folder / "transforms_refined.json"
     made = call("fit", folder, "--out", tmp_path / "a.safetensors", *SMALL, "--steps", 2, "--poses-out", file)
     assert made["poses"] == str(file)
-    before, after = open_dataset(pictures), open_dataset(file)
+    before, after = open_dataset(dataset), open_dataset(file)
     assert len(after.split("train")) == 8 and len(after.split("test")) == 2
     cameras = {view.image.relative_to(folder): view.camera for view in after.views}
     for view in before.views:  # this method leaves cameras as they are
-        camera = cameras[view.image.relative_to(pictures)]
+        camera = cameras[view.image.relative_to(dataset)]
         np.testing.assert_allclose(camera.world_from_camera, view.camera.world_from_camera, atol=1e-5)
         np.testing.assert_allclose(camera.intrinsics, view.camera.intrinsics, rtol=1e-6)
-    plain = call("eval", tmp_path / "a.safetensors", pictures)
-    found = call("eval", tmp_path / "a.safetensors", pictures, "--refine-poses")
+    plain = call("eval", tmp_path / "a.safetensors", dataset)
+    found = call("eval", tmp_path / "a.safetensors", dataset, "--refine-poses")
     assert found["refined_poses"] and not plain["refined_poses"] and plain["appearance"] == "none"
     assert found["psnr"] > plain["psnr"] - 0.05
 
 
 def test_a_finished_fit_goes_on_with_more_steps_and_without_resume_starts_again(
-    call: Any, pictures: Path, tmp_path: Path
+    call: Any, dataset: Path, tmp_path: Path
 ) -> None:
     scene = tmp_path / "a.safetensors"
-    call("fit", pictures, "--out", scene, *SMALL, "--steps", 4, "--seed", 3)
-    more = call("fit", pictures, "--out", scene, "--resume", "--steps", 6)
+    call("fit", dataset, "--out", scene, *SMALL, "--steps", 4, "--seed", 3)
+    more = call("fit", dataset, "--out", scene, "--resume", "--steps", 6)
     assert more["steps"] == 6 and more["method"] == "nerf"
     assert fit_state.read_state(Path(more["state"])).options.seed == 3
-    assert call("fit", pictures, "--out", scene, *SMALL, "--steps", 3)["steps"] == 3
+    assert call("fit", dataset, "--out", scene, *SMALL, "--steps", 3)["steps"] == 3
 
 
 def test_a_fit_that_does_not_start_leaves_the_saved_one_whole(
-    call: Any, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Any, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene, state = tmp_path / "a.safetensors", tmp_path / "a.safetensors.state"
-    call("fit", pictures, "--out", scene, *SMALL, "--steps", 4)
+    call("fit", dataset, "--out", scene, *SMALL, "--steps", 4)
     before = state.read_bytes(), scene.read_bytes()
     (tmp_path / "wrong folder").mkdir()
     call("fit", tmp_path / "wrong folder", "--out", scene, *SMALL, "--steps", 4, status=1)
     assert (state.read_bytes(), scene.read_bytes()) == before
     with monkeypatch.context() as cancelled:
         cancelled.setattr(NeRFTrainer, "advance", raise_cancelled)
-        paused = call("fit", pictures, "--out", scene, *SMALL, "--steps", 4, status=130)
+        paused = call("fit", dataset, "--out", scene, *SMALL, "--steps", 4, status=130)
     assert paused["steps"] == 0 and (state.read_bytes(), scene.read_bytes()) == before
 
 
 def test_a_fit_that_was_paused_is_not_started_over_by_accident(
-    call: Any, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Any, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene, state = tmp_path / "a.safetensors", tmp_path / "a.safetensors.state"
     with monkeypatch.context() as cancelled:
         first = NeRFTrainer.advance
         cancelled.setattr(NeRFTrainer, "advance", lambda made: raise_cancelled(made) if made.step == 3 else first(made))
-        assert call("fit", pictures, "--out", scene, *SMALL, "--steps", 9, status=130)["steps"] == 3
+        assert call("fit", dataset, "--out", scene, *SMALL, "--steps", 9, status=130)["steps"] == 3
     before = state.read_bytes()
-    assert "--resume" in call("fit", pictures, "--out", scene, *SMALL, status=1)["error"]["message"]
+    assert "--resume" in call("fit", dataset, "--out", scene, *SMALL, status=1)["error"]["message"]
     assert state.read_bytes() == before
-    assert call("fit", pictures, "--out", scene, "--resume")["steps"] == 9
+    assert call("fit", dataset, "--out", scene, "--resume")["steps"] == 9
 
 
-def test_resume_says_what_it_takes_from_the_saved_fit_and_where_there_is_none(
-    call: Any, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_resume_names_the_options_of_the_saved_fit_and_a_missing_fit(
+    call: Any, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = tmp_path / "a.safetensors"
-    missing = call("fit", pictures, "--out", scene, *SMALL, "--resume", "--steps", 2, status=1)["error"]["message"]
+    missing = call("fit", dataset, "--out", scene, *SMALL, "--resume", "--steps", 2, status=1)["error"]["message"]
     assert "nothing to resume" in missing and str(scene) in missing and not scene.exists()
-    call("fit", pictures, "--out", scene, *SMALL, "--steps", 2)
+    call("fit", dataset, "--out", scene, *SMALL, "--steps", 2)
     said: list[str] = []
     monkeypatch.setattr(fields, "complain", said.append)
-    call("fit", pictures, "--out", scene, *SMALL, "--resume", "--steps", 3)
+    call("fit", dataset, "--out", scene, *SMALL, "--resume", "--steps", 3)
     assert said == []
     other = ("--refine-poses", "--no-masks", "--preset", "standard", "--seed", 0)
-    call("fit", pictures, "--out", scene, "--resume", "--steps", 4, *other)
+    call("fit", dataset, "--out", scene, "--resume", "--steps", 4, *other)
     assert len(said) == 1 and "preset = draft, refine_poses = False, use_masks = True:" in said[0]
 
 
 @pytest.mark.parametrize("where", ["a file as folder", "a folder as file", "poses"])
-def test_an_out_that_cannot_be_written_is_found_before_anything_is_read(
+def test_an_out_that_cannot_be_written_is_an_error_before_anything_is_read(
     call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     here = tmp_path / "here"
@@ -185,22 +185,22 @@ def test_an_out_that_cannot_be_written_is_found_before_anything_is_read(
     [
         (("fit", "{empty}", "--out", "{tmp}/a.safetensors"), "empty"),
         (("fit", "{tmp}/nowhere", "--out", "{tmp}/a.safetensors"), "no folder"),
-        (("fit", "{pictures}", "--out", "{tmp}/a.glb"), "must end in .safetensors"),
-        (("fit", "{pictures}", "--out", "{tmp}/a.safetensors", "--poses-out", "{tmp}/a.txt"), "must end in .json"),
-        (("fit", "{pictures}", "--out", "{tmp}/a.safetensors", "--seconds", "-1"), "seconds must be between"),
-        (("eval", "{tmp}/a.safetensors", "{pictures}"), "no such folder or model"),
-        (("eval", "shapes", "{pictures}"), "not a radiance field"),
+        (("fit", "{dataset}", "--out", "{tmp}/a.glb"), "must end in .safetensors"),
+        (("fit", "{dataset}", "--out", "{tmp}/a.safetensors", "--poses-out", "{tmp}/a.txt"), "must end in .json"),
+        (("fit", "{dataset}", "--out", "{tmp}/a.safetensors", "--seconds", "-1"), "seconds must be between"),
+        (("eval", "{tmp}/a.safetensors", "{dataset}"), "no such folder or model"),
+        (("eval", "shapes", "{dataset}"), "not a radiance field"),
     ],
 )
 def test_bad_input_is_a_sentence(
-    call: Any, pictures: Path, tmp_path: Path, arguments: tuple[str, ...], sentence: str
+    call: Any, dataset: Path, tmp_path: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
     (tmp_path / "empty").mkdir()
-    filled = [part.format(tmp=tmp_path, pictures=pictures, empty=tmp_path / "empty") for part in arguments]
+    filled = [part.format(tmp=tmp_path, dataset=dataset, empty=tmp_path / "empty") for part in arguments]
     assert sentence in call(*filled, status=1)["error"]["message"]
 
 
-def test_a_scene_of_a_data_set_without_test_views_says_what_can_be_compared(call: Any, tmp_path: Path) -> None:
+def test_eval_of_a_data_set_without_test_views_offers_the_training_views(call: Any, tmp_path: Path) -> None:
     few = photographed.write(tmp_path / "few", size=24, train=5, test=0)
     made = call("fit", few, "--out", tmp_path / "a.safetensors", *SMALL, "--steps", 2)
     assert made["psnr"] is None and made["ssim"] is None
@@ -212,7 +212,7 @@ def test_a_scene_of_a_data_set_without_test_views_says_what_can_be_compared(call
 def test_sfm_writes_what_fit_takes_and_reports_on_it(
     call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Around the reconstruction, which is tested in nerf/."""
+    """The command alone; the reconstruction is tested in nerf/."""
 
     def reconstruct(source: Path, out: Path, options: sfm.SfmOptions, progress: Progress) -> sfm.Reconstruction:
         assert source.name == "photos" and options.max_size == 320 and options.max_images == 9
@@ -231,12 +231,12 @@ def test_sfm_writes_what_fit_takes_and_reports_on_it(
 
 
 def raise_cancelled(made: NeRFTrainer) -> StepReport:
-    """As Ctrl-C does, but at a step that a test can name."""
+    """Cancel as Ctrl-C does, at a step that the test chooses."""
     raise Cancelled
 
 
-def start(pictures: Path, scene: Path, *options: Any) -> subprocess.Popen[str]:
-    arguments = [pictures, "--out", scene, *SMALL, "--steps", 1_000_000, "--json", *options]
+def start(dataset: Path, scene: Path, *options: Any) -> subprocess.Popen[str]:
+    arguments = [dataset, "--out", scene, *SMALL, "--steps", 1_000_000, "--json", *options]
     return subprocess.Popen(
         [*COMMAND, "fit", *map(str, arguments)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -253,10 +253,10 @@ def wait_for_state(process: subprocess.Popen[str], state: Path, beyond: int = 0)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_ctrl_c_saves_and_resume_goes_on_from_there(pictures: Path, tmp_path: Path, data: Path) -> None:
+def test_ctrl_c_saves_and_resume_goes_on_from_there(dataset: Path, tmp_path: Path, data: Path) -> None:
     scene = tmp_path / "a.safetensors"
     state = tmp_path / "a.safetensors.state"
-    process = start(pictures, scene)
+    process = start(dataset, scene)
     seen = wait_for_state(process, state)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=300)
@@ -264,34 +264,34 @@ def test_ctrl_c_saves_and_resume_goes_on_from_there(pictures: Path, tmp_path: Pa
     paused = json.loads(out)
     assert paused["paused"] and paused["steps"] >= seen and "--resume" in err and "Traceback" not in err
     assert fit_state.read_state(state).step == paused["steps"] and scene.is_file()
-    again = start(pictures, scene, "--resume", "--steps", paused["steps"] + 2)
+    again = start(dataset, scene, "--resume", "--steps", paused["steps"] + 2)
     out, err = again.communicate(timeout=300)
     assert again.returncode == 0, err
     assert json.loads(out)["steps"] == paused["steps"] + 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_after_a_kill_resume_goes_on_from_the_last_autosave(pictures: Path, tmp_path: Path, data: Path) -> None:
+def test_after_a_kill_resume_goes_on_from_the_last_autosave(dataset: Path, tmp_path: Path, data: Path) -> None:
     scene, state = tmp_path / "a.safetensors", tmp_path / "a.safetensors.state"
-    process = start(pictures, scene)
+    process = start(dataset, scene)
     wait_for_state(process, state, beyond=3)
     process.kill()
     process.communicate()
     saved = fit_state.read_state(state)
     assert saved.step > 3 and not saved.finished
-    again = start(pictures, scene, "--resume", "--steps", saved.step + 3)
+    again = start(dataset, scene, "--resume", "--steps", saved.step + 3)
     out, err = again.communicate(timeout=300)
     assert again.returncode == 0, err
     assert json.loads(out)["steps"] == saved.step + 3
     assert list(tmp_path.glob(".*")) == []
 
 
-def test_what_is_learnt_of_each_picture_is_given_to_those_held_back_where_that_is_asked_for(
-    call: Any, pictures: Path, tmp_path: Path
+def test_appearance_learned_per_image_is_fitted_to_held_out_images_on_request(
+    call: Any, dataset: Path, tmp_path: Path
 ) -> None:
     scene = tmp_path / "a.safetensors"
-    made = call("fit", pictures, "--out", scene, *SMALL, "--steps", 10, "--appearance", "color")
-    found = {kind: call("eval", scene, pictures, "--appearance", kind) for kind in ("none", "exposure", "color")}
+    made = call("fit", dataset, "--out", scene, *SMALL, "--steps", 10, "--appearance", "color")
+    found = {kind: call("eval", scene, dataset, "--appearance", kind) for kind in ("none", "exposure", "color")}
     assert [each["appearance"] for each in found.values()] == [*found]
     assert found["color"]["psnr"] > found["exposure"]["psnr"] > found["none"]["psnr"]
     assert made["psnr"] == pytest.approx(found["color"]["psnr"], abs=1e-3)

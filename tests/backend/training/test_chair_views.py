@@ -1,4 +1,4 @@
-"""The rendered chairs: geometry, masks and poses say the same."""
+"""Rendered chairs: geometry, masks and poses agree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLAIN = chair_views.Material(np.full(3, 0.5, np.float32), np.full(3, 0.5, np.flo
 
 
 @pytest.mark.parametrize("recipe", ["deepsdf", "gan3d", "hologan", "image-to-shape", "von", "von-shapes"])
-def test_a_recipe_without_its_data_says_what_to_run(recipe: str, backend_command: Any, tmp_path: Path) -> None:
+def test_a_recipe_without_its_data_names_the_command_to_run(recipe: str, backend_command: Any, tmp_path: Path) -> None:
     status, _, said = backend_command("train", recipe, tmp_path / "nowhere", "--out", tmp_path / "run")
     assert status == 1 and "nowhere" in said and "is missing: run" in said
 
@@ -69,7 +69,7 @@ def test_distances_are_those_of_the_shape_with_z_first() -> None:
     assert solid.sum() * voxel == pytest.approx(4 / 3 * np.pi * 0.52**3, rel=0.05)
 
 
-def test_the_seat_is_where_most_area_faces_up() -> None:
+def test_the_seat_is_at_the_height_with_most_upward_area() -> None:
     seat, back = trimesh.creation.box((0.5, 0.5, 0.06)), trimesh.creation.box((0.5, 0.05, 0.8))
     back.apply_translation((0, 0.225, 0.4))
     chair = trimesh.util.concatenate([seat, back])

@@ -1,4 +1,4 @@
-"""The auto-decoder learns, goes on after kill -9, and its data are what the recipe says."""
+"""Training of DeepSDF: it learns, resumes after a kill, and its samples follow the paper."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class _KilledError(Exception):
     pass
 
 
-def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
     config, samples = dataclasses.replace(TINY, steps=120), _spheres()
     whole, whole_codes = train(config, tmp_path / "whole", samples)
 
@@ -77,7 +77,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> Non
         train(config, tmp_path, _spheres(3))
 
 
-def test_presets_are_what_they_say() -> None:
+def test_presets_have_the_sizes_they_state() -> None:
     assert official().decoder.dims == (512,) * 8 and official().decoder.latent_size == 256
     assert official().clamp == small().clamp == 0.1 and official().code_std == 0.01
     assert small().decoder.weight_norm and small().mirror and not official().mirror

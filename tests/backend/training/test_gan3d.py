@@ -1,4 +1,4 @@
-"""The recipes of 3D-GAN and 3D-VAE-GAN, on boxes of two proportions."""
+"""Recipes of 3D-GAN and 3D-VAE-GAN, on boxes of two proportions."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def boxes(count: int = 12, side: int = 16) -> Tensor:
     return voxels
 
 
-def pictures(voxels: Tensor, size: int = 64) -> Tensor:
-    """Two pictures of each shape from the front, in two colours. [count, 2, size, size, 3] uint8"""
+def images_of(voxels: Tensor, size: int = 64) -> Tensor:
+    """Two images of each shape from the front, in two colours. [count, 2, size, size, 3] uint8"""
     front = voxels.amax(2).flip(1)  # seen along y, z up
     front = torch.nn.functional.interpolate(front[:, None], size)[:, 0, ..., None]
     colors = torch.tensor([[200, 60, 40], [40, 90, 180]])
@@ -65,9 +65,9 @@ def test_in_50_steps_a_gan_learns_how_much_of_the_cube_is_solid(config: presets.
     assert mean[7:9, 7:9, 7:9].mean() > mean[:2, :2, :2].mean() + 0.1
 
 
-def test_in_50_steps_a_picture_says_which_shape_it_shows(tmp_path: Path) -> None:
+def test_in_50_steps_the_encoder_recognises_the_shape_in_an_image(tmp_path: Path) -> None:
     voxels, reports = boxes(), []
-    seen = pictures(voxels)
+    seen = images_of(voxels)
     config = replace(image_to_shape.starter(), gan=SMALL, encoder_channels=4, steps=50, batch=8, rate=1e-2,
                      encoder_rate=5e-3, adversarial_weight=2.0)  # fmt: skip
     generator, encoder = image_to_shape.train(
@@ -85,7 +85,7 @@ def test_in_50_steps_a_picture_says_which_shape_it_shows(tmp_path: Path) -> None
     assert (kind[error.argmin(1)] == kind).float().mean() > 0.8  # upright or lying
 
 
-def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
     class KilledError(Exception):
         pass
 
@@ -120,7 +120,7 @@ def test_soft_occupancy_is_one_half_a_third_of_a_voxel_outside_the_surface() -> 
     assert (data.soft_occupancy(torch.full((32, 32, 32), float(distance[2])), 1.0) == 0).all()
 
 
-def test_shapes_are_moved_whole() -> None:
+def test_shapes_are_shifted_whole() -> None:
     voxels = boxes(4)
     moved = adversarial.shifted(voxels, 1, torch.Generator().manual_seed(0))
     assert moved.shape == voxels.shape
@@ -128,7 +128,7 @@ def test_shapes_are_moved_whole() -> None:
     assert not torch.equal(moved, voxels)
 
 
-def test_principal_codes_have_the_prior_s_variance_and_tell_shapes_apart() -> None:
+def test_principal_codes_have_the_variance_of_the_prior() -> None:
     codes = image_to_shape.principal_codes(boxes(), 4)
     assert codes.shape == (12, 4)
     torch.testing.assert_close(codes.mean(0), torch.zeros(4), atol=1e-4, rtol=0)
@@ -136,17 +136,17 @@ def test_principal_codes_have_the_prior_s_variance_and_tell_shapes_apart() -> No
     assert image_to_shape.principal_codes(boxes(3), 8)[:, 3:].abs().max() == 0
 
 
-def test_a_varied_picture_keeps_its_white() -> None:
-    seen = pictures(boxes())[:, 0]
+def test_an_augmented_image_keeps_its_white() -> None:
+    seen = images_of(boxes())[:, 0]
     varied = image_to_shape.varied(seen, 3, torch.Generator().manual_seed(1))
     assert varied.shape == (12, 3, 64, 64) and varied.min() >= 0 and varied.max() <= 1
     assert (varied[:, :, 0, 0] == 1).all()
 
 
-def test_a_trained_model_is_exported_and_looked_at(tmp_path: Path) -> None:
+def test_a_trained_model_is_exported_and_rendered(tmp_path: Path) -> None:
     voxels = torch.nn.functional.interpolate(boxes()[:, None], 32)[:, 0]
     config = replace(image_to_shape.starter(), gan=replace(SMALL, side=32), encoder_channels=4, steps=6, batch=8)
-    seen = pictures(voxels)
+    seen = images_of(voxels)
     generator, encoder = image_to_shape.train(config, tmp_path / "run", seen, voxels)
     model = built(config.gan, generator, encoder)
     write_progress_image(model, tmp_path / "progress.png", (seen[:8, 0], voxels[:8]), size=16)
@@ -159,9 +159,9 @@ def test_a_trained_model_is_exported_and_looked_at(tmp_path: Path) -> None:
     torch.testing.assert_close(loaded.voxels(ws), model.voxels(ws), atol=0.02, rtol=0)
 
 
-def test_codes_whose_shape_falls_apart_are_not_drawn() -> None:
+def test_codes_of_unconnected_shapes_are_not_sampled() -> None:
     class Halves(GAN3D):
-        """A shape of one piece where the code's first number is negative, of two where it is not."""
+        """A connected shape if the code's first number is negative, two pieces if not."""
 
         def voxels(self, ws: Tensor) -> Tensor:
             made = torch.zeros(len(ws), 16, 16, 16)
@@ -178,7 +178,7 @@ def test_codes_whose_shape_falls_apart_are_not_drawn() -> None:
     assert not is_whole(np.zeros((4, 4, 4), np.float32))
 
 
-def test_figures_know_copies_and_what_is_missing() -> None:
+def test_figures_find_copies_and_missing_shapes() -> None:
     voxels = torch.nn.functional.pad(boxes(6), (8,) * 6)
     random = np.random.default_rng(0)
     points = [gan3d_figures.surface_points(v.numpy(), random) for v in voxels]

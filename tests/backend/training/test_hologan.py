@@ -1,4 +1,4 @@
-"""HoloGAN's loop learns, goes on after a kill, and its figures say what they should."""
+"""Training of HoloGAN: it learns, resumes after a kill, and its figures are correct."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _discs(count: int = 64) -> Tensor:
     return torch.from_numpy((images * 255).astype(np.uint8))
 
 
-def test_in_fifty_steps_the_losses_move_the_right_way_and_pictures_become_like_the_real_ones(tmp_path: Path) -> None:
+def test_in_fifty_steps_the_losses_improve_and_images_approach_the_real_ones(tmp_path: Path) -> None:
     images = _discs()
     real = (images / 127.5 - 1).mean(0)
     torch.manual_seed(TINY.seed)
@@ -53,9 +53,9 @@ def test_in_fifty_steps_the_losses_move_the_right_way_and_pictures_become_like_t
     assert (after - real).abs().mean() < 0.8 * (before - real).abs().mean()
     losses = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
     assert [line["step"] for line in losses] == [10, 20, 30, 40, 50]
-    assert losses[-1]["loss_d"] < losses[0]["loss_d"] < 2 * math.log(2) + 0.2  # a coin has 2 log 2
+    assert losses[-1]["loss_d"] < losses[0]["loss_d"] < 2 * math.log(2) + 0.2  # guessing has 2 log 2
     assert losses[-1]["real"] > losses[-1]["fake"]
-    assert losses[-1]["identity"] < 0.6 / 3  # the variance of z, what knowing nothing leaves, is a third
+    assert losses[-1]["identity"] < 0.6 / 3  # the variance of z, the loss without any knowledge, is a third
     assert sorted(path.name for path in (tmp_path / "snapshots").iterdir()) == [
         "step000025.safetensors",
         "step000050.safetensors",
@@ -67,7 +67,7 @@ class _KilledError(Exception):
     pass
 
 
-def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
     config, images = dataclasses.replace(TINY, steps=12), _discs()
     whole = train(config, tmp_path / "whole", images)
 
@@ -88,19 +88,19 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> Non
         train(dataclasses.replace(TINY, steps=2, identity=9.0), tmp_path, _discs(8))
 
 
-def test_presets_are_what_they_say() -> None:
+def test_presets_have_the_sizes_they_state() -> None:
     assert official().generator == HoloGANConfig() and official().generator_rate == 1e-4
     assert official().generator.side == small().generator.side == 64
     weights = sum(p.numel() for p in Generator(small().generator).parameters())
     assert 4 * weights < 12e6  # bytes of the starter model
 
 
-def test_the_contact_sheet_turns_a_code_along_each_row() -> None:
+def test_the_contact_sheet_rotates_a_code_along_each_row() -> None:
     sheet = np.asarray(contact_sheet(Generator(TINY.generator), TINY, rows=2, columns=3, scale=1))
     assert sheet.shape == (128, 192, 3)
 
 
-def test_real_pictures_are_those_of_the_front(tmp_path: Path) -> None:
+def test_real_images_are_those_of_the_front(tmp_path: Path) -> None:
     azimuths = np.array([0.0, 1.0, 3.0, 6.0], np.float32)
     images = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
     np.savez(tmp_path / "chair0000.npz", images=images, azimuths=azimuths)
@@ -111,7 +111,7 @@ def test_real_pictures_are_those_of_the_front(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------------------------------- figures
 
 
-def test_the_frechet_distance_of_gaussians_is_the_formula_for_them() -> None:
+def test_the_frechet_distance_of_gaussians_is_the_closed_form() -> None:
     random = torch.Generator().manual_seed(0)
     a = torch.randn(20_000, 3, generator=random)
     b = torch.randn(20_000, 3, generator=random) * 2 + torch.tensor([1.0, 0.0, 0.0])
@@ -120,7 +120,7 @@ def test_the_frechet_distance_of_gaussians_is_the_formula_for_them() -> None:
 
 
 def _views(chairs: int = 8) -> dict[str, np.ndarray]:
-    """Chairs that are a bar whose place tells the azimuth, in one colour for each dress."""
+    """Chairs that are a bar at a place given by the azimuth, in one colour for each set of materials."""
     random = np.random.default_rng(0)
     azimuths = random.uniform(-1, 1, (chairs, 24)).astype(np.float32)
     images = np.full((chairs, 24, 64, 64, 3), 255, np.uint8)
@@ -136,16 +136,16 @@ def _views(chairs: int = 8) -> dict[str, np.ndarray]:
 def test_features_learn_pose_and_identity() -> None:
     views = _views()
     network = features.train_features(views, steps=100)
-    pictures = features.as_input(views["images"])
-    found = features.features_of(network, pictures)
+    images = features.as_input(views["images"])
+    found = features.features_of(network, images)
     error = network.azimuths(found) - torch.from_numpy(views["azimuths"]).flatten()
     assert error.abs().mean() < 0.3  # guessing gives 0.5
-    same, other = features.identity_ratio(pictures.view(8 * 4, 6, 3, 64, 64), network)
+    same, other = features.identity_ratio(images.view(8 * 4, 6, 3, 64, 64), network)
     assert same < 0.7 * other
 
 
 class _Turns(torch.nn.Module):
-    """A generator whose pictures are the azimuth itself, and a network that reads it off."""
+    """A generator whose images are the azimuth itself, and a network that reads it."""
 
     def __init__(self, direction: float, offset: float) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
-"""The demonstration of positional encoding on an image."""
+"""Memorising an image with and without positional encoding."""
 
 import json
 
 import pytest
 import torch
-from PIL import Image as Picture
+from PIL import Image
 
 from backend.training.experiments import image_memorisation
 from backend.training.experiments.image_memorisation import Memorisation, demonstrate, memorise
@@ -20,7 +20,7 @@ def test_detail_is_memorised_with_the_encoding_and_not_without(tmp_path):
     figures = demonstrate(_noise(), TINY, tmp_path)
     assert figures["psnr_with"] > figures["psnr_without"] + 3
     assert json.loads((tmp_path / "figures.json").read_text())["gap"] == figures["gap"]
-    with Picture.open(tmp_path / "image_memorisation.png") as page:
+    with Image.open(tmp_path / "image_memorisation.png") as page:
         assert page.width > 3 * 256
 
 
@@ -44,8 +44,8 @@ def test_a_run_of_other_options_is_not_continued(tmp_path):
         demonstrate(_noise(), Memorisation(**{**TINY.__dict__, "width": 16}), tmp_path)
 
 
-def test_the_image_is_cut_square_and_averaged(tmp_path):
-    Picture.new("RGB", (40, 20), (51, 102, 255)).save(tmp_path / "wide.png")
+def test_the_image_is_cropped_to_a_square_and_averaged(tmp_path):
+    Image.new("RGB", (40, 20), (51, 102, 255)).save(tmp_path / "wide.png")
     image = image_memorisation.read_image(tmp_path / "wide.png", 10)
     assert image.shape == (10, 10, 3)
     assert torch.allclose(image, torch.tensor([0.2, 0.4, 1.0]))

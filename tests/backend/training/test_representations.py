@@ -1,4 +1,4 @@
-"""The comparison of what a shape costs in each representation."""
+"""The comparison of representations of one shape."""
 
 import dataclasses
 import json
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from PIL import Image as Picture
+from PIL import Image
 
 from backend.generators.deepsdf.mesh_distance import MeshDistance
 from backend.training.experiments.representations import comparison as r
@@ -45,7 +45,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
     return r.demonstrate(*torus(), TINY, out), out
 
 
-def test_memory_is_what_arithmetic_says(done):
+def test_memory_is_the_number_of_parameters_times_four(done):
     rows, _ = done
     assert rows["grid 12³"]["bytes"] == models.grid_bytes(12) == 4 * 12**3
     head = 4 * (8 * 64 + 64 + 64 + 1)
@@ -65,7 +65,7 @@ def test_a_finer_grid_and_a_larger_table_are_nearer_to_the_surface(done):
         assert rows[name]["normals"] > 0.8, name
 
 
-def test_the_smallest_that_is_as_good_is_named():
+def test_the_smallest_of_equal_error_is_named():
     rows = {
         "a": {"family": "f", "bytes": 10, "error": 0.5},
         "b": {"family": "f", "bytes": 20, "error": 0.1},
@@ -77,18 +77,18 @@ def test_the_smallest_that_is_as_good_is_named():
     assert smallest(rows, "f", 0.05) is None
 
 
-def test_figures_table_and_pictures_are_written(done):
+def test_figures_table_and_images_are_written(done):
     rows, out = done
     assert json.loads((out / "figures.json").read_text())["rows"] == rows
     text = (out / "table.md").read_text()
     assert "4.29 GB" in text and all(f"| {name} |" in text for name in rows)
-    with Picture.open(out / "representations.png") as page:
+    with Image.open(out / "representations.png") as page:
         assert page.height > 200
-    with Picture.open(out / "representations_memory.png") as page:
+    with Image.open(out / "representations_memory.png") as page:
         assert len(page.getcolors(1 << 20)) > 5
 
 
-def test_a_run_that_is_started_again_makes_nothing_twice(done, monkeypatch):
+def test_a_run_that_is_started_again_repeats_nothing(done, monkeypatch):
     rows, out = done
     monkeypatch.setattr(r, "train", None)
     monkeypatch.setattr(r, "filled", None)
@@ -97,7 +97,7 @@ def test_a_run_that_is_started_again_makes_nothing_twice(done, monkeypatch):
         r.demonstrate(*torus(), Recipe(), out)
 
 
-def test_a_training_that_goes_on_ends_where_an_uninterrupted_one_does(tmp_path, monkeypatch):
+def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path, monkeypatch):
     class Killed(Exception):
         pass
 

@@ -1,4 +1,4 @@
-"""The texture's loop learns from pictures and sketches that nobody paired, goes on after a kill; shapes; the export."""
+"""Training of Visual Object Networks: textures from unpaired images and sketches, shapes, and the export."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image as Picture
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -35,7 +35,7 @@ TINY = VONTraining(
 
 
 def _boxes(count: int = 24, side: int = SIDE) -> Data:
-    """Boxes of one colour each over white, from random views; the picture is the silhouette, so that it is exact."""
+    """Boxes of one colour each over white, from random views; the image is the silhouette, so it is exact."""
     random = torch.Generator().manual_seed(0)
     ticks = torch.linspace(-1, 1, 12)
     grid = torch.stack(torch.meshgrid(ticks, ticks, ticks, indexing="ij"), -1).abs()
@@ -48,7 +48,7 @@ def _boxes(count: int = 24, side: int = SIDE) -> Data:
     return Data((images * 255).to(torch.uint8), views, torch.arange(count), voxels)
 
 
-def test_in_fifty_steps_every_loss_that_makers_share_falls(tmp_path: Path) -> None:
+def test_in_fifty_steps_every_cycle_loss_falls(tmp_path: Path) -> None:
     data = _boxes()
     run = train(TINY, tmp_path, data, snapshot_steps=25)
     losses = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
@@ -65,7 +65,7 @@ def test_in_fifty_steps_every_loss_that_makers_share_falls(tmp_path: Path) -> No
     ]
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
     data = _boxes(8)
     config = replace(TINY, steps=6)
     straight = train(config, tmp_path / "straight", data, checkpoint_seconds=1e9, draw_seconds=1e9)
@@ -85,7 +85,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
         train(replace(config, width=8), half, data)
 
 
-def test_the_paired_term_teaches_the_colour_of_a_pictures_own_sketch() -> None:
+def test_the_paired_term_teaches_the_colour_of_an_images_own_sketch() -> None:
     data = _boxes(8)
 
     def error(paired: float) -> float:
@@ -105,14 +105,14 @@ def test_the_contact_sheet_shows_a_row_for_each_sketch() -> None:
     assert made.size == (8 * SIDE, 3 * SIDE)
 
 
-def test_the_recipes_are_of_the_sizes_they_say() -> None:
+def test_the_recipes_have_the_sizes_they_state() -> None:
     texture = sum(p.numel() for p in Run(small()).texture.parameters())
     assert 80_000 < texture < 200_000
     assert published().paired == 0 and small().paired == 0 and published().width == 64
 
 
 def _chair_file(folder: Path, seed: int) -> None:
-    """A box as `chair_views` would write it: its pictures are of the outline that its distances have."""
+    """A box as `chair_views` would write it: its images have the outline of its distances."""
     ticks = chair_views.voxel_centers()
     half = np.array([0.5, 0.35, 0.6]) * (0.7 + 0.1 * (seed % 4))
     distances = (np.abs(ticks) - half).max(-1)
@@ -126,8 +126,8 @@ def _chair_file(folder: Path, seed: int) -> None:
     )  # fmt: skip
 
 
-def test_chairs_stand_in_their_sketches_as_in_their_pictures(tmp_path: Path) -> None:
-    """Rays of the pictures' own camera, followed through the box, against the sketch of its voxels."""
+def test_sketches_of_chairs_match_their_images(tmp_path: Path) -> None:
+    """Rays of the images' own camera, intersected with the box, against the sketch of its voxels."""
     _chair_file(tmp_path, 0)
     data = chair_data(tmp_path, range(1))
     half = (np.array([0.5, 0.35, 0.6]) * 0.7).tolist()
@@ -170,7 +170,7 @@ def test_a_run_becomes_a_model_with_its_figures(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(chair_views, "NUM_TRAIN", 4)
     monkeypatch.setattr(chair_views, "HELD_OUT", range(4, 6))
     monkeypatch.setattr(evaluate, "NUM_PAINTED", 16)
-    # of fewer pictures than there are features no covariance has a root
+    # with fewer images than features the covariance has no root
     monkeypatch.setattr(evaluate, "frechet_distance", lambda a, b: float((a.mean(0) - b.mean(0)).square().sum()))
     for module in (evaluate, von_export):
         monkeypatch.setattr(module, "chair_data", lambda folder, seeds=range(4): chair_data(folder, seeds))
@@ -187,8 +187,8 @@ def test_a_run_becomes_a_model_with_its_figures(tmp_path: Path, monkeypatch: pyt
     found = evaluate.measure(tmp_path / "run", tmp_path, tmp_path / "features.safetensors")
     (out / "figures.json").write_text(json.dumps(found))
     assert list(found["frechet"]) == ["0", "2"]
-    for name in ("sweep", "grid", "transfer"):  # many pictures; each is looked at when a model is made
-        monkeypatch.setattr(von_export, name, lambda *_: Picture.new("RGB", (4, 4)))
+    for name in ("sweep", "grid", "transfer"):  # many renders, inspected when a model is made
+        monkeypatch.setattr(von_export, name, lambda *_: Image.new("RGB", (4, 4)))
     folder = von_export.export(tmp_path / "run", tmp_path, out, tmp_path / "shapes.safetensors", "It is tiny.")
     model = load_model(folder)
     assert isinstance(model, VON) and model.info.capabilities == ("transfer_texture",)
