@@ -8,6 +8,8 @@ from ..link.jobs import Job
 from ..link.session import session
 from ..scene.gather import field_object
 from ..ui.layout import LathePanel, settings_column, text_lines
+from ..wire.messages import FitOptions
+from ..wire.options import options_of
 from . import actions
 
 
@@ -127,12 +129,11 @@ class LATHE_PT_fit_options(LathePanel, bpy.types.Panel):
     def draw(self, context: Any) -> None:
         column = settings_column(self.layout)
         settings = context.scene.lathe.field
-        for name in (
-            "method", "seconds", "steps", "more_seconds", "background", "color_space", "unbounded", "use_masks",
-            "depth_weight", "refine_poses", "appearance", "near", "distortion_weight", "opacity_weight", "flip_axes",
-            "seed",
-        ):  # fmt: skip
-            column.prop(settings, name)
+        for name in options_of(FitOptions):
+            if name != "preset":  # in the panel above
+                column.prop(settings, name)
+            if name == "steps":
+                column.prop(settings, "more_seconds")
         if settings.source == "PHOTOS":
             column.prop(settings, "max_size")
             column.prop(settings, "data_sets")

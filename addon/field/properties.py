@@ -11,7 +11,7 @@ from bpy.props import (
     StringProperty,
 )
 
-from ..scene.option_properties import option_property
+from ..scene.option_properties import option_property, with_options
 from ..wire.messages import MAX_IMAGE_SIDE, MAX_SEED, FitOptions, SfmRequest, ViewsRequest
 
 
@@ -100,6 +100,7 @@ class LatheCapture(bpy.types.PropertyGroup):
     )
 
 
+@with_options(FitOptions, distortion_weight={"precision": 4}, opacity_weight={"precision": 4})
 class LatheField(bpy.types.PropertyGroup):
     """`scene.lathe.field`: the images and options of a fit."""
 
@@ -143,9 +144,6 @@ class LatheField(bpy.types.PropertyGroup):
     views: option_property(ViewsRequest, "count")
     max_images: option_property(SfmRequest, "max_images", default=150)
     max_size: option_property(SfmRequest, "max_size")
-    preset: option_property(FitOptions, "preset")
-    seconds: option_property(FitOptions, "seconds")
-    steps: option_property(FitOptions, "steps")
     more_seconds: FloatProperty(
         name="Continue for",
         description="Seconds by which Continue extends a finished fit",
@@ -154,19 +152,6 @@ class LatheField(bpy.types.PropertyGroup):
         max=24 * 3600.0,
         options=set(),
     )
-    method: option_property(FitOptions, "method")
-    background: option_property(FitOptions, "background")
-    color_space: option_property(FitOptions, "color_space")
-    unbounded: option_property(FitOptions, "unbounded")
-    appearance: option_property(FitOptions, "appearance")
-    use_masks: option_property(FitOptions, "use_masks")
-    depth_weight: option_property(FitOptions, "depth_weight")
-    flip_axes: option_property(FitOptions, "flip_axes")
-    refine_poses: option_property(FitOptions, "refine_poses")
-    near: option_property(FitOptions, "near")
-    distortion_weight: option_property(FitOptions, "distortion_weight", precision=4)
-    opacity_weight: option_property(FitOptions, "opacity_weight", precision=4)
-    seed: option_property(FitOptions, "seed")
 
 
 CLASSES = (

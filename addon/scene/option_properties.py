@@ -6,6 +6,7 @@ an enum are the choices of the option in upper case, as Blender writes them.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
@@ -40,3 +41,20 @@ def option_property(message: type, name: str, **different: Any) -> Any:
             arguments["subtype"] = SUBTYPES[option.unit]
     make = {bool: BoolProperty, int: IntProperty, float: FloatProperty, str: StringProperty}[option.kind]
     return make(**{**arguments, **different})
+
+
+def with_options(
+    message: type, names: Mapping[str, str] | None = None, **different: dict[str, Any]
+) -> Callable[[type], type]:
+    """Return a decorator that gives a PropertyGroup a property for each option of a request.
+
+    names: of properties that are not called as their field. different: by field, arguments as in `option_property`.
+    """
+
+    def decorate(group: type) -> type:
+        for name in options_of(message):
+            made = option_property(message, name, **different.get(name, {}))
+            group.__annotations__[(names or {}).get(name, name)] = made
+        return group
+
+    return decorate

@@ -21,7 +21,7 @@ from bpy.props import (
 
 from ..link.session import session
 from ..scene.gather import MAX_LAYERS, property_of
-from ..scene.option_properties import option_property
+from ..scene.option_properties import option_property, with_options
 from ..wire.messages import MAX_ROWS, MAX_STRENGTH, CompleteRequest, FitShapeRequest, Latent, MeshRequest
 
 ANIMATABLE = {"ANIMATABLE"}
@@ -218,16 +218,20 @@ def _set_level_slider(self: Any, value: float) -> None:
         self.level = low * (high / low) ** value
 
 
+@with_options(
+    MeshRequest,
+    names={"iso_level": "level"},
+    iso_level={"precision": 4, "step": 0.1},
+    minimum_component={"precision": 3},
+)
 class LatheMesh(bpy.types.PropertyGroup):
     """Settings of surface extraction and texturing."""
 
-    resolution: option_property(MeshRequest, "resolution")
     use_level: BoolProperty(
         name="Own Level",
         description="Extract the surface at a level other than the model's own",
         options=set(),
     )
-    level: option_property(MeshRequest, "iso_level", precision=4, step=0.1)
     level_slider: FloatProperty(
         name="Level",
         description="Density at the surface, on a logarithmic scale from the lowest to the highest of the field. Lower "
@@ -245,13 +249,6 @@ class LatheMesh(bpy.types.PropertyGroup):
         "colours. The field is not evaluated again",
         options={"SKIP_SAVE"},
     )
-    target_faces: option_property(MeshRequest, "target_faces")
-    minimum_component: option_property(MeshRequest, "minimum_component", precision=3)
-    fill_holes: option_property(MeshRequest, "fill_holes")
-    smoothing: option_property(MeshRequest, "smoothing")
-    smooth_normals: option_property(MeshRequest, "smooth_normals")
-    color: option_property(MeshRequest, "color")
-    texture_size: option_property(MeshRequest, "texture_size")
     placement: EnumProperty(
         name="Place",
         description="Where the mesh is placed",
@@ -264,13 +261,12 @@ class LatheMesh(bpy.types.PropertyGroup):
     )
 
 
+@with_options(CompleteRequest)
 class LatheComplete(bpy.types.PropertyGroup):
     """`scene.lathe.complete`: fitting a latent to a scan."""
 
-    iterations: option_property(CompleteRequest, "iterations")
-    seed: option_property(CompleteRequest, "seed")
 
-
+@with_options(FitShapeRequest)
 class LatheFit(bpy.types.PropertyGroup):
     """`scene.lathe.fit`: training a shape network on one mesh."""
 
@@ -279,9 +275,6 @@ class LatheFit(bpy.types.PropertyGroup):
         description="Name of the new model: letters, digits, '.', '-' and '_'. Empty uses the object's name",
         options=set(),
     )
-    steps: option_property(FitShapeRequest, "steps")
-    preset: option_property(FitShapeRequest, "preset")
-    seed: option_property(FitShapeRequest, "seed")
 
 
 class LatheExport(bpy.types.PropertyGroup):

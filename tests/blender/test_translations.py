@@ -57,7 +57,7 @@ def of_properties(rna: Any) -> Iterator[tuple[str, str]]:
 def of_files() -> Iterator[tuple[str, str]]:
     """Go through the texts that are drawn, and the reasons why an operator cannot run."""
     for path in ADDON.rglob("*.py"):
-        if "wire" in path.parts:
+        if "wire" in path.relative_to(ADDON).parts:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
