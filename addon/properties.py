@@ -64,9 +64,9 @@ class LatheScene(bpy.types.PropertyGroup):
     preview: PointerProperty(type=preview.LathePreview)
     path: PointerProperty(type=path.LathePath)
     complete: PointerProperty(type=shape.LatheComplete)
-    fit: PointerProperty(type=shape.LatheFit)
+    fit: PointerProperty(type=shape.LatheShapeFit)
     capture: PointerProperty(type=field.LatheCapture)
-    field: PointerProperty(type=field.LatheField)
+    field: PointerProperty(type=field.LatheFieldFit)
     export: PointerProperty(type=shape.LatheExport)
     last_object: PointerProperty(
         type=bpy.types.Object,

@@ -101,7 +101,7 @@ class LatheCapture(bpy.types.PropertyGroup):
 
 
 @with_options(FitOptions, distortion_weight={"precision": 4}, opacity_weight={"precision": 4})
-class LatheField(bpy.types.PropertyGroup):
+class LatheFieldFit(bpy.types.PropertyGroup):
     """`scene.lathe.field`: the images and options of a fit."""
 
     source: EnumProperty(
@@ -156,5 +156,5 @@ class LatheField(bpy.types.PropertyGroup):
 
 CLASSES = (
     LatheCapture,
-    LatheField,
+    LatheFieldFit,
 )

@@ -267,7 +267,7 @@ class LatheComplete(bpy.types.PropertyGroup):
 
 
 @with_options(FitShapeRequest)
-class LatheFit(bpy.types.PropertyGroup):
+class LatheShapeFit(bpy.types.PropertyGroup):
     """`scene.lathe.fit`: training a shape network on one mesh."""
 
     name: StringProperty(
@@ -337,7 +337,7 @@ CLASSES = (
     LatheView,
     LatheMesh,
     LatheComplete,
-    LatheFit,
+    LatheShapeFit,
     LatheExport,
     LatheRemembered,
     LatheWalk,
