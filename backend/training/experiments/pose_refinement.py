@@ -69,8 +69,8 @@ def demonstrate(
     out.mkdir(parents=True, exist_ok=True)
     train = dataset.split("train")
     truth = torch.stack([view.camera.world_from_camera for view in train]).float()
-    middle = torch.tensor(scene_bounds_of(dataset, train).center).float()
-    distance = float((truth[:, :3, 3] - middle).norm(dim=-1).median())
+    center = torch.tensor(scene_bounds_of(dataset, train).center).float()
+    distance = float((truth[:, :3, 3] - center).norm(dim=-1).median())
     before = perturbed(truth, math.radians(wrong.degrees), wrong.percent / 100 * distance, wrong.seed)
     perturbed_set = with_poses(dataset, before)
     views = dataset.split("test")[:num_views]

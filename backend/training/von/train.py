@@ -68,19 +68,22 @@ class Run(State):
         self.texture, self.mean = texture_network(), texture_network()
         self.encoder = TextureEncoder(config.z_dim, config.encoder_width)
         self.sketcher = TextureNetwork(0, config.sketch_width, inputs=3, outputs=2, blocks=config.blocks)
-        self.judge, self.sketch_judge = Patches(3, config.discriminator_width), Patches(2, config.discriminator_width)
+        self.discriminator, self.sketch_discriminator = (
+            Patches(3, config.discriminator_width),
+            Patches(2, config.discriminator_width),
+        )
         self.mean.load_state_dict(self.texture.state_dict())
         networks: dict[str, nn.Module] = {
             "texture": self.texture, "mean": self.mean, "encoder": self.encoder, "sketcher": self.sketcher,
-            "judge": self.judge, "sketch_judge": self.sketch_judge,
+            "judge": self.discriminator, "sketch_judge": self.sketch_discriminator,  # as checkpoints name them
         }  # fmt: skip
         for network in networks.values():
             network.to(device)
-        makers = chain(self.texture.parameters(), self.encoder.parameters(), self.sketcher.parameters())
-        judges = chain(self.judge.parameters(), self.sketch_judge.parameters())
-        self.maker_adam = torch.optim.Adam(makers, config.rate, (0.5, 0.999))
-        self.judge_adam = torch.optim.Adam(judges, config.rate, (0.5, 0.999))
-        super().__init__(config, networks, {"maker": self.maker_adam, "judge": self.judge_adam})
+        generators = chain(self.texture.parameters(), self.encoder.parameters(), self.sketcher.parameters())
+        discriminators = chain(self.discriminator.parameters(), self.sketch_discriminator.parameters())
+        self.generator_adam = torch.optim.Adam(generators, config.rate, (0.5, 0.999))
+        self.discriminator_adam = torch.optim.Adam(discriminators, config.rate, (0.5, 0.999))
+        super().__init__(config, networks, {"maker": self.generator_adam, "judge": self.discriminator_adam})
 
     def paint(self, sketch: Tensor, z: Tensor) -> Tensor:
         """Paint sketches [N, 2, side, side]: images [N, 3, side, side] over white."""
@@ -98,13 +101,15 @@ class Run(State):
         code = mean + noise * (0.5 * log_variance).exp()
         painted, sketched = self.paint(sketch, z), self.sketch_of(images)
 
-        loss_d = discriminator_loss(self.judge, images, painted)
-        loss_d = loss_d + discriminator_loss(self.sketch_judge, sketch, sketched)
-        update(self.judge_adam, loss_d)
+        loss_d = discriminator_loss(self.discriminator, images, painted)
+        loss_d = loss_d + discriminator_loss(self.sketch_discriminator, sketch, sketched)
+        update(self.discriminator_adam, loss_d)
 
-        for judge in (self.judge, self.sketch_judge):
-            judge.requires_grad_(False)
-        adversarial = (self.judge(painted) - 1).square().mean() + (self.sketch_judge(sketched) - 1).square().mean()
+        for discriminator in (self.discriminator, self.sketch_discriminator):
+            discriminator.requires_grad_(False)
+        adversarial = (self.discriminator(painted) - 1).square().mean() + (
+            self.sketch_discriminator(sketched) - 1
+        ).square().mean()
         sketch_cycle = functional.l1_loss(self.sketch_of(painted), sketch)
         image_cycle = functional.l1_loss(self.paint(sketched, code), images)
         code_loss = functional.l1_loss(self.encoder(painted)[0], z)
@@ -118,9 +123,9 @@ class Run(State):
         )
         if own_sketch is not None:
             loss = loss + config.paired * functional.l1_loss(self.paint(own_sketch, code), images)
-        update(self.maker_adam, loss)
-        for judge in (self.judge, self.sketch_judge):
-            judge.requires_grad_(True)
+        update(self.generator_adam, loss)
+        for discriminator in (self.discriminator, self.sketch_discriminator):
+            discriminator.requires_grad_(True)
         return [loss_d, adversarial, sketch_cycle, image_cycle, code_loss, kl]
 
     def follow(self, step: int) -> None:
@@ -130,13 +135,13 @@ class Run(State):
     def set_rates(self, step: int) -> None:
         """Set the learning rates: constant, then a linear decay in the last third."""
         fall = max(0.0, 3 * step / self.config.steps - 2)
-        for adam in (self.maker_adam, self.judge_adam):
+        for adam in (self.generator_adam, self.discriminator_adam):
             adam.param_groups[0]["lr"] = self.config.rate * (1 - fall * (1 - self.config.final_rate))
 
 
-def discriminator_loss(judge: nn.Module, real: Tensor, made: Tensor) -> Tensor:
+def discriminator_loss(discriminator: nn.Module, real: Tensor, generated: Tensor) -> Tensor:
     """Return the least-squares loss of a discriminator."""
-    return (judge(real) - 1).square().mean() + judge(made.detach()).square().mean()
+    return (discriminator(real) - 1).square().mean() + discriminator(generated.detach()).square().mean()
 
 
 def train(

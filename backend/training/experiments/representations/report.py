@@ -148,8 +148,8 @@ class Frame:
         upward = np.cross(across, forward)
         places = vertices @ np.stack((across, upward), 1)
         low, high = places.min(0), places.max(0)
-        middle = (low + high) / 2
-        return cls(across, upward, forward, (middle[0], middle[1]), 0.52 * float((high - low).max()))
+        center = (low + high) / 2
+        return cls(across, upward, forward, (center[0], center[1]), 0.52 * float((high - low).max()))
 
 
 def shaded(distance: MeshDistance, frame: Frame, size: int, scale: int = 2) -> Tensor:
@@ -171,10 +171,10 @@ def gallery(distance: MeshDistance, rows: Mapping[str, dict[str, Any]], out: Pat
     """Draw the mesh and the grids in the first row; in the second, of each family, the one closest in memory to the
     second grid, and the most accurate."""
     grids = [name for name, row in rows.items() if row["family"] == "dense grid"]
-    middle = math.log(rows[grids[min(1, len(grids) - 1)]]["bytes"] / 4)
+    target = math.log(rows[grids[min(1, len(grids) - 1)]]["bytes"] / 4)
     families = [f for f in dict.fromkeys(row["family"] for row in rows.values()) if f != "dense grid"]
     nearest = [
-        min((n for n in rows if rows[n]["family"] == f), key=lambda n: abs(math.log(rows[n]["bytes"]) - middle))
+        min((n for n in rows if rows[n]["family"] == f), key=lambda n: abs(math.log(rows[n]["bytes"]) - target))
         for f in families
     ]
     best = [min((n for n in rows if rows[n]["family"] == f), key=lambda n: rows[n]["error"] or 100) for f in families]
