@@ -88,9 +88,13 @@ def _limit_render_size(scene: Any, longest: int) -> None:
 
 
 def _set_value(context: Any, value: str) -> None:
-    """Move an option into its range. Settings have the ranges of their options, so only sizes of renders can be out."""
-    if value in ("width", "height"):
-        _limit_render_size(context.scene, MAX_IMAGE_SIDE)
+    """Move an option into its range. Properties have the ranges of their options, so this is the render size.
+
+    Raises NotSupported for any other option: a script passed it.
+    """
+    if value not in ("width", "height"):
+        raise errors.NotSupported(f"The value of {value} is not a setting of the panel: change it in the script")
+    _limit_render_size(context.scene, MAX_IMAGE_SIDE)
 
 
 def _choose_name(context: Any, value: str) -> None:

@@ -54,7 +54,7 @@ def check_files(files: dict[str, str]) -> None:
     for name, sha256 in files.items():
         parts = name.split("/")
         if len(name) > MAX_FILE_NAME or _UNPORTABLE.search(name):
-            raise InvalidRequest(f"{name[:100]!r} is not a file name that every system knows: rename the file")
+            raise InvalidRequest(f"{name[:100]!r} is not a valid file name on every system: rename the file")
         if any(p in ("", ".", "..") or p[-1] in ". " or _DEVICES.match(p) for p in parts):
             raise InvalidRequest(f"{name[:100]!r} is not a path inside the data set")
         check_sha256(f"the content of {name!r}", sha256)
@@ -64,7 +64,7 @@ def check_files(files: dict[str, str]) -> None:
     for name in seen:
         parts = name.split("/")
         if any("/".join(parts[:count]) in seen for count in range(1, len(parts))):
-            raise InvalidRequest(f"{name[:100]!r} lies in what is a file of the data set itself")
+            raise InvalidRequest(f"{name[:100]!r} is inside a path that is itself a file of the data set")
 
 
 def check_controls(controls: dict[str, float]) -> None:
@@ -77,4 +77,4 @@ def check_controls(controls: dict[str, float]) -> None:
 def check_finite(what: str, rows: tuple[tuple[float, ...], ...]) -> None:
     """Raise InvalidRequest for entries that are not finite, or beyond MAX_NUMBER, where products overflow."""
     if not all(abs(value) <= MAX_NUMBER for row in rows for value in row):
-        raise InvalidRequest(f"{what} holds a value that is not finite, or larger than {MAX_NUMBER:g}")
+        raise InvalidRequest(f"{what} has a value that is not finite, or larger than {MAX_NUMBER:g}")

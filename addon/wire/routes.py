@@ -1,4 +1,4 @@
-"""HTTP paths, parameters, headers and limits of the service (the protocol in words: docs/protocol.md).
+"""HTTP paths, parameters, headers and limits of the service (explained in docs/protocol.md).
 
 Every request carries `Authorization: Bearer <token>`, and under /v1 also `PROTOCOL_HEADER: <PROTOCOL_VERSION>`. Every
 answer that is not 2xx is an `ErrorInfo` as JSON with the error's `http_status`, which `errors.error_from_dict` turns
@@ -16,9 +16,9 @@ BLOBS = "/v1/blobs"  # PUT BLOBS/<sha256> -> 201 (new) or 200 (known), no body; 
 SHUTDOWN = "/v1/shutdown"  # POST -> 204; running work is cancelled and the process ends
 OPENAPI = "/openapi.json"  # GET -> the OpenAPI document
 
-# Events. Sequence numbers grow over all jobs and over restarts of the backend, with gaps. `after` is the last one seen
-# (0: everything still kept); the answer comes at once if there is something newer and otherwise as soon as something
-# happens, or empty after `wait` seconds. Per job: queued, started, progress*, then exactly one of TERMINAL_KINDS,
+# Events. Sequence numbers increase over all jobs and restarts of the backend, with gaps. `after` is the last one seen
+# (0: everything still kept). The answer comes at once if there is a newer event, otherwise with the next event, or empty
+# after `wait` seconds. Per job: queued, started, progress*, then exactly one of TERMINAL_KINDS,
 # which is the last. Of the progress events of a job only the newest is kept. Jobs that were unfinished when a backend
 # died are reported `failed` by the next one (code backend_died).
 AFTER_PARAMETER = "after"

@@ -85,7 +85,7 @@ def test_arrays_that_are_not_contiguous_or_of_another_type_are_sent_right_or_ref
         b'{"job": "a", "more": 1}', b"[" * 5000, b'{"job":' * 3000, b"1e999", b"9" * 10_000,
     ],
 )  # fmt: skip
-def test_json_that_is_no_message_is_refused_by_name(text: bytes) -> None:
+def test_json_that_is_not_a_message_is_refused(text: bytes) -> None:
     with pytest.raises(MalformedPayload):
         payload.from_json(messages.Submitted, text)
 

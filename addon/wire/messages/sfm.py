@@ -40,7 +40,7 @@ class SfmRequest:
     def __post_init__(self) -> None:
         check_files(self.files)
         if not self.files:
-            raise InvalidRequest("there are no photographs to pose: choose a folder of images, or a video")
+            raise InvalidRequest("there are no photos: choose a folder of images, or a video")
         check_options(self)
 
 
