@@ -17,10 +17,10 @@ SHUTDOWN = "/v1/shutdown"  # POST -> 204; running work is cancelled and the proc
 OPENAPI = "/openapi.json"  # GET -> the OpenAPI document
 
 # Events. Sequence numbers increase over all jobs and restarts of the backend, with gaps. `after` is the last one seen
-# (0: everything still kept). The answer comes at once if there is a newer event, otherwise with the next event, or empty
-# after `wait` seconds. Per job: queued, started, progress*, then exactly one of TERMINAL_KINDS,
-# which is the last. Of the progress events of a job only the newest is kept. Jobs that were unfinished when a backend
-# died are reported `failed` by the next one (code backend_died).
+# (0: everything still kept). The answer comes at once if there is a newer event, otherwise with the next one, or empty
+# after `wait` seconds. Each job has the events queued, started, progress*, then exactly one of TERMINAL_KINDS, which is
+# the last. Only the newest progress event of a job is kept. Jobs that were unfinished when a backend died are reported
+# as `failed` by the next one (code backend_died).
 AFTER_PARAMETER = "after"
 WAIT_PARAMETER = "wait"
 JOB_PARAMETER = "job"
