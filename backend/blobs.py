@@ -1,7 +1,7 @@
-"""Content-addressed bytes: uploads, previews and stored latents, each named by its sha256.
+"""Content-addressed store of uploads, previews and stored latents, each named by its sha256.
 
-A name can never be a path, what lies under a name is always what the name says, and writing the same bytes twice is
-one file. Uploads are cleaned up by age and total size, least recently used first; kept blobs (latents that a document
+A name can never be a path, the content of a file always matches its name, and writing the same bytes twice makes one
+file. Uploads are cleaned up by age and total size, least recently used first; kept blobs (latents that a document
 refers to) stay until the user removes the folder.
 """
 
@@ -33,7 +33,7 @@ _STALE_PARTIAL_SECONDS = 3600.0
 
 
 class Upload:
-    """One upload on its way in: bytes go to a file beside the store and count only once `commit` verified them."""
+    """Upload in progress: bytes go to a partial file, which becomes a blob once `commit` has verified it."""
 
     def __init__(self, store: BlobStore, file: BinaryIO, partial: Path, expected: str | None) -> None:
         self._store, self._file, self._partial, self._expected = store, file, partial, expected
@@ -51,7 +51,7 @@ class Upload:
             raise cannot_write("The upload", self._store.folder, error) from error
 
     def commit(self) -> str:
-        """Make the blob visible under its sha256, which is returned. Raises MalformedPayload if it is another one."""
+        """Make the blob visible under its sha256 and return that. Raises MalformedPayload unless it was expected."""
         sha256 = self._hash.hexdigest()
         if self._expected is not None and sha256 != self._expected:
             raise MalformedPayload(f"the uploaded bytes have the sha256 {sha256}, not {self._expected}")
@@ -85,7 +85,7 @@ class BlobStore:
             raise cannot_write("Uploads", folder, error) from error
 
     def path(self, sha256: str, *, kept: bool = False) -> Path:
-        """Return where a blob lies, or would lie. Raises InvalidRequest for anything but a sha256."""
+        """Return the path of a blob, stored or not. Raises InvalidRequest for anything but a sha256."""
         if not _SHA256.fullmatch(sha256):
             raise InvalidRequest(f"a blob is named by its sha256 in 64 lower-case hex digits, got {sha256[:80]!r}")
         return self.folder / ("kept" if kept else sha256[:2]) / sha256
@@ -119,7 +119,7 @@ class BlobStore:
 
     @contextlib.contextmanager
     def upload(self, expected: str | None = None) -> Iterator[Upload]:
-        """Receive a blob piece by piece; what is not committed leaves nothing behind."""
+        """Receive a blob piece by piece; an upload without commit is removed."""
         try:
             handle, name = tempfile.mkstemp(_PARTIAL_SUFFIX, dir=self.folder)
         except OSError as error:

@@ -1,7 +1,7 @@
-"""Camera paths as other programs write them: nerfstudio's camera_path.json and transforms.json.
+"""Readers of camera paths: nerfstudio's camera_path.json and transforms.json.
 
 Both give `camera-to-world` with OpenGL axes (x right, y up, looking along −z) in a world with Z up, so the second and
-third columns change sign on the way to our cameras. A scale in the matrix, which Blender objects can carry, is removed.
+third columns change sign. A scale in the matrix, which Blender objects can have, is removed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def read_camera_path(path: Path, size: int | None = None) -> list[Camera]:
     """Return the cameras of a file in order. `size` sets the longer image side, else the file's own size holds.
 
     Raises:
-        UnreadableFile: no such file, or neither of the two formats; the sentence names frame and field.
+        UnreadableFile: no such file, or neither of the two formats; the message names frame and field.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -34,7 +34,7 @@ def read_camera_path(path: Path, size: int | None = None) -> list[Camera]:
         what = f"The camera path {path} cannot be read: {error.strerror or error}."
         raise UnreadableFile(f"{what} Give a camera_path.json or a transforms.json.") from error
     except ValueError as error:
-        raise UnreadableFile(f"The camera path {path} cannot be read, it is no JSON: {error}.") from error
+        raise UnreadableFile(f"The camera path {path} cannot be read, it is not JSON: {error}.") from error
     if not isinstance(data, dict):
         raise UnreadableFile(f"{path} is neither a camera_path.json nor a transforms.json.")
     if "frames" in data:
@@ -42,9 +42,9 @@ def read_camera_path(path: Path, size: int | None = None) -> list[Camera]:
     elif data.get("camera_path") or data.get("keyframes"):
         entries, read = data.get("camera_path") or data["keyframes"], lambda entry: _path_frame(data, entry)
     else:
-        raise UnreadableFile(f"{path} has neither `camera_path` nor `frames`: it is no camera path.")
+        raise UnreadableFile(f"{path} has neither `camera_path` nor `frames`: it is not a camera path.")
     if not isinstance(entries, list):
-        raise UnreadableFile(f"{path} holds no list of frames: it is no camera path.")
+        raise UnreadableFile(f"{path} holds no list of frames: it is not a camera path.")
     cameras = []
     for number, entry in enumerate(entries):
         try:
@@ -69,8 +69,12 @@ def resized(camera: Camera, size: int) -> Camera:
 
 
 def world_from_camera(matrix: Any) -> Matrix4:
-    """Return our rigid world_from_camera of an OpenGL camera-to-world: 16 numbers row by row, 3 or 4 rows of 4, or
-    nerfstudio's keyframe string, which goes column by column. Raises ValueError."""
+    """Return the rigid world_from_camera (OpenCV axes) of an OpenGL camera-to-world matrix.
+
+    matrix: 16 numbers row by row, 3 or 4 rows of 4, or nerfstudio's keyframe string, column by column.
+
+    Raises ValueError.
+    """
     if isinstance(matrix, str):
         values = np.array(json.loads(matrix), np.float64).reshape(4, 4).T
     else:
@@ -88,7 +92,7 @@ def world_from_camera(matrix: Any) -> Matrix4:
 
 
 def _path_frame(data: dict[str, Any], entry: dict[str, Any]) -> Camera:
-    """nerfstudio: fov is vertical, in degrees."""
+    """Return the camera of a nerfstudio path frame; its fov is vertical, in degrees."""
     height = int(data.get("render_height") or DEFAULT_SIZE)
     width = int(data.get("render_width") or round(height * float(entry.get("aspect") or 1.0)))
     kind = str(data.get("camera_type") or "perspective").lower()
@@ -99,7 +103,8 @@ def _path_frame(data: dict[str, Any], entry: dict[str, Any]) -> Camera:
 
 
 def _transforms_frame(data: dict[str, Any], entry: dict[str, Any], folder: Path) -> Camera:
-    """NeRF-synthetic, nerfstudio, instant-ngp: camera_angle_x is horizontal, in radians; a frame's own values win."""
+    """Return the camera of a transforms.json frame (NeRF-synthetic, nerfstudio, instant-ngp): camera_angle_x is the
+    horizontal field of view in radians; a frame's own values take precedence."""
     fields = {**data, **entry}
     width, height = fields.get("w"), fields.get("h")
     if not (width and height):

@@ -1,4 +1,4 @@
-"""Cameras as tensors, and their rays.
+"""Cameras as tensors, and rays.
 
 Vocabulary: `world_from_camera` [4, 4] has OpenCV axes (x right, y down, z forward). A ray is `origin + s * direction`
 with a unit direction; its *distance* s becomes *depth* (along the camera's z, metres of the camera's own world) by
@@ -96,7 +96,7 @@ def from_wire(camera: messages.Camera, device: torch.device | str = "cpu") -> Ca
 
 
 def intrinsics_from_fov(fov: float, width: int, height: int) -> messages.Matrix3:
-    """Return [3, 3] intrinsics in pixels from a vertical field of view in radians, centre in the middle."""
+    """Return [3, 3] intrinsics in pixels from a vertical field of view in radians, principal point in the centre."""
     focal = height / 2 / math.tan(fov / 2)
     return (focal, 0.0, width / 2), (0.0, focal, height / 2), (0.0, 0.0, 1.0)
 
@@ -134,7 +134,7 @@ def orbit(
     prior = info.pose_prior
     azimuth = prior.default_azimuth if azimuth is None else azimuth
     elevation = prior.default_elevation if elevation is None else elevation
-    # beyond the pole the camera would stand on its head, and on the other side; a hair before it, up is still known
+    # beyond a pole the camera would be upside down; just before it, the up direction is still defined
     elevation = min(max(elevation, 1e-4 - math.pi / 2), math.pi / 2 - 1e-4)
     centre = tuple((a + b) / 2 for a, b in zip(*info.bounds, strict=True))
     eye = (

@@ -1,4 +1,4 @@
-"""Where the backend keeps its own files. Apart from `store`, so that the service starts before PyTorch is imported."""
+"""Folders of the backend's own files. Imports no PyTorch, so that the service starts fast."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import platformdirs
 
 
 def data_folder() -> Path:
-    """The backend's own folder: models, jobs, blobs, logs."""
+    """Return the backend's own folder: models, jobs, blobs, logs."""
     return Path(os.environ.get("LATENT_LATHE_DATA") or platformdirs.user_data_dir("latent_lathe", False))
 
 
 def user_models() -> Path:
-    """Where imported and trained models live, unless LATENT_LATHE_DATA or --data says otherwise."""
+    """Return the folder of imported and trained models, below the data folder (LATENT_LATHE_DATA or --data)."""
     return data_folder() / "models"

@@ -1,4 +1,4 @@
-"""How work reports itself, and how it is told to stop."""
+"""Progress reports of long work, and its cancellation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Progress(Protocol):
-    """Called by long work, several times a second at least; raises Cancelled when the work is no longer wanted."""
+    """Callback of long work, called several times a second; raises Cancelled when the work is to stop."""
 
     def __call__(
         self,
@@ -18,14 +18,14 @@ class Progress(Protocol):
         *,
         figures: dict[str, float] | None = None,
     ) -> None:
-        """Report `fraction` (0..1) done, what is going on, and perhaps a picture (uint8 [H, W, 4], sRGB) and figures
+        """Report `fraction` (0..1) done, the current step, and optionally a preview (uint8 [H, W, 4], sRGB) and figures
         (see messages.JobEvent).
 
-        In the backend, a waiting job of a view may be run meanwhile on this thread, so call it only where others may
+        In the backend a waiting render may run within the call, on this thread, so call it only where other work may
         use the device and the models in memory.
 
         Raises:
-            Cancelled: let it pass through; leave nothing half written.
+            Cancelled: let it propagate; leave nothing half written.
         """
 
 
@@ -36,7 +36,7 @@ def silent(
     *,
     figures: dict[str, float] | None = None,
 ) -> None:
-    """A Progress that reports to nobody and never cancels."""
+    """Progress that reports nothing and never cancels."""
 
 
 def part(progress: Progress, start: float, end: float) -> Progress:

@@ -1,1 +1,2 @@
-"""Models on disk: `store` reads and writes our own folders, `unpickle` and `convert` bring in foreign checkpoints."""
+"""Import of foreign checkpoints: `unpickle` and `tensorflow` read them, `isolated` in a child process, `convert`
+recognises and converts them."""

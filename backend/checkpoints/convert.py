@@ -2,12 +2,13 @@
 
     path ─ read_tree ─> tree ─ detect ─> kind ─ <kind>/checkpoint.py: convert ─> ConvertedModel ─ save_model ─> folder
 
-*Tree*: what a foreign file holds, as plain data and without having run any of its code: dict, list, tuple, str,
-numbers, `torch.Tensor` and `Opaque` (the record of an object of a class that is not here). A folder is a
-`CheckpointFolder`: relative path → tree, each file read when it is asked for.
+*Tree*: the content of a foreign file as plain data, read without running any of its code: dict, list, tuple, str,
+numbers, `torch.Tensor` and `Opaque` (the saved state of an object, without its class). A folder is a
+`CheckpointFolder`: relative path → tree, each file read on first access.
 
 *checkpoint.py* of a model offers
 
+    CLASSES                                      starts of the class names that its pickles may hold (optional)
     def recognise(tree: object) -> bool
     def convert(tree: object, path: Path) -> ConvertedModel
 
@@ -50,7 +51,7 @@ SMALL_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class ConvertedModel:
-    """An official checkpoint in this project's terms: what becomes a model folder."""
+    """An official checkpoint converted to our terms: the content of a model folder."""
 
     kind: str  # key of MODELS
     constructor: dict[str, Any]  # arguments of the model's class, JSON only
@@ -62,24 +63,24 @@ class ConvertedModel:
     metres_per_unit: float = 1.0
     pose_prior: dict[str, Any] = field(default_factory=dict)  # fields of messages.PosePrior that differ from the kind's
     card: str = ""  # Markdown
-    sources: tuple[Path, ...] = ()  # the files that were read, where they are others than the one that was named
+    sources: tuple[Path, ...] = ()  # the files that were read, where they are not the named one
 
 
 class CheckpointReader(Protocol):
     """The checkpoint.py of a model."""
 
     def recognise(self, tree: object) -> bool:
-        """Return whether the tree is an official file of this model. Of an official file, one reader says yes."""
+        """Return whether the tree is an official file of this model. Exactly one reader recognises an official file."""
 
     def convert(self, tree: object, path: Path) -> ConvertedModel:
         """Return the model of an official file or folder. Raises UnknownCheckpoint."""
 
 
 class CheckpointFolder(Mapping[str, object]):
-    """A folder of official files: relative path (with /) → tree. Each is read, isolated, when first asked for.
+    """A folder of official files: relative path (with /) → tree. Each is read in isolation on first access.
 
     Pickled files and .json go by their path; a TensorFlow bundle PREFIX.index + PREFIX.data-* goes by PREFIX and gives
-    dict(variable name → tensor). Links are left out: they could point anywhere.
+    dict(variable name → tensor). Symbolic links are left out: they could point anywhere.
     """
 
     def __init__(self, root: Path) -> None:
@@ -97,7 +98,7 @@ class CheckpointFolder(Mapping[str, object]):
         return tree
 
     def _load(self, name: str) -> None:
-        """Read a file; where it is small, all the small ones with it, because starting a reader takes longer."""
+        """Read a file; a small one together with all small ones, because starting a reader process takes longer."""
         if name.endswith(".json"):
             self.loaded[name] = _read_json(self.root / name)
             return
@@ -152,9 +153,9 @@ def read_tree(path: Path) -> object:
     """Read a foreign file or folder without running any of its code.
 
     Raises:
-        UnreadableFile: not there, empty, damaged or half downloaded.
+        UnreadableFile: missing, empty, damaged or half downloaded.
         UnsafeCheckpoint: it tries to run code, lies about its sizes, or takes too long.
-        UnknownCheckpoint: no container that is known here.
+        UnknownCheckpoint: an unknown container.
     """
     path = _checkpoint_of(Path(path))
     if not path.is_dir():
@@ -167,7 +168,7 @@ def read_tree(path: Path) -> object:
 
 
 def _checkpoint_of(path: Path) -> Path:
-    """Return what a path stands for: a folder with one checkpoint for that one, a `checkpoint` for its folder."""
+    """Resolve a path: a folder with one checkpoint to that file, a file named `checkpoint` to its folder."""
     if path.is_file() and path.name == "checkpoint":
         path = path.parent
     if path.is_dir():
@@ -188,7 +189,9 @@ def _read_file(path: Path) -> object:
 def _read_json(path: Path) -> object:
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
-            raise UnsafeCheckpoint(f"{path.name} is a text of {path.stat().st_size >> 20} MiB: no checkpoint has that.")
+            raise UnsafeCheckpoint(
+                f"{path.name} is a text of {path.stat().st_size >> 20} MiB: checkpoints have none that large."
+            )
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UnreadableFile(f"{path} cannot be read as JSON: {error}") from error
@@ -198,7 +201,7 @@ def detect(path: Path, tree: object | None = None) -> str:
     """Return the kind of an official file or folder.
 
     Raises:
-        UnknownCheckpoint: no kind recognises it. The sentence says what it looks like.
+        UnknownCheckpoint: no kind recognises it. The message describes the content.
     """
     path = Path(path)
     tree = read_tree(path) if tree is None else tree
@@ -207,14 +210,14 @@ def detect(path: Path, tree: object | None = None) -> str:
             _refuse_several(path, tree)
             return kind
     raise UnknownCheckpoint(
-        f"{path.name} is of no architecture known here. It looks like {describe(tree)}. "
+        f"{path.name} is of an unknown architecture. It looks like {describe(tree)}. "
         f"Known: {', '.join(importable_kinds()) or 'none'}.",
         remedy=Remedy("choose_kind", "Say which kind it is"),
     )
 
 
 def _refuse_several(path: Path, tree: object) -> None:
-    """Refuse a folder of whose systems one would be taken by chance. Raises UnknownCheckpoint, naming them."""
+    """Refuse a folder with checkpoints of several models. Raises UnknownCheckpoint, naming them."""
     if not isinstance(tree, CheckpointFolder):
         return
     found: dict[str, str] = {}  # kind → the first file of it
@@ -271,7 +274,7 @@ def import_model(path: Path, out_dir: Path, kind: str | None = None, *, label: s
 
 
 def replaced(name: str, patterns: Iterable[tuple[str, str | Callable[[re.Match[str]], str]]]) -> str:
-    """Return the name after each (pattern, replacement) was applied in turn, as `re.sub` does."""
+    """Return the name with each (pattern, replacement) applied in turn, as by `re.sub`."""
     for pattern, replacement in patterns:
         name = re.sub(pattern, replacement, name)
     return name
@@ -288,7 +291,7 @@ def bijection(
 
     official: tensors by their official names. parameters: `model.state_dict()` of ours (values give shape and dtype
     only; a model on the meta device will do). rename: official name → ours. ignored: official name or pattern
-    ("*.resample_filter") → why it is not used.
+    ("*.resample_filter") → the reason why it is not used.
 
     Raises:
         UnknownCheckpoint: a tensor unused, a parameter unfilled, two tensors for one parameter, or another shape.
@@ -343,7 +346,7 @@ def _mapping(value: object) -> Mapping[Any, Any]:
 
 
 def describe(tree: object) -> str:
-    """Say in words what a tree holds: its top-level names and its biggest tensors."""
+    """Describe a tree in words: its top-level names and its biggest tensors."""
     if isinstance(tree, CheckpointFolder):
         return f"a folder of {', '.join(list(tree)[:6])}{' …' if len(tree) > 6 else ''}"
     if isinstance(tree, Mapping):
@@ -364,7 +367,7 @@ def describe(tree: object) -> str:
 
 
 def named_tensors(tree: object, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield every tensor of a tree with the path that leads to it."""
+    """Yield (path, tensor) for every tensor of a tree."""
     if isinstance(tree, Tensor):
         yield prefix.removesuffix("."), tree
     elif isinstance(tree, CheckpointFolder):

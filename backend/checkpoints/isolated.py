@@ -1,8 +1,8 @@
 """Read foreign checkpoints in a child process with limits of memory, time and rights.
 
-`unpickle` alone runs no code of a file. This is the second wall: if its reader had a fault, it would have it in a
-process that may take so much memory and time and no more, may start nothing, connect to nothing and write to one folder
-only. The child hands back two files: a safetensors file with the tensors, and the rest of the tree as JSON.
+`unpickle` alone runs no code of a file. This is the second barrier: a fault of its reader would be confined to a
+process with limited memory and time that may start nothing, connect to nothing and write to one folder alone. The child
+returns two files: a safetensors file with the tensors, and the rest of the tree as JSON.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def read_checkpoint_isolated(path: Path, *, limits: Limits | None = None) -> Any
     path: a torch file, pickle or .npy, or any of the files of a TensorFlow checkpoint (or their common prefix).
 
     Raises:
-        UnreadableFile: not there, empty, damaged or half downloaded.
+        UnreadableFile: missing, empty, damaged or half downloaded.
         UnsafeCheckpoint: it tries to run code, lies about its sizes, or takes too much memory or time.
-        UnknownCheckpoint: no container that is known here.
+        UnknownCheckpoint: an unknown container.
     """
     (result,) = read_many_isolated([path], limits=limits)
     if isinstance(result, LatheError):
@@ -49,7 +49,7 @@ def read_checkpoint_isolated(path: Path, *, limits: Limits | None = None) -> Any
 
 
 def read_many_isolated(paths: Iterable[Path], *, limits: Limits | None = None) -> list[Any]:
-    """Read several foreign files in one child process; a file that is refused gives its error in place of a tree.
+    """Read several foreign files in one child process; a refused file gives its error in place of a tree.
 
     The limits hold for all of them together. Where the child ends before its work, the files it had not finished get
     an UnsafeCheckpoint.
@@ -62,7 +62,7 @@ def read_many_isolated(paths: Iterable[Path], *, limits: Limits | None = None) -
 
 
 def _run_child(paths: list[Path], folder: Path, limits: Limits) -> str:
-    """Run the child; return why it ended early, or ""."""
+    """Run the child; return the reason why it ended early, or ""."""
     work = {"paths": [str(path) for path in paths], "folder": str(folder), "limits": asdict(limits)}
     kept = ("PATH", "SYSTEMROOT", "SYSTEMDRIVE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMP", "TEMP", "TMPDIR")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
@@ -162,7 +162,7 @@ def _limit_resources(limits: Limits, mapped_bytes: int) -> None:
 
 
 def _limit_windows_job(memory_bytes: int) -> None:
-    """Put this process into a job object with a memory limit (JOB_OBJECT_LIMIT_PROCESS_MEMORY)."""
+    """Put this process into a Windows job object with a memory limit (JOB_OBJECT_LIMIT_PROCESS_MEMORY)."""
     import ctypes
     from ctypes import wintypes
 

@@ -1,7 +1,7 @@
 """Read a TensorFlow checkpoint (Saver V2: PREFIX.index + PREFIX.data-SSSSS-of-NNNNN) without TensorFlow.
 
 The index is a sorted string table (the LevelDB format: blocks of prefix-compressed keys, an index block and a footer)
-from variable name to a BundleEntryProto, which says where in the data files the variable's bytes lie. Both carry
+from variable name to a BundleEntryProto, the position of the variable's bytes in the data files. Both carry
 checksums (CRC-32C, masked), and both are checked. PREFIX.meta holds the graph and is never read.
 """
 
@@ -31,7 +31,7 @@ DT_STRING = 7
 
 
 def is_bundle(index: Path) -> bool:
-    """Say whether a file is the index of a TensorFlow checkpoint."""
+    """Return whether a file is the index of a TensorFlow checkpoint."""
     try:
         with index.open("rb") as file:
             if file.seek(0, 2) < FOOTER_BYTES:

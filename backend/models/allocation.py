@@ -1,6 +1,6 @@
-"""Refuse to build a model that is far larger than the file it is built for.
+"""Limit on allocations while a model is built: refuse one that is far larger than its file.
 
-A checkpoint carries constructor arguments, and a number in them can ask for layers of any size or any number of layers.
+A checkpoint holds constructor arguments, and a number in them can ask for layers of any size or any number of layers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_CALLS = 5_000  # that make a tensor from sizes; the largest model here takes
 
 
 class _Ledger(TorchDispatchMode):
-    """Counts the bytes of the tensors that are made from sizes alone, before they are made."""
+    """Dispatch mode that counts the bytes of tensors made from sizes alone, before they are allocated."""
 
     def __init__(self, max_bytes: int, name: str) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class _Ledger(TorchDispatchMode):
 
 
 def _numel(args: Sequence[Any]) -> int:
-    """Return the elements of the tensor that a factory makes: of its list of sizes, or up to its largest number."""
+    """Return the number of elements that a factory allocates: of its list of sizes, or up to its largest number."""
     for arg in args:
         if isinstance(arg, (list, tuple)) and all(isinstance(size, int) for size in arg):
             return math.prod(max(0, size) for size in arg)
@@ -53,7 +53,7 @@ def _numel(args: Sequence[Any]) -> int:
 def allocation_limit(max_bytes: int, name: str) -> Iterator[None]:
     """Within, raise UnsafeCheckpoint before the tensors that are made from sizes exceed `max_bytes` together.
 
-    name: what the sentence calls the file. A Python list of endless length ends as one too.
+    name: of the file in the message. An endless Python list raises it too.
     """
     try:
         with _Ledger(max_bytes, name):

@@ -14,7 +14,7 @@ from addon.wire.errors import Remedy, UnreadableModel
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What card.json holds."""
+    """Content of card.json."""
 
     kind: str  # key of MODELS
     label: str
@@ -27,12 +27,12 @@ class ModelCard:
     metres_per_unit: float = 1.0
     pose_prior: dict[str, Any] = field(default_factory=dict)  # fields of messages.PosePrior that differ from the kind's
     card: str = ""  # Markdown: data, recipe, seeds, figures
-    background: str = ""  # of a fitted scene: white, black or #rrggbb, behind pictures that have no alpha
+    background: str = ""  # of a fitted scene: white, black or #rrggbb, of renders without alpha
     weights_sha256: str = ""
 
     @property
     def info_fields(self) -> dict[str, Any]:
-        """The fields of ModelInfo that are the card's own words."""
+        """The fields of ModelInfo that are copied from the card."""
         names = ("kind", "label", "description", "licence", "non_commercial", "card", "source")
         return {name: getattr(self, name) for name in names}
 
@@ -58,7 +58,7 @@ def card_from_json(text: str) -> ModelCard:
 
     data = json.loads(text, parse_constant=refuse)
     if not isinstance(data, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     unknown = sorted(set(data) - {f.name for f in dataclasses.fields(ModelCard)})
     if unknown:
         raise ValueError(f"unknown field {unknown[0]!r}")

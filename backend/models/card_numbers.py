@@ -1,4 +1,4 @@
-"""Numbers of a card that no tensor's shape gives away: edited by hand, they would fail in the middle of a render."""
+"""Checks on the numbers of a card that no tensor's shape determines; a wrong one would fail during a render."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _POSITIVE = frozenset(name for names in POSITIVE.values() for name in names)
 
 
 def check_numbers(values: Mapping[str, Any]) -> None:
-    """Refuse arguments of a model that no model has. Raises ValueError, naming the number."""
+    """Refuse constructor arguments out of range. Raises ValueError, naming the number."""
     for name, value in _numbers(values):
         if not math.isfinite(value):
             raise ValueError(f"{name} is not finite")
@@ -52,10 +52,10 @@ def check_numbers(values: Mapping[str, Any]) -> None:
 
 
 def check_pose_prior(prior: PosePrior) -> None:
-    """Refuse training cameras that stand nowhere. Raises ValueError, naming the field."""
+    """Refuse a pose prior that is not a range of cameras. Raises ValueError, naming the field."""
     for name in ("radius", "fov", "default_azimuth", "default_elevation"):
         if not _is_number(getattr(prior, name)):
-            raise ValueError(f"{name} of pose_prior is no finite number")
+            raise ValueError(f"{name} of pose_prior is not a finite number")
     if prior.radius <= 0 or not 0 < prior.fov < math.pi:
         raise ValueError("of pose_prior, radius must be greater than 0 and fov lie between 0 and π")
     for name in ("azimuth", "elevation"):

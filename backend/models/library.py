@@ -1,4 +1,4 @@
-"""Load a model: card and weights of a folder become a Generator on a device."""
+"""Load a model: from the card and weights of a folder to a Generator on a device."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> Generator:
     """Return the generator in a model folder, ready to evaluate on `device`.
 
     Raises:
-        UnreadableModel: the folder was edited or damaged; the sentence says what does not fit.
+        UnreadableModel: the folder was edited or damaged; the message says what does not fit.
     """
     card = read_card(folder)
     remedy = Remedy("import_again", "Import the model again", folder.name)
@@ -75,7 +75,7 @@ def generator_of(name: str, card: ModelCard, tensors: dict[str, Tensor], where: 
 
 
 def misfit(error: Exception) -> str:
-    """Return in a few words what an error of a loader says; of PyTorch's list of misfitting tensors, the first ones."""
+    """Return a loader's error in a few words; of PyTorch's list of misfitting tensors, the first three."""
     text = str(error)
     if isinstance(error, KeyError):
         return f"{text} is missing"

@@ -1,8 +1,8 @@
 """A fitted scene as one file: safetensors whose metadata holds the card as JSON. It opens on another machine.
 
-The same card and the same tensors as in a model folder (`checkpoints.store`), so everything that takes a model takes
+The same card and the same tensors as in a model folder (`models.store`), so everything that takes a model takes
 such a file too. Reading runs no code: safetensors holds numbers alone and its header is checked against the file's
-size; the loader of the card's kind checks every shape before anything is made of them.
+size; the loader of the card's kind checks every shape before it builds anything.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ MAX_CARD_BYTES = 1 << 20
 
 
 def is_scene_file(path: Path) -> bool:
-    """Whether a path names a file of this kind, by its ending."""
+    """Return whether a path is a scene file, by its suffix."""
     return path.suffix.lower() == ".safetensors" and path.is_file()
 
 
 def scene_name(path: Path) -> str:
-    """Return the model name of a scene file: its own, without what a name must not hold."""
+    """Return the model name of a scene file: its stem, without characters that a name must not have."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem).lstrip("_.-")[:100] or "scene"
 
 
@@ -55,7 +55,7 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
 
 
 def save_scene(path: Path, card: ModelCard, tensors: dict[str, Tensor]) -> None:
-    """Write a scene file, in one atomic step. Raises CannotWrite."""
+    """Write a scene file atomically. Raises CannotWrite."""
     metadata = {"format": FORMAT, "card": json.dumps(dataclasses.asdict(card), ensure_ascii=False)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,10 +80,10 @@ def read_scene_card(path: Path) -> ModelCard:
 
 
 def load_scene(path: Path, device: torch.device | str = "cpu") -> Generator:
-    """Return what a scene file holds, ready to evaluate on `device`.
+    """Return the generator in a scene file, on `device`.
 
     Raises:
-        UnreadableModel: no scene file, or a damaged one; the sentence says what does not fit.
+        UnreadableModel: not a scene file, or a damaged one; the message says what does not fit.
     """
     card = read_scene_card(path)
     try:

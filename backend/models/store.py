@@ -1,6 +1,6 @@
 """A model on disk: a folder with `model.safetensors` (weights) and `card.json` (everything else).
 
-At run time nothing but these two files is read, so no checkpoint can run code.
+Only these two files are read at run time, so no checkpoint can run code.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The service: `app` speaks HTTP, `jobs` keeps the queue, `tasks` maps requests to work, `serve` makes it a process."""
+"""The service: `app` (HTTP), `queue`, `journal` and `job` (jobs), `tasks` (table of tasks), `serve` (the process)."""

@@ -1,9 +1,9 @@
-"""HTTP: one thin layer over the queue, the blobs and the models. Paths and semantics are in `addon/wire/routes.py`.
+"""HTTP application: a thin layer over the queue, the blobs and the models. Routes are in `addon/wire/routes.py`.
 
-Who may talk: programs on this machine that hold the token. A web page cannot: its Host is not loopback after DNS
+Access: programs on this machine that hold the token. A web page cannot: its Host is not loopback after DNS
 rebinding, its requests carry an Origin, and it has no token. All three are checked before anything is read.
 
-Bodies are parsed by `wire.payload` and nothing else; FastAPI gives routing and the OpenAPI document, whose schemas come
+Bodies are parsed by `wire.payload` alone; FastAPI does routing and the OpenAPI document, whose schemas come
 from the same dataclasses.
 """
 
@@ -54,7 +54,7 @@ BLOB_PATTERN = r"^[0-9a-f]{64}$"
 
 @dataclass(frozen=True)
 class Service:
-    """What the routes need."""
+    """Dependencies of the routes."""
 
     token: str
     jobs: JobQueue
@@ -65,7 +65,7 @@ class Service:
 
 
 class Waker:
-    """Wakes all coroutines that wait, from any thread."""
+    """Event that wakes all waiting coroutines, from any thread."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -73,12 +73,12 @@ class Waker:
         self.closed = False
 
     def wake(self) -> None:
-        """Wake everybody. Any thread; does nothing before the first wait and after the loop ended."""
+        """Wake all waiting coroutines. Does nothing before the first wait and after the loop ended."""
         if self._loop is not None and not self._loop.is_closed():
             try:
                 self._loop.call_soon_threadsafe(self._set)
             except RuntimeError:  # the loop closed in between
-                log.debug("nobody left to wake")
+                log.debug("the event loop has closed")
 
     def _set(self) -> None:
         for event in self._waiting:
@@ -88,7 +88,7 @@ class Waker:
         """Return ready() as soon as it is true, or as it is after `seconds`."""
         self._loop = asyncio.get_running_loop()
         event, end = asyncio.Event(), self._loop.time() + seconds
-        self._waiting.add(event)  # before looking, so that nothing is missed
+        self._waiting.add(event)  # before ready() is called, so that no event is missed
         try:
             while not (found := ready()) and not self.closed:
                 try:
@@ -112,7 +112,7 @@ def error_response(error: LatheError, status: int | None = None, headers: dict[s
 
 
 class PartsResponse(Response):
-    """Sends buffers as they are: an image of megabytes is not copied into one body."""
+    """Response of several buffers, sent without joining them: a large image is not copied."""
 
     def __init__(self, parts: Parts) -> None:
         super().__init__(media_type=routes.PACKED_TYPE)
@@ -127,7 +127,7 @@ class PartsResponse(Response):
 
 
 class Guard:
-    """Lets through what comes from a program of this machine's user, speaking our protocol."""
+    """Middleware that refuses requests without the token, from web pages, or of another protocol version."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app, self._expected = app, f"Bearer {token}".encode()
@@ -164,7 +164,7 @@ class Guard:
 
 
 def check_protocol(value: str) -> None:
-    """Raises ProtocolMismatch naming the older side, MalformedPayload for something that is no version."""
+    """Check a request's protocol version. Raises ProtocolMismatch naming the older side, MalformedPayload."""
     if not (value.isascii() and value.isdigit() and len(value) < 10):
         raise MalformedPayload(f"requests need the header {routes.PROTOCOL_HEADER}: {messages.PROTOCOL_VERSION}")
     if int(value) < messages.PROTOCOL_VERSION:
@@ -182,7 +182,7 @@ def check_protocol(value: str) -> None:
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """Return the body, giving up as soon as it is larger than `limit` bytes. Raises TooLarge, MalformedPayload."""
+    """Return the body; stop as soon as it exceeds `limit` bytes. Raises TooLarge, MalformedPayload."""
     check_length(request, limit)
     body = bytearray()
     async for chunk in request.stream():
@@ -193,7 +193,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 def check_length(request: Request, limit: int) -> None:
-    """Refuse a body by what it announces, before reading any of it. Raises TooLarge."""
+    """Refuse a body by its announced length, before reading it. Raises TooLarge."""
     announced = request.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > limit:
         raise TooLarge(f"This may have at most {limit} bytes, got {announced}.")
@@ -233,12 +233,12 @@ def create_app(service: Service) -> FastAPI:
 
     @app.get(routes.HELLO, responses=_json(messages.ServerInfo))
     async def hello() -> Response:
-        """Who answers, on what device, with how much memory."""
+        """Version, device and memory of the backend."""
         return json_response(await run_in_threadpool(service.server_info))
 
     @app.get(routes.MODELS, responses=_json(messages.ModelList))
     async def models() -> Response:
-        """The models that can be asked for, and those that are damaged."""
+        """Available models, and damaged ones with their errors."""
         return json_response(await run_in_threadpool(service.models))
 
     for task, kind in messages.REQUESTS.items():
@@ -246,17 +246,17 @@ def create_app(service: Service) -> FastAPI:
 
     @app.get(routes.JOBS, responses=_json(list[messages.JobStatus]))
     async def jobs() -> Response:
-        """All known jobs, newest first."""
+        """All jobs, newest first."""
         return json_response(service.jobs.all())
 
     @app.get(routes.JOBS + "/{job}", responses=_json(messages.JobStatus))
     async def job(job: JobId) -> Response:
-        """One job as it stands."""
+        """Status of one job."""
         return json_response(service.jobs.status(job))
 
     @app.post(routes.JOBS + "/{job}" + routes.CANCEL, responses=_json(messages.JobStatus))
     async def cancel(job: JobId) -> Response:
-        """End a job; nothing changes if it has ended."""
+        """Cancel a job; does nothing if it has ended."""
         return json_response(service.jobs.cancel(job))
 
     @app.get(
@@ -268,18 +268,18 @@ def create_app(service: Service) -> FastAPI:
         },
     )
     async def result(job: JobId, wait: Wait = 0.0) -> Response:
-        """The result, or how the job failed."""
+        """Result of a job, or its error."""
         parts = await waker.until(lambda: service.jobs.result(job), wait)
         return json_response(service.jobs.status(job), 202) if parts is None else PartsResponse(parts)
 
     @app.get(routes.EVENTS, responses=_json(list[messages.JobEvent]))
     async def events(after: After = 0, wait: Wait = 0.0, job: OptionalJobId = None) -> Response:
-        """Events newer than `after`, in order; waits for the first one."""
+        """Events after sequence number `after`, in order; waits for the first one."""
         return json_response(await waker.until(lambda: service.jobs.events_after(after, job), wait))
 
     @app.put(
         routes.BLOBS + "/{sha256}",
-        responses={200: {"description": "Known already"}, 201: {"description": "Stored"}, **_ERRORS},
+        responses={200: {"description": "Stored already"}, 201: {"description": "Stored"}, **_ERRORS},
         openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": _BINARY}}},
     )
     async def put_blob(sha256: Sha256, request: Request) -> Response:
@@ -299,12 +299,12 @@ def create_app(service: Service) -> FastAPI:
         responses={200: {"description": "The bytes", "content": {"application/octet-stream": _BINARY}}, **_ERRORS},
     )
     async def blob(sha256: Sha256) -> Response:
-        """The bytes of an upload or a preview."""
+        """Bytes of an upload or a preview."""
         return _blob_file(service, sha256)
 
-    @app.head(routes.BLOBS + "/{sha256}", responses={200: {"description": "It is here"}, **_ERRORS})
+    @app.head(routes.BLOBS + "/{sha256}", responses={200: {"description": "It is stored"}, **_ERRORS})
     async def has_blob(sha256: Sha256) -> Response:
-        """Whether an upload is here."""
+        """Check that an upload is stored."""
         return _blob_file(service, sha256)
 
     @app.post(routes.SHUTDOWN, status_code=204, responses={204: {"description": "The process ends"}, **_ERRORS})
@@ -374,7 +374,7 @@ def _handle_errors(app: FastAPI) -> None:
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     "default": {
-        "description": "What went wrong, with the error's own status",
+        "description": "The error, with its own status",
         "content": {routes.JSON_TYPE: {"schema": {"$ref": "#/components/schemas/ErrorInfo"}}},
     }
 }

@@ -56,7 +56,7 @@ MAX_RESPITE_SECONDS = 1.0  # a job that was interleaved is followed by as long a
 
 
 class JobQueue:
-    """Runs submitted requests one after another with `run(task, request, progress)` on a thread of its own."""
+    """Queue that runs requests one after another with `run(task, request, progress)` on a thread of its own."""
 
     def __init__(
         self,
@@ -111,19 +111,19 @@ class JobQueue:
         return job.id
 
     def cancel(self, job: str) -> JobStatus:
-        """Stop a job if it has not ended yet; asking again changes nothing. Raises UnknownJob."""
+        """Cancel a job unless it has ended; doing so again changes nothing. Raises UnknownJob."""
         with self._changed:
             found = self._find(job)
             self._stop(found, "cancelled")
             return found.status()
 
     def status(self, job: str) -> JobStatus:
-        """Return a job as it stands. Raises UnknownJob."""
+        """Return the status of a job. Raises UnknownJob."""
         with self._changed:
             return self._find(job).status()
 
     def all(self) -> list[JobStatus]:
-        """Return all known jobs, newest first."""
+        """Return all jobs, newest first."""
         with self._changed:
             return [job.status() for job in reversed(self._jobs.values())]
 
@@ -263,7 +263,7 @@ class JobQueue:
             if not woken:
                 try:
                     self._on_idle()
-                except Exception:  # giving memory back is a courtesy; the thread must live
+                except Exception:  # freeing memory is optional; the thread must live
                     log.exception("unloading failed")
                 continue
             if self._closing:
@@ -272,7 +272,7 @@ class JobQueue:
                 self._execute(job)
 
     def _take(self, wanted: Callable[[QueuedJob], bool]) -> QueuedJob | None:
-        """Start the first waiting job that is wanted; None where there is none (any more)."""
+        """Start the first waiting job that satisfies `wanted`; return None where there is none."""
         with self._changed:
             job = next(filter(wanted, self._waiting), None)
             if job is not None:
@@ -282,7 +282,7 @@ class JobQueue:
             return job
 
     def _execute(self, job: QueuedJob) -> None:
-        """Run a job that was taken to its end, whatever that is."""
+        """Run a started job to its end."""
         request = job.request
         assert request is not None
         started = time.perf_counter()
@@ -343,7 +343,7 @@ class JobQueue:
                     if figures is not None:
                         job.figures = {name: float(value) for name, value in figures.items() if math.isfinite(value)}
                     self._emit(job, "progress", sha256)
-            if self._waiting and now >= respite_end and self._serve_view(job):
+            if self._waiting and now >= respite_end and self._interleave(job):
                 after = time.monotonic()
                 respite_end = after + min(after - now, MAX_RESPITE_SECONDS)
                 if job.stop:
@@ -351,7 +351,7 @@ class JobQueue:
 
         return report
 
-    def _serve_view(self, host: QueuedJob) -> bool:
+    def _interleave(self, host: QueuedJob) -> bool:
         """Run one waiting job of an interleaved task within `host`, and return whether there was one."""
         if is_interleaved(host.task) or threading.current_thread() is not self._thread:
             return False
@@ -362,11 +362,11 @@ class JobQueue:
 
 
 def _interrupted(job: QueuedJob) -> BackendDied:
-    """Return what a job is told that was unfinished when its process ended."""
+    """Return the error of a job that was unfinished when its process ended."""
     if job.name:
         return BackendDied(
-            f"The backend ended while this job was waiting or running; it was interrupted. {job.name} goes on from its "
-            "last autosave, if there was one.",
+            f"The backend ended while this job was waiting or running; it was interrupted. {job.name} continues "
+            "from its last autosave, if there was one.",
             remedy=Remedy("resume_fit", "Continue", job.name),
         )
     return BackendDied(

@@ -1,8 +1,8 @@
-"""The service as a process: socket, handshake, log, and an end that comes for sure when the parent's does.
+"""The service as a process: socket, handshake, log, and its end with the parent process.
 
-stdout carries the handshake line and nothing else, ever: it is taken away from everybody before anything is imported
-that could print. The parent holds our stdin; when it ends, however it ends, the system closes that pipe and we end too.
-Where the pipe could have been inherited by another process, the parent's process id is watched as well.
+stdout carries the handshake line alone: it is redirected before anything is imported that could print. The parent holds
+our stdin; when the parent ends, however it ends, the system closes that pipe and this process ends too. Because another
+process may have inherited the pipe, the parent's process id is watched as well.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ log = logging.getLogger(__name__)
 
 MAX_HEADER_BYTES = 1 << 19
 PARENT_POLL_SECONDS = 1.0
-GRACE_SECONDS = 3.0  # from the wish to end to the end
+GRACE_SECONDS = 3.0  # from the request to end to the end of the process
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """uvicorn's protocol, with an end to the length of a request's header."""
+    """uvicorn's protocol with a limit on the length of a request's header."""
 
     _header_bytes: int = 0
     _in_header: bool = True
@@ -96,7 +96,7 @@ class BackendProcess:
         return found
 
     def server_info(self) -> ServerInfo:
-        """Who we are and what memory is in use."""
+        """Return version, device and memory use of this process."""
         import torch
 
         device = self.workspace().device
@@ -125,7 +125,7 @@ class BackendProcess:
 
 
 class Server(uvicorn.Server):
-    """Says so when it is ready, and leaves signals to `serve`."""
+    """uvicorn server that calls `ready` when it listens, and leaves signals to `serve`."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -142,10 +142,10 @@ class Server(uvicorn.Server):
 
 
 def serve(data: Path, *, device: str | None, port: int = 0, stay: bool = False, parent: int | None = None) -> None:
-    """Serve on 127.0.0.1 until told to end, or until the parent process ends unless `stay`.
+    """Serve on 127.0.0.1 until a shutdown request, or until the parent process ends unless `stay`.
 
     Raises:
-        BackendUnavailable: the port is taken.
+        BackendUnavailable: the port is in use.
         CannotWrite: the data folder cannot be used.
     """
     handshake_file = _take_stdout()
@@ -187,13 +187,13 @@ def serve(data: Path, *, device: str | None, port: int = 0, stay: bool = False, 
     with asyncio.Runner() as runner:
         runner.run(server.serve([listener]))
     stopped = backend.jobs.close(timeout=1.0)
-    log.info("ends%s", "" if stopped else " in the middle of a job")
+    log.info("ends%s", "" if stopped else " during a job")
     logging.shutdown()
-    os._exit(0)  # a task in the middle of a long computation must not keep the process alive
+    os._exit(0)  # a task in a long computation must not keep the process alive
 
 
 def _take_stdout() -> Any:
-    """Return stdout as a binary file of ours; everybody else's stdout is stderr from now on."""
+    """Return stdout as a binary file, and redirect all other output to stderr."""
     sys.stdout.flush()
     ours = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), 1)
@@ -202,8 +202,8 @@ def _take_stdout() -> Any:
 
 
 def _take_stdin() -> int:
-    """Return a descriptor of stdin that is ours; everybody else reads the null device from now on. On Windows a library
-    that looks at stdin while we wait for it would wait too, for ever."""
+    """Return a descriptor of stdin, and make stdin the null device for everything else. On Windows, a library that
+    inspects stdin while this process waits for it would block for ever."""
     ours = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

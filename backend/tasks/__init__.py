@@ -1,1 +1,4 @@
-"""What a user can ask for, each from top to bottom in one file: `task(request, progress, workspace) -> result`."""
+"""Tasks that the add-on and the command line run: functions `task(request, progress, workspace) -> result`.
+
+The table of tasks is `backend.service.tasks.TASKS`.
+"""

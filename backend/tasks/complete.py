@@ -1,4 +1,4 @@
-"""Task `complete`: the latent whose shape fits a partial scan."""
+"""Task `complete`: shape completion, the latent whose shape fits a partial scan."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .workspace import Workspace
 
 
 def complete(request: CompleteRequest, progress: Progress, workspace: Workspace) -> LatentResult:
-    """Fit a latent to the uploaded scan and keep it under its sha256.
+    """Fit a latent to the uploaded scan and store it under its sha256.
 
     Raises:
         NotSupported: the model has no family of shapes to complete from.

@@ -1,4 +1,4 @@
-"""Convert any exception of a task to the one tree of errors (addon/wire/errors.py)."""
+"""Conversion of a task's exceptions to the error tree (addon/wire/errors.py)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from addon.wire.messages import FitRequest, GenerateRequest, MeshRequest, Render
 
 
 def as_lathe_error(error: Exception, request: Request | None = None) -> LatheError | None:
-    """Return the user's sentence for an error that is to be expected of a task, or None for a fault of ours."""
+    """Return the user's error for an exception that a task is expected to raise, or None for a bug."""
     import torch
 
     from meshing import errors as meshing
@@ -59,7 +59,7 @@ def _out_of_memory(request: Request | None) -> OutOfMemory:
             size = request.resolution
         case FitRequest():
             return OutOfMemory(
-                "There is too little memory for this fit. Use the preset 'draft', or fewer or smaller pictures.",
+                "There is too little memory for this fit. Use the preset 'draft', or fewer or smaller images.",
                 remedy=Remedy("use_preset", "Use draft", "draft"),
             )
         case _:

@@ -242,32 +242,32 @@ class EvalMonitor:
         stride = stride_for(view, PREVIEW_SIZE)
         if view.name not in self._truths:
             pixels = strided(self._dataset.load(view), stride)
-            behind = background_of(pixels, "white", background_color)
-            self._truths[view.name] = pixels, photograph(pixels, behind), behind
-        pixels, truth, behind = self._truths[view.name]
+            background = background_of(pixels, "white", background_color)
+            self._truths[view.name] = pixels, photograph(pixels, background), background
+        pixels, truth, background = self._truths[view.name]
         small = self._aligned.get(view.name) or strided_view(view, stride)
         if self._align:
-            small = self._aligned[view.name] = aligned(scene, small, pixels, self._device, background=behind)
+            small = self._aligned[view.name] = aligned(scene, small, pixels, self._device, background=background)
         image = render_scene(scene, camera_of(small).to(self._device), progress)
-        own = color_corrected(image, truth, behind, self._appearance, pixels.mask)
-        self._scores[view.name] = psnr(composited(own, behind), truth, pixels.mask)
+        corrected = color_corrected(image, truth, background, self._appearance, pixels.mask)
+        self._scores[view.name] = psnr(composited(corrected, background), truth, pixels.mask)
         return image
 
 
 def spread(views: tuple[View, ...], count: int) -> tuple[View, ...]:
-    """Return at most `count` views at equal distances."""
+    """Return at most `count` views, evenly spaced."""
     if len(views) <= count:
         return views
     return tuple(views[round(index * (len(views) - 1) / (count - 1))] for index in range(count))
 
 
 def usual_view(views: tuple[View, ...], scene: Scene) -> dict[str, float]:
-    """Return the fields of a PosePrior for the middle of the training cameras: where the panel looks from first."""
+    """Return the fields of a PosePrior at the median of the training cameras: the panel's first viewpoint."""
     low, high = (np.array(corner) for corner in scene.info.bounds)
     poses = np.stack([view.camera.world_from_camera.double().cpu().numpy() for view in views])
     offsets = poses[:, :3, 3] - (low + high) / 2
     radii = np.linalg.norm(offsets, axis=1)
-    first = offsets[int(np.argsort(offsets[:, 2])[len(offsets) // 2])]  # of a middling height
+    first = offsets[int(np.argsort(offsets[:, 2])[len(offsets) // 2])]  # of median height
     camera = views[0].camera
     return {
         "radius": float(np.median(radii)),

@@ -1,4 +1,4 @@
-"""Task `fit_shape`: a network that is one shape, learned from its mesh and kept as a model."""
+"""Task `fit_shape`: a signed-distance network fitted to one mesh and stored as a model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PRESETS = {"small": SINGLE_SPEC, "official": DecoderSpec(latent_size=0)}
 
 
 def fit_shape(request: FitShapeRequest, progress: Progress, workspace: Workspace) -> ModelResult:
-    """Learn the uploaded mesh and store the model; until then nothing is written.
+    """Fit the uploaded mesh and store the model; until then nothing is written.
 
     Raises:
         InvalidRequest: the name belongs to a model that was not made this way.

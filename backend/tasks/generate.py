@@ -1,4 +1,4 @@
-"""Task `generate`: a sheet of small images, one for each latent, to choose from."""
+"""Task `generate`: a grid of small renders, one for each latent, to choose from."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from .workspace import Workspace
 
 
 def image_to_shape(request: ImageToShapeRequest, progress: Progress, workspace: Workspace) -> ImageToShapeResult:
-    """Encode the uploaded image and keep the latent under its sha256.
+    """Encode the uploaded image and store the latent under its sha256.
 
     Raises:
         NotSupported: the model has no image encoder.

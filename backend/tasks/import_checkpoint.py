@@ -1,4 +1,4 @@
-"""Task `import_checkpoint`: an official checkpoint becomes a model folder. Its pickles are read by a child process."""
+"""Task `import_checkpoint`: convert an official checkpoint to a model folder. A child process reads its pickles."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def import_checkpoint(request: ImportRequest, progress: Progress, workspace: Wor
         progress(0.2, "Reading and converting the checkpoint")
         source = folder / names[0] if len(names) == 1 else folder
         import_model(source, user_models() / request.name, request.kind or None, label=request.label)
-    except LatheError as error:  # where the files lie in between means nothing to the user
+    except LatheError as error:  # the temporary folder means nothing to the user
         sentence = error.message.replace(f"{folder}/", "").replace(str(folder), "The folder")
         raise type(error)(sentence, remedy=error.remedy) from error
     except OSError as error:

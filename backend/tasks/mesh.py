@@ -30,12 +30,12 @@ from ..scenes.protocol import Scene, value_of
 from .workspace import Workspace
 
 BATCH = 1 << 16  # points in one call of the field
-KEPT_POINTS = 1 << 25  # of a lattice whose values are kept for another level: 128 MB
-WHOLE_POINTS = 1 << 22  # of a lattice that is evaluated whole, so that no level costs an evaluation any more
+CACHED_POINTS = 1 << 25  # largest lattice whose values are cached for another level: 128 MB
+WHOLE_POINTS = 1 << 22  # largest lattice that is evaluated whole, so that another level needs no evaluation
 
 
 def mesh(request: MeshRequest, progress: Progress, workspace: Workspace) -> MeshResult:
-    """Extract the surface at the level and make it ready for use.
+    """Extract the surface at the level; clean, reduce and colour it.
 
     Raises:
         NotSupported: the model has no surface.
@@ -57,14 +57,14 @@ def mesh(request: MeshRequest, progress: Progress, workspace: Workspace) -> Mesh
     scene = workspace.scene(request.scene, progress, placed=False)
     if request.iso_level is None and isinstance(scene, MayBeEmpty) and scene.empty_reason:
         raise NoSurface(scene.empty_reason)
-    remembered = remember(request, scene, workspace, part(progress, 0.0, 0.5))
+    cached = cached_field(request, scene, workspace, part(progress, 0.0, 0.5))
     level = request.iso_level
     if level is None:
         level = scene.info.iso_level
-        if remembered is not None and remembered.known:  # a field of few steps may be thinner than usual everywhere
-            level = min(level, 0.5 * remembered.range[1])
-    begun = part(progress, 0.5 if remembered else 0.0, 0.6)
-    made = extract(scene, request.resolution, level, workspace.device, begun, remembered)
+        if cached is not None and cached.known:  # a field after few steps may be thinner everywhere
+            level = min(level, 0.5 * cached.range[1])
+    begun = part(progress, 0.5 if cached else 0.0, 0.6)
+    made = extract(scene, request.resolution, level, workspace.device, begun, cached)
     settings = CleanUp(least_fraction=request.minimum_component, measure="area", holes=request.fill_holes)
     made = clean(made, settings, progress=part(progress, 0.6, 0.68))
     if info.quantity == "density":
@@ -85,20 +85,20 @@ def _halves(size: int, bytes_per_square: int) -> list[tuple[int, int]]:
     return [(size >> n, bytes_per_square * (size >> n) ** 2) for n in range(6) if size >> n >= 8]
 
 
-def remember(request: MeshRequest, scene: Scene, workspace: Workspace, progress: Progress) -> CachedField | None:
-    """Return the density of the scene with what is known of it from the last request, if that differed in no more
-    than the level and what follows it; None for a signed distance, which has one level, and for too fine a lattice."""
+def cached_field(request: MeshRequest, scene: Scene, workspace: Workspace, progress: Progress) -> CachedField | None:
+    """Return the scene's density, with the values cached by the last request if that differed only in the level and in
+    what comes after extraction; None for a signed distance, which has one level, and for too fine a lattice."""
     if scene.info.quantity != "density":
         return None
 
     def sampled() -> CachedField | None:
         field = evaluate(scene, workspace.device, values)
         lattice = Lattice.in_bounds(scene.info.bounds, request.resolution + 1)
-        if np.prod(lattice.cells + 1.0) > KEPT_POINTS:
+        if np.prod(lattice.cells + 1.0) > CACHED_POINTS:
             return None
         return CachedField(field, scene.info.bounds, request.resolution + 1)
 
-    found = workspace.remembered(request.scene, request.resolution, sampled)
+    found = workspace.cached_field(request.scene, request.resolution, sampled)
     if found is not None and np.prod(found.shape) <= WHOLE_POINTS:
         found.fill(BATCH, progress)
     return found
@@ -110,33 +110,33 @@ def extract(
     level: float,
     device: torch.device,
     progress: Progress,
-    remembered: CachedField | None = None,
+    cached: CachedField | None = None,
 ) -> Mesh:
-    """Return the surface of a scene as marching cubes find it, closed where it leaves the bounds.
+    """Return the surface of a scene by marching cubes, closed where it leaves the bounds.
 
-    remembered: the scene's values at this resolution, in place of its field.
+    cached: the scene's values at this resolution, in place of its field.
     """
     info = scene.info
     signed = info.quantity == "sdf"
-    # a signed distance whose slope nobody knows is searched as a density is, without trusting it
+    # without a Lipschitz bound, a signed distance is searched as a density is
     lipschitz = (info.lipschitz or math.inf) if signed else None
     return extract_surface(
-        remembered or evaluate(scene, device, values), info.bounds, resolution + 1, level,
+        cached or evaluate(scene, device, values), info.bounds, resolution + 1, level,
         inside="negative" if signed else "positive", lipschitz=lipschitz, clamp=info.clamp, cap=True,
         relative=not signed, batch_size=BATCH, progress=progress,
     )  # fmt: skip
 
 
 def smooth(made: Mesh, scene: Scene, device: torch.device, progress: Progress) -> Mesh:
-    """Return the mesh with normals: of a signed distance its own gradient; a density is too rough near its surface for
-    that, so of the faces around each vertex."""
+    """Return the mesh with normals: for a signed distance its gradient; for a density, which is too rough near its
+    surface for that, the mean of the faces around each vertex."""
     if scene.info.quantity != "sdf":
         return smooth_normals(made, progress=progress)
     return field_normals(made, evaluate(scene, device, values), batch_size=BATCH, progress=progress)
 
 
 def colored(made: Mesh, scene: Scene, request: MeshRequest, device: torch.device, progress: Progress) -> Mesh:
-    """Return the mesh with the colours that were asked for; of a scene without colours, with the coordinates alone."""
+    """Return the mesh with the requested colours; for a scene without colours, with texture coordinates alone."""
     color = evaluate(scene, device, colors)
     if request.color == "vertex" and scene.info.has_color:
         return vertex_colors(made, color, batch_size=BATCH, progress=progress)
@@ -149,12 +149,12 @@ def colored(made: Mesh, scene: Scene, request: MeshRequest, device: torch.device
 
 
 def values(scene: Scene, points: Tensor) -> Tensor:
-    """Return the values of a scene's field."""
+    """Return the values [...] of a scene's field at points [..., 3]."""
     return value_of(scene, points)
 
 
 def colors(scene: Scene, points: Tensor) -> Tensor:
-    """Return the colours of a scene's field, whose info has colours."""
+    """Return the colours [..., 3] of a scene's field at points [..., 3]. The scene has colours."""
     rgb = scene.field(points).rgb
     assert rgb is not None, "a scene whose info has colours gives them"
     return rgb

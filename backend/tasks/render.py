@@ -36,7 +36,7 @@ def render(request: RenderRequest, progress: Progress, workspace: Workspace) -> 
 def render_scene(
     scene: Scene, camera: Camera, progress: Progress, *, quality: str = "full", samples_per_ray: int = 0
 ) -> Image:
-    """Return the image, without gradients. samples_per_ray 0: the model's own number."""
+    """Render without gradients. samples_per_ray 0: the model's own number."""
     progress(0.0, "Rendering")
     with torch.no_grad():
         return scene.render(
@@ -48,7 +48,7 @@ def render_scene(
 
 
 def rgba(image: Image) -> np.ndarray:
-    """Return float32 [H, W, 4], sRGB, straight alpha."""
+    """Return float32 [H, W, 4], sRGB, unpremultiplied."""
     return torch.cat((image.rgb, image.alpha[..., None]), -1).float().cpu().numpy()
 
 

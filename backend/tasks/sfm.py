@@ -1,4 +1,4 @@
-"""Task `sfm`: the cameras of uploaded photographs or of a video, and the data set that they make."""
+"""Task `sfm`: structure from motion of uploaded photographs or a video, as a data set with cameras."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .workspace import Workspace
 
 
 def sfm(request: SfmRequest, progress: Progress, workspace: Workspace) -> SfmResult:
-    """Pose the uploads. The files of the data set are kept as uploads, so that `fit` takes them without another send.
+    """Estimate the cameras of the uploads. The data set's files are kept as uploads, so that `fit` needs no second one.
 
     Raises:
         BlobMissing, InvalidRequest (a video among other files), and as `reconstruct`.

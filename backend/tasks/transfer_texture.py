@@ -18,7 +18,7 @@ from .workspace import Workspace
 
 
 def transfer_texture(request: TransferTextureRequest, progress: Progress, workspace: Workspace) -> ImageToShapeResult:
-    """Read the texture code of the uploaded image, join it to the latent's shape code, keep both under their sha256.
+    """Read the texture code of the uploaded image, join it to the latent's shape code, and store the latent.
 
     Raises:
         NotSupported: the model has no texture encoder.

@@ -1,7 +1,6 @@
-"""Task `views`: pictures of a scene from all over the viewpoints its model was trained on, as a data set for `fit`.
+"""Task `views`: renders of a scene over the range of training viewpoints, as a data set for `fit`.
 
-A model that only makes pictures gets a surface this way, as good as its views agree: `consistency` measures how much
-they do.
+An image-space model gets a surface this way, as good as its views are consistent (`nerf.consistency` measures that).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image as Picture
+from PIL import Image
 
 from addon.wire.errors import NotSupported
 from addon.wire.messages import Camera, ModelInfo, ViewsRequest, ViewsResult
@@ -30,22 +29,23 @@ from .render import image8, render_scene, rgba
 from .workspace import Workspace
 
 HIGHEST = math.radians(75.0)
-"""Viewpoints stay this far from straight above and below, where a model says nothing of its range."""
+"""Largest elevation of a viewpoint, up and down, where a model states no range."""
 
 SPREAD = ((math.sqrt(5) - 1) / 2, math.sqrt(2) - 1)
-"""Steps of a sequence whose first n points are spread evenly over the square, for every n: two irrational numbers."""
+"""Steps of a low-discrepancy sequence (a Kronecker sequence of two irrational numbers): its first n points cover the
+square evenly, for every n."""
 
 
 @dataclass(frozen=True)
 class WrittenViews:
-    """A data set on disk, and what a fit must know of it."""
+    """A data set on disk, and the background that a fit needs."""
 
     views: tuple[View, ...]
     background: Literal["auto", "white", "black"]
 
 
 def views(request: ViewsRequest, progress: Progress, workspace: Workspace) -> ViewsResult:
-    """Render the views and keep their files as uploads, so that `fit` takes them without sending them.
+    """Render the views and keep their files as uploads, so that `fit` needs no second upload.
 
     Raises:
         NotSupported: the model holds one fitted scene.
@@ -69,7 +69,7 @@ def views(request: ViewsRequest, progress: Progress, workspace: Workspace) -> Vi
 
 
 def render_views(request: ViewsRequest, folder: Path, progress: Progress, workspace: Workspace) -> WrittenViews:
-    """Write images/0000.png … and transforms.json into a folder, in the scene's own frame. Every 8th is held back."""
+    """Write images/0000.png … and transforms.json into a folder, in the scene's own frame. Every 8th is held out."""
     progress(0.0, "Loading the model")
     generator = workspace.generator(request.scene.model, progress)
     info, size = generator.info, request.size or generator.info.image_size
@@ -88,9 +88,9 @@ def render_views(request: ViewsRequest, folder: Path, progress: Progress, worksp
         pixels = image8(rgba(render_scene(scene, camera, step)))
         step(0.9, f"View {number + 1} of {request.count}", pixels)
         path = folder / "images" / f"{number:04d}.png"
-        seen_through = bool((pixels[..., 3] < 255).any())
-        opaque = opaque and not seen_through
-        Picture.fromarray(pixels if seen_through else pixels[..., :3]).save(path, format="PNG")
+        transparent = bool((pixels[..., 3] < 255).any())
+        opaque = opaque and not transparent
+        Image.fromarray(pixels if transparent else pixels[..., :3]).save(path, format="PNG")
         made.append(View(path.relative_to(folder).as_posix(), camera.to("cpu"), path, appearance=number))
     split = tuple(with_splits(made))
     write_transforms(folder, split, bounds=info.bounds)
@@ -99,7 +99,7 @@ def render_views(request: ViewsRequest, folder: Path, progress: Progress, worksp
 
 
 def viewpoints(info: ModelInfo, count: int, size: int, seed: int = 0) -> list[Camera]:
-    """Return cameras spread evenly over the part of the sphere that the model was trained on."""
+    """Return cameras spread evenly over the part of the sphere of the model's training viewpoints."""
     start = np.random.default_rng(seed).random(2)
     low, high = (math.sin(max(-HIGHEST, min(HIGHEST, angle))) for angle in info.pose_prior.elevation)
     cameras = []

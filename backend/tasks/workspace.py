@@ -1,7 +1,7 @@
-"""What tasks share: the device, the models in memory, the scenes just synthesised, and uploads.
+"""State that tasks share: the device, loaded models, synthesised scenes, and uploads.
 
-Loading a model and synthesising a scene are the slow parts that a moving camera must not repeat, so the last few are
-kept. Used by one thread, the one that owns the device; only `models` may be called from others.
+Loading a model and synthesising a scene are slow, and a moving camera must not repeat them, so the last few are cached.
+Used by the thread that owns the device alone, except for `models`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ MAX_SCENES = 4
 
 
 class Workspace:
-    """See the module."""
+    """Shared state of tasks; see the module."""
 
     def __init__(
         self, device: str | None = None, blobs: BlobStore | None = None, roots: Iterable[Path] | None = None
@@ -71,8 +71,8 @@ class Workspace:
         self._scenes: OrderedDict[tuple[tuple[Path, int], Latent, tuple[tuple[str, float], ...]], Scene] = OrderedDict()
         self._infos: dict[tuple[Path, int], ModelInfo] = {}
         self._infos_lock = threading.Lock()
-        self._live: dict[str, Callable[[], Scene]] = {}  # scenes that are being fitted
-        self._remembered: tuple[object, CachedField | None] | None = None
+        self._live: dict[str, Callable[[], Scene]] = {}  # scenes of fits in progress
+        self._cached_field: tuple[object, CachedField | None] | None = None
 
     @property
     def blobs(self) -> BlobStore:
@@ -84,8 +84,9 @@ class Workspace:
     # --------------------------------------------------------------------------------------------------------- models
 
     def add_folder(self, folder: Path) -> str:
-        """Make a model folder, or a scene file, outside the usual places known under its own name, which is returned.
-        Characters that no request may name a model by become "_".
+        """Register a model folder or scene file outside the usual places under its own name, and return that name.
+
+        Characters that requests do not allow in a name become "_".
 
         Raises:
             UnreadableModel: it is neither.
@@ -103,7 +104,7 @@ class Workspace:
         return _read_card(self.folder(name))
 
     def kind(self, name: str) -> str:
-        """Return the kind of a model; "" for a fit on its way. Raises UnknownModel, UnreadableModel."""
+        """Return the kind of a model; "" for a fit in progress. Raises UnknownModel, UnreadableModel."""
         return "" if name in self._live else self.card(name).kind
 
     def folder(self, name: str) -> Path:
@@ -123,7 +124,7 @@ class Workspace:
         return self._models[key]
 
     def models(self) -> ModelList:
-        """Return what is known of every model, and what is wrong with the damaged ones. Any thread."""
+        """Return the info of every model, and the error of each damaged one. Any thread."""
         found, broken = [], []
         for name, folder in sorted({**store.find_models(self.roots), **self._folders}.items()):
             try:
@@ -141,7 +142,7 @@ class Workspace:
 
     @staticmethod
     def _key(folder: Path) -> tuple[Path, int]:
-        """A model that was imported again is another one."""
+        """Return the cache key of a model: importing it again makes it another one."""
         try:
             return folder, _card_file(folder).stat().st_mtime_ns
         except OSError as error:
@@ -154,7 +155,7 @@ class Workspace:
 
         Raises:
             UnknownModel, UnreadableModel, BlobMissing (its code), InvalidRequest (its code, controls or crop),
-            NotSupported (a crop of what is no density).
+            NotSupported (a crop of a scene that is not a density).
         """
         live = self._live.get(ref.model)
         scene = self._synthesised(ref, progress) if live is None else live()
@@ -166,7 +167,7 @@ class Workspace:
 
     @contextlib.contextmanager
     def live(self, name: str, scene: Callable[[], Scene]) -> Iterator[None]:
-        """While in this context, `name` means what `scene` returns: a fit on its way."""
+        """Within the context, `name` means the scene that `scene()` returns: a fit in progress."""
         self._live[name] = scene
         try:
             yield
@@ -197,14 +198,15 @@ class Workspace:
         self._scenes.move_to_end(key)
         return self._scenes[key]
 
-    def remembered(self, ref: SceneRef, resolution: int, make: Callable[[], CachedField | None]) -> CachedField | None:
-        """Return what is known of a scene at a resolution since it was asked for last, or what `make` gives. Only the
-        last one is kept."""
+    def cached_field(
+        self, ref: SceneRef, resolution: int, make: Callable[[], CachedField | None]
+    ) -> CachedField | None:
+        """Return the cached field of a scene at a resolution, or the one that `make` returns. Only the last is kept."""
         key = self._key(self.folder(ref.model)), replace(ref, world_from_scene=IDENTITY4), resolution
-        if self._remembered is None or self._remembered[0] != key:
-            self._remembered = None  # before the next one takes its memory
-            self._remembered = key, make()
-        return self._remembered[1]
+        if self._cached_field is None or self._cached_field[0] != key:
+            self._cached_field = None  # before the next one takes its memory
+            self._cached_field = key, make()
+        return self._cached_field[1]
 
     def stored_code(self, sha256: str) -> torch.Tensor:
         """Return a stored code: float32 [num_ws, w_dim], or [1, w_dim]. Raises BlobMissing, MalformedPayload."""
@@ -225,12 +227,12 @@ class Workspace:
     # --------------------------------------------------------------------------------------------------------- memory
 
     def unload(self) -> None:
-        """Give the memory of models and scenes back."""
+        """Free the memory of models and scenes."""
         if self._models or self._scenes:
             log.info("unloading %d models and %d scenes", len(self._models), len(self._scenes))
         self._models.clear()
         self._scenes.clear()
-        self._remembered = None
+        self._cached_field = None
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -251,7 +253,7 @@ class Workspace:
     def check_memory(self, what: str, size: int, bytes_of_size: list[tuple[int, int]]) -> None:
         """Refuse a size that cannot fit, before the work starts.
 
-        bytes_of_size: (size, bytes needed) of the wanted size and of smaller ones that could be offered, descending.
+        bytes_of_size: (size, bytes needed) of the requested size and of smaller ones to offer, descending.
 
         Raises:
             OutOfMemory: with the largest size that would fit as its remedy.
@@ -287,7 +289,7 @@ def _load(where: Path, device: torch.device | str) -> Generator:
 
 
 def _stored_info(folder: Path) -> ModelInfo:
-    """Return a model's info, from a small file kept for it so that listing models does not load them all."""
+    """Return a model's info, cached in a small file so that listing models does not load them all."""
     try:
         weights = (folder if folder.is_file() else folder / "model.safetensors").stat()
         card = b"" if folder.is_file() else _card_file(folder).read_bytes()

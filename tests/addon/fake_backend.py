@@ -212,7 +212,7 @@ class State:
         for name, sha256 in request.files.items():
             if self.blobs[sha256].startswith(b"bad") and not request.kind:
                 remedy = errors.Remedy("choose_kind", "Say which kind it is")
-                raise errors.UnknownCheckpoint(f"{name} is of no architecture known here", remedy=remedy)
+                raise errors.UnknownCheckpoint(f"{name} is of an unknown architecture", remedy=remedy)
 
     def fit(self, job: str, request: messages.FitRequest) -> None:
         """Fit: a name that begins with "hang" until it is cancelled, one with "crash" into the end of the process."""

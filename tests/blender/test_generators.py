@@ -65,7 +65,7 @@ def test_an_official_checkpoint_by_buttons_alone(tmp_path: str) -> None:
 
 def refuse_what_is_no_checkpoint(folder: Path) -> None:
     for name, data, sentence in (
-        ("other.pkl", pickle.dumps({"weights": 1}), "no architecture known here"),
+        ("other.pkl", pickle.dumps({"weights": 1}), "of an unknown architecture"),
         ("half.pkl", EG3D.read_bytes()[:100_000], "half.pkl"),
     ):
         (folder / name).write_bytes(data)

@@ -606,7 +606,7 @@ def test_a_checkpoint_that_is_refused_says_why_and_what_to_do(tmp_path: str) -> 
     scene = started()
     path = checkpoint(tmp_path, "strange.pth", b"bad")
     job = press("lathe.import_checkpoint", filepath=path)
-    assert job.state == "failed" and "strange.pth is of no architecture known here" in job.error.message
+    assert job.state == "failed" and "strange.pth is of an unknown architecture" in job.error.message
     assert job.error.remedy.action in lathe.ui.remedies.REMEDIES, "the panel makes a button of it"
     assert scene.model == "face" and lathe.link.session.session.importing == path
     press("lathe.apply_remedy", action="choose_kind")

@@ -1,4 +1,4 @@
-"""Files around the pickles: torch's zip and legacy stream, plain pickles and numpy's .npy."""
+"""Containers of pickles: torch's zip and legacy stream, plain pickles and numpy's .npy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _storage_from_id(identifier: Any) -> tuple[DType, str, int, Any]:
 
 
 def _read_zip(data: memoryview, budget: Budget) -> Any:
-    """torch.save since 1.6: an uncompressed zip with NAME/data.pkl and NAME/data/<key> for each storage."""
+    """Read torch.save since 1.6: an uncompressed zip with NAME/data.pkl and NAME/data/<key> for each storage."""
     entries = dict(_zip_entries(data))
     names = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in entries):
@@ -130,7 +130,7 @@ class _File(BytesIO):
 
 
 def _read_legacy(data: memoryview, budget: Budget) -> Any:
-    """torch.save before 1.6: pickles of magic, protocol, system, object, keys; then each storage's length and bytes."""
+    """Read torch.save before 1.6: pickles of magic, protocol, system, object, keys; then the storages."""
     storages: dict[str, Storage] = {}
 
     def load(identifier: Any) -> Storage | GlobalName:
@@ -174,7 +174,7 @@ def _read_legacy(data: memoryview, budget: Budget) -> Any:
 
 
 def _read_npy(data: memoryview, budget: Budget) -> Any:
-    """numpy.save: a header, then the raw array or, for arrays of objects, a pickle."""
+    """Read numpy.save: a header, then the raw array or, for arrays of objects, a pickle."""
     if len(data) < 12:
         raise Damaged("it ends in the middle")
     length_bytes = 2 if data[6] == 1 else 4
@@ -196,6 +196,7 @@ def _read_npy(data: memoryview, budget: Budget) -> Any:
 
 
 def read_torch(data: memoryview, budget: Budget) -> Any:
+    """Read any container, told apart by its first bytes. Raises UnknownContainer."""
     start = bytes(data[:600])
     if start[:4] == b"PK\x03\x04":
         return _read_zip(data, budget)
@@ -209,7 +210,7 @@ def read_torch(data: memoryview, budget: Budget) -> Any:
 
 
 def _looks_like(start: bytes) -> str:
-    """Say what a file is that is no checkpoint, in the words of its first bytes."""
+    """Describe a file that is not a checkpoint, by its first bytes."""
     text = start.lstrip().lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "it is a web page: the download gave a page instead of the file; download it again from a browser"

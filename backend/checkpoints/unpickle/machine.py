@@ -1,4 +1,4 @@
-"""Pickle machine that builds nothing but plain data and what the tables allow."""
+"""Pickle machine that builds plain data, and only what the tables allow."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MARK = _Mark()
 
 @dataclass
 class Budget:
-    """What is left of the limits; shared by files inside files."""
+    """Remaining budget of the limits; shared by files inside files."""
 
     limits: Limits
     opcodes: int
@@ -53,7 +53,7 @@ PersistentLoad = Callable[[Any], "Storage | GlobalName"]
 
 @dataclass
 class Machine:
-    """The pickle machine for one stream. `run` gives one object and the position after it."""
+    """The pickle machine for one stream. `run` returns one object and leaves the position after it."""
 
     data: memoryview
     budget: Budget
@@ -83,7 +83,7 @@ class Machine:
             refuse("it uses extension codes, which name functions that only its writer knows")
         if code in (0x97, 0x98):
             refuse("it uses buffers that are outside the file")
-        raise Damaged(f"byte {code:#04x} at position {self.position - 1} is no pickle instruction")
+        raise Damaged(f"byte {code:#04x} at position {self.position - 1} is not a pickle instruction")
 
     # -- reading
 
@@ -136,7 +136,7 @@ class Machine:
     # -- making things
 
     def find(self, module: str, name: str) -> GlobalName:
-        """Return a name that some table knows. Raises Refused for any other."""
+        """Return a name that one of the tables allows. Raises Refused for any other."""
         found = GlobalName(module, name)
         key = (module, name)
         if key in CONSTRUCTORS or key in DICTS or is_value(found):
@@ -175,7 +175,7 @@ class Machine:
         return Opaque(cls.module, cls.name)
 
     def build(self, target: Any, state: Any) -> Any:
-        """Give an object its state: what replaces it on the stack."""
+        """Apply a BUILD instruction: give an object its state."""
         if isinstance(target, Opaque):
             if isinstance(state, tuple) and len(state) == 2:  # __dict__ and __slots__
                 parts = [part for part in state if part is not None]

@@ -28,7 +28,7 @@ class Limits:
 
 @dataclass(eq=False)
 class Opaque:
-    """An object of a class that is not here: which class, and the state that was saved. None of its code has run."""
+    """A saved object without its class: the class's name and the saved state. None of its code has run."""
 
     module: str
     name: str
@@ -102,12 +102,12 @@ NUMPY_DTYPES: dict[str, DType] = {
 
 @dataclass(eq=False)
 class Storage:
-    """Bytes that tensors look at. `data` is filled once they are known to be there."""
+    """Bytes behind tensors. `data` is set once the bytes are known to be in the file."""
 
     dtype: DType
     nbytes: int
     data: memoryview | None = None
-    root: Storage | None = None  # a legacy view: `nbytes` of another storage, from `start`
+    root: Storage | None = None  # a legacy view: `nbytes` of another storage, from byte `start`
     start: int = 0
 
     def bytes(self) -> memoryview:
@@ -138,7 +138,7 @@ class TensorRecord:
         return self.numel * self.dtype.size
 
     def is_contiguous(self) -> bool:
-        """Say whether the elements lie one after the other in C order."""
+        """Return whether the elements are contiguous in C order."""
         expected = 1
         for size, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
             if size != 1 and stride != expected:
@@ -171,15 +171,16 @@ class Damaged(Exception):
 
 
 class UnknownContainer(Exception):
-    """The container is none of those known here."""
+    """The container is unknown."""
 
 
 def refuse(why: str) -> NoReturn:
+    """Raise Refused."""
     raise Refused(why)
 
 
 def map_tensors(tree: Any, load: Callable[[TensorRecord], Any]) -> Any:
-    """Return the tree with each TensorRecord replaced by load(record); one record that is met twice is loaded once."""
+    """Return the tree with each TensorRecord replaced by load(record); a record that occurs twice is loaded once."""
     loaded: dict[int, Any] = {}
 
     def walk(node: Any) -> Any:

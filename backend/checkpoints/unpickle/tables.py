@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GlobalName:
-    """A name that a file refers to. It stands for nothing until a table says what."""
+    """A global name in a pickle. It is never looked up in Python, only in the tables."""
 
     module: str
     name: str
@@ -112,7 +112,7 @@ def _load_from_bytes(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 
 def _persistent_object(machine: Machine, args: tuple[Any, ...]) -> Opaque:
-    """StyleGAN's classes that carry their source: the state is kept, the source is dropped unread."""
+    """Make an object of StyleGAN's classes that carry their source: keep the state, drop the source unread."""
     meta = expect(args[0], dict, "the description of a persistent object")
     if meta.get("type") != "class" or not isinstance(meta.get("class_name"), str):
         refuse("it holds a persistent object that is not of a class")
@@ -185,7 +185,7 @@ def _generic_type(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 
 def _nothing(machine: Machine, args: tuple[Any, ...]) -> None:
-    """A function whose result no reader of weights needs."""
+    """Stand in for a function whose result is not needed to read weights."""
 
 
 def _first(machine: Machine, args: tuple[Any, ...]) -> Any:
@@ -289,7 +289,7 @@ def is_class(name: GlobalName, classes: tuple[str, ...]) -> bool:
 
 
 def is_value(name: GlobalName) -> bool:
-    """Say whether a name may stand as a value without being called."""
+    """Return whether a name may stand as a value, without being called."""
     if name.module in ("builtins", "__builtin__"):
         return name.name in _BUILTIN_TYPES
     if name.module == "torch":
@@ -314,7 +314,7 @@ def type_name(value: Any) -> str:
 
 
 def as_bytes(value: Any) -> bytes:
-    """Bytes, or the text that stands for bytes in files of Python 2."""
+    """Return bytes, also of the text that stands for bytes in pickles of Python 2."""
     if isinstance(value, str):
         try:
             return value.encode("latin1")

@@ -29,7 +29,7 @@ from .tables import GlobalName, NumpyArray, NumpyDType
 def _tidy(root: Any, limits: Limits) -> Any:
     """Return the tree in its final form: plain data, Opaque and TensorRecord, with no cycles and of bounded size.
 
-    An object that is referred to n times counts n times: who walks the tree as a tree must not drown.
+    An object that is referred to n times counts n times: a walk over the tree must end.
     """
     done: dict[int, tuple[Any, int, int]] = {}  # id → (final form, nodes, depth)
     open_: set[int] = set()
@@ -100,7 +100,7 @@ def _final(node: Any, parts: list[Any]) -> Any:
 
 
 def _omegaconf(node: Opaque, state: Any) -> Any:
-    """A DictConfig, ListConfig or AnyNode as what it holds."""
+    """Return the content of a DictConfig, ListConfig or AnyNode."""
     if isinstance(state, dict):
         return state["_content"] if "_content" in state else state.get("_val")
     return Opaque(node.module, node.name, (), state)
@@ -110,9 +110,9 @@ def read_records(path: Path, limits: Limits | None = None) -> Any:
     """Read a checkpoint into a tree whose tensors are TensorRecords over the mapped file.
 
     Raises:
-        UnreadableFile: not there, empty or damaged.
-        UnsafeCheckpoint: it tries to run code, or lies about its sizes; the sentence names what it tried.
-        UnknownCheckpoint: no container that is known here.
+        UnreadableFile: missing, empty or damaged.
+        UnsafeCheckpoint: it tries to run code, or lies about its sizes; the message names what it tried.
+        UnknownCheckpoint: an unknown container.
     """
     limits = limits or Limits()
     name = path.name
@@ -144,7 +144,7 @@ def read_records_from(data: memoryview, name: str, limits: Limits | None = None)
     except Refused as error:
         raise UnsafeCheckpoint(f"{name} is refused: {error}.") from None
     except UnknownContainer as error:
-        raise UnknownCheckpoint(f"{name} is no checkpoint: {error}.") from None
+        raise UnknownCheckpoint(f"{name} is not a checkpoint: {error}.") from None
     except Damaged as error:
         raise UnreadableFile(f"{name} is damaged: {error}. Download it again.", remedy=again) from None
     except (MemoryError, RecursionError):

@@ -222,7 +222,7 @@ def test_any_number_at_zero_or_below_renders_or_is_refused(model: Path) -> None:
         ({"elevation": [5, "x"]}, "elevation of pose_prior must be two numbers"),
         ({"azimuth": [1, -1]}, "azimuth of pose_prior must be two numbers, the smaller first"),
         ({"radius": -1}, "radius must be greater than 0"),
-        ({"radius": "far"}, "radius of pose_prior is no finite number"),
+        ({"radius": "far"}, "radius of pose_prior is not a finite number"),
         ({"fov": 4}, "fov lie between 0 and π"),
         ({"surplus": 1}, "surplus"),
     ],

@@ -318,7 +318,7 @@ def test_an_unknown_architecture_is_described_beside_those_that_exist(backend_co
     torch.save({"encoder": {"conv.weight": torch.zeros(7, 5)}, "step": 3}, tmp_path / "other.pth")
     status, out, err = backend_command("import", tmp_path / "other.pth", "--out", tmp_path / "model")
     assert status == 1 and out == "" and not (tmp_path / "model").exists()
-    for words in ("other.pth is of no architecture known here", "encoder, step", "encoder.conv.weight [7, 5]"):
+    for words in ("other.pth is of an unknown architecture", "encoder, step", "encoder.conv.weight [7, 5]"):
         assert words in err
     assert all(kind in err for kind in importable_kinds())
 
