@@ -27,7 +27,16 @@ log = logging.getLogger(__name__)
 
 State = Literal["not_set_up", "off", "starting", "ready", "stopping", "died", "failed"]
 
-WATCH_SECONDS = 3.0
+STATE_TEXTS: dict[State, str] = {
+    "not_set_up": "Not set up",
+    "off": "Stopped",
+    "starting": "Starting …",
+    "ready": "Ready",
+    "stopping": "Stopping …",
+    "died": "Ended",
+    "failed": "Did not start",
+}
+WATCH_SECONDS = 3.0  # between two updates of the memory figures
 
 
 @dataclass(frozen=True)
@@ -95,15 +104,7 @@ class Session:
             return self.reason.message
         if self.state == "ready" and self.server:
             return f"Ready on {self.server.device_name or self.server.device}"
-        return {
-            "not_set_up": "Not set up",
-            "off": "Stopped",
-            "starting": "Starting …",
-            "ready": "Ready",
-            "stopping": "Stopping …",
-            "died": "Ended",
-            "failed": "Did not start",
-        }[self.state]
+        return STATE_TEXTS[self.state]
 
     @property
     def pid(self) -> int:

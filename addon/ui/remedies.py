@@ -29,8 +29,6 @@ from ..wire import errors
 from ..wire.errors import Action
 from ..wire.messages import MAX_IMAGE_SIDE
 
-REMEDY_LABEL = "What to Do"
-
 Handler = Callable[[Any, str], Any]
 """(context, value): applies a remedy. The value is the remedy's, as text; empty where it has none."""
 
@@ -47,7 +45,7 @@ def apply_remedy(context: Any, action: str, value: str) -> None:
 def remedy_button(layout: Any, remedy: errors.Remedy | None) -> None:
     """Draw the button of an error's remedy, if it has one."""
     if remedy is not None:
-        button = layout.operator("lathe.apply_remedy", text=remedy.label or REMEDY_LABEL, icon="TOOL_SETTINGS")
+        button = layout.operator("lathe.apply_remedy", text=remedy.label or "What to Do", icon="TOOL_SETTINGS")
         button.action = remedy.action
         button.value = "" if remedy.value is None else str(remedy.value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ lathe: Any = None
 
 ADDON = build.ROOT / "addon"
 OPERATOR, ANY = "Operator", "*"  # Blender's contexts of translations: labels of operators, and everything else
-DRAWN = {"text", "heading", "text_lines"}
+DRAWN = {"text", "heading"}
 NOT_TRANSLATED = {
     "", " ", "PLY", "OBJ", "GLB", "USD", "Wavefront", "Stanford", "Universal Scene Description", "NeRF", "sRGB", "CPU",
     "CUDA", "ROCm", "CUDA / ROCm", "Apple", "PyTorch", "Python", "Checkpoint", "Name", "Format", "Code", "Linear",
@@ -55,23 +56,51 @@ def of_properties(rna: Any) -> Iterator[tuple[str, str]]:
 
 
 def of_files() -> Iterator[tuple[str, str]]:
-    """Go through the texts that are drawn, and the reasons why an operator cannot run."""
-    for path in ADDON.rglob("*.py"):
-        if "wire" in path.relative_to(ADDON).parts:
+    """Go through texts that are drawn, reasons why an operator cannot run, and labels of remedies."""
+    yield from ((ANY, text) for text in lathe.link.session.STATE_TEXTS.values())
+    for path in (*ADDON.rglob("*.py"), *(build.ROOT / "backend").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        for call in calls:
+            if name_of(call) == "Remedy" and len(call.args) > 1:
+                yield from ((OPERATOR, text) for text in constants(call.args[1]))
+        if ADDON not in path.parents or "wire" in path.relative_to(ADDON).parts:
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call):
-                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                context = OPERATOR if name == "operator" else ANY
-                for keyword in node.keywords:
-                    if keyword.arg in DRAWN:
-                        yield from ((context, text) for text in constants(keyword.value))
-                if name == "text_lines" and len(node.args) > 1:
-                    yield from ((ANY, text) for text in constants(node.args[1]))
-            elif isinstance(node, ast.FunctionDef) and node.name.lstrip("_").startswith("problem"):
+        buttons = {id(part) for call in calls if name_of(call) == "operator" for part in ast.walk(call)}
+        for call in calls:
+            context = OPERATOR if name_of(call) == "operator" else ANY
+            for keyword in call.keywords:
+                if keyword.arg in DRAWN:
+                    yield from ((context, text) for text in constants(keyword.value))
+        if path.stem == "panels" or path.parent.name == "ui":
+            passive = {id(part) for node in ast.walk(tree) for part in not_drawn(node)}
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Constant) and id(node) not in passive | buttons and is_text(node.value):
+                    yield ANY, node.value
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and node.name.lstrip("_").startswith("problem"):
                 for inner in ast.walk(node):
                     if isinstance(inner, ast.Return) and inner.value is not None:
                         yield from ((ANY, text) for text in constants(inner.value))
+
+
+def name_of(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def not_drawn(node: ast.AST) -> Iterator[ast.AST]:
+    """Go through the constants below a node that are docstrings, parts of f-strings, labels of classes or errors."""
+    if isinstance(node, ast.JoinedStr | ast.Raise):
+        yield from ast.walk(node)
+    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        yield node.value
+    elif isinstance(node, ast.ClassDef):
+        yield from (part.value for part in node.body if isinstance(part, ast.Assign))
+
+
+def is_text(value: object) -> bool:
+    """Return whether a constant is written as texts are: capitalised, unlike names of properties and icons."""
+    return isinstance(value, str) and re.match(r"[A-Z][a-z]", value) is not None
 
 
 def constants(node: ast.expr) -> Iterator[str]:
