@@ -1,14 +1,14 @@
-"""Pictures of the Blender scene from many sides, as a data set that a radiance field can be fitted to.
+"""Capture: renders of the Blender scene from many sides, as a data set for a radiance field.
 
-`capture_steps` plans all cameras first and then takes one picture per step, so that the interface lives in between and
-a capture can end after any picture. Each picture is rendered in a copy of the scene that shares its objects and is gone
-before the step ends: between two steps, and however a step ends, the user's file is as it was. Only a rig along the
-camera's path moves the scene's frame, while it is planned. All pictures show one moment, the current frame: what moves
-on would not be one scene.
+`capture_steps` plans all cameras first and then renders one image per step, so that the interface stays responsive and
+a capture can end after any image. Each image is rendered in a copy of the scene that shares its objects and is removed
+before the step ends, so the user's file is unchanged between two steps and however a step ends. Only a rig along the
+camera's path changes the current frame, while it is planned. All images show one moment, the current frame, because a
+moving scene would be inconsistent.
 
-A data set is a folder: transforms.json in nerfstudio's dialect, images/, and where asked depth/ (.npy, float32 metres
+A data set is a folder: transforms.json in nerfstudio's format, images/, and optionally depth/ (.npy, float32 metres
 along the view, 0 = nothing), normals/ (world normals as (n + 1) / 2) and masks/ (white = the target). capture.json
-remembers how each picture was taken: one that exists and would be taken in the same way again is not.
+stores a checksum of each image's settings: an existing image with the same settings is not rendered again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ VISIBLE = 0.5  # share of a pixel that makes it the target's, or gives it a norm
 
 @dataclass(frozen=True)
 class CaptureSettings:
-    """How to capture. Angles in radians."""
+    """Settings of a capture. Angles in radians."""
 
     rig: Rig = "hemisphere"
     count: int = 100  # training views
@@ -57,20 +57,20 @@ class CaptureSettings:
     test: int = 20
     width: int = 256
     height: int = 256
-    seed: int = 0  # turns the rig
+    seed: int = 0  # of the rotation of the rig
     target: Literal["selected", "scene"] = "selected"
     elevation: float = math.radians(25)  # of the orbit above the horizon
-    fov: float = 0.0  # along the camera's sensor fit; 0 is the lens of the scene's camera
-    fill: float = 0.95  # of the frame by the target's sphere
+    fov: float = 0.0  # along the camera's sensor fit; 0 uses the lens of the scene's camera
+    fill: float = 0.95  # fraction of the frame filled by the target's sphere
     transparent: bool = True  # background
     depth: bool = False
     normal: bool = False
     mask: bool = False
-    engine: str = ""  # empty is the scene's own
-    overwrite: bool = False  # take pictures again that exist
+    engine: str = ""  # empty uses the scene's
+    overwrite: bool = False  # render existing images again
 
     def __post_init__(self) -> None:
-        """Raise InvalidRequest for what cannot be."""
+        """Raise InvalidRequest for values out of range."""
         if self.rig not in get_args(Rig):
             raise InvalidRequest(f"There is no rig {self.rig!r}: choose one of {', '.join(get_args(Rig))}")
         for name, value, low, high in (
@@ -89,13 +89,13 @@ class CaptureSettings:
 
     @property
     def counts(self) -> dict[Split, int]:
-        """Views of each split."""
+        """Number of views of each split."""
         return {"train": self.count, "val": self.val, "test": self.test}
 
 
 @dataclass(frozen=True)
 class Step:
-    """How far a capture is."""
+    """Progress of a capture."""
 
     fraction: float
     text: str
@@ -103,31 +103,31 @@ class Step:
 
 @dataclass(frozen=True)
 class Captured:
-    """What a capture did."""
+    """Result of a capture."""
 
     folder: Path
     rendered: int
-    skipped: int  # they existed
+    skipped: int  # number of images that existed
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """What the cameras look at."""
+    """Objects that the cameras are aimed at."""
 
     low: np.ndarray  # [3] corners of its box in the world
     high: np.ndarray
-    radius: float  # of the sphere around the box's middle
-    names: frozenset[str]  # of its objects, as the engines know them
-    print: int  # checksum of its points: another shape or place has another
+    radius: float  # of the sphere around the box's centre
+    names: frozenset[str]  # of its objects
+    checksum: int  # of its points, which changes with shape and placement
 
     @property
-    def middle(self) -> np.ndarray:
-        """The box's middle [3]."""
+    def center(self) -> np.ndarray:
+        """Centre of the box [3]."""
         return (self.low + self.high) / 2
 
 
 def capture(scene: Any, settings: CaptureSettings, folder: Path) -> Captured:
-    """Capture in one go: for scripts and background Blender. Raises as `capture_steps`."""
+    """Capture at once, for scripts and background Blender. Raises the errors of `capture_steps`."""
     steps = capture_steps(scene, settings, folder)
     while True:
         try:
@@ -137,30 +137,30 @@ def capture(scene: Any, settings: CaptureSettings, folder: Path) -> Captured:
 
 
 def capture_steps(scene: Any, settings: CaptureSettings, folder: Path) -> Generator[Step, None, Captured]:
-    """Return the steps of a capture, one picture each. Closing them ends it; what was taken is a data set by then.
+    """Return the steps of a capture, one image each. Closing them leaves a data set of the images so far.
 
-    Must be called and stepped on Blender's main thread. The target is what is selected now.
+    Must be called and stepped on Blender's main thread. The target is determined now.
 
     Raises:
-        InvalidRequest: nothing to look at, no camera to go along with, or a folder with another data set.
-        NotSupported: the engine has no such pass, or cannot render here.
+        InvalidRequest: no target, no camera to follow, or a folder with another data set.
+        NotSupported: the engine lacks a pass, or cannot render here.
         CannotWrite: no space, no permission.
     """
     with _as_cannot_write(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "transforms.json").exists() and not (folder / "capture.json").exists():
             raise InvalidRequest(
-                f"{folder} holds a data set that was not captured here: choose another folder",
+                f"{folder} contains a data set that was not captured here: choose another folder",
                 remedy=Remedy("choose_folder", "Choose Another Folder"),
             )
     engine = settings.engine or scene.render.engine
     if engine == WORKBENCH and (settings.normal or settings.mask):
-        raise NotSupported("Workbench renders no normals and masks: choose Cycles or EEVEE, or leave them out")
+        raise NotSupported("Workbench cannot render normals and masks: choose Cycles or EEVEE, or turn them off")
     view_layer = bpy.context.view_layer if bpy.context.scene == scene else scene.view_layers[0]
     target = find_target(scene, view_layer, settings.target)
     if settings.rig == "path" and (scene.camera is None or scene.camera.type != "CAMERA"):
         raise InvalidRequest(
-            "The scene has no active camera whose path could be followed: press Add Camera, or choose another rig",
+            "The scene has no active camera to follow: press Add Camera, or choose another rig",
             remedy=Remedy("add_camera", "Add Camera"),
         )
     return _steps(Handle.of("scenes", scene), view_layer.name, target, settings, engine, folder)
@@ -183,8 +183,8 @@ def _steps(
     with _as_cannot_write(folder):
         for pattern in files.values():
             (folder / pattern).parent.mkdir(exist_ok=True)
-    wanted = {shot.name: _print_of(handle.get(), shot, target, settings, engine) for shot in shots}
-    known = _read_prints(folder)
+    wanted = {shot.name: _checksum_of(handle.get(), shot, target, settings, engine) for shot in shots}
+    known = _read_checksums(folder)
 
     def exists(shot: Shot) -> bool:
         return known.get(shot.name) == wanted[shot.name] and all(
@@ -196,20 +196,20 @@ def _steps(
         known.pop(shot.name, None)
     skipped = len(shots) - len(todo)
     if todo:
-        _write_prints(folder, known)  # none of a picture that is about to be another
+        _write_checksums(folder, known)  # without the images that are rendered again
     try:
         for index, (shot, lens) in enumerate(todo):
             while bpy.app.is_job_running("RENDER"):
-                yield Step((skipped + index) / len(shots), "Waiting for the render that is running")
-            yield Step((skipped + index) / len(shots), f"Picture {skipped + index + 1} of {len(shots)}")
-            _take(handle.get(), layer, shot, lens, target, settings, engine, folder, files)
+                yield Step((skipped + index) / len(shots), "Waiting for another render")
+            yield Step((skipped + index) / len(shots), f"Image {skipped + index + 1} of {len(shots)}")
+            _render_shot(handle.get(), layer, shot, lens, target, settings, engine, folder, files)
             known[shot.name] = wanted[shot.name]
-            _write_prints(folder, known)
+            _write_checksums(folder, known)
     finally:
         taken = [shot for shot in shots if known.get(shot.name) == wanted[shot.name]]
         if taken:
             _write_json(folder / "transforms.json", rig.transforms(taken, _box(target), files))
-    yield Step(1.0, f"{len(shots)} pictures")
+    yield Step(1.0, f"{len(shots)} images")
     return Captured(folder, len(todo), skipped)
 
 
@@ -217,9 +217,9 @@ def _steps(
 
 
 def find_target(scene: Any, view_layer: Any, wanted: str) -> Target:
-    """Return the box and sphere of what will be rendered of the selected objects, or of all.
+    """Return the bounds of the selected objects, or of all objects, as they are rendered.
 
-    Modifiers and instances count, and what hangs on a selected empty or armature; objects that are not rendered do not.
+    Includes modifiers, instances and children of selected empties and armatures; excludes objects hidden in renders.
 
     Raises:
         InvalidRequest: there is no surface.
@@ -229,7 +229,7 @@ def find_target(scene: Any, view_layer: Any, wanted: str) -> Target:
     chosen = {item.name for item in items if not item.hide_render}
     view_layer.update()
     clouds, names = [], set()
-    meshes: dict[tuple[str, int], np.ndarray] = {}  # many instances share one
+    meshes: dict[tuple[str, int], np.ndarray] = {}  # shared by many instances
     for instance in view_layer.depsgraph.object_instances:
         item = instance.object
         owner = instance.parent if instance.is_instance else item
@@ -244,13 +244,13 @@ def find_target(scene: Any, view_layer: Any, wanted: str) -> Target:
             names.add(item.original.name)
     if not clouds:
         raise InvalidRequest(
-            "Select the objects to capture first, or choose Whole Scene: nothing that is selected has a surface"
+            "Select the objects to capture first, or choose Whole Scene: the selected objects have no surface"
             if wanted == "selected"
             else "The scene has no surface to capture: add an object"
         )
     points = np.concatenate(clouds)
     if not np.isfinite(points).all():
-        raise InvalidRequest("The object to capture has points that are not finite: repair its mesh")
+        raise InvalidRequest("The object to capture has coordinates that are not finite: repair its mesh")
     low, high = points.min(0).astype(np.float64), points.max(0).astype(np.float64)
     radius = float(np.linalg.norm(points - (low + high) / 2, axis=1).max())
     if radius < 1e-9:
@@ -259,7 +259,7 @@ def find_target(scene: Any, view_layer: Any, wanted: str) -> Target:
 
 
 def _points(item: Any) -> np.ndarray:
-    """Return points [N, 3] that bound an evaluated object, in its own coordinates."""
+    """Return points [N, 3] that bound an evaluated object, in its local coordinates."""
     if item.type in SURFACES:
         mesh = item.to_mesh()
         try:
@@ -274,7 +274,7 @@ def _points(item: Any) -> np.ndarray:
 
 
 def _box(target: Target) -> tuple[np.ndarray, np.ndarray]:
-    """Return the target's box, a flat one given a little thickness, since a box of none holds nothing."""
+    """Return the corners of the target's box, a flat one thickened slightly, since its volume must not be zero."""
     pad = np.where(target.high - target.low < 1e-3 * target.radius, 0.5e-3 * target.radius, 0.0)
     return target.low - pad, target.high + pad
 
@@ -282,20 +282,18 @@ def _box(target: Target) -> tuple[np.ndarray, np.ndarray]:
 # -------------------------------------------------------------------------------------------------------- the cameras
 
 Lens = dict[str, Any]
-"""Blender's settings of a camera, by property."""
+"""Settings of a Blender camera by property."""
 
 
 def _lens_of(data: Any) -> Lens:
     if data.type != "PERSP":
-        raise InvalidRequest(
-            "A radiance field is fitted to perspective pictures: set the scene's camera to Perspective"
-        )
+        raise InvalidRequest("A radiance field needs perspective images: set the scene's camera to Perspective")
     return {name: getattr(data, name) for name in LENS}
 
 
 @contextlib.contextmanager
 def _camera(lens: Lens) -> Iterator[Any]:
-    """A camera object in no scene."""
+    """Make a camera object that belongs to no scene, and remove it afterwards."""
     data = bpy.data.cameras.new("Lathe Capture")
     camera = bpy.data.objects.new("Lathe Capture", data)
     try:
@@ -308,7 +306,7 @@ def _camera(lens: Lens) -> Iterator[Any]:
 
 
 def _seen(scene: Any, depsgraph: Any, camera: Any, matrix: Any, settings: CaptureSettings) -> Camera:
-    """Return the wire camera of a camera object, with Blender's own projection at the capture's size."""
+    """Return the wire camera of a camera object with Blender's projection at the capture's size."""
     projection = camera.calc_matrix_camera(
         depsgraph,
         x=settings.width,
@@ -334,7 +332,7 @@ def _around(scene: Any, layer: str, target: Target, settings: CaptureSettings) -
         for index, direction in enumerate(
             rig.directions(settings.rig, count, settings.elevation, settings.seed, split)
         ):
-            world = rig.aimed(still, direction, target.middle, target.radius, settings.fill)
+            world = rig.aimed(still, direction, target.center, target.radius, settings.fill)
             shots.append(
                 Shot(
                     f"{split}_{index:03d}",
@@ -342,7 +340,7 @@ def _around(scene: Any, layer: str, target: Target, settings: CaptureSettings) -
                     Camera(frames.matrix4(world), still.intrinsics, still.width, still.height),
                 )
             )
-    distances = [float(np.linalg.norm(np.array(s.camera.world_from_camera)[:3, 3] - target.middle)) for s in shots]
+    distances = [float(np.linalg.norm(np.array(s.camera.world_from_camera)[:3, 3] - target.center)) for s in shots]
     lens["clip_start"] = min(lens["clip_start"], (min(distances) - target.radius) / 2)
     lens["clip_end"] = max(lens["clip_end"], (max(distances) + target.radius) * 2)
     return shots, [lens] * len(shots)
@@ -351,7 +349,7 @@ def _around(scene: Any, layer: str, target: Target, settings: CaptureSettings) -
 def _along_path(
     handle: Handle, layer: str, settings: CaptureSettings
 ) -> Generator[Step, None, tuple[list[Shot], list[Lens]]]:
-    """Go through the scene's frames and note what the camera sees; then go back to the frame the user is in."""
+    """Return the shots and lenses of the scene's camera over the frames, and restore the current frame."""
     scene = handle.get()
     before = scene.frame_current, scene.frame_subframe
     splits = rig.interleaved(settings.counts)
@@ -375,18 +373,18 @@ def _along_path(
             found.frame_set(before[0], subframe=before[1])
     if len(shots) > 1 and len({shot.camera.world_from_camera for shot in shots}) == 1:
         raise InvalidRequest(
-            f"The scene's camera stands still from frame {scene.frame_start} to {scene.frame_end}: animate it, or "
+            f"The scene's camera does not move from frame {scene.frame_start} to {scene.frame_end}: animate it, or "
             "choose a rig around the target"
         )
     return shots, lenses
 
 
-# ------------------------------------------------------------------------------------------------------- the pictures
+# --------------------------------------------------------------------------------------------------------- the images
 
 
 @contextlib.contextmanager
 def _studio(scene: Any, layer: str, shot: Shot, lens: Lens, settings: CaptureSettings, engine: str) -> Iterator[Any]:
-    """A copy of the scene that shares its objects, with this shot's camera, for as long as it takes."""
+    """Make a copy of the scene that shares its objects, with this shot's camera, and remove it afterwards."""
     images = {image.name for image in bpy.data.images}
     copy = scene.copy()
     try:
@@ -421,10 +419,10 @@ def _studio(scene: Any, layer: str, shot: Shot, lens: Lens, settings: CaptureSet
     finally:
         bpy.data.scenes.remove(copy)
         for image in [image for image in bpy.data.images if image.name not in images]:
-            bpy.data.images.remove(image)  # Blender's own "Render Result", made anew when wanted
+            bpy.data.images.remove(image)  # Blender's "Render Result", which is made again when needed
 
 
-def _take(
+def _render_shot(
     scene: Any,
     layer: str,
     shot: Shot,
@@ -435,7 +433,7 @@ def _take(
     folder: Path,
     files: dict[str, str],
 ) -> None:
-    """Render one picture and write its files, the image last."""
+    """Render one image and write its files, the image last."""
     paths = {key: folder / pattern.format(shot.name) for key, pattern in files.items()}
     image = paths["file_path"]
     with _studio(scene, layer, shot, lens, settings, engine) as copy:
@@ -447,7 +445,7 @@ def _take(
             try:
                 _set_output(output, "MULTI_LAYER_IMAGE", "OPEN_EXR_MULTILAYER", "RGBA", "32")
                 output.exr_codec = "NONE"
-                if hasattr(output, "use_exr_interleave"):  # from 5.0 on, which else writes several parts
+                if hasattr(output, "use_exr_interleave"):  # from 5.0 on, where the default is several parts
                     output.use_exr_interleave = True
                 with _as_cannot_write(passes):
                     result.save_render(str(passes), scene=copy)
@@ -465,7 +463,7 @@ def _take(
 
 
 def _render(scene: Any) -> None:
-    """Render a scene. Raises NotSupported when the engine cannot."""
+    """Render a scene. Raises NotSupported if the engine fails."""
     manager = bpy.context.window_manager
     window = bpy.context.window or (manager.windows[0] if manager and manager.windows else None)
     with bpy.context.temp_override(window=window) if window else contextlib.nullcontext():
@@ -474,18 +472,18 @@ def _render(scene: Any) -> None:
         except RuntimeError as error:
             raise _no_render(scene, str(error)) from error
     if "FINISHED" not in ended:
-        raise _no_render(scene, "it ended without a picture")
+        raise _no_render(scene, "it finished without an image")
 
 
 def _no_render(scene: Any, why: str) -> NotSupported:
-    remedy = "look at the system console"
+    remedy = "see the system console"
     if bpy.app.background and scene.render.engine != "CYCLES":
-        remedy = "in background it may find no display: choose Cycles"
+        remedy = "background Blender may have no display: choose Cycles"
     return NotSupported(f"{scene.render.engine.replace('_', ' ').title()} could not render: {why.strip()}; {remedy}")
 
 
 def _set_output(output: Any, media: str, kind: str, color: str, depth: str) -> None:
-    """Set a scene's image settings. From 5.0 on a file format belongs to a kind of media."""
+    """Set a scene's image settings. From 5.0 on, file formats depend on the media type."""
     if hasattr(output, "media_type"):
         output.media_type = media
     output.file_format, output.color_mode, output.color_depth = kind, color, depth
@@ -497,7 +495,7 @@ def _write_passes(channels: dict[str, np.ndarray], layer: str, target: Target, p
     def channel(name: str) -> np.ndarray:
         found = channels.get(f"{layer}.{name}")
         if found is None:
-            raise NotSupported(f"The render engine made no {name.split('.')[0]} pass: choose Cycles, or leave it out")
+            raise NotSupported(f"The render engine has no {name.split('.')[0]} pass: choose Cycles, or turn it off")
         return found
 
     if "depth_file_path" in paths:
@@ -517,9 +515,9 @@ def _write_passes(channels: dict[str, np.ndarray], layer: str, target: Target, p
 
 
 def matte(channel: Callable[[str], np.ndarray], names: frozenset[str]) -> np.ndarray:
-    """Return how much of each pixel [H, W], 0..1, some objects cover.
+    """Return the coverage of each pixel [H, W], 0..1, by some objects.
 
-    channel: by name ("00.r") a channel of a Cryptomatte pass: pairs of a name's hash and its share of the pixel
+    channel: returns a channel of a Cryptomatte pass by name ("00.r"): pairs of a name's hash and its coverage
     (Cryptomatte specification 1.2.0, github.com/Psyop/Cryptomatte).
     """
     wanted = np.array([_matte_hash(name) for name in names], np.float32)
@@ -532,7 +530,7 @@ def matte(channel: Callable[[str], np.ndarray], names: frozenset[str]) -> np.nda
 
 
 def _matte_hash(name: str) -> np.float32:
-    """Return the number by which Cryptomatte knows a name: its MurmurHash3 (32 bits, seed 0), read as a float."""
+    """Return a name's Cryptomatte hash: its MurmurHash3 (32 bits, seed 0) as a float."""
     data = name.encode()
     value = 0
     for at in range(0, len(data), 4):
@@ -544,7 +542,7 @@ def _matte_hash(name: str) -> np.float32:
     value = (value ^ value >> 16) * 0x85EBCA6B & 0xFFFFFFFF
     value = (value ^ value >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
     value ^= value >> 16
-    if value >> 23 & 255 in (0, 255):  # no infinity, no denormal number
+    if value >> 23 & 255 in (0, 255):  # avoids infinities and denormal numbers
         value ^= 1 << 23
     return np.uint32(value).view(np.float32)
 
@@ -552,12 +550,12 @@ def _matte_hash(name: str) -> np.float32:
 # ----------------------------------------------------------------------------------------------------------- the files
 
 
-def _print_of(scene: Any, shot: Shot, target: Target, settings: CaptureSettings, engine: str) -> str:
-    """Return a checksum of how a picture is taken. Light and materials have no part in it: that is `overwrite`."""
+def _checksum_of(scene: Any, shot: Shot, target: Target, settings: CaptureSettings, engine: str) -> str:
+    """Return a checksum of the settings of an image. Lights and materials are not included: see `overwrite`."""
     view = scene.view_settings
     how = {
         "camera": asdict(shot.camera),
-        "target": target.print,
+        "target": target.checksum,
         "transparent": settings.transparent,
         "engine": engine,
         "samples": scene.cycles.samples if engine == "CYCLES" else None,
@@ -567,8 +565,8 @@ def _print_of(scene: Any, shot: Shot, target: Target, settings: CaptureSettings,
     return hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _read_prints(folder: Path) -> dict[str, str]:
-    """Return the checksums of the pictures taken so far; of a damaged file none."""
+def _read_checksums(folder: Path) -> dict[str, str]:
+    """Return the checksums of the images rendered so far; none if the file is damaged."""
     try:
         found = json.loads((folder / "capture.json").read_text(encoding="utf-8"))["pictures"]
         return {str(name): str(value) for name, value in found.items()}
@@ -576,8 +574,8 @@ def _read_prints(folder: Path) -> dict[str, str]:
         return {}
 
 
-def _write_prints(folder: Path, prints: dict[str, str]) -> None:
-    _write_json(folder / "capture.json", {"version": 1, "pictures": prints})
+def _write_checksums(folder: Path, checksums: dict[str, str]) -> None:
+    _write_json(folder / "capture.json", {"version": 1, "pictures": checksums})
 
 
 def _write_json(path: Path, document: Any) -> None:
@@ -585,7 +583,7 @@ def _write_json(path: Path, document: Any) -> None:
 
 
 def _write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     part = path.with_name(f".{path.name}.part")
     with _as_cannot_write(path):
         part.write_bytes(data)
@@ -594,7 +592,7 @@ def _write_bytes(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _as_cannot_write(path: Path) -> Iterator[None]:
-    """What the system, or Blender on its behalf, says about a file that cannot be written becomes a sentence."""
+    """Turn errors of the system, or of Blender, while writing a file into CannotWrite."""
     try:
         yield
     except LatheError:

@@ -1,7 +1,7 @@
-"""Folders of images with cameras, on their way to the backend and back. Nothing of Blender.
+"""Data sets on disk: the files to upload for a fit, and data sets written from its results. Does not import bpy.
 
-Which cameras and images a folder holds is the backend's to understand; here it is only which files to send. Paths
-within a data set are relative, with slashes, as the wire wants them.
+The cameras are parsed by the backend; this module only lists the files. Paths within a data set are relative, with
+forward slashes, as on the wire.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr")
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 COLMAP = ("cameras", "images", "points3D")
 TRANSFORMS = "transforms*.json"
-UNUSED = "normal_file_path"  # a fit has no use for normals
+UNUSED = "normal_file_path"  # a fit does not use normals
 
 Report = Callable[[float, str], None]
 
@@ -33,8 +33,8 @@ Report = Callable[[float, str], None]
 def files_of(folder: Path) -> list[str]:
     """Return the files of a data set that a fit needs.
 
-    Of a transforms.json: itself and what it names. Else the COLMAP model and all images, save smaller copies of them
-    (images_2 and so on). Raises UnusableDataset.
+    These are each transforms.json and the files it names, or the COLMAP model and all images except downscaled copies
+    (images_2 and so on). Raises UnusableDataset, UnreadableFile.
     """
     if not folder.is_dir():
         raise errors.UnusableDataset(f"There is no folder {folder}: choose the folder that holds the data set")
@@ -56,24 +56,24 @@ def _transforms(folder: Path) -> Iterator[str]:
 
 
 def _named(folder: Path, transforms: Iterable[str]) -> Iterator[str]:
-    """Go through the files that transforms name: images with or without their suffix, masks, depths, points."""
+    """Yield the files named in transforms: images with or without suffix, masks, depths, points."""
     for name in transforms:
         try:
             content = json.loads((folder / name).read_text(encoding="utf-8-sig"))
         except ValueError:
-            continue  # it is sent, and the backend says what is wrong with it
+            continue  # it is uploaded, and the backend reports the error
         for given in _paths(content):
             path = PurePosixPath(posixpath.normpath(given.replace("\\", "/")))
             if path.is_absolute() or ".." in path.parts:
                 continue
-            mask = path.with_name(f"dynamic_mask_{path.stem}.png")  # instant-ngp finds these by their name
+            mask = path.with_name(f"dynamic_mask_{path.stem}.png")  # instant-ngp finds these by name
             whole = [str(path), *(f"{path}{suffix}" for suffix in IMAGES)]
             there = next((name for name in whole if (folder / name).is_file()), None)
             yield from (name for name in (there, str(mask)) if name and (folder / name).is_file())
 
 
 def _paths(content: Any) -> Iterator[str]:
-    """Go through the values of all keys that end in "path", save UNUSED."""
+    """Yield the values of all keys that end in "path", except UNUSED."""
     if isinstance(content, dict):
         for key, value in content.items():
             if isinstance(value, str) and key.endswith("path") and value and key != UNUSED:
@@ -97,13 +97,15 @@ def _colmap(folder: Path) -> Iterator[str]:
 
 
 def photographs(path: Path) -> tuple[Path, list[str]]:
-    """Return the folder and the names of the photographs in it, or of the one video, that a path means: a folder, a
-    video, or any photograph of a folder. Raises UnusableDataset."""
+    """Return a folder and the names of the photographs, or of the one video, in it.
+
+    path: the folder, the video, or any photograph in the folder. Raises UnusableDataset.
+    """
     if path.is_file() and path.suffix.lower() in VIDEOS:
         return path.parent, [path.name]
     folder = path.parent if path.is_file() else path
     if not folder.is_dir():
-        raise errors.UnusableDataset(f"There is nothing at {path}: choose a folder of photographs, or a video")
+        raise errors.UnusableDataset(f"There is no file or folder {path}: choose a folder of photographs, or a video")
     for place in (folder, folder / "images"):
         names = sorted(p.name for p in place.glob("*") if p.suffix.lower() in IMAGES and not p.name.startswith("."))
         if names:
@@ -123,7 +125,7 @@ def _limited(names: list[str]) -> list[str]:
 
 
 def upload(client: Client, folder: Path, names: list[str], check: Callable[[], None], report: Report) -> dict[str, str]:
-    """Send files and return path -> sha256. Files that the backend has are not sent again."""
+    """Upload files and return their sha256 by path. Files that the backend has are not sent again."""
     sent = {}
     for index, name in enumerate(names):
         report(index / len(names), f"Sending file {index + 1} of {len(names)}")
@@ -132,9 +134,9 @@ def upload(client: Client, folder: Path, names: list[str], check: Callable[[], N
 
 
 def write_posed(client: Client, result: SfmResult, folder: Path, report: Report) -> None:
-    """Write photographs whose cameras were found as a data set: a transforms.json and the images it names.
+    """Write photographs with estimated cameras as a data set: a transforms.json and the images it names.
 
-    Files that are there with the right size stay. Raises CannotWrite.
+    Raises CannotWrite.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -150,7 +152,7 @@ def write_posed(client: Client, result: SfmResult, folder: Path, report: Report)
 
 
 def _write(target: Path, data: bytes | memoryview) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     partial = target.with_name(target.name + ".part")
     partial.write_bytes(data)
     os.replace(partial, target)
@@ -158,14 +160,14 @@ def _write(target: Path, data: bytes | memoryview) -> None:
 
 @dataclass(frozen=True)
 class GivenCamera:
-    """A camera as a data set gives it: world_from_camera [4, 4] with OpenCV axes, focal length over image width."""
+    """A camera of a data set: world_from_camera [4, 4] with OpenCV axes, and focal length divided by image width."""
 
     world_from_camera: np.ndarray
     lens: float
 
 
 def given_cameras(folder: Path) -> dict[str, GivenCamera]:
-    """Return the cameras of a data set's transforms by the images' paths; nothing where they cannot be read."""
+    """Return the cameras of a data set's transforms by image path. Files that cannot be read are skipped."""
     cameras = {}
     for name in _transforms(folder):
         try:

@@ -1,8 +1,7 @@
-"""What radiance fields and cameras look like in Blender: empties with the field's box, cameras, points, crop boxes.
+"""Objects of radiance fields in Blender: empties with the field's box, cameras, points, crop boxes.
 
-A field is an empty shown as a cube. The cube's half sides are its delta scale, so that its own scale stays 1 and
-whatever is done to the object (moving, turning, scaling, parenting, duplicating) is done to the field:
-`gather.world_from_field`.
+A field is an empty displayed as a cube. The cube's half extents are its delta scale, so that its own scale stays 1 and
+any transform of the object (also by parents and duplicates) is a transform of the field: `gather.world_from_field`.
 """
 
 from __future__ import annotations
@@ -28,13 +27,15 @@ CROP_COLOR = (1.0, 0.6, 0.1, 1.0)
 
 
 def fields_of(scene: Any, model: str) -> list[Any]:
-    """Return the objects that place a field in a scene."""
+    """Return the objects of a field in a scene."""
     return [item for item in scene.objects if gather.is_field_object(item) and item.lathe.model == model]
 
 
 def put_field(scene: Any, info: ModelInfo) -> Any:
-    """Return the field's object in the scene, made where the pictures were taken if there is none yet. One that stands
-    there stays where it is, with the box as the field has it now."""
+    """Return the field's object in the scene, added at the identity placement if there is none.
+
+    Existing ones keep their transform and get the field's current box.
+    """
     found = fields_of(scene, info.name)
     for item in found:
         if (tuple(item.lathe.box_min), tuple(item.lathe.box_max)) != _floats(info.bounds):
@@ -83,11 +84,11 @@ def put_cameras(
     points: np.ndarray | None = None,
     colors: np.ndarray | None = None,
 ) -> Iterator[Any]:
-    """Show cameras, and perhaps points, in a collection of this name, step by step; what it held before goes.
+    """Add cameras, and optionally points, to a collection of this name step by step, replacing its contents.
 
     Args:
         world_from_camera: [N, 4, 4], OpenCV axes.
-        lenses: of each camera (focal length over width, shift_x, shift_y) as Blender counts: `lens_of`.
+        lenses: of each camera (focal length over width, shift_x, shift_y) in Blender's units, from `lens_of`.
         points: [P, 3]; colors: uint8 [P, 3] sRGB.
     """
     place = bpy.data.collections.get(name) or bpy.data.collections.new(name)
@@ -128,19 +129,21 @@ def put_cameras(
 
 
 def lens_of(intrinsics: np.ndarray, width: int, height: int) -> tuple[float, float, float]:
-    """Return (focal length over width, shift_x, shift_y) of intrinsics [3, 3]: the camera's settings with its sensor
-    fitted to the width. Blender shifts the view, so the picture goes the other way, and counts both in widths."""
+    """Return (focal length over width, shift_x, shift_y) of intrinsics [3, 3], for a horizontal sensor fit.
+
+    Blender's shift moves the view, opposite to the principal point, and both shifts are in units of the width.
+    """
     cx, cy = float(intrinsics[0][2]), float(intrinsics[1][2])
     return float(intrinsics[0][0]) / width, (width / 2 - cx) / width, (cy - height / 2) / width
 
 
 def _spread(centres: np.ndarray) -> float:
-    """How far cameras stand from their middle."""
+    """Return the mean distance of camera centres [N, 3] from their centroid."""
     return float(np.linalg.norm(centres - centres.mean(0), axis=1).mean()) if len(centres) > 1 else 1.0
 
 
 def _empty(place: Any) -> None:
-    """Remove what a collection of ours holds, with its data."""
+    """Remove the objects of a collection with their data."""
     for item in list(place.objects):
         data = item.data
         bpy.data.objects.remove(item)
@@ -154,7 +157,7 @@ _drawing: Any = None
 
 
 def crop_corners(item: Any) -> np.ndarray:
-    """Return the corners [8, 3] of a field's crop box in the world."""
+    """Return the corners [8, 3] of a field's crop box in world coordinates."""
     low, high = np.array(item.lathe.crop_min), np.array(item.lathe.crop_max)
     corners = np.array([[(low, high)[n >> axis & 1][axis] for axis in range(3)] for n in range(8)])
     world = gather.world_from_field(item)
@@ -162,7 +165,7 @@ def crop_corners(item: Any) -> np.ndarray:
 
 
 def _draw() -> None:
-    """Draw the crop boxes of the selected fields into a 3D viewport."""
+    """Draw the crop boxes of the selected fields in a 3D viewport."""
     chosen = [item for item in bpy.context.selected_objects if gather.is_field_object(item) and item.lathe.use_crop]
     if not chosen:
         return
@@ -174,14 +177,14 @@ def _draw() -> None:
 
 
 def register() -> None:
-    """Have crop boxes drawn; background Blender draws nothing."""
+    """Start drawing crop boxes, except in background Blender."""
     global _drawing
     if not bpy.app.background:
         _drawing = bpy.types.SpaceView3D.draw_handler_add(_draw, (), "WINDOW", "POST_VIEW")
 
 
 def unregister() -> None:
-    """Draw no more."""
+    """Stop drawing crop boxes."""
     global _drawing
     if _drawing is not None:
         bpy.types.SpaceView3D.draw_handler_remove(_drawing, "WINDOW")

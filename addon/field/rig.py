@@ -1,7 +1,7 @@
-"""Where the cameras of a capture stand, and the data set's file of them. numpy only.
+"""Camera rigs of a capture, and their transforms.json. numpy only.
 
-A rig is a list of unit directions from the target to the cameras. Each camera looks so that the target's middle is in
-the middle of the picture, lens shift or not, from the distance at which the target's sphere fills the frame.
+A rig is a list of unit directions from the target to the cameras. Each camera is aimed so that the target is in
+the middle of the image, also with a lens shift, from the distance at which the target's sphere fills the frame.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 
 
 def orbit(count: int, elevation: float, turn: float) -> np.ndarray:
-    """Return directions [count, 3] on a circle at `elevation` radians above the horizon, begun at `turn` radians."""
+    """Return directions [count, 3] on a circle `elevation` radians above the horizon, from azimuth `turn` on."""
     azimuth = turn + np.arange(count) * (2 * math.pi / max(count, 1))
     across = math.cos(elevation)
     up = np.full(count, math.sin(elevation))
@@ -31,9 +31,9 @@ def orbit(count: int, elevation: float, turn: float) -> np.ndarray:
 
 
 def spiral(count: int, lowest: float, turn: float) -> np.ndarray:
-    """Return directions [count, 3] spread evenly over the part of the sphere above height `lowest`.
+    """Return directions [count, 3] spread evenly over the part of the unit sphere above height `lowest`.
 
-    The golden spiral: heights are equally spaced, which are equal areas, and azimuths step by the golden angle.
+    Golden spiral: equally spaced heights, with equal areas between them, and azimuths in steps of the golden angle.
     lowest: −1 is the whole sphere, 0 the upper half. turn: radians of the first azimuth.
     """
     height = 1 - (1 - lowest) * (np.arange(count) + 0.5) / max(count, 1)
@@ -43,7 +43,7 @@ def spiral(count: int, lowest: float, turn: float) -> np.ndarray:
 
 
 def directions(rig: str, count: int, elevation: float, seed: int, split: Split) -> np.ndarray:
-    """Return the directions [count, 3] of one split. Another seed and another split turn the rig elsewhere."""
+    """Return the directions [count, 3] of one split. Seed and split determine the rotation of the rig."""
     turn = np.random.default_rng((seed, SPLITS.index(split))).uniform(0, 2 * math.pi)
     if rig == "orbit":
         return orbit(count, elevation, turn)
@@ -51,15 +51,15 @@ def directions(rig: str, count: int, elevation: float, seed: int, split: Split) 
 
 
 def interleaved(counts: dict[Split, int]) -> list[Split]:
-    """Return a split for each of so many views along a path, each split spread evenly over it."""
+    """Return the split of each view along a path, with each split spread evenly over it."""
     places = [((index + 0.5) / count, split) for split, count in counts.items() for index in range(count)]
     return [split for _, split in sorted(places, key=lambda place: place[0])]
 
 
-def aimed(lens: Camera, direction: np.ndarray, middle: np.ndarray, radius: float, fill: float) -> np.ndarray:
-    """Return world_from_camera [4, 4] (OpenCV axes) of a camera with this lens that has a sphere in the frame.
+def aimed(lens: Camera, direction: np.ndarray, center: np.ndarray, radius: float, fill: float) -> np.ndarray:
+    """Return world_from_camera [4, 4] (OpenCV axes) of a camera with this lens that frames a sphere.
 
-    direction: unit vector from the sphere to the camera. fill: the sphere's share of the frame, 1 touches its border.
+    direction: unit vector from the sphere to the camera. fill: size of the sphere in the frame; 1 touches the border.
     """
     (fx, _, cx), (_, fy, cy), _ = lens.intrinsics
     width, height = lens.width, lens.height
@@ -76,12 +76,12 @@ def aimed(lens: Camera, direction: np.ndarray, middle: np.ndarray, radius: float
     looking = np.stack((right, np.cross(forward, right), forward), 1)
     world = np.eye(4)
     world[:3, :3] = looking @ _turned_to(ray).T
-    world[:3, 3] = middle - forward * distance
+    world[:3, 3] = center - forward * distance
     return world
 
 
 def _turned_to(ray: np.ndarray) -> np.ndarray:
-    """Return the smallest rotation [3, 3] that brings +Z to a unit vector of the front half (Rodrigues)."""
+    """Return the smallest rotation [3, 3] that maps +Z to a unit vector with positive z (Rodrigues' formula)."""
     axis = np.array((-ray[1], ray[0], 0.0))
     cross = np.array(((0, -axis[2], axis[1]), (axis[2], 0, -axis[0]), (-axis[1], axis[0], 0)))
     return np.eye(3) + cross + cross @ cross / (1 + ray[2])
@@ -89,7 +89,7 @@ def _turned_to(ray: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture of a capture."""
+    """One image of a capture."""
 
     name: str  # "train_000"
     split: Split
@@ -101,15 +101,15 @@ def transforms(
     bounds: tuple[np.ndarray, np.ndarray],
     files: dict[str, str],
 ) -> dict[str, Any]:
-    """Return transforms.json as nerfstudio reads it: one list of frames, each with its lens, and a list per split.
+    """Return transforms.json in nerfstudio's format: a list of frames with intrinsics, and a list of files per split.
 
-    bounds: lowest and highest corner of the target, in the world. files: pattern with {} for the shot's name by key
-    ("file_path", "depth_file_path", "normal_file_path", "mask_path"). Depth files hold metres along the view.
+    bounds: lowest and highest corner of the target, in the world. files: patterns with {} for the shot's name, by key
+    ("file_path", "depth_file_path", "normal_file_path", "mask_path"). Depth files contain metres along the view.
     """
     lenses = [_lens(shot.camera) for shot in shots]
     document: dict[str, Any] = {"camera_model": "PINHOLE"}
     if all(lens == lenses[0] for lens in lenses):
-        document |= lenses[0]  # some readers look for it here, others in the frames
+        document |= lenses[0]  # some readers expect them here, others in the frames
     if "depth_file_path" in files:
         document["depth_unit_scale_factor"] = 1.0
     document["aabb"] = [[float(value) for value in corner] for corner in bounds]

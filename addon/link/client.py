@@ -1,7 +1,7 @@
-"""The HTTP client: every question of `wire.routes`, and nothing of Blender.
+"""HTTP client of the backend, with a method for each route of `wire.routes`. Does not import bpy.
 
-One `Client` may be used by several threads. Connections are kept alive and lent to one request at a time. Whatever goes
-wrong becomes an error of `wire.errors`.
+One `Client` may be used by several threads. Connections are kept alive and used by one request at a time. All failures
+are errors of `wire.errors`.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from ..wire.messages import (
 
 HOST = "127.0.0.1"
 TIMEOUT_SECONDS = 10.0
-IDLE_SECONDS = 2.0  # a server may close a connection that is idle for longer, so it is not used again
+IDLE_SECONDS = 2.0  # a server may close a connection that is idle for longer, so such a connection is not reused
 EVENT_WAIT_SECONDS = 10.0
 FILE_CHUNK_BYTES = 1 << 20
-LEAST_BYTES_PER_SECOND = 5e6  # of a file on its way
-QUICK_SECONDS = 0.2  # a frame of a moving view is there by then; anything longer wants its progress shown
+LEAST_BYTES_PER_SECOND = 5e6  # of an upload, for its timeout
+QUICK_SECONDS = 0.2  # enough for a frame of a moving view; longer jobs are followed event by event
 
 
 class FileBody:
-    """The bytes of a file as they were when it was looked at, read anew each time they are gone through."""
+    """Request body of a file with a fixed size, read anew for each iteration."""
 
     def __init__(self, path: Path, check: Callable[[], None]) -> None:
-        """Look at the file. Raises UnreadableFile, TooLarge."""
+        """Determine the size. Raises UnreadableFile, TooLarge."""
         self.path, self._check = path, check
         try:
             self.size = path.stat().st_size
@@ -81,7 +81,7 @@ TASK_OF = {kind: name for name, kind in REQUESTS.items()}
 
 
 class Client:
-    """Talks to one backend. Every method may raise BackendUnavailable, Unauthorized and ProtocolMismatch."""
+    """Client of one backend. Every method may raise BackendUnavailable, Unauthorized and ProtocolMismatch."""
 
     def __init__(self, port: int, token: str, *, timeout: float = TIMEOUT_SECONDS) -> None:
         self.port = port
@@ -91,24 +91,24 @@ class Client:
         self._lock = threading.Lock()
 
     def hello(self, timeout: float | None = None) -> ServerInfo:
-        """Return what the backend is and uses. Checks the protocol before anything else."""
+        """Return the backend's version, device and memory. Checks the protocol first."""
         body = self._call("GET", routes.HELLO, timeout=timeout)
         check_protocol(_json(body))
         return payload.from_json(ServerInfo, bytes(body))
 
     def models(self, timeout: float | None = None) -> ModelList:
-        """Return every model the backend has, and the folders that should be one and cannot be read."""
+        """Return all models of the backend, and the model folders that cannot be read."""
         return payload.from_json(ModelList, bytes(self._call("GET", routes.MODELS, timeout=timeout)))
 
     def submit(self, request: Any, *, supersede: str = "") -> str:
-        """Queue a request and return its job id. With `supersede`, the unfinished job of the same key ends."""
+        """Queue a request and return its job id. An unfinished job with the same `supersede` key is cancelled."""
         path = f"{routes.TASKS}/{TASK_OF[type(request)]}"
         if supersede:
             path += f"?{routes.SUPERSEDE_PARAMETER}={urllib.parse.quote(supersede)}"
         return payload.from_json(Submitted, bytes(self._call("POST", path, payload.to_json(request)))).job
 
     def events(self, after: int = 0, wait: float = 0.0, job: str = "") -> list[JobEvent]:
-        """Return events later than sequence number `after`, waiting up to `wait` seconds for the first."""
+        """Return the events after sequence number `after`, waiting up to `wait` seconds for the first."""
         query = f"?{routes.AFTER_PARAMETER}={after}&{routes.WAIT_PARAMETER}={wait:g}"
         if job:
             query += f"&{routes.JOB_PARAMETER}={urllib.parse.quote(job)}"
@@ -116,23 +116,23 @@ class Client:
         return payload.from_json(list[JobEvent], bytes(body))
 
     def jobs(self) -> list[JobStatus]:
-        """Return the jobs the backend remembers."""
+        """Return the backend's recent jobs."""
         return payload.from_json(list[JobStatus], bytes(self._call("GET", routes.JOBS)))
 
     def job(self, job: str) -> JobStatus:
-        """Return one job as it stands. Raises UnknownJob."""
+        """Return the status of one job. Raises UnknownJob."""
         return payload.from_json(JobStatus, bytes(self._call("GET", f"{routes.JOBS}/{job}")))
 
     def cancel(self, job: str) -> None:
-        """Ask a job to end. Harmless for one that has ended. Raises UnknownJob."""
+        """Cancel a job; no effect on one that has ended. Raises UnknownJob."""
         self._call("POST", f"{routes.JOBS}/{job}{routes.CANCEL}", b"")
 
     def result(self, job: str) -> Any:
-        """Return the result of a job that is done; its arrays lie in the one buffer that was received."""
+        """Return the result of a finished job. Its arrays are views of the received buffer."""
         return payload.unpack(self._call("GET", f"{routes.JOBS}/{job}{routes.RESULT}"))
 
     def wait(self, job: str, on_event: Callable[[JobEvent], None] | None = None) -> Any:
-        """Wait for a job and return its result, or raise its error (Cancelled among them).
+        """Wait for a job and return its result, or raise its error (including Cancelled).
 
         A quick job costs one request; only one that takes longer than QUICK_SECONDS is followed event by event.
         """
@@ -143,7 +143,7 @@ class Client:
         return self.finish(self.follow(job, on_event))
 
     def upload(self, message: Any) -> str:
-        """Store a ScanBlob or MeshBlob and return its sha256. What is there already is not sent again."""
+        """Upload a blob message and return its sha256. One that the backend has is not sent again."""
         parts = payload.pack_parts(message)
         digest = hashlib.sha256()
         for part in parts:
@@ -156,9 +156,9 @@ class Client:
         return name
 
     def upload_file(self, path: Path, check: Callable[[], None] = lambda: None) -> str:
-        """Store a file's bytes and return their sha256. What is there already is not sent again.
+        """Upload the bytes of a file and return their sha256. One that the backend has is not sent again.
 
-        check: called now and then while the file is read; what it raises ends the upload.
+        check: called regularly while the file is read; an exception from it ends the upload.
 
         Raises:
             UnreadableFile, TooLarge.
@@ -176,7 +176,7 @@ class Client:
         return name
 
     def blob(self, sha256: str) -> Any:
-        """Return a stored blob as the message it is. Raises BlobMissing."""
+        """Return a stored blob as a message. Raises BlobMissing."""
         return payload.unpack(self.blob_bytes(sha256))
 
     def blob_bytes(self, sha256: str) -> memoryview:
@@ -184,11 +184,11 @@ class Client:
         return self._call("GET", f"{routes.BLOBS}/{sha256}")
 
     def shutdown(self) -> None:
-        """Ask the backend to end."""
+        """Ask the backend to shut down."""
         self._call("POST", routes.SHUTDOWN, b"", timeout=2.0)
 
     def follow(self, job: str, on_event: Callable[[JobEvent], None] | None = None) -> JobEvent:
-        """Wait for a job's end and return its terminal event; `on_event` sees every event before that."""
+        """Wait for the end of a job and return its terminal event. `on_event` is called with each event before it."""
         last = 0
         while True:
             for event in self.events(last, EVENT_WAIT_SECONDS, job):
@@ -199,15 +199,15 @@ class Client:
                     on_event(event)
 
     def finish(self, event: JobEvent) -> Any:
-        """Return the result that a terminal event stands for, or raise its error (Cancelled among them)."""
+        """Return the result for a terminal event, or raise its error (including Cancelled)."""
         if event.kind == "done":
             return self.result(event.job)
         if event.kind == "failed":
             raise error_from_info(event.error)
-        raise errors.Cancelled("A newer request took its place" if event.kind == "superseded" else "Cancelled")
+        raise errors.Cancelled("Superseded by a newer request" if event.kind == "superseded" else "Cancelled")
 
     def run(self, request: Any, *, supersede: str = "", on_event: Callable[[JobEvent], None] | None = None) -> Any:
-        """Submit, wait and return the result, for callers that may block."""
+        """Submit a request, wait, and return the result."""
         return self.wait(self.submit(request, supersede=supersede), on_event)
 
     def close(self) -> None:
@@ -245,7 +245,7 @@ class Client:
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 if kept and not isinstance(error, TimeoutError):
-                    # The server closed a kept connection before it saw this request: once more on a fresh one.
+                    # The server closed a kept connection before it read this request: retry on a new one.
                     connection, kept = self._fresh(), False
                     continue
                 raise _unavailable(error) from error
@@ -289,7 +289,7 @@ class Client:
 
 
 def _read(response: http.client.HTTPResponse) -> memoryview:
-    """Return the whole body. Of a known length, it goes straight into one buffer that is never copied."""
+    """Return the whole body. One of known length is read into a single buffer without copying."""
     if response.length is None:
         return memoryview(response.read())
     buffer = np.empty(response.length, np.uint8).data
@@ -304,14 +304,15 @@ def _read(response: http.client.HTTPResponse) -> memoryview:
 
 
 def check_protocol(answer: Any) -> None:
-    """Raise ProtocolMismatch, saying which side to update, unless the backend's protocol is ours.
+    """Raise ProtocolMismatch, naming the side to update, unless the backend's protocol version is ours.
 
-    Looks at one field alone, because the rest of another version's answer may have another form.
+    Reads a single field, because the rest of another version's answer may differ.
     """
     theirs = answer.get("protocol") if isinstance(answer, dict) else None
     if not isinstance(theirs, int):
         raise errors.BackendUnavailable(
-            "What answers is not a Latent Lathe backend", remedy=errors.Remedy("restart_backend", "Restart Backend")
+            "The process that answered is not a Latent Lathe backend",
+            remedy=errors.Remedy("restart_backend", "Restart Backend"),
         )
     if theirs < PROTOCOL_VERSION:
         raise errors.ProtocolMismatch(
@@ -327,9 +328,9 @@ def check_protocol(answer: Any) -> None:
 
 
 def error_from_info(info: ErrorInfo | None) -> errors.LatheError:
-    """Rebuild the error that a job event carries."""
+    """Return the error of a job event."""
     if info is None:
-        return errors.LatheError("The backend reported a failure without a reason; its log may tell more")
+        return errors.LatheError("The backend reported a failure without a reason; see its log")
     remedy = None if info.remedy is None else dataclasses.asdict(info.remedy)
     return errors.error_from_dict({"code": info.code, "message": info.message, "remedy": remedy})
 
@@ -350,7 +351,7 @@ def _error(status: int, method: str, data: memoryview) -> errors.LatheError:
     for kind in errors.ERRORS.values():
         if "http_status" in vars(kind) and kind.http_status == status != 500:
             return kind(f"The backend refused the request (HTTP {status})")
-    return errors.BackendUnavailable(f"What answers is not a Latent Lathe backend (HTTP {status})")
+    return errors.BackendUnavailable(f"The process that answered is not a Latent Lathe backend (HTTP {status})")
 
 
 def _unavailable(error: Exception) -> errors.BackendUnavailable:

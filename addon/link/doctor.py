@@ -1,4 +1,4 @@
-"""The doctor: looks at everything the backend needs and says what to do about each fault. Nothing of Blender."""
+"""Check of everything the backend needs, with a remedy for each fault. Does not import bpy."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ print("LATHE " + json.dumps(found))
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked."""
+    """Result of one check."""
 
     name: str
     verdict: Literal["ok", "warning", "fault"]
@@ -62,7 +62,7 @@ def examine(
     device: str = "auto",
     report: Callable[[float, str], None] = lambda fraction, text: None,
 ) -> list[Finding]:
-    """Return findings, faults and all. Takes as long as importing torch does."""
+    """Run all checks. Takes as long as importing torch."""
     findings: list[Finding] = []
     parts: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("Extension", lambda: _extension(root)),

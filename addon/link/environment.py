@@ -1,7 +1,7 @@
-"""Set Up: a Python environment of the backend's own, made by pip in child processes. Nothing of Blender.
+"""Set Up: installs the backend's Python environment with pip in child processes. Does not import bpy.
 
-Each step leaves a stamp when it is done, so an interrupted set-up goes on with the step it stopped in (and pip's cache
-keeps what was downloaded). A stamp holds what the step depended on; a new version of the extension redoes what changed.
+Each finished step writes a stamp, so an interrupted installation resumes with the step it stopped in (and pip's cache
+keeps the downloads). A stamp records what the step depended on; a new version of the extension redoes what changed.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from .lock import read_lock
 from .process import CHOOSE_PYTHON, MINIMUM_PYTHON, clean_environment, quiet_child, tail
 
 NEEDED_GIGABYTES = {"cpu": 2.5, "cuda": 9.0, "rocm": 18.0, "mps": 2.5}
-MODULES = {"scikit-image": "skimage", "pillow": "PIL", "warp-lang": "warp"}  # where it is not the package's own name
+MODULES = {"scikit-image": "skimage", "pillow": "PIL", "warp-lang": "warp"}  # if it is not the name of the package
 RETRY = errors.Remedy("set_up", "Try Again")
 PREFIX_ON_WINDOWS = 68  # PyTorch's wheel has a path of 171 characters, pip puts 19 in front, and Windows stops at 260
 
 
 Report = Callable[[float, str], None]
-"""(fraction, text); raises Cancelled when the set-up is no longer wanted."""
+"""(fraction, text); raises Cancelled if the installation was cancelled."""
 
 
 @dataclass(frozen=True)
 class TorchBuild:
-    """Where PyTorch for a kind of device comes from."""
+    """Source of PyTorch for a kind of device."""
 
     label: str
     index: str  # a package index, or empty for pip's own
@@ -57,7 +57,7 @@ TORCH_BUILDS: dict[tuple[str, str], TorchBuild] = {
 
 
 def detect_device() -> str:
-    """Return what this machine can compute on: "cuda", "rocm", "mps" or "cpu"."""
+    """Return the kind of device that this machine has: "cuda", "rocm", "mps" or "cpu"."""
     if sys.platform == "darwin":
         return "mps" if platform.machine() == "arm64" else "cpu"
     if shutil.which("nvidia-smi") or Path("/proc/driver/nvidia/version").exists():
@@ -104,7 +104,7 @@ def ready_python(folder: Path) -> Path | None:
 
 
 def environment_folder(user: Path) -> Path:
-    """Return where the environment is made: in the extension's own folder `user`, unless that is too deep for Windows.
+    """Return the folder of the environment: in the extension's own folder `user`, unless that is too deep for Windows.
 
     Windows' usual place of extensions has 100 characters or more, the user's folder for local data about 30.
     """
@@ -138,7 +138,7 @@ def _stamps(folder: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What pip is asked for: ranges, or else the text of a requirements file with pins and hashes."""
+    """Packages to install: version ranges, or a requirements file with pins and hashes."""
 
     ranges: tuple[str, ...] = ()
     locked: str = ""
@@ -146,7 +146,7 @@ class Wanted:
 
 
 class SetUp:
-    """One run of Set Up. `run` blocks; `cancel` may be called from another thread."""
+    """One installation. `run` blocks; `cancel` may be called from another thread."""
 
     def __init__(
         self,
@@ -159,9 +159,10 @@ class SetUp:
         index_url: str = "",
         wheels: Path | None = None,
     ) -> None:
-        """folder: the environment to make. root: holds pyproject.toml. base_python: makes the environment.
+        """folder: of the environment. root: contains pyproject.toml. base_python: creates the environment.
 
-        index_url: in place of the usual one for PyTorch; "PYPI" is pip's own. wheels: install from this folder alone.
+        index_url: package index for PyTorch instead of the default; "PYPI" is pip's own. wheels: install from this
+        folder alone.
         """
         self.folder, self.root, self.log = folder, root, log
         self.base_python, self.device, self.wheels = base_python, device, wheels
@@ -171,14 +172,14 @@ class SetUp:
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
-        """End the running step."""
+        """Stop the running step."""
         self._cancelled.set()
         child = self._child
         if child and child.poll() is None:
             child.terminate()
 
     def run(self, report: Report) -> Path:
-        """Make or mend the environment and return its Python.
+        """Create or repair the environment and return its Python.
 
         Raises:
             SetUpFailed, CannotWrite: with a sentence and a remedy. Cancelled.
@@ -292,7 +293,7 @@ class SetUp:
             ) from reason
 
     def _drop_half_installed(self) -> None:
-        """Forget packages whose installation was cut off: pip counts them as there, but writes RECORD last of all."""
+        """Remove packages whose installation was interrupted: pip writes RECORD last, but counts them as installed."""
         for metadata in self.folder.glob("**/site-packages/*.dist-info/METADATA"):
             if not all((metadata.parent / name).is_file() for name in ("INSTALLER", "RECORD")):
                 shutil.rmtree(metadata.parent)
@@ -326,7 +327,7 @@ class SetUp:
         self._run([str(python_of(self.folder)), "-c", f"import {', '.join(modules(self.root))}"], report)
 
     def _run(self, command: list[str], report: Report) -> None:
-        """Run a child to its end, with its output in the log and its progress reported."""
+        """Run a child process to its end, with its output in the log and its progress reported."""
         seen = Output(report)
         with open(self.log, "a", encoding="utf-8", errors="replace") as log:
             log.write(f"\n--- {' '.join(command)}\n")
@@ -369,7 +370,7 @@ class SetUp:
 
 
 class Output:
-    """What pip says, as progress."""
+    """Progress from the output of pip."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -379,16 +380,16 @@ class Output:
 
     @property
     def text(self) -> str:
-        """The last of what was said."""
+        """The last lines of the output."""
         return "\n".join(self._lines[-60:])
 
     def line(self, line: str) -> None:
-        """Take one line of output."""
+        """Parse one line of output."""
         download = re.match(r"Progress (\d+) of (\d+)", line)
         if download:
             done, total = (int(group) / 1e6 for group in download.groups())
             if total > 1:
-                self._tell(f"{self._name} {done:.0f} of {total:.0f} MB", done / total)
+                self._report_package(f"{self._name} {done:.0f} of {total:.0f} MB", done / total)
             return
         self._lines.append(line)
         found = re.match(r"(Collecting|Downloading|Using cached|Installing collected|Building)\s*(\S*)", line)
@@ -397,15 +398,15 @@ class Output:
         verb, what = found.groups()
         self._collected += verb == "Collecting"
         self._name = re.split(r"[<>=!~;\[-]", what.rpartition("/")[2])[0]
-        self._tell("installing" if verb == "Installing" or "Installing" in verb else self._name, 0.0)
+        self._report_package("installing" if verb == "Installing" or "Installing" in verb else self._name, 0.0)
 
-    def _tell(self, text: str, part: float) -> None:
-        # The number of packages is not known beforehand: each takes a share of what is left.
+    def _report_package(self, text: str, part: float) -> None:
+        # The number of packages is unknown: each takes a share of the remaining progress.
         self._report(1 - 0.95 ** (self._collected + part), text)
 
 
 def explain(output: str, command: list[str], log: Path) -> errors.SetUpFailed | errors.CannotWrite:
-    """Return what went wrong in a child, as a sentence with a remedy."""
+    """Return the error of a child process from its output, with a remedy."""
     lower = output.lower()
     if "no space left" in lower or "errno 28" in lower:
         return errors.CannotWrite("The disk is full: free some space and press Set Up again", remedy=RETRY)

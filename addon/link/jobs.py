@@ -1,10 +1,10 @@
-"""Long work without holding Blender up: a function on a thread, then a function on the main thread.
+"""Jobs that do not block Blender: a function on a thread, then a function on the main thread.
 
-`work(job)` runs on a thread of its own and never touches Blender's data. When it returns, `then(result)` runs on the
-main thread, called by `pump`, which one Blender timer calls (background Blender has none: scripts call `wait_for`).
-`then` may be a generator function: each `yield` gives the main thread back when the tick's time is up, so that a big
-result reaches the scene in steps of a few milliseconds; `yield LATER` gives it back at once. What `then` returns
-becomes the job's result. Neither function may keep references to Blender's data; they keep names.
+`work(job)` runs on a thread of its own and never uses Blender's data. When it returns, `then(result)` runs on the main
+thread, called by `pump`, which one Blender timer calls (background Blender has none: scripts call `wait_for`). `then`
+may be a generator function: each `yield` returns the main thread when the tick's time is used up, so that a large
+result reaches the scene in steps of a few milliseconds; `yield LATER` returns it at once. What `then` returns is the
+job's result. Neither function may keep references to Blender's data (see `scene.apply.Handle`).
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ Steps = Generator[Any, None, Any]
 Then = Callable[[Any], Any]
 
 LATER = "later"
-"""What a `then` yields when there is no point in going on before the next tick."""
+"""Yielded by steps that have nothing to do until the next tick."""
 
 
 class Job:
-    """One piece of work, as the panel shows it. `fraction` and `text` are written by its thread, read by the panel."""
+    """One job, as shown in the panel. `fraction` and `text` are written by its thread and read by the panel."""
 
     def __init__(self, number: int, label: str, kind: str, quiet: bool, survives_load: bool) -> None:
         self.number = number
         self.label = label
         self.kind = kind
         self.quiet = quiet  # not listed in the panel
-        self.survives_load = survives_load  # goes on when another file is opened
+        self.survives_load = survives_load  # continues when another file is opened
         self.state: State = "running"
         self.fraction = 0.0
         self.text = ""
@@ -63,29 +63,29 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen."""
+        """Return whether the job is done, failed or cancelled."""
         return self.state in ENDED
 
     @property
     def cancelling(self) -> bool:
-        """Whether it was told to end and has not yet."""
+        """Return whether the job was cancelled but has not ended yet."""
         return self._cancelled.is_set() and not self.ended
 
     # ------------------------------------------------------------------------------------------ called by the thread
 
     def report(self, fraction: float, text: str = "") -> None:
-        """Say how far the work is. Raises Cancelled when it is no longer wanted."""
+        """Set the progress. Raises Cancelled if the job was cancelled."""
         self.check()
         self.fraction = min(max(fraction, 0.0), 1.0)
         self.text = text
 
     def check(self) -> None:
-        """Raise Cancelled when the work is no longer wanted."""
+        """Raise Cancelled if the job was cancelled."""
         if self._cancelled.is_set():
             raise errors.Cancelled()
 
     def when_cancelled(self, action: Callable[[], None] | None) -> None:
-        """Set what ends a blocking call of the thread (killing a child, say)."""
+        """Set a function that ends a blocking call of the thread, such as killing a child process."""
         self._on_cancel = action
         if action and self._cancelled.is_set():
             action()
@@ -102,7 +102,7 @@ class Job:
     ) -> Any:
         """Run a request on the backend and return its result; its progress is `start`..`end` of this job's.
 
-        seen: called with each event on the way.
+        seen: called with each event before the result.
         """
         return self.collect(client, client.submit(request, supersede=supersede), start=start, end=end, seen=seen)
 
@@ -135,7 +135,7 @@ class Job:
     # ------------------------------------------------------------------------------------------ called by the main one
 
     def cancel(self) -> None:
-        """Ask the work to end; returns at once."""
+        """Cancel the job. Returns at once."""
         if self._cancelled.is_set() or self.ended:
             return
         self._cancelled.set()
@@ -155,31 +155,31 @@ def _cancel_remote(client: Client, remote: str) -> None:
 
 @dataclass
 class Hold:
-    """The longest time the main thread was held in one go."""
+    """Longest time that the main thread was blocked at once."""
 
     seconds: float = 0.0
     by: str = ""
 
     def note(self, seconds: float, by: str) -> None:
-        """Remember the worst."""
+        """Keep the maximum."""
         if seconds > self.seconds:
             self.seconds, self.by = seconds, by
 
 
 class Jobs:
-    """All work of one Blender session."""
+    """All jobs of one Blender session."""
 
-    LONG = ("set_up", "fit_shape", "fit", "sfm")  # kinds that nobody wants to lose by pressing Esc
+    LONG = ("set_up", "fit_shape", "fit", "sfm")  # kinds that Esc does not cancel
 
     def __init__(self) -> None:
-        self.all: list[Job] = []  # newest last; ended ones are dropped after a while
+        self.all: list[Job] = []  # newest last; old ones that have ended are dropped
         self.failed: Job | None = None  # the last failure that the user has not dismissed
         self.longest_hold = Hold()
-        self.version = 0  # changes whenever the panel should be drawn again
+        self.version = 0  # changes whenever the panel must be redrawn
         self._numbers = itertools.count(1)
         self._finished: queue.SimpleQueue[tuple[Job, Then | None]] = queue.SimpleQueue()
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._stepping: list[tuple[Job, Steps, Callable[[Any], None]]] = []  # with what follows their end
+        self._stepping: list[tuple[Job, Steps, Callable[[Any], None]]] = []  # with a function called at their end
 
     def start(
         self,
@@ -194,7 +194,7 @@ class Jobs:
     ) -> Job:
         """Start `work` on a thread; `then` gets its result on the main thread.
 
-        prepare: steps on the main thread that come before `work`.
+        prepare: steps on the main thread before `work`.
         """
         job = Job(next(self._numbers), label, kind, quiet, survives_load)
         self.all.append(job)
@@ -203,7 +203,7 @@ class Jobs:
 
         def begin(_: Any = None) -> None:
             job.state = "running"
-            # Thread.start would wait until the system has run the new thread, which takes long on a busy machine.
+            # Thread.start would wait for the new thread to run, which takes long on a busy machine.
             _thread.start_new_thread(self._run, (job, work, then))
 
         if prepare is None:
@@ -214,7 +214,7 @@ class Jobs:
         return job
 
     def call(self, function: Callable[[], None]) -> None:
-        """Have a function called on the main thread, from any thread."""
+        """Call a function on the main thread; may be called from any thread."""
         self._calls.put(function)
 
     def _run(self, job: Job, work: Work, then: Then | None) -> None:
@@ -237,7 +237,7 @@ class Jobs:
 
     @property
     def busy(self) -> bool:
-        """Whether any job, listed or not, has not ended."""
+        """Return whether any job, listed or not, has not ended."""
         return any(not job.ended for job in self.all)
 
     def find(self, kind: str) -> Job | None:
@@ -249,9 +249,10 @@ class Jobs:
         return next((job for job in self.all if job.number == number), None)
 
     def cancel_all(self, *, loading: bool = False, keep: tuple[str, ...] = ()) -> int:
-        """Cancel every listed job; when another file is `loading`, those and quiet ones that belong to this file.
+        """Cancel every listed job and return their number.
 
-        keep: kinds that go on.
+        loading: another file is opened: cancel all jobs, quiet ones too, except those that survive it. keep: kinds
+        that are not cancelled.
         """
         chosen = [
             job
@@ -269,12 +270,12 @@ class Jobs:
         return len(chosen)
 
     def dismiss(self) -> None:
-        """Forget the last failure."""
+        """Clear the last failure."""
         self.failed = None
         self.version += 1
 
     def pump(self, budget: float = TICK_BUDGET_SECONDS) -> bool:
-        """Do what waits for the main thread, for about `budget` seconds. Return whether anything was done."""
+        """Do pending work on the main thread for about `budget` seconds. Returns whether there was any."""
         start, did = time.perf_counter(), False
         while True:
             begun = time.perf_counter()
@@ -289,7 +290,7 @@ class Jobs:
                 return did
 
     def _step(self) -> str:
-        """Do one thing and return what it was; nothing to do is an empty string."""
+        """Do one unit of work and return its description; empty if there was none."""
         try:
             self._calls.get_nowait()()
             return "call"
@@ -314,7 +315,7 @@ class Jobs:
         return job.kind
 
     def _take_step(self) -> str:
-        """Take one step of the job that waited longest."""
+        """Run one step of the job that waited longest."""
         job, steps, after = self._stepping.pop(0)
         if job.cancelling:
             with self._ending(job):
@@ -337,7 +338,7 @@ class Jobs:
 
     @contextlib.contextmanager
     def _ending(self, job: Job) -> Iterator[None]:
-        """A failure inside ends the job with it."""
+        """End the job with any error raised inside."""
         try:
             yield
         except errors.LatheError as error:
@@ -367,11 +368,11 @@ class Jobs:
             self.all.remove(job)
 
     def wait_for(self, job: Job, timeout: float | None = None) -> Any:
-        """Pump until `job` has ended, and return its result: for scripts and background Blender.
+        """Pump until `job` has ended and return its result, for scripts and background Blender.
 
         Raises:
-            TimeoutError: it has not ended in `timeout` seconds (and goes on).
-            LatheError: what the job failed with; Cancelled if it was.
+            TimeoutError: it has not ended in `timeout` seconds; it continues.
+            LatheError: of the job; Cancelled if it was cancelled.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while not job.ended:

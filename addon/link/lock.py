@@ -32,7 +32,7 @@ class Lock:
 
 
 def read_lock(root: Path) -> Lock | None:
-    """Return the lock of an extension folder, or None where it has none (a checkout of an older version)."""
+    """Return the lock of an extension folder, or None if it has none (an older version)."""
     try:
         text = (root / LOCK).read_text("utf-8")
         builds = json.loads((root / TORCH_HASHES).read_text("utf-8"))

@@ -1,7 +1,7 @@
-"""The backend as a child process: start with a handshake, stop, and notice when it dies. Nothing of Blender.
+"""The backend as a child process: start with a handshake, stop, and detect its death. Does not import bpy.
 
-The child's stdin is a pipe that stays open as long as this process lives, however it ends: its end of file tells the
-child to go. The child's stdout carries one line, the handshake; its stderr goes to a log file.
+The child's stdin is a pipe that stays open as long as this process lives, however it ends: at end of file the child
+exits. The child's stdout carries one line, the handshake; its stderr goes to a log file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CHOOSE_PYTHON = errors.Remedy("choose_python", "Choose Python")
 
 
 class Backend:
-    """One child process. `on_exit` is called on a thread when the child ends without having been told to."""
+    """One child process. `on_exit` is called on a thread when the child ends unexpectedly."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Backend:
         environment: dict[str, str] | None = None,
         on_exit: Callable[[errors.BackendDied], None] | None = None,
     ) -> None:
-        """root: the folder that holds `backend/`. log: where the child's stderr goes."""
+        """root: the folder that contains `backend/`. log: file for the child's stderr."""
         self.python, self.root, self.log = python, root, log
         self.handshake: Handshake | None = None
         self.client: Client | None = None
@@ -60,20 +60,20 @@ class Backend:
 
     @property
     def pid(self) -> int:
-        """The child's process id, 0 before it started."""
+        """The child's process id; 0 before the start."""
         return self._child.pid if self._child else 0
 
     @property
     def alive(self) -> bool:
-        """Whether the child runs."""
+        """Return whether the child is running."""
         return self._child is not None and self._child.poll() is None
 
     def start(self, check: Callable[[], None] = lambda: None, timeout: float = START_SECONDS) -> Client:
         """Start the child and wait for its handshake. `check` is called several times a second and may raise.
 
         Raises:
-            SetUpFailed, BackendUnavailable, ProtocolMismatch, CannotWrite: with what to do about it.
-            Cancelled: `stop` was called meanwhile.
+            SetUpFailed, BackendUnavailable, ProtocolMismatch, CannotWrite: with a remedy.
+            Cancelled: `stop` was called in the meantime.
         """
         self._spawn()
         try:
@@ -89,7 +89,7 @@ class Backend:
                     pass
                 if time.monotonic() > deadline:
                     raise errors.BackendUnavailable(
-                        f"The backend said nothing for {timeout:.0f} s; its log may tell why", remedy=OPEN_LOG
+                        f"The backend did not answer for {timeout:.0f} s; see its log", remedy=OPEN_LOG
                     )
             if not line and self._stopping:
                 raise errors.Cancelled()
@@ -108,7 +108,7 @@ class Backend:
             raise errors.SetUpFailed(f"There is no Python at {self.python}: press Set Up", remedy=SET_UP)
         if not (self.root / "backend" / "__main__.py").is_file():
             raise errors.SetUpFailed(
-                f"The extension's folder {self.root} has no backend in it: install the extension again",
+                f"The extension's folder {self.root} does not contain the backend: install the extension again",
                 remedy=errors.Remedy("update_addon", "Reinstall the Extension"),
             )
         try:
@@ -132,7 +132,7 @@ class Backend:
         threading.Thread(target=self._watch, name="lathe-child", daemon=True).start()
 
     def _read(self) -> None:
-        """Hand on the first line, then keep the pipe empty, so that a stray print never blocks the child."""
+        """Queue the first line, then drain the pipe, so that a stray print never blocks the child."""
         assert self._child is not None and self._child.stdout is not None
         with self._child.stdout as pipe:
             self._lines.put(pipe.readline(1 << 16))
@@ -151,7 +151,7 @@ class Backend:
             self._on_exit(died(code))
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
-        """End the child: first by asking, then by closing its stdin, then by force. May block for `timeout` seconds."""
+        """Stop the child by request, then by closing its stdin, then by force. May block for `timeout` seconds."""
         self._stopping = True
         child = self._child
         if child is None:
@@ -171,7 +171,7 @@ class Backend:
             self.client.close()
 
     def stop_soon(self) -> None:
-        """The same without blocking: closes stdin now, and a thread does the rest."""
+        """Stop the child without blocking: close stdin now, and stop it on a thread."""
         self._stopping = True
         if self._child and self._child.stdin:
             with contextlib.suppress(OSError):
@@ -180,7 +180,7 @@ class Backend:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return this process' environment without what Blender's Python would impose on another one."""
+    """Return this process' environment without the variables that would affect another Python."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -190,14 +190,14 @@ def clean_environment() -> dict[str, str]:
 
 
 def quiet_child() -> dict[str, Any]:
-    """Return Popen arguments: no console window on Windows; out of the terminal's Ctrl-C elsewhere."""
+    """Return Popen arguments: no console window on Windows; elsewhere a session that Ctrl-C does not reach."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}
 
 
 def parse_handshake(line: bytes) -> Handshake:
-    """Return the handshake. Raises ProtocolMismatch or BackendUnavailable for anything else."""
+    """Return the handshake. Raises ProtocolMismatch or BackendUnavailable for any other line."""
     try:
         answer = json.loads(line)
     except ValueError:
@@ -207,7 +207,7 @@ def parse_handshake(line: bytes) -> Handshake:
 
 
 def tail(log: Path, size: int = 8192) -> str:
-    """Return the end of a log file, or nothing where there is none."""
+    """Return the end of a log file; empty if there is none."""
     try:
         with open(log, "rb") as file:
             file.seek(max(0, log.stat().st_size - size))
@@ -217,7 +217,7 @@ def tail(log: Path, size: int = 8192) -> str:
 
 
 def died(code: int) -> errors.BackendDied:
-    """Return the sentence for a backend that ended while it was needed."""
+    """Return the error for a backend that ended unexpectedly, by its exit code."""
     if code in (-signal.SIGTERM, -9, 137):
         how = "was killed (perhaps the system ran out of memory)"
     elif code < 0:
@@ -228,10 +228,10 @@ def died(code: int) -> errors.BackendDied:
 
 
 def explain(code: int, log: str, python: Path) -> errors.LatheError:
-    """Return what kept the child from starting, read from its log."""
+    """Return why the child did not start, from its log."""
     log = log.rpartition("\n--- ")[2]
     lines = [line.strip() for line in log.splitlines()[1:] if line.strip()]
-    last = lines[-1] if lines else f"it ended with code {code} and without a word"
+    last = lines[-1] if lines else f"it ended with code {code} and no message"
     if "No module named" in last:
         module = last.rpartition("No module named")[2].strip(" '\"").split(".")[0]
         return errors.SetUpFailed(f"{python} lacks the package {module}: press Set Up", remedy=SET_UP)
@@ -251,7 +251,7 @@ def explain(code: int, log: str, python: Path) -> errors.LatheError:
     if "no space left" in lower:
         return errors.CannotWrite("The disk is full: free some space and start again", remedy=RESTART)
     if "permission denied" in lower or "read-only file system" in lower:
-        return errors.CannotWrite(f"The backend may not write where it must: {last}", remedy=DOCTOR)
+        return errors.CannotWrite(f"The backend has no permission to write: {last}", remedy=DOCTOR)
     if "shared librar" in lower or "dll load failed" in lower or "libcuda" in lower:
         return errors.SetUpFailed(f"PyTorch does not fit this machine: {last}", remedy=SET_UP)
     if code < 0:

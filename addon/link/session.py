@@ -1,10 +1,10 @@
-"""The state of the backend, in one place, and the jobs of this Blender session. Nothing of Blender.
+"""State of the backend and the jobs of this Blender session. Does not import bpy.
 
     not_set_up ──set up──> off ──start──> starting ──handshake──> ready ──stop──> stopping ──> off
                                              │                      │
                                              └──> failed            └──killed, crashed──> died      (start leads out)
 
-Any job that needs the backend starts it when it is not there, so the next press after a crash works.
+Any job that needs the backend starts it if it is not running, also after a crash.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ WATCH_SECONDS = 3.0  # between two updates of the memory figures
 
 @dataclass(frozen=True)
 class Settings:
-    """Where things are and how the backend starts. Taken from the preferences on the main thread, before each job."""
+    """Folders and arguments of the backend, read from the preferences on the main thread before each job."""
 
-    python: Path | None  # of the environment or the user's choice; None if there is none yet
+    python: Path | None  # of the environment or chosen by the user; None if there is none yet
     root: Path  # holds backend/
     folder: Path  # the add-on's own folder: environment, logs
     data: Path | None = None  # models, jobs and uploads; None is the backend's own default
@@ -57,49 +57,49 @@ class Settings:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """What `python -m backend serve` gets."""
+        """Arguments of `python -m backend serve`."""
         return ("--port", str(self.port), *(() if self.device == "auto" else ("--device", self.device)))
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the child's environment gets."""
+        """Additional environment variables of the backend."""
         return {"LATENT_LATHE_DATA": str(self.data)} if self.data else {}
 
 
 class Session:
-    """The backend's state, what it said of itself, and the jobs."""
+    """State of the backend, its models and fits, and the jobs."""
 
     def __init__(self) -> None:
         self.jobs = Jobs()
         self.settings: Settings | None = None
         self.models: dict[str, ModelInfo] = {}
         self.broken_models: tuple[BrokenModel, ...] = ()
-        self.fits: tuple[StoredFit, ...] = ()  # radiance fields whose fit can go on
-        self.fitting = ""  # the radiance field that is being fitted, or was last
-        self.warnings: tuple[str, ...] = ()  # about the pictures of the last fit
-        self.preview_note = ""  # about the last preview, where it is not quite what was asked for
-        self.notes: tuple[str, ...] = ()  # what was done to the last picture that became a shape
-        self.kinds: tuple[str, ...] = ()  # of official checkpoints that can be imported
-        self.importing = ""  # the checkpoint that is being imported, or was last
+        self.fits: tuple[StoredFit, ...] = ()  # fits that can be continued
+        self.fitting = ""  # name of the running fit, or of the last one
+        self.warnings: tuple[str, ...] = ()  # about the images of the last fit
+        self.preview_note = ""  # about the last preview, if it differs from what was requested
+        self.notes: tuple[str, ...] = ()  # how the last image was prepared for its model
+        self.kinds: tuple[str, ...] = ()  # architectures of checkpoints that can be imported
+        self.importing = ""  # path of the checkpoint being imported, or of the last one
         self.server: ServerInfo | None = None
-        self.reason: errors.LatheError | None = None  # why the state is died or failed
-        self.device = "auto"  # what the backend was started with
-        self.findings: list[Any] = []  # of the doctor
+        self.reason: errors.LatheError | None = None  # of the states died and failed
+        self.device = "auto"  # that the backend was started with
+        self.findings: list[Any] = []  # of the last check
         self._state: State = "off"
         self._backend: Backend | None = None
-        self._stopped: Backend | None = None  # the last one that the user ended
-        self._changing = threading.Lock()  # held while starting and while stopping
+        self._stopped: Backend | None = None  # the last one stopped by the user
+        self._changing = threading.Lock()  # held during a start or stop
 
     @property
     def state(self) -> State:
-        """Where the backend stands."""
+        """State of the backend."""
         if self._state in ("off", "failed") and (self.settings is None or self.settings.python is None):
             return "not_set_up"
         return self._state
 
     @property
     def line(self) -> str:
-        """The state in one line for the panel."""
+        """The state as one line for the panel."""
         if self.state in ("died", "failed") and self.reason:
             return self.reason.message
         if self.state == "ready" and self.server:
@@ -114,7 +114,7 @@ class Session:
     # ---------------------------------------------------------------------------------- on a job's thread, may block
 
     def connect(self, job: Job) -> Client:
-        """Return a client of the running backend, starting it if need be.
+        """Return a client of the backend, which is started if needed.
 
         Raises:
             SetUpFailed and others of `Backend.start`.
@@ -146,7 +146,7 @@ class Session:
             self.refresh_models(client, START_SECONDS)  # and models may be new to it
             job.check()
         except BaseException as error:
-            unwanted = job.cancelling or backend is self._stopped  # then the connection broke because it was to
+            unwanted = job.cancelling or backend is self._stopped  # then the connection was closed on purpose
             backend.stop(0.0)
             if isinstance(error, errors.Cancelled) or (unwanted and isinstance(error, errors.LatheError)):
                 self._set("off")
@@ -159,11 +159,11 @@ class Session:
         return client
 
     def ask(self, job: Job, request: Any, *, supersede: str = "", start: float = 0.0, end: float = 1.0) -> Any:
-        """Run a request on the backend, which is started if need be, and return its result."""
+        """Run a request on the backend, which is started if needed, and return the result."""
         return self.using(job, lambda client: job.ask(client, request, supersede=supersede, start=start, end=end))
 
     def using(self, job: Job, function: Callable[[Client], Any]) -> Any:
-        """Call `function(client)`; a broken connection becomes BackendDied, or Cancelled if it was to break."""
+        """Call `function(client)`. A broken connection raises BackendDied, or Cancelled if it was closed on purpose."""
         client = self.connect(job)
         backend = self._backend
         try:
@@ -181,7 +181,7 @@ class Session:
             raise
 
     def refresh_models(self, client: Client, timeout: float | None = None) -> None:
-        """Read the list of models again."""
+        """Read the list of models, stored fits and importable architectures from the backend."""
         found = client.models(timeout)
         self.models = {model.name: model for model in found.models}
         self.broken_models = found.broken
@@ -190,11 +190,11 @@ class Session:
         self.jobs.version += 1
 
     def stop(self, timeout: float = 5.0) -> None:
-        """End the backend. Blocks for up to `timeout` seconds; a start or stop under way ends first."""
+        """Stop the backend. Blocks for up to `timeout` seconds; a start or stop in progress is finished first."""
         backend = self._backend
         if backend is not None and self._state == "starting":
             self._stopped = backend
-            backend.stop(0.0)  # has the start give up, which holds the lock
+            backend.stop(0.0)  # makes the start fail, which holds the lock
         with self._changing:
             backend = self._backend
             if backend is None or self._state != "ready":
@@ -207,7 +207,7 @@ class Session:
     # ------------------------------------------------------------------------------------------- on the main thread
 
     def close(self) -> None:
-        """End everything without blocking, when the add-on is disabled or Blender quits."""
+        """Stop everything without blocking, when the add-on is disabled or Blender quits."""
         for job in self.jobs.all:
             job.cancel()
         if self._backend:
@@ -245,4 +245,4 @@ class Session:
 
 
 session = Session()
-"""The one of this Blender."""
+"""The session of this Blender."""

@@ -371,7 +371,7 @@ def test_what_cannot_be_captured_is_refused_with_a_sentence(tmp_path: str) -> No
     assert "Select the objects" in refused(scene, settings(target="selected"), good).message
     assert "no active camera" in refused(scene, settings(rig="path"), good).message
     camera = add_camera()
-    assert "stands still" in refused(scene, settings(rig="path"), good).message
+    assert "does not move" in refused(scene, settings(rig="path"), good).message
     camera.data.type = "ORTHO"
     assert "Perspective" in refused(scene, settings(), good).message
     bpy.context.scene.camera = None

@@ -83,7 +83,7 @@ def test_photographs_are_a_folder_any_of_its_pictures_or_a_video(tmp_path: Path)
     assert data_sets.photographs(tmp_path / "set" / "images" / "b.jpg") == images
     assert data_sets.photographs(tmp_path / "film") == (tmp_path / "film", ["walk.mp4"])
     assert data_sets.photographs(tmp_path / "two" / "b.mov") == (tmp_path / "two", ["b.mov"])
-    for place, sentence in (("two", "several videos"), ("empty", "no photographs"), ("nowhere", "nothing at")):
+    for place, sentence in (("two", "several videos"), ("empty", "no photographs"), ("nowhere", "no file or folder")):
         if place == "empty":
             (tmp_path / place).mkdir()
         with pytest.raises(errors.UnusableDataset, match=sentence):

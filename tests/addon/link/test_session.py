@@ -206,13 +206,13 @@ FAULTS = {
     "import os; os.kill(os.getpid(), 9)": (errors.BackendDied, "was killed", "restart_backend"),
     "raise OSError(98, 'Address already in use')": (errors.BackendUnavailable, "port is taken", "any_port"),
     "raise OSError(28, 'No space left on device')": (errors.CannotWrite, "disk is full", "restart_backend"),
-    "raise PermissionError(13, 'Permission denied', '/x')": (errors.CannotWrite, "may not write", "doctor"),
+    "raise PermissionError(13, 'Permission denied', '/x')": (errors.CannotWrite, "no permission to write", "doctor"),
     "raise ImportError('libcudart.so.12: cannot open shared library')": (errors.SetUpFailed, "does not fit", "set_up"),
     "raise RuntimeError('strange')": (errors.BackendUnavailable, "RuntimeError: strange", "open_log"),
     "print('hello')": (errors.BackendUnavailable, "not a Latent Lathe backend", "restart_backend"),
     "print('{\"protocol\": 0}')": (errors.ProtocolMismatch, "backend is older", "restart_backend"),
     'print(\'{"protocol": 77, "new": 1}\')': (errors.ProtocolMismatch, "add-on is older", "update_addon"),
-    "pass": (errors.BackendUnavailable, "without a word", "open_log"),
+    "pass": (errors.BackendUnavailable, "no message", "open_log"),
 }
 
 
@@ -253,7 +253,7 @@ def test_a_log_folder_that_cannot_be_made_says_so(tmp_path: Path) -> None:
 def test_a_backend_that_says_nothing_is_given_up(tmp_path: Path) -> None:
     root = make_root(tmp_path / "root", "import time; time.sleep(60)")
     backend = Backend(Path(sys.executable), root, tmp_path / "log")
-    with pytest.raises(errors.BackendUnavailable, match="said nothing"):
+    with pytest.raises(errors.BackendUnavailable, match="did not answer"):
         backend.start(timeout=0.3)
     assert not backend.alive
 
