@@ -68,10 +68,8 @@ class Run(State):
         self.texture, self.mean = texture_network(), texture_network()
         self.encoder = TextureEncoder(config.z_dim, config.encoder_width)
         self.sketcher = TextureNetwork(0, config.sketch_width, inputs=3, outputs=2, blocks=config.blocks)
-        self.discriminator, self.sketch_discriminator = (
-            Patches(3, config.discriminator_width),
-            Patches(2, config.discriminator_width),
-        )
+        self.discriminator = Patches(3, config.discriminator_width)
+        self.sketch_discriminator = Patches(2, config.discriminator_width)
         self.mean.load_state_dict(self.texture.state_dict())
         networks: dict[str, nn.Module] = {
             "texture": self.texture, "mean": self.mean, "encoder": self.encoder, "sketcher": self.sketcher,
@@ -107,9 +105,8 @@ class Run(State):
 
         for discriminator in (self.discriminator, self.sketch_discriminator):
             discriminator.requires_grad_(False)
-        adversarial = (self.discriminator(painted) - 1).square().mean() + (
-            self.sketch_discriminator(sketched) - 1
-        ).square().mean()
+        adversarial = (self.discriminator(painted) - 1).square().mean()
+        adversarial = adversarial + (self.sketch_discriminator(sketched) - 1).square().mean()
         sketch_cycle = functional.l1_loss(self.sketch_of(painted), sketch)
         image_cycle = functional.l1_loss(self.paint(sketched, code), images)
         code_loss = functional.l1_loss(self.encoder(painted)[0], z)
