@@ -213,7 +213,8 @@ def sfm(
     as_json: Json = False,
 ) -> None:
     """Find the cameras of photographs or of a video, and write a data set for `fit`."""
-    from ..nerf.sfm.reconstruction import SfmOptions, reconstruct
+    from ..nerf.sfm.options import SfmOptions
+    from ..nerf.sfm.reconstruction import reconstruct
 
     check(SfmRequest, limits)
     with progress_bar() as report, expected_errors():

@@ -15,7 +15,8 @@ from addon.wire.messages import SfmRequest, SfmResult
 from ..files import cannot_write
 from ..folders import data_folder
 from ..nerf.datasets import VIDEOS
-from ..nerf.sfm.reconstruction import Reconstruction, SfmOptions, reconstruct
+from ..nerf.sfm.options import SfmOptions
+from ..nerf.sfm.reconstruction import Reconstruction, reconstruct
 from ..progress import Progress, part
 from .fit_staging import stage_files
 from .workspace import Workspace

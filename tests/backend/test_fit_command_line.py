@@ -24,6 +24,8 @@ from backend.nerf.fit import state as fit_state
 from backend.nerf.fit.fitting import StepReport
 from backend.nerf.mlp.trainer import NeRFTrainer
 from backend.nerf.sfm import reconstruction as sfm
+from backend.nerf.sfm.options import SfmOptions
+from backend.nerf.sfm.report import HealthReport
 from backend.progress import Progress
 from tests.backend.fixtures import fits, photographed
 from tests.backend.service.process import COMMAND, ROOT
@@ -214,9 +216,9 @@ def test_sfm_writes_what_fit_takes_and_reports_on_it(
 ) -> None:
     """The command alone; the reconstruction is tested in nerf/."""
 
-    def reconstruct(source: Path, out: Path, options: sfm.SfmOptions, progress: Progress) -> sfm.Reconstruction:
+    def reconstruct(source: Path, out: Path, options: SfmOptions, progress: Progress) -> sfm.Reconstruction:
         assert source.name == "photos" and options.max_size == 320 and options.max_images == 9
-        report = sfm.HealthReport(4, 4, 1, 2, 0.5, 9.0, 90.0, (0.0, 30.0), "level cameras", (), ("take more",), 1.0)
+        report = HealthReport(4, 4, 1, 2, 0.5, 9.0, 90.0, (0.0, 30.0), "level cameras", (), ("take more",), 1.0)
         return sfm.Reconstruction(open_dataset(photographed.write(out, size=16, train=4, test=0)), report, np.eye(4))
 
     monkeypatch.setattr(sfm, "reconstruct", reconstruct)

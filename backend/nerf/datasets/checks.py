@@ -118,7 +118,7 @@ def enough(count: int, folder: Path) -> None:
         )
 
 
-def common_middle(world_from_camera: np.ndarray) -> np.ndarray | None:
+def common_center(world_from_camera: np.ndarray) -> np.ndarray | None:
     """Return the point [3] nearest to the optical axes of cameras [N, 4, 4]; None where they meet nowhere."""
     positions, forward = world_from_camera[:, :3, 3], world_from_camera[:, :3, 2]
     off_axis = np.eye(3) - forward[:, :, None] * forward[:, None, :]
@@ -139,7 +139,7 @@ def looks_away(world_from_camera: np.ndarray, points: np.ndarray | None = None) 
     if points is not None and len(points) >= FEW_POINTS:
         middle = np.median(points, axis=0)
     else:
-        found = common_middle(world_from_camera)
+        found = common_center(world_from_camera)
         if found is None:
             return False
         middle = found
@@ -160,7 +160,7 @@ def _surrounded(world_from_camera: np.ndarray, least: float) -> tuple[float, flo
 
     least: mean square sine between the axes and any line; 0.5 of a level ring.
     """
-    middle, forward = common_middle(world_from_camera), world_from_camera[:, :3, 2]
+    middle, forward = common_center(world_from_camera), world_from_camera[:, :3, 2]
     spread = np.linalg.eigvalsh(np.eye(3) - forward.T @ forward / len(forward))[0]
     if middle is None or spread < least:
         return 0.0, 0.0

@@ -1,7 +1,7 @@
-"""COLMAP in a process of its own: its memory goes back, cancel is at once, and a fault in it ends nothing else.
+"""COLMAP in a process of its own: its memory is returned, cancelling is immediate, and a crash ends nothing else.
 
-The parent (`sfm.py`) names a file with the work and keeps stdin open; when that closes, the parent is gone and the
-child ends. The child says on stdout, one line of JSON each, which stage it is in and how many cameras are placed, and
+The parent (`colmap_process`) names a file with the task and keeps stdin open; when that closes, the parent is gone and
+the child ends. The child reports on stdout, one line of JSON each, its stage and how many cameras are placed, and
 leaves the models in `folder`/models/0, 1, …
 """
 
@@ -23,14 +23,14 @@ STAGES = ("features", "matches", "cameras")
 
 @dataclass(frozen=True)
 class Work:
-    """What the child is to do."""
+    """Task of the child process."""
 
     folder: str  # holds database.db and models afterwards
     images: str
     names: list[str]  # of the images, relative to `images`, with /
     per_folder: bool  # one camera for each folder of images, else one for all
     neighbours: bool  # match neighbours in time only, else every pair
-    small: bool  # look for features below a pixel, too
+    small: bool  # extract features finer than a pixel, too
     max_size: int
     max_features: int
     threads: int
@@ -38,16 +38,16 @@ class Work:
 
     @property
     def database(self) -> Path:
-        """The database that COLMAP keeps."""
+        """COLMAP's database."""
         return Path(self.folder) / "database.db"
 
     def text(self) -> str:
-        """Return the file that the parent writes."""
+        """Return the task as the JSON that the parent writes."""
         return json.dumps(asdict(self))
 
 
 def child() -> None:
-    """Entry of the child process."""
+    """Run the child process."""
     work = Work(**json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     solve(work)
@@ -65,10 +65,10 @@ def _say(**what: Any) -> None:
 
 
 def solve(work: Work) -> None:
-    """Extract, match and map. The options are relaxed, so that sets with little overlap or texture are solved too."""
+    """Extract, match and map. Options are relaxed, so that sets with little overlap or texture are solved too."""
     import pycolmap
 
-    pycolmap.logging.minloglevel = 2  # errors alone
+    pycolmap.logging.minloglevel = 2  # errors only
     pycolmap.set_random_seed(0)
     cpu = pycolmap.Device.cpu
 

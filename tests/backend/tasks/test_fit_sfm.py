@@ -13,7 +13,9 @@ from addon.wire import payload
 from addon.wire.errors import BlobMissing, Cancelled, InvalidRequest
 from addon.wire.messages import FitRequest, SfmRequest
 from backend.nerf.datasets import open_dataset, write_transforms
-from backend.nerf.sfm.reconstruction import HealthReport, ImageHealth, Reconstruction, SfmOptions
+from backend.nerf.sfm.options import SfmOptions
+from backend.nerf.sfm.reconstruction import Reconstruction
+from backend.nerf.sfm.report import HealthReport, ImageHealth
 from backend.progress import Progress, silent
 from backend.tasks import sfm as task
 from backend.tasks.fit_staging import stage_files

@@ -19,6 +19,10 @@ from backend.nerf.datasets import open_dataset
 from backend.nerf.datasets.images import read_size
 from backend.nerf.sfm import reconstruction as sfm
 from backend.nerf.sfm import solver as sfm_solver
+from backend.nerf.sfm.options import SfmOptions
+from backend.nerf.sfm.photographs import copy_photographs, sample_frames, sharpness_of
+from backend.nerf.sfm.upright import DISTANCE, upright
+from backend.progress import silent
 from tests.backend.nerf import photographs
 
 pytestmark = pytest.mark.slow
@@ -26,7 +30,7 @@ pytestmark = pytest.mark.slow
 COUNT = 16
 TURNS = 0.75  # of the way round
 DISTORTION = 0.05  # from the distorted to the straight radius: a barrel
-ONE_THREAD = sfm.SfmOptions(threads=1, max_features=1500)
+ONE_THREAD = SfmOptions(threads=1, max_features=1500)
 
 
 def aligned(found: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -97,7 +101,7 @@ def test_the_world_is_upright_centred_and_to_scale(
     rotation = found[0, :3, :3] @ truth[0, :3, :3].T  # of the true world in the found one
     assert np.degrees(np.arccos(rotation[2, 2])) < 1.0
     distances = np.linalg.norm(found[:, :3, 3], axis=-1)
-    assert np.median(distances) == pytest.approx(sfm.DISTANCE, rel=0.02)
+    assert np.median(distances) == pytest.approx(DISTANCE, rel=0.02)
     assert np.abs(found[0, :3, 3] / distances[0] - [0, -1, 0])[0] < 0.01 and found[0, 1, 3] < 0
     scale = aligned(found, truth)[2]
     middle = truth[0, :3, 3] - scale * rotation.T @ found[0, :3, 3]  # the found origin in the true world
@@ -149,7 +153,7 @@ def test_progress_only_grows(solved: tuple[sfm.Reconstruction, list[float]]) -> 
     assert fractions == sorted(fractions) and fractions[0] == 0 and 0.9 < fractions[-1] <= 1
 
 
-@pytest.mark.parametrize("stage", ["Reading photograph 3", "Finding features", "Matching pictures"])
+@pytest.mark.parametrize("stage", ["Reading photograph 3", "Finding features", "Matching images"])
 def test_cancel_leaves_nothing_behind(photos: tuple[Path, np.ndarray], tmp_path: Path, stage: str) -> None:
     source = tmp_path / "source"
     source.mkdir()
@@ -179,7 +183,7 @@ def test_pictures_that_share_nothing_are_a_sentence(tmp_path: Path) -> None:
         noise = np.random.default_rng(index).integers(0, 256, (60, 80, 3), dtype=np.uint8)
         Image.fromarray(noise).resize((240, 180)).save(source / f"{index}.png")
     message = refused(source, tmp_path / "out")
-    assert "No cameras could be found from 4 pictures" in message and "overlap by two thirds" in message
+    assert "No cameras could be found from 4 images" in message and "overlap by two thirds" in message
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
@@ -213,7 +217,7 @@ def test_too_few_none_damaged_and_an_out_that_is_there(tmp_path: Path) -> None:
     assert "save them as JPEG" in refused(source, tmp_path / "out")
     photographs.take(source, photographs.orbit_poses(2))
     assert "2 photographs are too few" in refused(source, tmp_path / "out")
-    assert "IMG_000.jpg is one picture" in refused(source / "IMG_000.jpg", tmp_path / "out")
+    assert "IMG_000.jpg is one image" in refused(source / "IMG_000.jpg", tmp_path / "out")
     (source / "x.jpg").write_bytes((source / "IMG_000.jpg").read_bytes()[:4000])
     assert "x.jpg cannot be read" in refused(source, tmp_path / "out", UnreadableFile)
     (source / "film.mp4").write_bytes(b"no film")
@@ -233,7 +237,7 @@ def test_photographs_are_taken_upright_small_and_by_camera(tmp_path: Path) -> No
     Image.fromarray(pixels).save(source / "plain.jpg")
     Image.fromarray(pixels).save(source / "plain.webp")
     Image.fromarray(pixels).resize((240, 160)).save(source / "large.png")
-    found = sfm._photographs(source, images, sfm.SfmOptions(max_size=120), sfm.silent)
+    found = copy_photographs(source, images, SfmOptions(max_size=120), silent)
     sizes = {name: read_size(images / name)[0] for name in found}
     assert {name.split("/")[1]: size for name, size in sizes.items()} == {
         "turned.jpg": (80, 120),
@@ -260,9 +264,9 @@ def test_of_a_video_the_sharpest_frames_are_taken(tmp_path: Path) -> None:
         container.mux(stream.encode())
     images = tmp_path / "images"
     images.mkdir()
-    found = sfm._frames(tmp_path / "film.mp4", images, sfm.SfmOptions(max_images=6), sfm.silent)
+    found = sample_frames(tmp_path / "film.mp4", images, SfmOptions(max_images=6), silent)
     assert len(found) == 6
-    blurred = sfm.sharpness_of(sharp.filter(ImageFilter.GaussianBlur(2)))
+    blurred = sharpness_of(sharp.filter(ImageFilter.GaussianBlur(2)))
     assert min(found.values()) > 3 * blurred
     assert sorted(path.name for path in images.iterdir()) == sorted(found)
 
@@ -274,6 +278,6 @@ def test_cameras_that_all_look_one_way_take_up_from_themselves(tilt: float) -> N
     c, s = np.cos(tilt), np.sin(tilt)
     poses[:, :3, :3] = [[1, 0, 0], [0, s, c], [0, -c, s]]  # OpenCV axes, level, looking along +Y
     poses[:, 0, 3] = np.arange(4)
-    matrix, up_from = sfm._upright(poses, np.array([[1.5, 5.0, 0.0]]))
+    matrix, up_from = upright(poses, np.array([[1.5, 5.0, 0.0]]))
     assert up_from == "mean camera up"
     assert matrix[2, :3] / np.linalg.norm(matrix[2, :3]) == pytest.approx([0, -s, c], abs=1e-6)
