@@ -31,6 +31,11 @@ class Rays:
         return Rays(self.origins[index], self.directions[index], self.depth_from_distance[index])
 
 
+def flattened(rays: Rays) -> Rays:
+    """Return rays [...] as a list [n]."""
+    return Rays(rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3), rays.depth_from_distance.reshape(-1))
+
+
 @dataclass(frozen=True)
 class Camera:
     """A pinhole or orthographic camera. See `messages.Camera`; here world_from_camera may be any affine transform."""

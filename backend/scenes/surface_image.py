@@ -79,12 +79,18 @@ def upright_axes(directions: Tensor) -> Tensor:
     return torch.stack((right, torch.linalg.cross(forward, right), forward), -1)
 
 
-def pixel_size(camera: Camera, rays: Rays, distance: Tensor) -> Tensor:
-    """Return the edge [N] of a pixel of a camera at distances [N] along its rays [N], in the units of its frame."""
+def fixed_size(size: float) -> Callable[[Rays, Tensor], Tensor]:
+    """Return a width of silhouettes that is the same for all rays, metres."""
+    return lambda rays, distance: torch.full_like(distance, size)
+
+
+def pixel_size(camera: Camera) -> Callable[[Rays, Tensor], Tensor]:
+    """Return the edge of a camera's pixels [N] as a function of its rays and distances along them [N], in the units of
+    its frame."""
     size = camera.world_from_camera[:3, 0].norm() / camera.intrinsics[0, 0]
     if camera.projection == "orthographic":
-        return size.expand_as(distance)
-    return size * distance * rays.depth_from_distance
+        return lambda rays, distance: size.expand_as(distance)
+    return lambda rays, distance: size * distance * rays.depth_from_distance
 
 
 def edges(image: Image) -> Tensor:

@@ -8,6 +8,7 @@ or all half a `width` away; that is how the silhouette moves with the surface, t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,10 +16,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..cameras import Rays
+from .surface_image import CLAY, clay_shade
+from .trace import RayColors
+
 NEWTON_STEPS = 4
 GRAZING = 0.02
 """Smallest cosine between a ray and the gradient that a hit point is moved along the ray with."""
 SMALLEST_GRADIENT = 1e-6
+RAYS_AT_ONCE = 1 << 13
+"""Rays whose samples are searched at once."""
 
 
 class Surface(Protocol):
@@ -64,16 +71,8 @@ def trace_surface(
         samples: of a ray, for its clearance.
     """
     near, far = interval
-    place = (torch.arange(samples, device=near.device).to(near) + 0.5) / samples
-    t = near[:, None] + place * (far - near)[:, None]
-    with torch.no_grad():
-        points = origins[:, None] + t[..., None] * directions[:, None]
-        signed = torch.full_like(t, torch.inf)
-        asked = surface.may_touch(points)
-        signed[asked] = surface.signed(points[asked])
-        least = signed.argmin(-1, keepdim=True)
-        empty = torch.isinf(signed.gather(-1, least))[:, 0]
-    distance = t.gather(-1, least)[:, 0]
+    place, empty = innermost(surface, origins, directions, interval, samples)
+    distance = near + place * (far - near)
     points = origins + distance[:, None] * directions
     gradient = surface.gradient(points)
     clearance = surface.signed(points) / gradient.norm(dim=-1).clamp(min=SMALLEST_GRADIENT)
@@ -89,6 +88,25 @@ def trace_surface(
     return SurfacePixels(
         alpha, distance, points, functional.normalize(gradient.index_copy(0, hit, at_hit_gradient), dim=-1)
     )
+
+
+@torch.no_grad()
+def innermost(
+    surface: Surface, origins: Tensor, directions: Tensor, interval: tuple[Tensor, Tensor], samples: int
+) -> tuple[Tensor, Tensor]:
+    """Return the place of each ray's smallest signed value in its interval, 0..1 [n], and whether nothing is there."""
+    places = (torch.arange(samples, device=origins.device).to(origins) + 0.5) / samples
+    found, empty = [], []
+    for o, d, near, far in zip(*(x.split(RAYS_AT_ONCE) for x in (origins, directions, *interval)), strict=True):
+        t = near[:, None] + places * (far - near)[:, None]
+        points = o[:, None] + t[..., None] * d[:, None]
+        signed = torch.full_like(t, torch.inf)
+        asked = surface.may_touch(points)
+        signed[asked] = surface.signed(points[asked])
+        least, index = signed.min(-1)
+        found.append(places[index])
+        empty.append(torch.isinf(least))
+    return torch.cat(found), torch.cat(empty)
 
 
 def hit_distance(surface: Surface, origins: Tensor, directions: Tensor, start: Tensor) -> Tensor:
@@ -115,3 +133,41 @@ def _slope(surface: Surface, origins: Tensor, directions: Tensor, t: Tensor) -> 
     slope = (gradient * directions.detach()).sum(-1)
     steepest = -GRAZING * gradient.norm(dim=-1).clamp(min=SMALLEST_GRADIENT)
     return torch.minimum(slope, steepest), value.detach()
+
+
+def trace_clay(
+    surface: Surface,
+    rays: Rays,
+    axes: Tensor,
+    interval: tuple[Tensor, Tensor],
+    crossing: Tensor,
+    width: Callable[[Rays, Tensor], Tensor],
+    samples: int,
+    openness: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> RayColors:
+    """Return the pixels of a surface of clay (surface_image.py), differentiable. See `trace_surface`.
+
+    Args:
+        rays: world rays [n].
+        axes: of the lamp's camera [3, 3], or of one for each ray [n, 3, 3].
+        width: of the silhouettes, metres, from rays and distances along them [n].
+        openness: factor on the brightness [n] at world points with normals [n, 3].
+    """
+    near, far = interval
+    rgb, normal = torch.zeros_like(rays.origins), torch.zeros_like(rays.origins)
+    alpha, distance = torch.zeros_like(near), torch.zeros_like(near)
+    meeting = torch.nonzero(far > near)[:, 0]
+    if len(meeting):
+        some, near, far = rays.at(meeting), near[meeting], far[meeting]
+        at = width(some, (near + far) / 2)
+        made = trace_surface(surface, some.origins, some.directions, (near, far), crossing[meeting], at, samples)
+        some_axes = axes if axes.ndim == 2 else axes[meeting]
+        shade = clay_shade(made.normals, some_axes.to(made.normals), made.normals.new_tensor([0.0, 0.0, 1.0]))
+        if openness is not None:
+            shade = shade * openness(made.points, made.normals)
+        clay = shade[:, None] * shade.new_tensor(CLAY)
+        alpha = alpha.index_copy(0, meeting, made.alpha)
+        rgb = rgb.index_copy(0, meeting, clay * made.alpha[:, None])
+        normal = normal.index_copy(0, meeting, made.normals * made.alpha[:, None])
+        distance = distance.index_copy(0, meeting, made.distance * made.alpha)
+    return RayColors(rgb, alpha, distance, normal)

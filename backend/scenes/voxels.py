@@ -19,12 +19,12 @@ from torch.nn import functional
 
 from addon.wire.messages import Bounds
 
-from ..cameras import Camera, Rays
+from ..cameras import Camera, Rays, flattened
 from ..progress import Progress, silent
 from ..rendering.boxes import box_interval
 from .protocol import FieldInfo, FieldSample, Image
-from .surface_image import CLAY, camera_axes, clay_shade, draw, jittered, pixel_size, upright_axes
-from .surface_trace import trace_surface
+from .surface_image import CLAY, camera_axes, clay_shade, draw, fixed_size, jittered, pixel_size, upright_axes
+from .surface_trace import trace_clay
 from .trace import RayColors
 
 STEPS_PER_VOXEL = 2.0
@@ -110,56 +110,33 @@ class VoxelScene:
 
     def trace(self, rays: Rays, *, samples: int | None = None, jitter: torch.Generator | None = None) -> RayColors:
         """See Scene.trace. samples: through the cube; None: two in each voxel. Nothing is random here."""
-        size = self.world_from_grid[:3, :3].norm(dim=0).mean() * 2 / max(self.values.shape)
-
-        def width(flat: Rays, distance: Tensor) -> Tensor:
-            return (SOFT_VOXELS * size).to(distance).expand_as(distance)
-
-        return self._traced(rays, upright_axes(rays.directions.reshape(-1, 3)), width, samples)
+        voxel = float(self.world_from_grid[:3, :3].norm(dim=0).mean()) * 2 / max(self.values.shape)
+        return self._traced(
+            rays, upright_axes(rays.directions.reshape(-1, 3)), fixed_size(SOFT_VOXELS * voxel), samples
+        )
 
     def image(self, camera: Camera, *, jitter: torch.Generator | None = None) -> RayColors:
         """See Scene.image. Silhouettes are a pixel wide; jitter moves each ray within its pixel."""
-
-        def width(flat: Rays, distance: Tensor) -> Tensor:
-            return pixel_size(camera, flat, distance)
-
-        return self._traced(camera.rays(jittered(camera, jitter)), camera_axes(camera), width, None)
+        return self._traced(camera.rays(jittered(camera, jitter)), camera_axes(camera), pixel_size(camera), None)
 
     def _traced(
         self, rays: Rays, axes: Tensor, width: Callable[[Rays, Tensor], Tensor], samples: int | None
     ) -> RayColors:
         """Return the pixels of world rays [...] under a lamp with axes [3, 3] or [N, 3, 3]. width: of the silhouettes,
         from rays and distances along them [N]."""
-        shape = rays.origins.shape[:-1]
-        flat = Rays(rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3), rays.depth_from_distance.reshape(-1))
-        rgb, normal = torch.zeros_like(flat.origins), torch.zeros_like(flat.origins)
-        alpha, distance = torch.zeros_like(flat.origins[:, 0]), torch.zeros_like(flat.origins[:, 0])
+        flat, step = flattened(rays), self._step(samples)
         grid = self._grid_rays(flat)
         near, far = self._interval(flat, grid)
-        meeting = torch.nonzero(far > near)[:, 0]
-        if len(meeting):
-            step, (near, far), met = self._step(samples), (near[meeting], far[meeting]), grid.at(meeting)
-            with torch.no_grad():
-                crossing = self._first_crossing(met.origins, met.directions, near, far, step)
-            stretch, met_rays = met.stretch, flat.at(meeting)
-            near, far = near / stretch, far / stretch
-            made = trace_surface(
-                self,
-                met_rays.origins,
-                met_rays.directions,
-                (near, far),
-                crossing / stretch.detach(),
-                width(met_rays, (near + far) / 2),
-                math.ceil(2 * math.sqrt(3) / step),
-            )
-            met_axes = axes if axes.ndim == 2 else axes[meeting]
-            shade = clay_shade(made.normals, met_axes, made.normals.new_tensor([0.0, 0.0, 1.0]))
-            clay = shade[:, None] * shade.new_tensor(CLAY)
-            alpha = alpha.index_copy(0, meeting, made.alpha)
-            rgb = rgb.index_copy(0, meeting, clay * made.alpha[:, None])
-            normal = normal.index_copy(0, meeting, made.normals * made.alpha[:, None])
-            distance = distance.index_copy(0, meeting, made.distance * made.alpha)
-        return RayColors(rgb, alpha, distance, normal).reshape(*shape)
+        crossing = torch.full_like(near, math.inf)
+        with torch.no_grad():
+            meeting = torch.nonzero(far > near)[:, 0]
+            met = grid.at(meeting)
+            crossing[meeting] = self._first_crossing(met.origins, met.directions, near[meeting], far[meeting], step)
+        interval = near / grid.stretch, far / grid.stretch
+        pixels = trace_clay(
+            self, flat, axes, interval, crossing / grid.stretch, width, math.ceil(2 * math.sqrt(3) / step)
+        )
+        return pixels.reshape(*rays.origins.shape[:-1])
 
     def signed(self, points: Tensor) -> Tensor:
         """See surface_trace.Surface: below 0 inside, in the unit of the values."""
@@ -242,7 +219,7 @@ class VoxelScene:
     def _image(self, camera: Camera, pixels: Tensor | None, samples: int | None, progress: Progress) -> Image:
         rays = camera.rays(pixels)
         shape = rays.directions.shape[:-1]
-        flat = Rays(rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3), rays.depth_from_distance.reshape(-1))
+        flat = flattened(rays)
         grid = self._grid_rays(flat)
         near, far = self._interval(flat, grid)
         distance = torch.full_like(near, math.inf)

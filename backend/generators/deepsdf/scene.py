@@ -3,34 +3,59 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from addon.wire.errors import NotSupported
 from addon.wire.messages import Bounds, ModelInfo, PosePrior
 
-from ...cameras import Camera
-from ...kernels.sdf_mlp import Impl, sdf_mlp
+from ...cameras import Camera, Rays, flattened
+from ...kernels.sdf_mlp import Impl, MlpWeights, sdf_mlp
+from ...models.card import ModelCard
 from ...progress import Progress, silent
 from ...scenes.capabilities import Completion
+from ...scenes.generator import Part
 from ...scenes.protocol import FieldInfo, FieldSample, Image
-from ...scenes.surface_image import CLAY, clay_shade, draw
+from ...scenes.surface_image import (
+    CLAY,
+    camera_axes,
+    clay_shade,
+    draw,
+    fixed_size,
+    jittered,
+    pixel_size,
+    upright_axes,
+)
+from ...scenes.surface_trace import trace_clay
+from ...scenes.trace import RayColors
+from ..layers.stylegan2 import check_shape
+from .model import Decoder, DecoderSpec
 from .reconstruct import complete, scan_from_points
 from .sphere_tracing import EmptySpace, trace
-
-if TYPE_CHECKING:
-    from ...models.card import ModelCard
-from .model import Decoder, DecoderSpec
 
 WORLD_FROM_CANONICAL = ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))
 """A rotation: canonical y (up) is world z, canonical -z (front) is world -y, the side Blender's front view shows."""
 
 CELL = 1 / 16
 """Canonical edge of the cells that rays skip when empty."""
+
+MAX_STEPS = 128
+"""Steps of sphere tracing."""
+
+CLEARANCE_SAMPLES = 256
+"""Samples of a ray within the bounds that its silhouette is measured with."""
+
+SOFT_SILHOUETTE = 1 / 128
+"""Canonical width of the silhouettes of single rays, which know of no pixel."""
+
+TRACE_PSNR = 30.0
+"""`render` averages five rays in a silhouette's pixel, of which some see what is behind; `image` fades one."""
 
 DRAW_SHARE = 0.05
 """How much of a new code is the Gaussian draw itself; the rest is trained codes."""
@@ -132,9 +157,9 @@ class DeepSDF(nn.Module):
         return round(1.1 * largest, 3)
 
     def sample_z(self, seed: int) -> Tensor:
-        """Standard normal, the same for a seed on every device. [1, rank]"""
+        """Return z [1, rank], standard normal, the same for a seed on every device."""
         random = torch.Generator().manual_seed(seed)
-        return torch.randn(1, len(self.code_factor), generator=random).to(self.device)
+        return torch.randn(1, len(self.code_factor), generator=random).to(self.code_mean)
 
     def mapping(self, z: Tensor, condition: Tensor | None = None, *, truncation_psi: float = 1.0) -> Tensor:
         """A code for each z [..., rank], pulled towards the mean code by truncation_psi. [..., 1, latent_size]"""
@@ -149,7 +174,7 @@ class DeepSDF(nn.Module):
     @property
     def world_from_canonical(self) -> Tensor:
         """The rotation [3, 3], on the model's device."""
-        return torch.tensor(WORLD_FROM_CANONICAL, device=self.device)
+        return self.code_mean.new_tensor(WORLD_FROM_CANONICAL)
 
     def complete(
         self,
@@ -165,11 +190,26 @@ class DeepSDF(nn.Module):
         scan = scan_from_points(points, normals, origins)
         return complete(self, scan, iterations=iterations, seed=seed, progress=progress)
 
-    def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> DeepSDFScene:
-        """The shape of one code, ws [1, latent_size]."""
-        if ws.shape != (1, self.code_mean.shape[0]):
-            raise ValueError(f"ws must be [1, {self.code_mean.shape[0]}], got {list(ws.shape)}")
-        return DeepSDFScene(self, ws[0].to(self.device))
+    def mean_ws(self) -> Tensor:
+        """Return the mean of the trained codes [1, latent_size]. See Generator.mean_ws."""
+        return self.code_mean[None].clone()
+
+    def synthesize(
+        self, ws: Tensor, controls: dict[str, float] | None = None, *, differentiable: bool = False
+    ) -> DeepSDFScene:
+        """Return the shape of one code, ws [1, latent_size]. See Generator.synthesize."""
+        check_shape("ws", ws, (1, self.code_mean.shape[0]))
+        return DeepSDFScene(self, ws[0].to(self.device), differentiable=differentiable)
+
+    def parameters_for(self, part: Part) -> list[nn.Parameter]:
+        """See Generator.parameters_for. All weights are geometry; late layers: the last two of the decoder."""
+        if part == "appearance":
+            raise NotSupported("DeepSDF makes shapes without colour: there is no appearance to edit.")
+        if part == "late layers":
+            last = self.decoder.num_layers - 1
+            names = tuple(f"{kind}{index}." for kind in ("lin", "bn") for index in (last - 1, last))
+            return [p for name, p in self.decoder.named_parameters() if name.startswith(names)]
+        return list(self.decoder.parameters())
 
     def sdf(self, points: Tensor, codes: Tensor, *, impl: Impl = "auto") -> Tensor:
         """The decoder at canonical points [..., num_points, 3] under codes [..., latent_size]. [..., num_points]
@@ -193,13 +233,17 @@ def gaussian_of_codes(codes: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 
 class DeepSDFScene:
-    """One shape: a truncated signed distance in world metres, and its pictures. A `Scene`."""
+    """One shape: a truncated signed distance in world metres, rendered as clay. A `Scene`.
 
-    def __init__(self, model: DeepSDF, code: Tensor) -> None:
-        self.model = model
-        self.code = code  # [latent_size]
-        self._weights = model.decoder.weights()  # weight normalisation multiplied out once
-        rotation = torch.tensor(WORLD_FROM_CANONICAL, device=code.device)
+    `trace` and `image` are differentiable in rays, code and weights: sphere tracing without gradients, then the hit
+    point by implicit differentiation and a soft silhouette (scenes/surface_trace.py). `image` has the lamp of `render`,
+    which moves with the camera; single rays have that of an upright camera that looks along them.
+    """
+
+    def __init__(self, model: DeepSDF, code: Tensor, *, differentiable: bool = False) -> None:
+        self.model, self.differentiable = model, differentiable
+        self.code = code if differentiable else code.detach()  # [latent_size]
+        rotation = code.new_tensor(WORLD_FROM_CANONICAL)
         self._world_from_canonical = model.metres_per_unit * rotation  # [3, 3]
         self._canonical_from_world = rotation.T / model.metres_per_unit  # [3, 3]
 
@@ -214,13 +258,53 @@ class DeepSDFScene:
             has_color=False,
             lipschitz=model.lipschitz,
             clamp=model.clamp * model.metres_per_unit,
+            trace_psnr=TRACE_PSNR,
         )
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
         """See Scene.field. The distance is truncated at ± info.clamp, as it was learnt."""
-        flat = points.reshape(-1, 3).to(self._canonical_from_world) @ self._canonical_from_world.T
-        value = self._sdf(flat).clamp(-self.model.clamp, self.model.clamp) * self.model.metres_per_unit
+        flat = points.reshape(-1, 3).to(self._canonical_from_world)
+        value = self._sdf(self._canonical(flat)).clamp(-self.model.clamp, self.model.clamp) * self.model.metres_per_unit
         return FieldSample(value.reshape(points.shape[:-1]))
+
+    def trace(self, rays: Rays, *, samples: int | None = None, jitter: torch.Generator | None = None) -> RayColors:
+        """See Scene.trace. samples bounds the steps of a ray (128). Nothing is random here."""
+        metres = self.model.metres_per_unit
+        return self._traced(
+            rays,
+            upright_axes(rays.directions.reshape(-1, 3)),
+            fixed_size(SOFT_SILHOUETTE * metres),
+            lambda distance: torch.full_like(distance, SOFT_SILHOUETTE / 16),
+            samples or MAX_STEPS,
+        )
+
+    def image(self, camera: Camera, *, jitter: torch.Generator | None = None) -> RayColors:
+        """See Scene.image. Silhouettes are a pixel wide; jitter moves each ray within its pixel."""
+        canonical = camera.transformed(self._canonical_from_world_4x4().to(camera.world_from_camera))
+        rays = camera.rays(jittered(camera, jitter))
+        return self._traced(rays, camera_axes(camera), pixel_size(camera), _pixel_tolerance(canonical), MAX_STEPS)
+
+    def _traced(
+        self,
+        rays: Rays,
+        axes: Tensor,
+        width: Callable[[Rays, Tensor], Tensor],
+        tolerance: Callable[[Tensor], Tensor],
+        max_steps: int,
+    ) -> RayColors:
+        """Return the pixels of world rays [...] under a lamp with axes [3, 3] or [N, 3, 3]. width: of the silhouettes,
+        from rays and distances along them [N]; tolerance: see sphere_tracing.trace."""
+        flat, metres = flattened(rays), self.model.metres_per_unit
+        surface = _World(self, self._space)
+        origins, directions = self._canonical(flat.origins), self._canonical(flat.directions * metres)
+        with torch.no_grad():
+            crossing = trace(self._sdf, surface.space, origins, directions, tolerance, max_steps=max_steps)
+        near, far = surface.space.entry_and_exit(origins, directions)
+        interval = near * metres, far * metres
+        pixels = trace_clay(
+            surface, flat, axes, interval, crossing * metres, width, CLEARANCE_SAMPLES, surface.openness
+        )
+        return pixels.reshape(*rays.origins.shape[:-1])
 
     def render(
         self,
@@ -233,10 +317,10 @@ class DeepSDFScene:
     ) -> Image:
         """See Scene.render. samples_per_ray bounds the steps of a ray (128).
 
-        full: pixels on a silhouette or a jump of depth are drawn with 4 more rays. draft: a quarter of the rays.
-        jitter moves each ray within its pixel.
+        full: pixels on a silhouette or a jump of depth get 4 more rays. draft: a quarter of the rays. jitter moves each
+        ray within its pixel.
         """
-        steps = samples_per_ray or 128
+        steps = samples_per_ray or MAX_STEPS
 
         def shade(view: Camera, pixels: Tensor | None, report: Progress) -> Image:
             return self._image(view, pixels, steps, report)
@@ -244,15 +328,42 @@ class DeepSDFScene:
         return draw(shade, camera, quality=quality, jitter=jitter, progress=progress)
 
     def _sdf(self, points: Tensor) -> Tensor:
-        """Canonical points [N, 3] to canonical distances [N], not truncated."""
+        """Return canonical distances [N], not truncated, at canonical points [N, 3]."""
         if self.model.mirror:
             points = torch.cat([points[:, :1].abs(), points[:, 1:]], dim=-1)
         return sdf_mlp(points, self.code, self._weights)
 
-    @cached_property
+    def _canonical(self, points: Tensor) -> Tensor:
+        """Return canonical points [..., 3] of world points."""
+        return points @ self._canonical_from_world.T
+
+    def _canonical_from_world_4x4(self) -> Tensor:
+        matrix = torch.eye(4).to(self.code)
+        matrix[:3, :3] = self._canonical_from_world
+        return matrix
+
+    @property
+    def _weights(self) -> MlpWeights:
+        """The decoder's matrices; of a differentiable scene made anew, for they may have been trained since."""
+        return self.model.decoder.weights() if self.differentiable else self._kept_weights
+
+    @property
     def _space(self) -> EmptySpace:
+        """The cells that rays skip; of a differentiable scene made anew."""
+        return self._empty_space() if self.differentiable else self._kept_space
+
+    @cached_property
+    def _kept_weights(self) -> MlpWeights:
+        with torch.no_grad():
+            return self.model.decoder.weights()
+
+    @cached_property
+    def _kept_space(self) -> EmptySpace:
+        return self._empty_space()
+
+    def _empty_space(self) -> EmptySpace:
         model = self.model
-        low, high = torch.tensor(model.bounds, device=self.code.device)
+        low, high = self.code.new_tensor(model.bounds)
         cell = min(CELL, model.clamp / model.lipschitz)  # half a diagonal must be less than clamp / lipschitz
         return EmptySpace.of(self._sdf, low, high, cell, lipschitz=model.lipschitz, clamp=model.clamp)
 
@@ -263,9 +374,7 @@ class DeepSDFScene:
         max_steps: int,
         progress: Progress,
     ) -> Image:
-        canonical_from_world = torch.eye(4, device=self.code.device)
-        canonical_from_world[:3, :3] = self._canonical_from_world
-        camera = camera.to(self.code.device).transformed(canonical_from_world)
+        camera = camera.to(self.code.device).transformed(self._canonical_from_world_4x4())
         rays = camera.rays(pixels)
         shape = rays.directions.shape[:-1]
         origins, directions = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3)
@@ -286,10 +395,10 @@ class DeepSDFScene:
         normals = self._normals(points)
         with torch.no_grad():
             progress(0.9, "Shading")
-            axes = functional.normalize(camera.world_from_camera[:3, :3], dim=0)
+            axes = camera_axes(camera)
             up = normals.new_tensor(WORLD_FROM_CANONICAL).T @ normals.new_tensor([0.0, 0.0, 1.0])
             shade = clay_shade(normals, axes, up) * self._openness(points, normals)
-            rgb = torch.ones(len(distance), 3, device=distance.device) * torch.tensor(CLAY, device=distance.device)
+            rgb = distance.new_tensor(CLAY).repeat(len(distance), 1)
             rgb[hit] = rgb[hit] * shade[:, None]
             normal = torch.zeros_like(rgb)
             rotation = self._world_from_canonical / self.model.metres_per_unit
@@ -304,7 +413,7 @@ class DeepSDFScene:
         )
 
     def _normals(self, points: Tensor) -> Tensor:
-        """The unit gradient of the distance at canonical points [N, 3]. [N, 3]"""
+        """Return the unit gradient [N, 3] of the distance at canonical points [N, 3]."""
         with torch.enable_grad():
             gradients = []
             for part in points.split(4096):
@@ -314,23 +423,50 @@ class DeepSDFScene:
         return functional.normalize(gradient, dim=-1)
 
     def _openness(self, points: Tensor, normals: Tensor) -> Tensor:
-        """1 on open surfaces, less in hollows: how far the surface really is, a step along the normal. [N]"""
+        """Return a factor of ambient occlusion [N]: 1 where a step along the normal leads away from the surface by its
+        whole length, less in hollows."""
         reach = 0.6 * self.model.clamp
         return 0.6 + 0.4 * (self._sdf(points + reach * normals) / reach).clamp(0, 1)
 
 
+@dataclass(frozen=True)
+class _World:
+    """A shape in the world as a `surface_trace.Surface`."""
+
+    scene: DeepSDFScene
+    space: EmptySpace
+
+    def signed(self, points: Tensor) -> Tensor:
+        return self.scene._sdf(self.scene._canonical(points)) * self.scene.model.metres_per_unit
+
+    def gradient(self, points: Tensor) -> Tensor:
+        differentiated = torch.is_grad_enabled()
+        with torch.enable_grad():
+            points = points if points.requires_grad else points.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.signed(points).sum(), points, create_graph=differentiated)
+        return gradient
+
+    def may_touch(self, points: Tensor) -> Tensor:
+        return self.space.may_touch(self.scene._canonical(points))
+
+    def openness(self, points: Tensor, normals: Tensor) -> Tensor:
+        scene = self.scene
+        return scene._openness(scene._canonical(points), scene._canonical(normals * scene.model.metres_per_unit))
+
+
 def world_bounds(bounds: Box, metres_per_unit: float) -> Bounds:
-    """The canonical box as a world box, metres."""
+    """Return the canonical box as a world box, metres."""
     corners = torch.tensor(bounds, dtype=torch.float64) @ torch.tensor(WORLD_FROM_CANONICAL, dtype=torch.float64).T
     low, high = (corners.amin(0) * metres_per_unit).tolist(), (corners.amax(0) * metres_per_unit).tolist()
     return (low[0], low[1], low[2]), (high[0], high[1], high[2])
 
 
-def _pixel_tolerance(camera: Camera) -> Any:
-    """How near counts as there: a sixteenth of a pixel, within bounds that the network can resolve."""
-    focal = float(camera.intrinsics[0, 0])
+def _pixel_tolerance(camera: Camera) -> Callable[[Tensor], Tensor]:
+    """Return the distance from the surface that is a hit, by the distance along the ray: a sixteenth of a pixel, within
+    bounds that the network can resolve."""
+    focal = float(camera.intrinsics[0, 0].detach())
     if camera.projection == "orthographic":
-        unit = float(camera.world_from_camera[:3, 0].norm())  # field units in a metre
+        unit = float(camera.world_from_camera[:3, 0].detach().norm())  # field units in a metre
         return lambda distance: torch.full_like(distance, min(max(unit / focal / 16, 2e-4), 2e-3))
     return lambda distance: (distance / focal / 16).clamp(2e-4, 2e-3)
 

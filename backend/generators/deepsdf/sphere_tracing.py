@@ -1,12 +1,12 @@
-"""Where rays meet the zero level of a truncated signed distance field, by sphere tracing (Hart 1996).
+"""Sphere tracing (Hart 1996) of the zero level of a truncated signed distance field.
 
-A step along a ray by the distance to the surface cannot pass through it. A learnt distance is only nearly one: it is
-truncated at ± clamp, its slope exceeds 1 in places, and each value costs a whole network. So
+A step along a ray by the distance to the surface cannot pass through it. A learnt distance is an approximation: it is
+truncated at ± clamp, its slope exceeds 1 in places, and each evaluation takes a whole network. Therefore
 
-- a coarse grid remembers which cells the surface may touch, and rays cross the others without asking the network;
-- a step is the distance itself, but at least `STEP_FLOOR` times what counts as there (half a pixel), which keeps rays
-  that graze the surface from creeping along it;
-- a ray that landed inside is put back by the secant through its last two values, which needs no further value.
+- a coarse grid stores which cells the surface may touch, and rays cross the others without an evaluation;
+- a step is the distance itself, but at least `STEP_FLOOR` times the tolerance of a hit (half a pixel), so that rays
+  that graze the surface advance;
+- a ray that stepped inside is moved back by the secant through its last two values, without an evaluation.
 
 Lengths are in the field's own unit; `origins`, `directions` [N, 3] with unit directions, `distances` [N] along them.
 """
@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...rendering.boxes import box_interval
+
 Field = Callable[[Tensor], Tensor]
 """Points [N, 3] to signed distances [N]."""
 
@@ -28,7 +30,7 @@ STEP_FLOOR = 8.0
 
 @dataclass(frozen=True)
 class EmptySpace:
-    """A box cut into cubes, and for each whether the surface may touch it."""
+    """Grid of cubic cells over a box that stores which of them the surface may touch."""
 
     low: Tensor  # [3]
     high: Tensor  # [3]
@@ -39,8 +41,8 @@ class EmptySpace:
     def of(
         field: Field, low: Tensor, high: Tensor, cell: float, *, lipschitz: float, clamp: float, levels: int = 2
     ) -> EmptySpace:
-        """Ask the field in the middle of each cell: farther than half a diagonal means empty. Cells that are not are
-        halved `levels` - 1 times and asked again."""
+        """Evaluate the field at the centre of each cell: farther than half a diagonal means empty. The other cells are
+        halved `levels` - 1 times and evaluated again."""
         if lipschitz * cell * 3**0.5 / 2 >= clamp:
             raise ValueError(f"cells of {cell:g} are too large for distances truncated at {clamp:g}")
         shape = [int(n) for n in torch.ceil((high - low) / cell - 1e-4).clamp(min=1).tolist()]
@@ -62,11 +64,16 @@ class EmptySpace:
         return EmptySpace(low, high, cell, steps)
 
     def entry_and_exit(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """Distances at which rays enter (0 from within) and leave the box; exit < entry where they miss it. [N], [N]"""
-        inverse = 1 / torch.where(directions.abs() < 1e-9, 1e-9, directions)
-        to_low, to_high = (self.low - origins) * inverse, (self.high - origins) * inverse
-        entry = torch.minimum(to_low, to_high).amax(-1).clamp(min=0)
-        return entry, torch.maximum(to_low, to_high).amin(-1)
+        """Return where rays enter the box (0 from inside) and leave it [N], [N]; exit < entry where they miss it."""
+        low, high = self.low.tolist(), self.high.tolist()
+        return box_interval(origins, directions, ((low[0], low[1], low[2]), (high[0], high[1], high[2])))
+
+    def may_touch(self, points: Tensor) -> Tensor:
+        """Return whether points [..., 3] lie in a cell that the surface may touch, or that is inside. [...]"""
+        limit = torch.tensor(self.steps.shape, device=points.device) - 1
+        index = ((points - self.low) / self.cell).floor().long().clamp(min=0).minimum(limit)
+        within = ((points >= self.low) & (points <= self.high)).all(-1)
+        return within & (self.steps[index[..., 0], index[..., 1], index[..., 2]] == 0)
 
     def skip(self, origins: Tensor, directions: Tensor, distances: Tensor, ends: Tensor) -> Tensor:
         """Move each ray forward to the next occupied cell, or past its end."""
@@ -92,12 +99,12 @@ def trace(
     space: EmptySpace,
     origins: Tensor,  # [N, 3]
     directions: Tensor,  # [N, 3]
-    tolerance: Callable[[Tensor], Tensor],  # distances [N] along rays -> how near counts as there [N]
+    tolerance: Callable[[Tensor], Tensor],  # distances [N] along rays -> distance to the surface that is a hit [N]
     *,
     max_steps: int,
     report: Callable[[float], None] = lambda fraction: None,
 ) -> Tensor:
-    """Distance along each ray to the surface, inf where it misses. [N]
+    """Return the distance along each ray to the surface [N], inf where it misses.
 
     report: called with the fraction of rays that are done; may raise to stop.
     """
@@ -132,14 +139,14 @@ def trace(
 
 
 def _to_zero(at: Tensor, value: Tensor, last_at: Tensor, last_value: Tensor) -> Tensor:
-    """How far to step: to where the line through the last two values is zero, one to two distances away."""
+    """Return the step [N] to where the line through the last two values is zero, one to two distances away."""
     slope = (last_value - value) / (at - last_at)
     known = torch.isfinite(slope) & (slope > 0)
     return torch.where(known, value / slope.clamp(0.5, 1.0), value)
 
 
 def _secant(at: Tensor, value: Tensor, last_at: Tensor, last_value: Tensor, near: Tensor) -> Tensor:
-    """Where the line through the last two values is zero: between them if they bracket it, else just ahead."""
+    """Return where the line through the last two values is zero [N]: between them, or just ahead."""
     slope = (last_value - value) / (at - last_at)
     moved = at + value / slope
     usable = torch.isfinite(moved) & (slope > 0)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from addon.wire.errors import Cancelled, UnknownCheckpoint, UnreadableModel
+from addon.wire.errors import Cancelled, NotSupported, UnknownCheckpoint, UnreadableModel
 from backend.cameras import Camera, from_wire, intrinsics_from_fov, look_at, orbit
 from backend.checkpoints.convert import import_model
 from backend.generators.deepsdf.model import Decoder, DecoderSpec
@@ -27,6 +27,7 @@ from backend.generators.deepsdf.sphere_tracing import EmptySpace, trace
 from backend.models.card import ModelCard
 from backend.models.library import load_model
 from backend.models.store import model_folder, save_model
+from tests.gradients import agreement, check_scene_gradients
 from tests.shared import CHECKPOINTS
 
 TINY = DecoderSpec(latent_size=4, dims=(16,) * 4, latent_in=(2,), norm_layers=(0, 1, 2, 3))
@@ -231,6 +232,60 @@ def test_rendering_can_be_cancelled() -> None:
 
     with pytest.raises(Cancelled):
         SphereScene(model, model.codes[0]).render(_camera(16), progress=stop)
+
+
+def test_the_differentiable_image_is_the_one_that_is_rendered() -> None:
+    model = _model()
+    scene, camera = SphereScene(model, model.codes[0]), _camera(40)
+    rendered = scene.render(camera)
+    with torch.no_grad():
+        image, single = scene.image(camera), scene.trace(camera.rays())
+    assert agreement(image, rendered) > scene.info.trace_psnr
+    inside = rendered.alpha == 1
+    depth = image.mean_distance() * camera.rays().depth_from_distance
+    torch.testing.assert_close(depth[inside], rendered.depth[inside], rtol=0, atol=3e-3)
+    for pixels in (image, single):
+        assert pixels.alpha.sum().item() == pytest.approx(rendered.alpha.sum().item(), rel=0.01)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> DeepSDF:
+    """A small decoder, in float64, of spheres whose radius is told by the code."""
+    model = _model()
+    model.decoder.requires_grad_(True)
+    optimizer = torch.optim.Adam(model.decoder.parameters(), lr=1e-2)
+    random = torch.Generator().manual_seed(0)
+    for _ in range(150):
+        points = torch.rand(6, 128, 3, generator=random) * 2 - 1
+        distance = points.norm(dim=-1) - (0.45 + 0.2 * model.codes[:, :1])
+        loss = (model.sdf(points, model.codes) - distance).abs().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.requires_grad_(False).double()
+
+
+@pytest.mark.parametrize("made_by", ["image", "trace"])
+def test_pixels_have_the_gradients_of_central_differences(fitted: DeepSDF, made_by: str) -> None:
+    check_scene_gradients(
+        fitted,
+        fitted.codes[:1],
+        _camera(9),
+        fitted.decoder.lin1.bias,  # type: ignore[union-attr, arg-type]
+        lambda scene, camera: scene.image(camera) if made_by == "image" else scene.trace(camera.rays()),
+        rel=1e-5,
+        step=1e-7,
+    )
+
+
+def test_shapes_have_no_appearance_to_edit() -> None:
+    model = _model()
+    everything = {id(p) for p in model.parameters_for("all")}
+    assert everything == {id(p) for p in model.parameters_for("geometry")}
+    assert {id(p) for p in model.parameters_for("late layers")} < everything
+    assert not everything & {id(p) for p in model.buffers()}
+    with pytest.raises(NotSupported, match="without colour"):
+        model.parameters_for("appearance")
 
 
 def test_thin_plates_have_no_holes() -> None:
