@@ -54,10 +54,13 @@ def remedy_button(layout: Any, remedy: errors.Remedy | None) -> None:
 
 
 def _retry(context: Any, value: str) -> None:
-    """Start the kind of job again that failed last."""
+    """Start the job again that failed last. Raises NotSupported for one that needs a file chosen by the user."""
     failed = session.jobs.failed
-    if failed is not None and failed.kind in RETRY:
-        RETRY[failed.kind](context)
+    if failed is None:
+        return
+    if failed.kind not in RETRY:
+        raise errors.NotSupported(f"{failed.label}: choose the file again")
+    RETRY[failed.kind](context)
 
 
 def _any_port(context: Any, value: str) -> None:
@@ -160,6 +163,7 @@ RETRY: dict[str, Callable[[Any], Any]] = {
     "complete": complete,
     "fit": field.fit,
     "fit_shape": fit_shape,
+    "import": lambda context: _in_window(_import_again)(context, ""),
     "mesh": generate_mesh,
     "path": render_path,
     "preview": preview,
