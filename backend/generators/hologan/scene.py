@@ -96,7 +96,7 @@ class HoloGANScene:
 
 
 class HoloGAN:
-    """HoloGAN as a Generator (backend/generator.py)."""
+    """HoloGAN as a Generator (scenes/generator.py)."""
 
     def __init__(self, network: Generator, info: ModelInfo, facing: Facing) -> None:
         self.network, self.info, self.facing = network.eval().requires_grad_(False), info, facing

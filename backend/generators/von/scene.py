@@ -272,7 +272,7 @@ def spread(rgb: Tensor, silhouette: Tensor) -> Tensor:
 
 
 class VON(nn.Module):
-    """Visual Object Networks as a Generator (backend/generator.py)."""
+    """Visual Object Networks as a Generator (scenes/generator.py)."""
 
     def __init__(self, config: VONConfig, *, half_edge: float = 0.5, info: ModelInfo | None = None) -> None:
         """half_edge: from the middle to the centre of an outermost voxel, metres."""

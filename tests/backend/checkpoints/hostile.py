@@ -1,4 +1,4 @@
-"""Hostile checkpoints, made systematically: what is tried, in each way of writing it, in each container.
+"""Hostile checkpoints, generated systematically: each attack, in each encoding, in each container.
 
 Every file that tries to run something would make the canary file. `small_file` writes containers without torch, so that
 headers can lie.
@@ -209,7 +209,7 @@ def files_that_trick(canary: Path) -> Iterator[tuple[str, bytes]]:
     yield "call the result of a call", b"\x80\x02ccollections\nOrderedDict\n)R" + text + b"\x85R."
     yield "call a text", b"\x80\x02" + unicode("eval") + text + b"\x85R."
     yield "call a dictionary", b"\x80\x02}" + text + b"\x85R."
-    yield "call with arguments that are no tuple", b"\x80\x02ccollections\nOrderedDict\n" + text + b"R."
+    yield "call with arguments that are not a tuple", b"\x80\x02ccollections\nOrderedDict\n" + text + b"R."
     yield (
         "dotted name",
         b"\x80\x04" + unicode("torch") + unicode("serialization.os.system") + b"\x93" + text + b"\x85R.",
@@ -391,7 +391,7 @@ def files_that_swell() -> Iterator[tuple[str, bytes]]:
         "legacy: a storage twice",
         LEGACY + tensor(16) + pickle.dumps(["0", "0"], 2) + 2 * (struct.pack("<q", 16) + bytes(64)),
     )
-    yield "legacy: keys that are no list", LEGACY + tensor(16) + pickle.dumps({"0": 1}, 2) + bytes(72)
+    yield "legacy: keys that are not a list", LEGACY + tensor(16) + pickle.dumps({"0": 1}, 2) + bytes(72)
     yield "legacy: a storage nothing refers to", torch_legacy(tensor(16), {"0": bytes(64), "1": bytes(64)})
 
 
@@ -475,7 +475,7 @@ def _duplicate() -> bytes:
 
 
 def files_that_are_none() -> Iterator[tuple[str, bytes]]:
-    """What downloads give instead of a checkpoint."""
+    """Yield files that failed downloads leave instead of a checkpoint."""
     yield "nothing", b""
     yield "zeros", bytes(4096)
     yield "web page", b"<!DOCTYPE html><html><body>Quota exceeded</body></html>"
@@ -484,7 +484,7 @@ def files_that_are_none() -> Iterator[tuple[str, bytes]]:
     yield "gzip", b"\x1f\x8b\x08" + bytes(100)
     yield "tar", bytes(257) + b"ustar" + bytes(300)
     yield "protocol 200", b"\x80\xc8N."
-    yield "no pickle instruction", b"\x80\x02\xff."
+    yield "not a pickle instruction", b"\x80\x02\xff."
     yield "stack underflow", b"\x80\x02R."
     yield "mark missing", b"\x80\x02u."
     yield "memo missing", b"\x80\x02h\x07."

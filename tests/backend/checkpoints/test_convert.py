@@ -1,4 +1,4 @@
-"""Official files are recognised by what they hold; what does not fit is named."""
+"""Official files are recognised by their content; errors name what does not fit."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ PARTS = {
     "deepsdf_sofas/LatentCodes/2000_legacy.pth": "Choose the experiment's folder",
     "pigan/ema.pth": "put generator.pth beside it",
 }
-"""What alone, without the files beside it, is not enough; and what the sentence says then."""
+"""File that is not enough without the files beside it → words of the error."""
 
 
 @pytest.mark.parametrize("name", RECOGNISABLE)
@@ -133,7 +133,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("kind", importable_kinds())
-def test_odd_trees_are_recognised_by_nobody_and_break_nothing(kind: str) -> None:
+def test_odd_trees_are_recognised_by_no_kind_and_break_nothing(kind: str) -> None:
     reader = checkpoint_reader(kind)
     for tree in ODD:
         assert reader.recognise(tree) in (True, False), tree

@@ -1,4 +1,4 @@
-"""A model folder that was edited by hand or damaged is refused with a sentence that says what does not fit."""
+"""A model folder that was edited by hand or damaged is refused with an error that says what does not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No file runs code, hangs the reader or takes more than 2 GB; each is refused with a sentence that says why."""
+"""No file runs code, hangs the reader or takes more than 2 GB; each is refused with the reason."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def hostile_files() -> dict[str, bytes]:
 
 @dataclass(frozen=True)
 class Answers:
-    """What one isolated child answered to all hostile files."""
+    """Results of one isolated child for all hostile files."""
 
     by_name: dict[str, Any]
     seconds: float  # of processor time

@@ -1,4 +1,4 @@
-"""Every official file: imported and rendered by the command line, and its outputs reproduced by what was imported."""
+"""Every official file: imported and rendered by the command line, and its outputs reproduced by the import."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_every_kind_of_generator_is_imported_or_made_here() -> None:
 # ---- through the command line
 
 
-def picture(path: Path) -> np.ndarray:
+def read_png(path: Path) -> np.ndarray:
     """[height, width, 4]"""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGBA"))
@@ -61,7 +61,7 @@ def test_an_official_file_is_imported_and_rendered_by_the_command_line(
     )
     assert status == 0, err
     assert json.loads(out)["files"] == [str(image)]
-    pixels = picture(image)
+    pixels = read_png(image)
     assert pixels.shape == (12, 12, 4)
     if OFFICIAL[name] not in ("deepsdf", "nerf"):  # their random weights need not hold a surface in the view
         assert pixels[pixels[..., 3] > 0].std() > 0
@@ -90,7 +90,7 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_each_option_changes_the_picture_and_the_same_options_repeat_it(
+def test_each_option_changes_the_image_and_the_same_options_repeat_it(
     backend_command: Command, tmp_path: Path, kind: str
 ) -> None:
     import_model(CHECKPOINTS / SOURCES[kind], tmp_path / "model")
@@ -101,7 +101,7 @@ def test_each_option_changes_the_picture_and_the_same_options_repeat_it(
             "generate", tmp_path / "model", "--seed", 1, *options, "--size", 16, "--samples", 8, "--out", image
         )
         assert status == 0, err
-        return picture(image).tobytes()
+        return read_png(image).tobytes()
 
     plain = made()
     changed = {name: made(*options) for name, options in CHANGES.items()}
@@ -125,13 +125,13 @@ def test_a_camera_path_becomes_frames_of_one_model(backend_command: Command, tmp
     assert status == 0, err
     files = [Path(file) for file in json.loads(out)["files"]]
     assert [file.name for file in files] == [f"frame_{i:05d}.png" for i in range(3)]
-    assert len({picture(file).tobytes() for file in files}) == 3
+    assert len({read_png(file).tobytes() for file in files}) == 3
     # the middle one is the view that --yaw 0 shows
     status, _, err = backend_command(
         "generate", tmp_path / "model", "--size", 16, "--samples", 8, "--out", tmp_path / "front.png"
     )
     assert status == 0, err
-    assert np.abs(picture(files[1]).astype(int) - picture(tmp_path / "front.png")).max() <= 1
+    assert np.abs(read_png(files[1]).astype(int) - read_png(tmp_path / "front.png")).max() <= 1
 
 
 def path_around(info: ModelInfo, azimuths: list[float]) -> dict[str, Any]:
@@ -229,7 +229,7 @@ def test_an_imported_model_reproduces_the_official_outputs(tmp_path: Path, file:
     assert [result for result in results if not result.passed] == []
 
 
-def test_the_averaged_parameters_give_the_picture_they_give_officially(tmp_path: Path) -> None:
+def test_the_averaged_parameters_give_the_image_they_give_officially(tmp_path: Path) -> None:
     import_model(CHECKPOINTS / "pigan", tmp_path / "model")
     averaged: dict[str, Tensor] = load_file(CHECKPOINTS / "pigan" / "expected_after_ema.safetensors")
     expected = dataclasses.replace(oracle("pigan"), weights=averaged)

@@ -1,4 +1,4 @@
-"""Every official container is read, and every tensor is the one that was saved."""
+"""Every official container is read, with every tensor as it was saved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scene as one file: it opens elsewhere, and nothing that is not one does harm."""
+"""Scene files: they open elsewhere, and a file that is not one does no harm."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def hostile(path: Path, how: str) -> None:
             path.write_bytes(struct.pack("<Q", 1 << 60) + b"{}")
         case "no card":
             save_file(load_file(path), path)
-        case "card is no JSON":
+        case "card is not JSON":
             rewritten(path, card="{")
         case "card is a list":
             rewritten(path, card="[]")
@@ -135,7 +135,7 @@ def hostile(path: Path, how: str) -> None:
 @pytest.mark.parametrize(
     "how",
     [
-        "empty", "truncated", "garbage", "pickle", "sizes that lie", "header that lies", "no card", "card is no JSON",
+        "empty", "truncated", "garbage", "pickle", "sizes that lie", "header that lies", "no card", "card is not JSON",
         "card is a list", "card without kind", "field unknown", "field of another type", "kind unknown",
         "card endless", "tensor missing", "tensor of another shape", "folder",
     ],
@@ -147,9 +147,7 @@ def test_what_is_no_scene_is_a_sentence(scene: Path, how: str) -> None:
     assert str(scene) in caught.value.message or scene.name in caught.value.message
 
 
-def test_a_file_that_somebody_reads_for_a_moment_is_replaced_all_the_same(
-    scene: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_is_being_read_is_replaced_after_a_retry(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Windows has it: replacing a file that is open elsewhere is refused."""
     refused, original = [3], scene_file.os.replace
 

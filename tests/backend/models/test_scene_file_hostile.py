@@ -1,4 +1,4 @@
-"""Scene files of radiance fields whose card was edited: a sentence, and no memory or time for what it claims."""
+"""Scene files of radiance fields with an edited card: an error, without the memory or time that the card claims."""
 
 from __future__ import annotations
 

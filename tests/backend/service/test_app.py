@@ -1,4 +1,4 @@
-"""HTTP in process: who may ask, what is refused, and the OpenAPI document."""
+"""The HTTP application in process: access, refused requests, and the OpenAPI document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service as a process of its own, and everything that can befall it."""
+"""The service as a process of its own, under faults: crashes, full disks, broken connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fit in a backend of its own process: watched, paused, killed and taken up again."""
+"""A fit in a backend process of its own: previewed, paused, killed and resumed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def autosave(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def request_of(tmp_path: Path) -> Any:
-    folder = photographed.write(tmp_path / "pictures", size=32, train=12, test=2)
+    folder = photographed.write(tmp_path / "images", size=32, train=12, test=2)
     files = fits.upload(folder, BlobStore(tmp_path / "blobs"))
     camera = read_camera_path(folder / "transforms_test.json")[0]
     return lambda **changes: FitRequest("chair", files, fits.options(**{"steps": 1_000_000, **changes}), preview=camera)
@@ -87,7 +87,7 @@ def test_the_scene_is_seen_while_it_is_fitted_and_pausing_keeps_it(
             step = client.events(0, 0, job)[-1].figures["step"]
             until(lambda: client.events(0, 0, job)[-1].figures["step"] > step + 5)  # noqa: B023
         assert client.job(job).kind == "progress"
-        assert len({view.tobytes() for view in views}) == 3, "the pictures show the scene as it stands"
+        assert len({view.tobytes() for view in views}) == 3, "the previews show the current scene"
         sheet = client.blob(until(lambda: client.events(0, 0, job)[-1].preview))
         assert isinstance(sheet, SheetResult) and sheet.images.dtype == np.uint8
         assert until(lambda: client.events(0, 0, job)[-1].figures.get("psnr")) > 3

@@ -1,4 +1,4 @@
-"""Views that are served from within a long job: who waits for whom, and that every job still ends once."""
+"""Renders interleaved with a long job: order, fairness, and one end of every job."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LONG = GenerateRequest("a", (Latent(),))
 
 
 class Studio:
-    """A run whose long jobs report until they are told to end, and whose views take a moment."""
+    """A run whose long jobs report until they must end, and whose views take a moment."""
 
     def __init__(self, view_seconds: float = 0.0) -> None:
         self.release = threading.Event()

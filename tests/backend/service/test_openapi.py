@@ -1,4 +1,4 @@
-"""Requests made from the OpenAPI document: whatever it allows, the answer is one that it describes."""
+"""Requests generated from the OpenAPI document: every answer is one that it describes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The queue without HTTP: order, one end, supersede, restart, memory."""
+"""The job queue without HTTP: order, one end, supersede, restart, memory."""
 
 from __future__ import annotations
 
@@ -276,7 +276,7 @@ def test_two_backends_on_one_folder_keep_apart(tmp_path: Path) -> None:
 
 
 def test_a_damaged_list_of_jobs_is_set_aside(tmp_path: Path) -> None:
-    (tmp_path / "jobs-1.sqlite").write_bytes(b"this is no database" * 100)
+    (tmp_path / "jobs-1.sqlite").write_bytes(b"this is not a database" * 100)
     with queue(tmp_path, quick) as jobs:
         assert wait_end(jobs, jobs.submit("generate", REQUEST)).kind == "done"
     assert (tmp_path / "jobs-1.damaged").is_file()

@@ -77,7 +77,7 @@ def test_what_is_no_density_and_a_box_beside_the_field_are_sentences(ball: Ball)
         SceneRef("shapes", crop=((0.0, 0.0, 0.0), (1.0, 0.0, 1.0)))
 
 
-def test_a_cropped_picture_is_the_integral_along_each_ray(ball: Ball) -> None:
+def test_a_cropped_render_is_the_integral_along_each_ray(ball: Ball) -> None:
     """Straight from above through the middle: the optical depth of the upper cap, by hand."""
     info = replace(shapes.load("a", _card(), {"basis": torch.eye(4)}).info)
     camera = from_wire(orbit(info, 9, elevation=math.pi / 2 - 1e-3), torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""A fit as a task: it pauses, goes on, survives, and says what is wrong. With a small network as published."""
+"""The task `fit`: pausing, resuming, crashes and errors. With a small network as published."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ from tests.backend.nerf.datasets import captures
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return photographed.write(tmp_path_factory.mktemp("pictures"), size=24, train=8, test=2)
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photographed.write(tmp_path_factory.mktemp("images"), size=24, train=8, test=2)
 
 
 @pytest.fixture
@@ -59,16 +59,16 @@ def workspace(data: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 @pytest.fixture
-def request_of(pictures: Path, workspace: Workspace) -> Callable[..., FitRequest]:
-    files = fits.upload(pictures, workspace.blobs)
+def request_of(images: Path, workspace: Workspace) -> Callable[..., FitRequest]:
+    files = fits.upload(images, workspace.blobs)
     return lambda name="chair", **changes: FitRequest(name, dict(files), fits.options(**{"steps": 12, **changes}))
 
 
 class Stop:
-    """A Progress that cancels when the fit has come to a step, and keeps what it was told."""
+    """Progress that cancels when the fit reaches a step, and records its reports."""
 
     def __init__(self, step: float = float("inf")) -> None:
-        self.step, self.figures, self.pictures = step, list[dict[str, float]](), list[np.ndarray]()
+        self.step, self.figures, self.images = step, list[dict[str, float]](), list[np.ndarray]()
 
     def __call__(
         self,
@@ -80,7 +80,7 @@ class Stop:
     ) -> None:
         assert 0 <= fraction <= 1
         if preview is not None:
-            self.pictures.append(preview)
+            self.images.append(preview)
         if figures is not None:
             self.figures.append(figures)
             if figures["step"] >= self.step:
@@ -234,7 +234,7 @@ def test_a_disk_that_is_full_at_a_save_keeps_the_save_before(
     assert fit(FitRequest("chair", resume=True), silent, workspace).steps == 12
 
 
-def test_a_new_fit_of_a_name_replaces_the_old_one_only_when_its_pictures_are_sound(
+def test_a_new_fit_of_a_name_replaces_the_old_one_only_when_its_images_are_sound(
     workspace: Workspace, request_of: Any
 ) -> None:
     with pytest.raises(Cancelled):
@@ -277,7 +277,7 @@ def test_pausing_before_the_first_step_loses_nothing_and_starts_again(workspace:
 
 
 def poison_at(monkeypatch: pytest.MonkeyPatch, step: int, *, seen: bool = True) -> None:
-    """Make one weight NaN after a step. Not seen: the loss does not notice, as of a table's entry nobody reads."""
+    """Make one weight NaN after a step. Not seen: the loss does not show it, as for an unused entry of a table."""
     original = NeRFTrainer.advance
 
     def advance(self: NeRFTrainer) -> Any:
@@ -350,10 +350,10 @@ def test_a_fit_that_cannot_fit_into_memory_is_refused_before_it_starts(
 
 @pytest.mark.parametrize(("preset", "low"), [("draft", 0.4), ("standard", 3.2)])
 def test_the_memory_that_is_counted_goes_by_the_method(
-    workspace: Workspace, pictures: Path, monkeypatch: pytest.MonkeyPatch, preset: str, low: float
+    workspace: Workspace, images: Path, monkeypatch: pytest.MonkeyPatch, preset: str, low: float
 ) -> None:
     """low: GiB that the published network was seen to take; the fast engine needs less than a third of a whole one."""
-    dataset = open_dataset(pictures)
+    dataset = open_dataset(images)
     monkeypatch.setattr(workspace, "free_memory", lambda: int(low * 2**30))
     fit_staging.check_memory(dataset, fits.options(method="hash", preset=preset), workspace)
     with pytest.raises(OutOfMemory, match=f"by 'nerf', preset '{preset}'"):
@@ -391,7 +391,7 @@ def test_a_damaged_state_is_a_sentence_and_is_not_listed(workspace: Workspace, r
     assert workspace.models().fits == ()
 
 
-def test_other_pictures_under_a_saved_fit_are_noticed(workspace: Workspace, request_of: Any, tmp_path: Path) -> None:
+def test_other_images_under_a_saved_fit_are_noticed(workspace: Workspace, request_of: Any, tmp_path: Path) -> None:
     with pytest.raises(Cancelled):
         fit(request_of(), Stop(3), workspace)
     folder = fit_state.fits_folder() / "chair" / "dataset"
@@ -433,11 +433,11 @@ def test_no_view_held_back_gives_no_figure(workspace: Workspace, tmp_path: Path)
     payload.unpack(payload.pack(result))
 
 
-# -------------------------------------------------------------------------------------------------------- the pictures
+# -------------------------------------------------------------------------------------------------------- the images
 
 
 class Clock:
-    """A fit of whose seconds a test is the master, and whose pictures cost what it says."""
+    """A fit with a clock that the test sets, whose previews take a given time."""
 
     background = "random"
 
@@ -457,13 +457,13 @@ class Clock:
 
 @pytest.mark.parametrize("cost", [0.01, 0.2, 3.0])
 @pytest.mark.parametrize("with_camera", [False, True])
-def test_pictures_take_a_small_part_of_the_time_and_become_rarer(
-    pictures: Path, monkeypatch: pytest.MonkeyPatch, cost: float, with_camera: bool
+def test_images_take_a_small_part_of_the_time_and_become_rarer(
+    images: Path, monkeypatch: pytest.MonkeyPatch, cost: float, with_camera: bool
 ) -> None:
     from backend.nerf.datasets import open_dataset
     from backend.scenes.protocol import Image
 
-    dataset = open_dataset(pictures)
+    dataset = open_dataset(images)
     clock = Clock(cost, monkeypatch)
 
     def blank(scene: Any, camera: Camera, *_: Any, **__: Any) -> Image:

@@ -1,4 +1,4 @@
-"""The task around structure from motion: uploads in, a data set of uploads out. COLMAP itself is tested in nerf/."""
+"""The task `sfm`: from uploads to a data set of uploads. COLMAP itself is tested in nerf/."""
 
 from __future__ import annotations
 

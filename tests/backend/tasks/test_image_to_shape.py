@@ -51,7 +51,7 @@ def blobs_model(data: Path) -> str:
 
 
 @pytest.fixture
-def picture() -> bytes:
+def image() -> bytes:
     pixels = np.zeros((90, 120, 4), np.uint8)
     pixels[20:70, 40:80] = (120, 90, 60, 255)
     buffer = io.BytesIO()
@@ -59,9 +59,9 @@ def picture() -> bytes:
     return buffer.getvalue()
 
 
-def test_a_picture_becomes_a_kept_latent_that_renders_and_meshes(blobs_model: str, picture: bytes) -> None:
+def test_an_image_becomes_a_kept_latent_that_renders_and_meshes(blobs_model: str, image: bytes) -> None:
     shared = Workspace("cpu")
-    request = ImageToShapeRequest(blobs_model, shared.blobs.put(picture))
+    request = ImageToShapeRequest(blobs_model, shared.blobs.put(image))
     found = tasks.run("image_to_shape", request, silent, shared)
     assert found.ws.shape == (1, 4) and found.seen.shape == (64, 64, 3)
     assert "alpha" in found.notes[0]
@@ -72,9 +72,9 @@ def test_a_picture_becomes_a_kept_latent_that_renders_and_meshes(blobs_model: st
 
 
 def test_a_printed_code_makes_the_same_shape_again(
-    blobs_model: str, picture: bytes, backend_command: Any, tmp_path: Path
+    blobs_model: str, image: bytes, backend_command: Any, tmp_path: Path
 ) -> None:
-    (tmp_path / "a.png").write_bytes(picture)
+    (tmp_path / "a.png").write_bytes(image)
     first, again, seed, mixed = (tmp_path / f"{name}.ply" for name in ("first", "again", "seed", "mixed"))
     fine = ("--resolution", 32, "--json")
     _, out, _ = backend_command("image-to-shape", blobs_model, tmp_path / "a.png", "--out", first, *fine)
@@ -88,7 +88,7 @@ def test_a_printed_code_makes_the_same_shape_again(
     assert trimesh.load(mixed).vertices == pytest.approx(trimesh.load(again).vertices)
 
 
-def test_an_empty_shape_says_so_as_a_picture_and_as_a_mesh(
+def test_an_empty_shape_says_so_as_a_render_and_as_a_mesh(
     blobs_model: str, monkeypatch: pytest.MonkeyPatch, backend_command: Any, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(GAN3D, "voxels", lambda self, ws: torch.full((len(ws), 16, 16, 16), 0.3))
@@ -99,22 +99,22 @@ def test_an_empty_shape_says_so_as_a_picture_and_as_a_mesh(
     assert backend_command("mesh", blobs_model, "--level", 0.2, "--resolution", 32, "--out", tmp_path / "a.ply")[0] == 0
 
 
-def test_a_model_without_an_encoder_says_so(shapes_model: str, picture: bytes) -> None:
+def test_a_model_without_an_encoder_says_so(shapes_model: str, image: bytes) -> None:
     shared = Workspace("cpu")
     with pytest.raises(NotSupported, match="no image encoder"):
-        tasks.run("image_to_shape", ImageToShapeRequest("shapes", shared.blobs.put(picture)), silent, shared)
+        tasks.run("image_to_shape", ImageToShapeRequest("shapes", shared.blobs.put(image)), silent, shared)
 
 
-def test_an_upload_that_is_no_picture_is_refused(blobs_model: str) -> None:
+def test_an_upload_that_is_not_an_image_is_refused(blobs_model: str) -> None:
     shared = Workspace("cpu")
     with pytest.raises(UnreadableFile, match="Choose a PNG or JPEG"):
         tasks.run("image_to_shape", ImageToShapeRequest(blobs_model, shared.blobs.put(b"hello")), silent, shared)
 
 
 def test_the_command_writes_a_mesh_and_the_voxels(
-    blobs_model: str, picture: bytes, backend_command: Any, tmp_path: Path
+    blobs_model: str, image: bytes, backend_command: Any, tmp_path: Path
 ) -> None:
-    (tmp_path / "seen.png").write_bytes(picture)
+    (tmp_path / "seen.png").write_bytes(image)
     mesh, voxels = tmp_path / "out.ply", tmp_path / "out.npy"
     command = ("image-to-shape", blobs_model, str(tmp_path / "seen.png"), "--out", str(mesh), "--voxels", str(voxels))
     status, out, errors = backend_command(*command, "--resolution", "32", "--json")
@@ -134,10 +134,10 @@ def test_the_command_writes_a_mesh_and_the_voxels(
     ],
 )
 def test_what_cannot_be_is_said(
-    blobs_model: str, picture: bytes, backend_command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    blobs_model: str, image: bytes, backend_command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...], message: str,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    Path("seen.png").write_bytes(picture)
+    Path("seen.png").write_bytes(image)
     status, _, errors = backend_command("image-to-shape", blobs_model, *arguments)
     assert status != 0 and message in errors

@@ -1,4 +1,4 @@
-"""Importing an official checkpoint as a task: from uploads to a model folder, or to a sentence and nothing left."""
+"""The task `import_checkpoint`: from uploads to a model folder, or to an error that leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Views of a model as a data set: the fit's own reader opens them, and the cameras are those of the pictures."""
+"""Views of a model as a data set: the fit's own reader opens them, and the cameras are those of the renders."""
 
 from __future__ import annotations
 
