@@ -17,12 +17,20 @@ BENCHES = ("meshing", "transport", "deepsdf", "generators", "nerf")
 ON_ANY_DEVICE = ("generators", "nerf")
 
 
-def run(name: str, device: str | None = None, *, only: tuple[str, ...] = (), weights: Path | None = None) -> list[Row]:
+def run(
+    name: str,
+    device: str | None = None,
+    *,
+    only: tuple[str, ...] = (),
+    weights: Path | None = None,
+    tiny: bool = False,
+) -> list[Row]:
     """Run one benchmark by its name; the rows of generators also go to stderr as they come.
 
     Args:
         device: of `generators` and `nerf`, None for the processor.
         only, weights: of `generators`, see there.
+        tiny: small sizes, of `generators` and `nerf`, to try the command.
 
     Raises:
         InvalidRequest: there is no benchmark of this name, or it does not have one of these options.
@@ -30,8 +38,8 @@ def run(name: str, device: str | None = None, *, only: tuple[str, ...] = (), wei
     """
     if name not in BENCHES:
         raise InvalidRequest(f"There is no bench {name!r}. Benches: {', '.join(BENCHES)}.")
-    if device is not None and name not in ON_ANY_DEVICE:
-        raise InvalidRequest("--device belongs to `bench nerf` and `bench generators`.")
+    if (device is not None or tiny) and name not in ON_ANY_DEVICE:
+        raise InvalidRequest("--device and --tiny belong to `bench nerf` and `bench generators`.")
     if name != "generators" and (only or weights):
         raise InvalidRequest("--only and --weights belong to `bench generators`.")
     module = importlib.import_module(f".{name}", __name__)
@@ -39,7 +47,7 @@ def run(name: str, device: str | None = None, *, only: tuple[str, ...] = (), wei
     if name in ON_ANY_DEVICE:
         from ..device import device_of
 
-        options["device"] = device_of(device or "cpu")
+        options |= {"device": device_of(device or "cpu"), "tiny": tiny}
     if name == "generators":
         options |= {"only": only, "weights": weights, "on_row": _report_row, "report": _report}
     rows: list[Row] = module.rows(**options)

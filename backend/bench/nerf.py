@@ -1,9 +1,9 @@
-"""What the radiance-field engine costs: `python -m backend bench nerf`.
+"""Benchmark of the radiance-field engine: `python -m backend bench nerf`.
 
 The engine is compared with its own definition in tuned PyTorch (every kernel's reference.py, the best of several chunk
 sizes), in one process, alternating, medians. The scene is ray-traced, the shapes are those of instant-ngp: 16 levels of
 2 features, 16 to 2048 cells, networks 32→64→16 and 32→64→64→3. The *arithmetic share* is the floating point operations
-of the networks that a picture needs (6.1 k for a sample's density, 12.7 k for a group's colour) over its time,
+of the networks that a render needs (6.1 k for a sample's density, 12.7 k for a group's colour) over its time,
 against what a large matrix product reaches here.
 
 The last two figures stand alone: the fused networks against the same in PyTorch, and the engine against NeRF as
@@ -16,7 +16,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -45,10 +45,6 @@ from .clock import alternated, matrix_rate, median, peak_bytes, peak_bytes_on, s
 from .ray_traced import ray_traced
 from .row import Row
 
-SIZE = 256
-RAYS = 4096
-STEPS = 600
-REPEATS = 5
 RENDER_TARGETS = {19: 8.0, 15: 12.0}
 STEP_TARGETS = {19: 4.5, 15: 6.0}
 SHARE_TARGET = 0.20
@@ -56,24 +52,48 @@ CLOSE = 65.0  # dB; rounding to 8 bits: 59
 MEMORY_TARGET = 1.5  # GB
 TARGET = 22.0  # dB
 RATIO_TARGET = 30.0
-PATIENCE = 45  # the published network is given so many times the engine's seconds
-CHUNKS = (2048, 8192, 32768)
-
-
+PATIENCE = 45  # limit of the published network, in times of the engine's seconds
 CPU = torch.device("cpu")
 
 
-def rows(device: torch.device = CPU) -> list[Row]:
-    """See backend.bench. On another device than the processor, a render and a training step alone, without targets."""
-    side = 2048 if device == CPU else 8192
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of what is measured."""
+
+    side: int = 256  # pixels of a render
+    rays: int = 4096  # of a training step
+    steps: int = 600  # of the fit before it is measured
+    repeats: int = 5
+    chunks: tuple[int, ...] = (2048, 8192, 32768)  # rays of the reference, of which the fastest counts
+    tables: tuple[int, ...] = (19, 15)  # log2 of the entries of a level
+
+
+FULL = Sizes()
+TINY = Sizes(side=24, rays=256, steps=10, repeats=1, chunks=(576,), tables=(15,))
+"""For tests, and to try the command."""
+
+
+def rows(device: torch.device = CPU, *, tiny: bool = False) -> list[Row]:
+    """See backend.bench.
+
+    Args:
+        device: on another one than the processor, a render and a training step alone, without targets.
+        tiny: small sizes, a render and a training step alone, without targets.
+    """
+    sizes = TINY if tiny else FULL
+    side = 2048 if device == CPU or tiny else 8192
     peak = matrix_rate(device, side, budget=1.0)
     found = [Row("threads", torch.get_num_threads(), ""), Row(f"matrix product {side}³", peak / 1e9, "GFLOP/s")]
-    for log2_size in (19, 15):
-        fit = instant_ngp(log2_size, device)
-        found += rendering(fit, log2_size, peak) + step(fit, log2_size)
-    if device != CPU:
+    for log2_size in sizes.tables:
+        if device.type == "cuda" and torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats(device)
+        fit = instant_ngp(log2_size, device, sizes)
         if device.type == "cuda":
-            found.append(Row("peak memory that PyTorch allocated on the device", peak_bytes_on(device) / 1e9, "GB"))
+            fit.scene().render(ray_traced(sizes.side).split("test")[0].camera.to(device))
+            gigabytes = peak_bytes_on(device) / 1e9
+            found.append(Row(f"peak memory of the device, a fit and a render, table 2^{log2_size}", gigabytes, "GB"))
+        found += rendering(fit, log2_size, peak, sizes) + step(fit, log2_size, sizes)
+    if device != CPU or tiny:
         return [replace(row, target=None, ok=True) for row in found]
     found.append(memory())
     found += networks()
@@ -81,11 +101,11 @@ def rows(device: torch.device = CPU) -> list[Row]:
     return found
 
 
-def instant_ngp(log2_size: int, device: torch.device = CPU) -> HashTrainer:
-    """Return a fit with instant-ngp's shapes, far enough to have a surface: what an artist looks at."""
+def instant_ngp(log2_size: int, device: torch.device = CPU, sizes: Sizes = FULL) -> HashTrainer:
+    """Return a fit with instant-ngp's shapes, long enough to have a surface: what an artist works with."""
     training = Training(log2_size=log2_size, num_levels=16, finest=2048)
-    fit = HashTrainer(ray_traced(SIZE), FitOptions(steps=1000), device, training=training)
-    for _ in range(STEPS):
+    fit = HashTrainer(ray_traced(sizes.side), FitOptions(steps=1000), device, training=training)
+    for _ in range(sizes.steps):
         fit.advance()
     return fit
 
@@ -93,10 +113,10 @@ def instant_ngp(log2_size: int, device: torch.device = CPU) -> HashTrainer:
 # ------------------------------------------------------------------------------------------------------------ rendering
 
 
-def rendering(fit: HashTrainer, log2_size: int, peak: float) -> list[Row]:
-    """A picture of 256²; and what its stages take one after the other, each on samples that are there already."""
+def rendering(fit: HashTrainer, log2_size: int, peak: float, sizes: Sizes = FULL) -> list[Row]:
+    """Times of a render, and of its stages, each alone on samples that exist already."""
     field = fit.field
-    rays = ray_traced(SIZE).split("test")[0].camera.to(field.device).rays()
+    rays = ray_traced(sizes.side).split("test")[0].camera.to(field.device).rays()
     origins, directions = field.from_world(rays.origins.reshape(-1, 3)), rays.directions.reshape(-1, 3)
 
     def engine() -> Tensor:
@@ -105,10 +125,10 @@ def rendering(fit: HashTrainer, log2_size: int, peak: float) -> list[Row]:
     def reference(chunk: int) -> Tensor:
         return field.render_rays(origins, directions, chunk=chunk, impl="reference")
 
-    times_of = {chunk: seconds(lambda chunk=chunk: reference(chunk)) for chunk in CHUNKS}  # type: ignore[misc]
+    times_of = {chunk: seconds(lambda chunk=chunk: reference(chunk)) for chunk in sizes.chunks}  # type: ignore[misc]
     best = min(times_of, key=lambda chunk: times_of[chunk])
     engine()
-    times = alternated({"engine": engine, "reference": lambda: reference(best)}, REPEATS)
+    times = alternated({"engine": engine, "reference": lambda: reference(best)}, sizes.repeats)
     difference = float((engine() - reference(best))[:, :4].abs().max())
     spec, mlp = field.config.table, field.config.networks
     exact = render_rays(
@@ -122,7 +142,7 @@ def rendering(fit: HashTrainer, log2_size: int, peak: float) -> list[Row]:
     groups = grouped(reached, geometry, OPAQUE, FAINT)
     of_density = 2 * sum(rows * columns for rows, columns in mlp.shapes[:2])
     share = (len(reached.t) * of_density + len(groups.t) * (mlp.flops - of_density)) / times["engine"] / peak
-    name = f"render {SIZE}², table 2^{log2_size}"
+    name = f"render {sizes.side}², table 2^{log2_size}"
     view, some = spherical_harmonics(directions), reached_features[: len(groups.t)]
     stages: dict[str, Callable[[], object]] = {
         "march": lambda: field.march(origins, directions),
@@ -144,20 +164,20 @@ def rendering(fit: HashTrainer, log2_size: int, peak: float) -> list[Row]:
         Row(f"{name}: samples that light reaches", len(reached.t), ""),
         Row(f"{name}: groups of them coloured", len(groups.t), ""),
         Row(f"{name}: arithmetic share", share, "", SHARE_TARGET, share >= SHARE_TARGET),
-        *(Row(f"{name}: alone, {stage}", median(work, REPEATS), "s") for stage, work in stages.items()),
+        *(Row(f"{name}: alone, {stage}", median(work, sizes.repeats), "s") for stage, work in stages.items()),
     ]
 
 
 # ----------------------------------------------------------------------------------------------------- a training step
 
 
-def step(fit: HashTrainer, log2_size: int) -> list[Row]:
-    """A training step of 4096 rays, with the optimiser's; and what its stages take, each alone."""
+def step(fit: HashTrainer, log2_size: int, sizes: Sizes = FULL) -> list[Row]:
+    """Times of a training step with that of the optimiser, and of its stages, each alone."""
     table = fit.field.table.clone().requires_grad_()
     networks = fit.field.networks.clone().requires_grad_()
     optimizer = torch.optim.Adam([table, networks], lr=1e-9, betas=(0.9, 0.99), eps=1e-15, foreach=True)
     counts: dict[str, int] = {}
-    batch = fit.rays.draw(RAYS, torch.Generator().manual_seed(0))
+    batch = fit.rays.draw(sizes.rays, torch.Generator().manual_seed(0))
 
     def engine() -> None:
         counts["engine"] = fit.learn(batch, 1e-9)[2]
@@ -165,15 +185,15 @@ def step(fit: HashTrainer, log2_size: int) -> list[Row]:
     def reference(chunk: int) -> None:
         optimizer.zero_grad(set_to_none=True)
         counts["reference"] = 0
-        for at in range(0, RAYS, chunk):
+        for at in range(0, sizes.rays, chunk):
             counts["reference"] += learn_reference(fit, batch.part(at, at + chunk), table, networks)
         optimizer.step()
 
     chunks = (1024, 4096)
     times_of = {chunk: seconds(lambda chunk=chunk: reference(chunk)) for chunk in chunks}  # type: ignore[misc]
     best = min(times_of, key=lambda chunk: times_of[chunk])
-    times = alternated({"engine": engine, "reference": lambda: reference(best)}, REPEATS)
-    name = f"training step of {RAYS} rays, table 2^{log2_size}"
+    times = alternated({"engine": engine, "reference": lambda: reference(best)}, sizes.repeats)
+    name = f"training step of {sizes.rays} rays, table 2^{log2_size}"
     stages = {} if fit.device.type == "mps" else step_stages(fit, batch)  # where PyTorch does all at once
     ratio = times["reference"] / times["engine"]
     return [
@@ -182,12 +202,12 @@ def step(fit: HashTrainer, log2_size: int) -> list[Row]:
         Row(f"{name}: ratio", ratio, "x", STEP_TARGETS[log2_size], ratio >= STEP_TARGETS[log2_size]),
         Row(f"{name}: samples of the engine", counts["engine"], ""),
         Row(f"{name}: samples of the reference", counts["reference"], ""),
-        *(Row(f"{name}: alone, {stage}", median(work, REPEATS), "s") for stage, work in stages.items()),
+        *(Row(f"{name}: alone, {stage}", median(work, sizes.repeats), "s") for stage, work in stages.items()),
     ]
 
 
 def step_stages(fit: HashTrainer, batch: RayBatch) -> dict[str, Callable[[], object]]:
-    """What a training step does one after the other, each on what the stage before it made."""
+    """Stages of a training step, each on the results of the stage before it."""
     field, mlp, spec = fit.field, fit.field.config.networks, fit.field.config.table
     origins, directions = batch.in_world(fit.rays.poses)
     origins, directions = field.from_world(origins), directions / directions.norm(dim=-1, keepdim=True)
@@ -271,12 +291,12 @@ def memory() -> Row:
 def peak_memory() -> int:
     """Fit a 2^19 model for a while, render, and return the largest resident size of this process in bytes."""
     fit = instant_ngp(19)
-    fit.scene().render(ray_traced(SIZE).split("test")[0].camera)
+    fit.scene().render(ray_traced(FULL.side).split("test")[0].camera)
     return peak_bytes()
 
 
 def networks() -> list[Row]:
-    """The fused networks against the same in PyTorch, forward and backward, 145,000 samples."""
+    """Ratio of the same networks in PyTorch to the fused ones, forward and backward, 145,000 samples."""
     mlp = RadianceMlpSpec()
     generator = torch.Generator().manual_seed(0)
     count, rays = 145_000, 4096
@@ -296,13 +316,13 @@ def networks() -> list[Row]:
     found = []
     for name, work in (("forward", forward), ("forward and backward", both)):
         works = {"fused": lambda: work("fused"), "reference": lambda: work("reference")}  # noqa: B023
-        times = alternated(works, REPEATS)
+        times = alternated(works, FULL.repeats)
         found.append(Row(f"fused networks, {name}: ratio to PyTorch", times["reference"] / times["fused"], "x"))
     return found
 
 
 def published() -> list[Row]:
-    """Seconds of fitting to 22 dB on rays of views held back, both methods on the same 64² pictures."""
+    """Seconds of fitting to 22 dB on rays of held-out views, both methods on the same 64² images."""
     dataset = ray_traced(64)
     views = dataset.split("test")
     generator = torch.Generator().manual_seed(0)
@@ -312,11 +332,11 @@ def published() -> list[Row]:
     def judged(colors: Callable[[Tensor, Tensor], Tensor]) -> float:
         """PSNR over white, of some rays of each view."""
         found, truth = [], []
-        for (camera, picture), place in zip(seen, pixels):
+        for (camera, image), place in zip(seen, pixels):
             rays = camera.rays(place.float() + 0.5)
             found.append(colors(rays.origins, rays.directions))
-            alpha = torch.from_numpy(picture.alpha)[place[:, 1], place[:, 0]].float()[:, None] / 255
-            rgb = torch.from_numpy(picture.rgb)[place[:, 1], place[:, 0]].float() / 255
+            alpha = torch.from_numpy(image.alpha)[place[:, 1], place[:, 0]].float()[:, None] / 255
+            rgb = torch.from_numpy(image.rgb)[place[:, 1], place[:, 0]].float() / 255
             truth.append(rgb * alpha + 1 - alpha)
         return psnr(torch.cat(found), torch.cat(truth))
 

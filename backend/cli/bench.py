@@ -26,10 +26,13 @@ def bench(
     device: Annotated[
         str | None, typer.Option(help="Device of `nerf` and `generators`: cpu, cuda or mps; cpu if left out.")
     ] = None,
+    tiny: Annotated[
+        bool, typer.Option("--tiny", help="Small sizes of `nerf` and `generators`, to try the command.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure, and compare with the targets."""
-    rows = benches.run(name, device, only=tuple(only or ()), weights=weights)
+    rows = benches.run(name, device, only=tuple(only or ()), weights=weights, tiny=tiny)
     if as_json:
         write_json([row.to_dict() for row in rows])
         return

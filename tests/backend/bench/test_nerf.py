@@ -17,16 +17,7 @@ from tests.backend.fixtures.elsewhere import REAL_CUDA, device_of
 
 @pytest.fixture(scope="module")
 def fit() -> HashTrainer:
-    with pytest.MonkeyPatch.context() as tiny:
-        tiny.setattr(nerf, "SIZE", 24)
-        tiny.setattr(nerf, "STEPS", 10)
-        return nerf.instant_ngp(15)
-
-
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"SIZE": 24, "RAYS": 256, "REPEATS": 1, "CHUNKS": (576,)}.items():
-        monkeypatch.setattr(nerf, name, value)
+    return nerf.instant_ngp(15, sizes=nerf.TINY)
 
 
 def figures(rows: list[nerf.Row], name: str) -> dict[str, float]:
@@ -39,7 +30,7 @@ def figures(rows: list[nerf.Row], name: str) -> dict[str, float]:
 
 
 def test_a_picture_agrees_with_its_definition_and_each_stage_has_a_time(fit: HashTrainer) -> None:
-    found = figures(nerf.rendering(fit, 15, peak=1e9), "render 24², table 2^15")
+    found = figures(nerf.rendering(fit, 15, 1e9, nerf.TINY), "render 24², table 2^15")
     assert found["largest difference of a pixel"] <= 0.02
     assert found["to the picture that follows and colours all"] > nerf.CLOSE
     assert found["samples marched"] >= found["samples that light reaches"] >= found["groups of them coloured"] > 0
@@ -51,7 +42,7 @@ def test_a_picture_agrees_with_its_definition_and_each_stage_has_a_time(fit: Has
 
 def test_a_training_step_has_a_time_for_each_stage_and_leaves_the_field_nearly_as_it_is(fit: HashTrainer) -> None:
     before = fit.field.table.clone()
-    found = figures(nerf.step(fit, 15), "training step of 256 rays, table 2^15")
+    found = figures(nerf.step(fit, 15, nerf.TINY), "training step of 256 rays, table 2^15")
     assert found["samples of the engine"] == pytest.approx(found["samples of the reference"], rel=0.2)
     stages = {name.removeprefix("alone, "): value for name, value in found.items() if name.startswith("alone")}
     assert list(stages) == [
@@ -71,15 +62,16 @@ def test_a_training_step_has_a_time_for_each_stage_and_leaves_the_field_nearly_a
 def test_on_another_device_a_picture_and_a_step_are_measured_without_bars(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"SIZE": 12, "STEPS": 3, "RAYS": 64, "CHUNKS": (144,)}.items():
-        monkeypatch.setattr(nerf, name, value)
+    sizes = nerf.Sizes(side=12, rays=64, steps=3, repeats=1, chunks=(144,))
+    monkeypatch.setattr(nerf, "FULL", sizes)
+    monkeypatch.setattr(nerf, "peak_bytes_on", lambda device: 1)
     monkeypatch.setattr(nerf, "matrix_rate", lambda device, size, budget: 1e9)
     for view in ray_traced(12).views:
         ray_traced(12).load(view)  # slow where a device is played
     with device_of(kind) as device:
-        fit = nerf.instant_ngp(15, device)
+        fit = nerf.instant_ngp(15, device, sizes)
         fit._rays_per_step = 64
-        monkeypatch.setattr(nerf, "instant_ngp", lambda log2_size, where: fit)
+        monkeypatch.setattr(nerf, "instant_ngp", lambda log2_size, where, sizes: fit)
         found = nerf.rows(device)
     assert all(row.target is None and row.ok and math.isfinite(row.value) for row in found)
     assert {"render 12², table 2^19: engine", "training step of 64 rays, table 2^15: ratio"} <= {
@@ -88,5 +80,5 @@ def test_on_another_device_a_picture_and_a_step_are_measured_without_bars(
 
 
 def test_only_radiance_fields_are_measured_on_another_device() -> None:
-    with pytest.raises(InvalidRequest, match="belongs to `bench nerf`"):
+    with pytest.raises(InvalidRequest, match="belong to `bench nerf`"):
         bench.run("meshing", "cuda")
