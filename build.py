@@ -5,6 +5,8 @@
     python build.py demo                the whole main job on the starter model; artefacts in demo/
     python build.py test [pytest ...]   every test that can run on this machine; with arguments, just those tests
     python build.py lock                pin what Set Up installs, with hashes: requirements-lock.txt
+    python build.py wheels FOLDER       collect the wheels that `gpu` needs on a machine without network
+    python build.py gpu                 tests and benchmarks that need a GPU, with the PyTorch that a machine has
 
 Needs Python 3.11 or newer and nothing else: each command first makes the environment it needs in .venv/ and leaves
 it alone when it is there already. All can be interrupted and run again.
@@ -77,7 +79,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="build.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="package | demo | test | lock")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="package | demo | test | lock | wheels | gpu"
+    )
     commands.add_parser("package", help="build and validate the extension")
     commands.add_parser("demo", help="run the main job from the extension to a rendered scene")
     tests = commands.add_parser(
@@ -92,6 +96,7 @@ def main(arguments: Sequence[str]) -> int:
         help="run the backend's tests with the lowest versions that pyproject.toml admits",
     )
     commands.add_parser("lock", help="pin every package that Set Up installs, with hashes, for all platforms")
+    _add_gpu_commands(commands)
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command != "test":
         parser.error(f"{options.command} takes no arguments, got: {' '.join(rest)}")
@@ -104,6 +109,8 @@ def main(arguments: Sequence[str]) -> int:
         if options.command == "lock":
             lock()
             return 0
+        if options.command in ("gpu", "wheels"):
+            return gpu(options)
         if options.minimum:
             return test_minimum(rest)
         return test(rest, options.bpy)
@@ -591,6 +598,33 @@ def test_blender(bpy: str, arguments: list[str]) -> int:
     env = {"LATENT_LATHE_BACKEND_PYTHON": str(backend)}  # the add-on starts its backend with this one
     status, _ = run([python, "-m", "pytest", BLENDER_TESTS, *arguments], env=env)
     return status
+
+
+# ----------------------------------------------------------------------------------------------------------------- gpu
+
+
+def _add_gpu_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    wheels = commands.add_parser("wheels", help="download the wheels that `gpu` needs on a machine without network")
+    wheels.add_argument("folder", type=Path, metavar="FOLDER")
+    wheels.add_argument("--python", default="3.12", help="Python of that machine (3.12)")
+    wheels.add_argument("--machine", default="x86_64", choices=("x86_64", "aarch64"), help="its processor (x86_64)")
+    parser = commands.add_parser("gpu", help="run the tests and benchmarks that need a GPU, on any PyTorch")
+    parser.add_argument("--wheels", type=Path, metavar="FOLDER", help="install from this folder, without network")
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="cpu rehearses the command")
+    parser.add_argument("--tiny", action="store_true", help="small sizes in the benchmarks")
+
+
+def gpu(options: argparse.Namespace) -> int:
+    """Run the command `gpu` or `wheels`, see build_gpu.py."""
+    import build_gpu
+
+    entries = build_gpu.packages(requirements())
+    try:
+        if options.command == "wheels":
+            return build_gpu.wheels(options.folder, entries, options.python, options.machine)
+        return build_gpu.gpu(ROOT, entries, folder=options.wheels, device=options.device, tiny=options.tiny)
+    except build_gpu.Failure as failure:
+        raise Failure(str(failure)) from failure
 
 
 if __name__ == "__main__":

@@ -338,7 +338,7 @@ def rows(
         if name not in CASES:
             raise InvalidRequest(f"There is no generator {name!r} to measure. There are: {', '.join(CASES)}.")
     found: list[Row] = []
-    folder = weights or data_folder() / "bench" / "solid"
+    folder = weights or data_folder() / "bench" / ("solid-tiny" if tiny else "solid")
     for name in only or CASES:
         try:
             for row in measured(name, folder, device, tiny=tiny, report=report):
