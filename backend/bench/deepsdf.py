@@ -31,7 +31,7 @@ QUALITIES: tuple[Literal["draft", "full"], ...] = ("draft", "full")
 
 
 def rows() -> list[Row]:
-    """Points a second of each engine, their ratio, their largest difference, and the seconds of a 256² picture."""
+    """Points a second of each engine, their ratio, their largest difference, and the seconds of a 256² render."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,10 +1,9 @@
 """Generators at their official full sizes, against this project's own reference path in the same run.
 
 The reference path is the one that parity is proved with: separate up-sampling and filters, every sample
-evaluated, the backbone once for each frame. Paths take turns; each figure is a median. Three more things are said of
-every case:
+evaluated, the backbone once for each frame. Paths take turns; each figure is a median. Every case also reports:
 
-* the PSNR of the fast picture to the reference one, both over white;
+* the PSNR of the fast render to the reference one, both over white;
 * the peak memory of a process that does nothing but two renders, on either path (`generator_memory`);
 * the arithmetic limit: the time in which this machine's sgemm, measured in the same run, would do the matrix products
   and convolutions that the reference path asks for (as PyTorch's flop counter counts them, two for each
@@ -59,10 +58,10 @@ LABELS: dict[RenderPath, str] = {"new": "new latent", "camera": "same latent, ne
 ROUNDS = 3
 PSNR_TARGET = 45.0
 PSNR_TARGET_SKIPPING = 40.0
-"""Where samples are left out."""
+"""For models that skip samples."""
 
 OPTICAL_DEPTH = 1.5
-"""Of an average way through a field of random weights."""
+"""Optical depth of an average ray through a field of random weights."""
 
 TINY_SOLID_STEPS = 5
 
@@ -73,11 +72,11 @@ class Case:
 
     title: str
     make: Callable[..., Any]  # whether tiny, folder of fitted weights, device → the generator
-    targets: dict[RenderPath, float]  # what the reference path must take of each other path's time
+    targets: dict[RenderPath, float]  # least ratio of the reference path's time to each other path's
     psnr_target: float = PSNR_TARGET_SKIPPING
     size: int = 128
     memory_size: int = 64
-    """Pixels a side from which on memory hardly grows: rays go in chunks."""
+    """Pixels a side above which memory hardly grows, as rays go in chunks."""
 
 
 def tiny_eg3d() -> eg3d.EG3DConfig:
@@ -191,7 +190,7 @@ CASES = {
 
 
 class Renders:
-    """One latent of a generator, and its picture by every path."""
+    """One latent of a generator, and its render by every path."""
 
     def __init__(self, case: Case, weights: Path, device: torch.device = CPU, *, tiny: bool, size: int):
         torch.manual_seed(0)
@@ -201,7 +200,7 @@ class Renders:
         self.kept: Any = None
 
     def take(self, path: RenderPath, camera: Camera | None = None) -> Image:
-        """Return the picture of `camera` (the other one if none is named)."""
+        """Return the render of `camera`, by default of the other one."""
         camera = camera or self.other
         image: Image
         if path == "reference":
@@ -214,7 +213,7 @@ class Renders:
         else:
             if self.kept is None:
                 self.kept = self.generator.synthesize(self.ws)
-                self.kept.render(self.first)  # what depends on the latent alone is made now
+                self.kept.render(self.first)  # computes all that depends on the latent alone
             image = self.kept.render(camera, quality="draft" if path == "draft" else "full")
         return image
 
@@ -225,7 +224,7 @@ def psnr(got: Tensor, expected: Tensor) -> float:
 
 
 def over_white(image: Image) -> Tensor:
-    """The picture as it is shown."""
+    """RGB of the image over white."""
     return image.rgb * image.alpha[..., None] + 1 - image.alpha[..., None]
 
 
@@ -321,7 +320,7 @@ def rows(
     on_row: Callable[[Row], None] = lambda row: None,
     report: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
-    """See backend.bench. A case that fails is a row that says so, and the others go on.
+    """See backend.bench. A failing case becomes a row with its error, and the others go on.
 
     Args:
         only: keys of CASES; empty for all.
@@ -346,7 +345,7 @@ def rows(
                     row = replace(row, target=None, ok=True)
                 found.append(row)
                 on_row(row)
-        except Exception as error:  # whatever it is, it is one case's
+        except Exception as error:  # any error fails only its own case
             found.append(Row(f"{CASES[name].title}: failed: {type(error).__name__}: {error}", 0.0, "", None, False))
             on_row(found[-1])
     return found

@@ -1,4 +1,4 @@
-"""What meshing costs and how right it is: `python -m backend.bench.meshing` or `python -m backend bench meshing`.
+"""Benchmark of meshing: time, memory and correctness; `python -m backend.bench.meshing` runs it alone, too.
 
 Fields are analytic signed distances in float32, so that a ratio of evaluations is one of time for any costly field.
 Distances between surfaces are between vertices of the same number, which exist because the faces are identical; where

@@ -1,4 +1,4 @@
-"""A small scene whose pictures are computed exactly, so that a bench needs no data: a textured ball on a ring.
+"""A small analytic scene, ray traced, so that a benchmark needs no data: a textured ball on a ring.
 
 World: metres, Z up, the object about the origin and within ±0.5.
 """
@@ -32,7 +32,7 @@ def _distance(p: np.ndarray) -> np.ndarray:
 
 
 def _color(p: np.ndarray) -> np.ndarray:
-    """sRGB 0..1: a checker of two scales, tinted by place."""
+    """sRGB 0..1: a checker of two scales, tinted by position."""
     coarse = np.floor(p * 8).sum(-1) % 2
     fine = np.floor(p * 32).sum(-1) % 2
     shade = 0.35 + 0.4 * coarse + 0.2 * fine
@@ -40,7 +40,7 @@ def _color(p: np.ndarray) -> np.ndarray:
 
 
 def trace(camera: Camera) -> Pixels:
-    """Return what a camera sees of the scene, anti-aliased, with alpha."""
+    """Return the anti-aliased image of the scene from a camera, with alpha."""
     fine = camera.resized(camera.width * SUPERSAMPLING, camera.height * SUPERSAMPLING)
     rays = fine.rays()
     origins, directions = (x.reshape(-1, 3).double().numpy() for x in (rays.origins, rays.directions))
@@ -63,7 +63,7 @@ def trace(camera: Camera) -> Pixels:
 
 @dataclass(frozen=True)
 class RayTraced(Dataset):
-    """A data set whose pictures are traced when they are read."""
+    """A data set whose images are ray traced when they are read."""
 
     def load(self, view: View) -> Pixels:
         """See Dataset.load."""

@@ -1,4 +1,4 @@
-"""What a frame costs beside its render: 512² RGBA + depth, from the client's submission to numpy arrays.
+"""Transport time of a frame beside its render: 512² RGBA + depth, from the client's submission to numpy arrays.
 
 A backend process of its own serves; the client is the add-on's. The scene is a constant that costs nothing to render,
 so the whole time from submission to arrays, with nothing subtracted, bounds from above what a frame costs over its
@@ -36,7 +36,7 @@ TARGET_MILLISECONDS = 10.0
 
 
 def serve() -> None:
-    """Be the process that is measured."""
+    """Entry point of the measured process."""
     from ..folders import data_folder
     from ..service.serve import serve as run_service
 

@@ -1,4 +1,4 @@
-"""What is remembered of a field is what the field said, and no level asks again."""
+"""Cached values of a field are its values, and another level needs no evaluation."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ def surface(field: object, level: float):
 
 
 @pytest.mark.parametrize("level", [20.0, 60.0])
-def test_the_surface_of_a_remembered_field_is_that_of_the_field(level: float) -> None:
+def test_the_surface_of_a_cached_field_is_that_of_the_field(level: float) -> None:
     wanted = surface(Ball(), level)
     got = surface(CachedField(Ball(), BOUNDS, 33), level)
     np.testing.assert_array_equal(got.vertices, wanted.vertices)
     np.testing.assert_array_equal(got.faces, wanted.faces)
 
 
-def test_a_filled_field_is_asked_once_for_each_point_and_never_again() -> None:
+def test_a_filled_field_is_evaluated_once_at_each_point_and_never_again() -> None:
     ball = Ball()
-    remembered = CachedField(ball, BOUNDS, 33)
-    first = surface(remembered, 50.0)
+    cached = CachedField(ball, BOUNDS, 33)
+    first = surface(cached, 50.0)
     some = ball.count
-    remembered.fill(batch_size=1000)
-    assert 0 < some < ball.count == np.prod(remembered.shape)
-    second = surface(remembered, 20.0)
-    assert ball.count == np.prod(remembered.shape)
+    cached.fill(batch_size=1000)
+    assert 0 < some < ball.count == np.prod(cached.shape)
+    second = surface(cached, 20.0)
+    assert ball.count == np.prod(cached.shape)
     assert np.abs(second.vertices).max() > np.abs(first.vertices).max() + 0.1
     with pytest.raises(LevelOutOfRange):
-        surface(remembered, 1000.0)
+        surface(cached, 1000.0)
 
 
-def test_an_unfilled_field_is_asked_no_point_twice() -> None:
+def test_an_unfilled_field_is_evaluated_at_no_point_twice() -> None:
     ball = Ball()
-    remembered = CachedField(ball, BOUNDS, 33)
-    surface(remembered, 50.0)
+    cached = CachedField(ball, BOUNDS, 33)
+    surface(cached, 50.0)
     before = ball.count
-    surface(remembered, 50.0)
+    surface(cached, 50.0)
     assert ball.count == before

@@ -79,7 +79,7 @@ def test_any_thin_box_equals_the_dense_run_or_neither_sees_it(thin_slabs, half, 
 
 
 @pytest.mark.parametrize("resolution", [21, 64])
-def test_bounds_that_are_no_cube_have_nearly_cubic_cells_that_fill_them(resolution, thin_slabs):
+def test_bounds_that_are_not_a_cube_have_nearly_cubic_cells_that_fill_them(resolution, thin_slabs):
     bounds = [[-1.0, -0.5, -0.4], [2.0, 0.6, 0.5]]
     lattice = Lattice.in_bounds(bounds, resolution)
     assert lattice.cells.max() == resolution - 1
@@ -211,7 +211,7 @@ def test_a_thin_sheet_between_two_chambers_is_kept(thin_slabs):
 
 
 @pytest.mark.parametrize("resolution", [1, 0, -5, 2.5, 64.0, "64", True, None])
-def test_a_resolution_that_is_no_whole_number_from_two_is_refused(resolution):
+def test_a_resolution_that_is_not_a_whole_number_from_two_is_refused(resolution):
     with pytest.raises(InvalidGrid, match="whole number of at least 2") as caught:
         extract_surface(sphere(), BOX, resolution, 0.0)
     assert caught.value.remedy["value"] == 128

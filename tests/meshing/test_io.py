@@ -126,7 +126,7 @@ def test_each_face_shows_its_own_part_of_the_texture(tmp_path, suffix):
     assert seen.tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]
 
 
-def test_an_obj_names_its_material_and_picture_beside_it(tmp_path):
+def test_an_obj_names_its_material_and_image_beside_it(tmp_path):
     files = export_mesh(textured(), tmp_path / "my chair.obj")
     assert sorted(file.name for file in files) == ["my chair.obj", "my_chair.mtl", "my_chair.png"]
     assert "mtllib my_chair.mtl" in files[-1].read_text()
@@ -207,7 +207,7 @@ def test_cancelling_an_export_leaves_nothing(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", [".obj", ".ply", ".glb", ".stl", ".off"])
 @pytest.mark.parametrize("content", [b"", b"garbage \x00\xff" * 50])
-def test_a_file_that_is_no_mesh_is_an_error_that_says_so(tmp_path, suffix, content):
+def test_a_file_that_is_not_a_mesh_is_an_error_that_says_so(tmp_path, suffix, content):
     path = tmp_path / f"mesh{suffix}"
     path.write_bytes(content)
     with pytest.raises(CannotRead, match="cannot be read as a mesh"):

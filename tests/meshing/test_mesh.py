@@ -1,4 +1,4 @@
-"""Mesh: what it accepts and what it measures."""
+"""Mesh: accepted arrays and measurements."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ def test_an_empty_mesh_is_a_mesh():
         ({"texture": np.zeros((8, 8, 3))}, "texture"),
     ],
 )
-def test_arrays_that_are_no_mesh_are_refused(change, message):
+def test_arrays_that_are_not_a_mesh_are_refused(change, message):
     with pytest.raises(InvalidMesh, match=message):
         Mesh(**{"vertices": VERTICES, "faces": FACES, **change})

@@ -36,7 +36,7 @@ from tests.meshing.fields import BOX, box, sphere, torus
 
 
 def gradient(points):
-    """A colour that tells the place: RGB 0..1 from x y z -1..1."""
+    """Colours that encode position: RGB 0..1 from x y z -1..1."""
     return points * 0.5 + 0.5
 
 
@@ -162,7 +162,7 @@ def test_fewer_faces_than_the_target_come_back_as_they_are(small):
 
 
 @pytest.mark.parametrize("target", [0, 3, -1, 2.5, "many", True])
-def test_a_target_that_is_no_number_of_faces_is_refused(small, target):
+def test_a_target_that_is_not_a_number_of_faces_is_refused(small, target):
     with pytest.raises(InvalidMesh, match="whole number"):
         decimate(small, target)
 

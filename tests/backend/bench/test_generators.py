@@ -21,7 +21,7 @@ def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generators, "peak_memory", lambda *args, **options: 1.0)
 
 
-def test_a_case_says_speed_picture_arithmetic_and_memory(tmp_path: Path) -> None:
+def test_a_case_reports_speed_psnr_arithmetic_and_memory(tmp_path: Path) -> None:
     seen: list[bench.Row] = []
     found = rows(only=("graf",), weights=tmp_path, tiny=True, on_row=seen.append)
     assert found == seen
@@ -45,7 +45,7 @@ def graf_config() -> generators.graf.GRAFConfig:
 
 
 @pytest.mark.parametrize("name", ["eg3d", "stylenerf", "pigan", "graf"])
-def test_every_path_gives_the_straightforward_picture(name: str) -> None:
+def test_every_path_gives_the_reference_render(name: str) -> None:
     renders = Renders(CASES[name], Path(), tiny=True, size=16)
     expected = renders.take("reference")
     assert float(expected.rgb.std()) > 0.01
@@ -69,7 +69,7 @@ def test_a_case_that_fails_says_so_and_the_others_go_on(monkeypatch: pytest.Monk
     assert sum(row.measure.startswith("StyleNeRF") for row in found) > 5
 
 
-def test_a_case_that_there_is_not_is_refused() -> None:
+def test_an_unknown_case_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="eg3d"):
         rows(only=("egg3d",))
 

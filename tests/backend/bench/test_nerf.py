@@ -1,4 +1,4 @@
-"""The bench of the radiance-field engine runs on a tiny picture, and times each stage of a picture and of a step."""
+"""The benchmark of the radiance-field engine runs on a tiny image, and times each stage of a render and of a step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def figures(rows: list[nerf.Row], name: str) -> dict[str, float]:
     return found
 
 
-def test_a_picture_agrees_with_its_definition_and_each_stage_has_a_time(fit: HashTrainer) -> None:
+def test_a_render_agrees_with_its_definition_and_each_stage_has_a_time(fit: HashTrainer) -> None:
     found = figures(nerf.rendering(fit, 15, 1e9, nerf.TINY), "render 24², table 2^15")
     assert found["largest difference of a pixel"] <= 0.02
     assert found["to the picture that follows and colours all"] > nerf.CLOSE
@@ -59,7 +59,7 @@ def test_a_training_step_has_a_time_for_each_stage_and_leaves_the_field_nearly_a
 
 
 @pytest.mark.parametrize("kind", ["cuda", REAL_CUDA])
-def test_on_another_device_a_picture_and_a_step_are_measured_without_bars(
+def test_on_another_device_a_render_and_a_step_are_measured_without_targets(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = nerf.Sizes(side=12, rays=64, steps=3, repeats=1, chunks=(144,))
@@ -79,6 +79,6 @@ def test_on_another_device_a_picture_and_a_step_are_measured_without_bars(
     }
 
 
-def test_only_radiance_fields_are_measured_on_another_device() -> None:
+def test_a_benchmark_of_the_processor_takes_no_device() -> None:
     with pytest.raises(InvalidRequest, match="belong to `bench nerf`"):
         bench.run("meshing", "cuda")

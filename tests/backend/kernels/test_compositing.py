@@ -90,7 +90,7 @@ def test_an_opaque_wall_hides_what_is_behind_it_and_nothing_overflows(impl: Impl
 
 
 @pytest.mark.parametrize("impl", ENGINES)
-def test_nothing_there_is_transparent_and_what_is_no_number_is_seen(impl: Impl) -> None:
+def test_nothing_there_is_transparent_and_nan_is_kept(impl: Impl) -> None:
     raw, t, lengths, offsets = made([4, 4])
     raw[:, 0] = -100.0
     empty = composite_packed(raw, t, lengths, offsets, impl=impl)
@@ -113,7 +113,7 @@ def test_the_same_bits_come_back_twice_and_from_any_number_of_threads() -> None:
     assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other))
 
 
-def test_what_does_not_fit_is_said() -> None:
+def test_wrong_shapes_are_refused() -> None:
     raw, t, lengths, offsets = made([3])
     with pytest.raises(ValueError, match=r"raw must be \[N, 4\]"):
         composite_packed(raw[:, :3], t, lengths, offsets)

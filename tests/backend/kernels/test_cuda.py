@@ -163,7 +163,7 @@ def test_sparse_adam_is_that_of_the_processor(device: torch.device) -> None:
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_what_light_reaches_is_what_it_reaches_on_the_processor(device: torch.device) -> None:
+def test_visible_samples_are_those_of_the_processor(device: torch.device) -> None:
     table, networks, _ = field()
     found = []
     for where in (torch.device("cpu"), device):
@@ -173,7 +173,7 @@ def test_what_light_reaches_is_what_it_reaches_on_the_processor(device: torch.de
     assert int((found[0] - found[1]).abs().sum()) <= int(found[0].sum()) // 100
 
 
-def test_pictures_are_those_of_the_processor(device: torch.device) -> None:
+def test_renders_are_those_of_the_processor(device: torch.device) -> None:
     table, networks, occupancy = field()
     found = []
     for where in (torch.device("cpu"), device):

@@ -34,7 +34,7 @@ def gradients(points: Tensor, table: Tensor, spec: HashSpec, impl: Impl) -> tupl
 
 
 def naive(point: list[float], table: Tensor, spec: HashSpec) -> list[float]:
-    """Sec. 3 of the paper, corner by corner, in Python's own numbers."""
+    """Sec. 3 of the paper, corner by corner, in Python floats."""
     result = []
     for level in spec.levels:
         at = [x * level.scale + 0.5 for x in point]
@@ -77,7 +77,7 @@ def test_warp_is_the_reference(spec: HashSpec, count: int) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=2e-3)
 
 
-def test_points_that_are_far_away_or_no_numbers_agree_and_get_no_gradient_there() -> None:
+def test_points_that_are_far_away_or_nan_agree_and_get_no_gradient_there() -> None:
     points, table = torch.tensor(HUGE), made(SPEC, 0)[1]
     expected = hash_encode(points, table, SPEC, impl="reference")
     got = hash_encode(points, table, SPEC, impl="warp")
@@ -146,7 +146,7 @@ def test_levels_lie_as_tiny_cuda_nn_keeps_them() -> None:
     assert spec.growth == pytest.approx(1.3819129)
 
 
-def test_what_does_not_fit_is_said() -> None:
+def test_wrong_shapes_are_refused() -> None:
     points, table = made(SPEC, 5)
     with pytest.raises(ValueError, match=r"points must be \[N, 3\], got \[5, 2\]"):
         hash_encode(points[:, :2], table, SPEC)

@@ -58,7 +58,7 @@ def test_the_padding_of_the_colour_stays_out_of_it() -> None:
         assert torch.equal(before, after)
 
 
-def test_what_is_no_number_stays_in_its_sample_and_is_seen() -> None:
+def test_nan_stays_in_its_sample_and_is_kept() -> None:
     features, view, rays, parameters = made(SPEC, 40)
     features[11, 3] = torch.nan
     expected = radiance_mlp(features, view, rays, parameters, SPEC, impl="reference")
@@ -93,7 +93,7 @@ def test_density_with_a_gradient_comes_from_an_engine_that_has_one() -> None:
     assert gradient.abs().sum() > 0
 
 
-def test_what_does_not_fit_is_said() -> None:
+def test_wrong_shapes_are_refused() -> None:
     features, view, rays, parameters = made(SPEC, 5)
     wrong: dict[str, Callable[[], Tensor]] = {
         r"features must be \[N, 8\], got \[5, 7\]": lambda: radiance_mlp(features[:, 1:], view, rays, parameters, SPEC),

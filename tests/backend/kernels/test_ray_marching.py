@@ -58,7 +58,7 @@ def test_warp_finds_what_the_reference_finds(count: int, share: float) -> None:
 
 
 @pytest.mark.parametrize("step", [1 / 300, 1 / 40])
-def test_a_long_way_through_nothing_misses_nothing(step: float) -> None:
+def test_a_long_way_through_empty_cells_misses_no_sample(step: float) -> None:
     cells = torch.zeros(96, 96, 96, dtype=torch.bool)
     where = torch.randint(96, (400, 3), generator=torch.Generator().manual_seed(4))
     cells[where[:, 0], where[:, 1], where[:, 2]] = True
@@ -115,7 +115,7 @@ def test_a_ray_has_no_more_samples_than_it_may_and_they_are_the_first(impl: Impl
 
 
 @pytest.mark.parametrize("impl", ENGINES)
-def test_rays_that_are_empty_behind_or_no_numbers_have_no_samples(impl: Impl) -> None:
+def test_rays_that_are_empty_behind_or_nan_have_no_samples(impl: Impl) -> None:
     full = OccupancyBits(torch.ones(8, 8, 8, dtype=torch.bool))
     origins = torch.tensor([[0.5, 0.5, -1.0]] * 4 + [[torch.nan, 0.5, -1.0], [1e20, 0.5, 0.5]])
     directions = torch.tensor([[0.0, 0.0, 1.0]] * 2 + [[0.0, 0.0, -1.0]] + [[0.0, 0.0, 1.0]] * 3)
@@ -178,7 +178,7 @@ def test_samples_that_are_kept_stay_with_their_rays() -> None:
         assert (part == ray).all() and len(part) == int((found.rays[keep] == ray).sum())
 
 
-def test_what_does_not_fit_is_said() -> None:
+def test_wrong_shapes_are_refused() -> None:
     origins, directions, near, far = rays(5)
     full = OccupancyBits(torch.ones(8, 8, 8, dtype=torch.bool))
     with pytest.raises(ValueError, match=r"origins and directions must be \[R, 3\]"):

@@ -1,4 +1,4 @@
-"""One kernel for a whole picture says what the stages say, one after the other, whatever the rays do."""
+"""The fused kernel of rendering agrees with its stages, for all kinds of rays."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_every_engine_agrees_with_the_reference(count: int, impl: Impl) -> None:
 
 @pytest.mark.parametrize("faintest", [4e-3, FAINT])
 @pytest.mark.parametrize("impl", ["reference", "fused"])
-def test_what_is_coloured_together_is_missed_by_no_more_than_is_said(impl: Impl, faintest: float) -> None:
+def test_grouping_samples_changes_a_pixel_by_no_more_than_its_bound(impl: Impl, faintest: float) -> None:
     exact = rendered(1000, "reference", threshold=1e-7, faintest=1e-7)[:, :4]
     got = rendered(1000, impl, threshold=OPAQUE, faintest=faintest)[:, :4]
     assert (got - exact).abs().max() < 1.5 * faintest and (got - exact).abs().mean() < 0.25 * faintest
@@ -146,7 +146,7 @@ def test_the_same_rays_give_the_same_bits() -> None:
     assert torch.equal(rendered(1000, "fused"), rendered(1000, "fused"))
 
 
-def test_what_is_no_number_is_seen() -> None:
+def test_nan_reaches_the_pixel() -> None:
     alpha = rendered(300, "fused", poisoned=True)[:, 3]
     assert alpha.isnan().any() and (alpha[::5] == 0).all()
 
@@ -160,7 +160,7 @@ def test_what_is_no_number_is_seen() -> None:
         (7, torch.zeros(9), r"networks of 8 features and 1216 parameters are wanted, got 8 and \[9\]"),
     ],
 )
-def test_what_does_not_fit_is_said(place: int, wrong: Tensor, said: str) -> None:
+def test_wrong_shapes_are_refused(place: int, wrong: Tensor, said: str) -> None:
     spec, mlp = HashSpec(4, 2, 10, 4, 32), MLP[2]
     full = OccupancyBits(torch.ones(8, 8, 8, dtype=torch.bool))
     rays, table = torch.zeros(2, 3), torch.zeros(spec.num_entries, 2)

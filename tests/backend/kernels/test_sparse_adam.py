@@ -49,7 +49,7 @@ def test_flagged_groups_move_as_by_torch_adam_and_others_stay(impl: str) -> None
     assert torch.equal(table[~moved], before[~moved]) and moved.any() and not moved.all()
 
 
-def test_what_does_not_fit_is_said() -> None:
+def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="multiple of 8 entries, got 12"):
         AdamState.zeros(torch.zeros(12, 2))
     table, state = made(1, 2)

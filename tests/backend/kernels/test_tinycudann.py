@@ -126,7 +126,7 @@ def test_without_the_package_the_engines_say_so_and_auto_takes_others(caplog: py
 
 @pytest.fixture(scope="module")
 def pictures() -> Dataset:
-    """A small data set, whose pictures are there before a device is played, which is slow."""
+    """A small data set, whose images are computed before a device is simulated, which is slow."""
     dataset = ray_traced(24)
     for view in dataset.views:
         dataset.load(view)
@@ -162,7 +162,7 @@ def test_the_encoding_is_the_reference(device: torch.device, count: int) -> None
 
 
 def radiance_mlp_of(spec: RadianceMlpSpec, count: int, device: torch.device, impl: Any) -> dict[str, Tensor]:
-    """What the networks make of an example, and the gradients, on the CPU."""
+    """Outputs of the networks for an example, and the gradients, on the CPU."""
     random = torch.Generator().manual_seed(0)
     given = torch.randn(count, spec.inputs, generator=random), torch.randn(5, spec.view, generator=random)
     rays = (torch.arange(count) % 5).int().to(device)
@@ -180,7 +180,7 @@ def radiance_mlp_of(spec: RadianceMlpSpec, count: int, device: torch.device, imp
 
 
 def assert_half_precision(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Whether results differ by no more than half precision makes them, relative to their size."""
+    """Assert that results differ by no more than rounding to half precision, relative to their size."""
     for name, value in got.items():
         assert value.dtype == torch.float32 and value.shape == expected[name].shape
         if value.numel():

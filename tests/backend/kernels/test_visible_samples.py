@@ -1,4 +1,4 @@
-"""What is left out because it is behind something opaque is the same for both engines, and what it has to be."""
+"""Early ray termination keeps the same samples in both engines, and those of the definition."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_sample_is_kept_while_light_reaches_it() -> None:
 
 
 @pytest.mark.parametrize("impl", ["reference", "fused"])
-def test_what_is_no_number_is_not_left_out(impl: str) -> None:
+def test_nan_is_not_left_out(impl: str) -> None:
     samples, table, networks = made(20)
     table[:] = torch.nan
     kept, features = visible_samples(samples, table, networks, SPEC, MLP, impl=impl)  # type: ignore[arg-type]
