@@ -5,49 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.blender.helpers import press, refusal, settle, until
+
 bpy: Any = None
 lathe: Any = None
-
-
-def settle(timeout: float = 30.0) -> None:
-    """Pump until no job is left, as the timer would."""
-    deadline = time.monotonic() + timeout
-    jobs = lathe.link.session.session.jobs
-    while jobs.busy:
-        jobs.pump()
-        assert time.monotonic() < deadline, [job.label for job in jobs.all if not job.ended]
-        time.sleep(0.002)
-
-
-def press(operator: str, **arguments: Any) -> Any:
-    """Press a button and wait for its job; return the job."""
-    group, name = operator.split(".")
-    assert getattr(getattr(bpy.ops, group), name)(**arguments) == {"FINISHED"}
-    settle()
-    return lathe.link.session.session.jobs.all[-1]
-
-
-def refusal(operator: str, **arguments: Any) -> str:
-    try:
-        press(operator, **arguments)
-    except RuntimeError as error:
-        return str(error)
-    raise AssertionError(f"{operator} could be pressed")
-
-
-def until(condition: Any, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        lathe.link.session.session.jobs.pump()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def data_set(folder: str, name: str = "set") -> Path:
@@ -211,21 +178,12 @@ def test_the_picture_and_the_figures_of_a_running_fit_are_shown(tmp_path: str) -
     ]  # fmt: skip
     image = bpy.data.images["Lathe Fit"]
     assert tuple(image.size) == (6, 4) and image.pixels[0] == pytest.approx(128 / 255, abs=1e-3)
-    assert "pause it first" in refusal_while_running("lathe.fit")
-    assert "pause the fit first" in refusal_while_running("lathe.generate_mesh")
+    assert "pause it first" in refusal("lathe.fit")
+    assert "pause the fit first" in refusal("lathe.generate_mesh")
     press("lathe.cancel_all") if bpy.ops.lathe.cancel_all.poll() else None
     assert not job.ended, "Esc does not end a fit"
     press("lathe.pause_fit")
     assert job.state == "cancelled"
-
-
-def refusal_while_running(operator: str) -> str:
-    group, name = operator.split(".")
-    try:
-        getattr(getattr(bpy.ops, group), name)()
-    except RuntimeError as error:
-        return str(error)
-    raise AssertionError(f"{operator} could be pressed")
 
 
 def test_a_paused_fit_is_offered_and_goes_on_also_after_a_restart(tmp_path: str) -> None:

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import pickle
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import build
+from tests.blender.helpers import press
 from tests.shared import CHECKPOINTS
 
 bpy: Any = None
 lathe: Any = None
 
 EG3D = CHECKPOINTS / "eg3d_network-snapshot-000000.pkl"
-
-
-def press(operator: str, **arguments: Any) -> Any:
-    """Press a button and wait for its job; return the last job."""
-    group, name = operator.split(".")
-    assert getattr(getattr(bpy.ops, group), name)(**arguments) == {"FINISHED"}
-    jobs, deadline = lathe.link.session.session.jobs, time.monotonic() + 120
-    while jobs.busy:
-        jobs.pump()
-        assert time.monotonic() < deadline, [job.label for job in jobs.all if not job.ended]
-        time.sleep(0.005)
-    return jobs.all[-1]
 
 
 def picture() -> np.ndarray:

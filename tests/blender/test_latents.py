@@ -5,7 +5,6 @@ The fake backend renders a colour that stands for what was asked: the same reque
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,34 +13,10 @@ import numpy as np
 import pytest
 
 from tests.addon.fake_backend import CAR, FACE, color_of
+from tests.blender.helpers import press, refusal, settle
 
 bpy: Any = None
 lathe: Any = None
-
-
-def settle(timeout: float = 30.0) -> None:
-    """Pump until no job is left, as the timer would."""
-    deadline = time.monotonic() + timeout
-    jobs = lathe.link.session.session.jobs
-    while jobs.busy:
-        jobs.pump()
-        assert time.monotonic() < deadline, [job.label for job in jobs.all if not job.ended]
-        time.sleep(0.002)
-
-
-def press(operator: str, **arguments: Any) -> Any:
-    """Press a button and wait for its job; return the last job."""
-    group, name = operator.split(".")
-    assert getattr(getattr(bpy.ops, group), name)(**arguments) == {"FINISHED"}
-    settle()
-    return lathe.link.session.session.jobs.all[-1]
-
-
-def refusal(operator: str, **arguments: Any) -> str:
-    """Press a button that cannot be pressed and return what Blender says."""
-    with pytest.raises(RuntimeError) as caught:
-        press(operator, **arguments)
-    return str(caught.value)
 
 
 def started(info: Any = FACE) -> Any:

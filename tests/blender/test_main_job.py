@@ -15,49 +15,16 @@ import numpy as np
 import pytest
 
 from tests.addon.fake_backend import CRASH, HANG, NO_SURFACE, SLOW
+from tests.blender.helpers import pixels, press, refusal, settle
 
 bpy: Any = None
 lathe: Any = None
-
-
-def settle(timeout: float = 30.0) -> None:
-    """Pump until no job is left, as the timer would."""
-    deadline = time.monotonic() + timeout
-    jobs = lathe.link.session.session.jobs
-    while jobs.busy:
-        jobs.pump()
-        assert time.monotonic() < deadline, [job.label for job in jobs.all if not job.ended]
-        time.sleep(0.002)
-
-
-def press(operator: str, **arguments: Any) -> Any:
-    """Press a button and wait for its job; return the job."""
-    group, name = operator.split(".")
-    assert getattr(getattr(bpy.ops, group), name)(**arguments) == {"FINISHED"}
-    settle()
-    return lathe.link.session.session.jobs.all[-1]
 
 
 def started() -> Any:
     press("lathe.start_backend")
     assert lathe.link.session.session.state == "ready", lathe.link.session.session.line
     return bpy.context.scene.lathe
-
-
-def refusal(operator: str, **arguments: Any) -> str:
-    """Press a button that cannot be pressed and return what Blender says."""
-    try:
-        press(operator, **arguments)
-    except RuntimeError as error:
-        return str(error)
-    raise AssertionError(f"{operator} could be pressed")
-
-
-def pixels(name: str) -> np.ndarray:
-    image = bpy.data.images[name]
-    flat = np.empty(len(image.pixels), np.float32)
-    image.pixels.foreach_get(flat)
-    return lathe.scene.frames.image_from_pixels(flat, *image.size)
 
 
 def test_start_reads_the_models_and_chooses_the_first() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.addon.fake_backend import CAR, FACE, FIELD
+from tests.blender.helpers import settle
 
 bpy: Any = None
 lathe: Any = None
@@ -98,15 +99,6 @@ def draw_all() -> dict[str, list[str]]:
                 getattr(panel, method)(Self(panel, drawn), bpy.context)
         shown[panel.__name__] = drawn
     return shown
-
-
-def settle() -> None:
-    jobs = lathe.link.session.session.jobs
-    deadline = time.monotonic() + 30
-    while jobs.busy:
-        jobs.pump()
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def test_before_anything_was_started() -> None:

@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.addon.fake_backend import CAR
+from tests.blender.helpers import pixels, press, refusal
 from tests.blender.test_panels import draw_all
 
 bpy: Any = None
 lathe: Any = None
 
 
-def settle() -> None:
-    jobs = lathe.link.session.session.jobs
-    deadline = time.monotonic() + 30
-    while jobs.busy:
-        jobs.pump()
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-
-
-def press(operator: str, **arguments: Any) -> Any:
-    """Press a button and wait for its job; return the job."""
-    assert getattr(bpy.ops.lathe, operator)(**arguments) == {"FINISHED"}
-    settle()
-    return lathe.link.session.session.jobs.all[-1]
-
-
-def refusal(operator: str, **arguments: Any) -> str:
-    try:
-        getattr(bpy.ops.lathe, operator)(**arguments)
-    except RuntimeError as error:
-        return str(error)
-    raise AssertionError(f"{operator} could be pressed")
-
-
 def started(model: str = "sphere") -> Any:
-    press("start_backend")
-    press("choose_model", model=model)
+    press("lathe.start_backend")
+    press("lathe.choose_model", model=model)
     scene = bpy.context.scene.lathe
     scene.mesh.resolution = 8
     return scene
@@ -63,7 +39,7 @@ def test_a_picture_becomes_a_mesh_that_carries_its_latent(tmp_path: str) -> None
     scene = started()
     scene.latent.mix_geometry = scene.latent.mix_appearance = 0.5
     bpy.context.scene.cursor.location = (1, 2, 3)
-    job = press("image_to_shape", filepath=str(written(Path(tmp_path) / "chair.png")))
+    job = press("lathe.image_to_shape", filepath=str(written(Path(tmp_path) / "chair.png")))
     item = bpy.data.objects[job.result]
     assert item.name == "Sphere chair" and tuple(item.location) == (1, 2, 3)
     assert len(item.lathe.latent.code) == 64 and item.lathe.latent.code_data
@@ -71,16 +47,16 @@ def test_a_picture_becomes_a_mesh_that_carries_its_latent(tmp_path: str) -> None
     assert tuple(bpy.data.images["Lathe Picture"].size) == (8, 8)
     assert "Its alpha was taken as the mask" in drawn()["LATHE_PT_picture"]
     scene.target = "OBJECT"
-    press("restart_backend")  # a backend that knows nothing of the code
-    assert press("generate_mesh").state == "done"
+    press("lathe.restart_backend")  # a backend that knows nothing of the code
+    assert press("lathe.generate_mesh").state == "done"
 
 
 def test_what_is_no_picture_is_named(tmp_path: str) -> None:
     started()
-    assert "There is no image" in refusal("image_to_shape", filepath=str(Path(tmp_path) / "gone.png"))
+    assert "There is no image" in refusal("lathe.image_to_shape", filepath=str(Path(tmp_path) / "gone.png"))
     path = Path(tmp_path) / "text.png"
     path.write_text("hello")
-    job = press("image_to_shape", filepath=str(path))
+    job = press("lathe.image_to_shape", filepath=str(path))
     assert job.state == "failed" and "cannot be read" in job.error.message
     assert not [item for item in bpy.data.objects if item.lathe.is_generated]
 
@@ -88,7 +64,7 @@ def test_what_is_no_picture_is_named(tmp_path: str) -> None:
 def test_models_that_read_no_pictures_say_so() -> None:
     started("flat")
     assert "LATHE_PT_picture" not in drawn()
-    assert "cannot turn images into shapes" in refusal("image_to_shape", filepath="a.png")
+    assert "cannot turn images into shapes" in refusal("lathe.image_to_shape", filepath="a.png")
 
 
 def test_the_texture_of_a_picture_is_put_on_the_shape_and_shown(tmp_path: str) -> None:
@@ -100,19 +76,19 @@ def test_the_texture_of_a_picture_is_put_on_the_shape_and_shown(tmp_path: str) -
     assert scene.latent.mix_appearance == 1
     panel = drawn()["LATHE_PT_picture"]
     assert "lathe.take_texture" in panel and "lathe.image_to_shape" not in panel
-    press("preview")
+    press("lathe.preview")
     before = pixels("Lathe Preview")
     picture = str(written(Path(tmp_path) / "wood.png"))
-    assert press("take_texture", filepath=picture).label == "Preview", "what it looks like is shown at once"
+    assert press("lathe.take_texture", filepath=picture).label == "Preview", "what it looks like is shown at once"
     assert len(scene.latent.code) == 64 and scene.latent.code_data
     assert scene.latent.mix_geometry == scene.latent.mix_appearance == 0, "seed B has no part in it"
     assert (pixels("Lathe Preview") != before).any()
     assert "Its alpha was taken as the mask" in drawn()["LATHE_PT_picture"]
-    press("restart_backend")  # a backend that knows nothing of the code, and of this model
+    press("lathe.restart_backend")  # a backend that knows nothing of the code, and of this model
     lathe.link.session.session.models["car"] = CAR
-    assert press("take_texture", filepath=picture).state == "done"
-    press("choose_model", model="flat")
-    assert "cannot take textures" in refusal("take_texture", filepath=picture)
+    assert press("lathe.take_texture", filepath=picture).state == "done"
+    press("lathe.choose_model", model="flat")
+    assert "cannot take textures" in refusal("lathe.take_texture", filepath=picture)
 
 
 def test_a_model_without_a_surface_gets_a_field_of_its_views_that_can_be_meshed() -> None:
@@ -120,12 +96,12 @@ def test_a_model_without_a_surface_gets_a_field_of_its_views_that_can_be_meshed(
     texts = drawn()["LATHE_PT_mesh"]
     assert "This model has pictures only" in texts and "lathe.fit_views" in texts
     scene.latent.seed_a, scene.field.views = 7, 12
-    job = press("fit_views")
+    job = press("lathe.fit_views")
     assert job.state == "done", job.error
     field = bpy.data.objects[job.result]
     assert field.lathe.is_field and field.lathe.model == "flat_7_views"
     assert bpy.context.view_layer.objects.active == field
-    made = bpy.data.objects[press("generate_mesh").result]
+    made = bpy.data.objects[press("lathe.generate_mesh").result]
     assert made.type == "MESH" and made.lathe.is_generated
 
 
@@ -139,10 +115,10 @@ def test_the_options_of_a_fit_to_views_are_those_of_the_panel_and_the_models_bac
         asked.append(request) or before(self, client, request, **options)
     )
     try:
-        press("fit_views")
+        press("lathe.fit_views")
         scene.field.background = "WHITE"
         bpy.context.view_layer.objects.active = None
-        press("fit_views")
+        press("lathe.fit_views")
     finally:
         jobs.ask = before
     views, fit, _, again = asked
@@ -155,22 +131,15 @@ def test_depth_and_silhouette_are_shown_beside_the_picture() -> None:
     scene = started()
     scene.preview.source = "SLIDERS"
     scene.preview.size = 32
-    press("preview")
+    press("lathe.preview")
     assert "Lathe Depth" not in bpy.data.images
     scene.preview.sketch = True
-    assert press("preview").result == "Lathe Preview"
+    assert press("lathe.preview").result == "Lathe Preview"
     silhouette = pixels("Lathe Silhouette")
     assert (silhouette[:, 0, :3] == 0).all() and (silhouette[:, 1:, :3] == 1).all()
     depth = pixels("Lathe Depth")
     assert (depth[:16, :, 3] == 0).all() and (depth[16:, :, 0] > 0.9).all()
     assert drawn()["LATHE_PT_preview"].count("icon") == 3
-
-
-def pixels(name: str) -> np.ndarray:
-    image = bpy.data.images[name]
-    flat = np.empty(len(image.pixels), np.float32)
-    image.pixels.foreach_get(flat)
-    return lathe.scene.frames.image_from_pixels(flat, *image.size)
 
 
 def seen_sphere(camera: Any, size: int) -> np.ndarray:
@@ -200,15 +169,15 @@ def test_the_points_of_a_depth_image_lie_where_the_surface_is(tmp_path: str) -> 
 def test_a_depth_image_is_completed(tmp_path: str) -> None:
     started()
     path = Path(tmp_path) / "seen.npy"
-    assert "no active camera" in refusal("complete_depth", filepath=str(path))
+    assert "no active camera" in refusal("lathe.complete_depth", filepath=str(path))
     lathe.preview.actions.add_camera(bpy.context)
     bpy.context.view_layer.update()
-    assert "cannot be read" in refusal("complete_depth", filepath=str(path))
+    assert "cannot be read" in refusal("lathe.complete_depth", filepath=str(path))
     np.save(path, np.full((8, 8), np.inf, np.float32))
-    assert "empty" in refusal("complete_depth", filepath=str(path))
+    assert "empty" in refusal("lathe.complete_depth", filepath=str(path))
     np.save(path, np.full((8, 8, 2), 1.0, np.float32))
-    assert "[height, width]" in refusal("complete_depth", filepath=str(path))
+    assert "[height, width]" in refusal("lathe.complete_depth", filepath=str(path))
     camera = lathe.scene.gather.scene_camera(bpy.context.scene, bpy.context.evaluated_depsgraph_get(), 40, 40)
     np.save(path, seen_sphere(camera, 40))
-    item = bpy.data.objects[press("complete_depth", filepath=str(path)).result]
+    item = bpy.data.objects[press("lathe.complete_depth", filepath=str(path)).result]
     assert item.name == "seen completed" and len(item.lathe.latent.code) == 64

@@ -11,17 +11,10 @@ from typing import Any
 import numpy as np
 
 import build
+from tests.blender.helpers import done
 
 bpy: Any = None
 lathe: Any = None
-
-
-def press(operator: str, timeout: float = 400.0) -> Any:
-    """Press a button, wait for its job, and return the job's result."""
-    group, name = operator.split(".")
-    assert getattr(getattr(bpy.ops, group), name)() == {"FINISHED"}
-    jobs = lathe.link.session.session.jobs
-    return jobs.wait_for(jobs.all[-1], timeout)
 
 
 def placed_object() -> Any:
@@ -91,10 +84,10 @@ def test_an_object_comes_back_to_where_it_was(tmp_path: str) -> None:
     capture, field = scene.lathe.capture, scene.lathe.field
     capture.rig, capture.count, capture.test, capture.size = "SPHERE", 28, 2, 96
     field.data_sets, field.name, field.preset, field.steps = f"{tmp_path}/sets", "ring", "DRAFT", 250
-    press("lathe.capture")
-    fitted = bpy.data.objects[press("lathe.fit")]
+    done("lathe.capture")
+    fitted = bpy.data.objects[done("lathe.fit")]
     fitted.lathe.mesh.resolution, fitted.lathe.mesh.color = 96, "NONE"
-    made = bpy.data.objects[press("lathe.generate_mesh")]
+    made = bpy.data.objects[done("lathe.generate_mesh")]
     bpy.context.view_layer.update()
 
     wanted, got = box(item), box(made)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -10,47 +9,28 @@ import numpy as np
 import pytest
 
 import build
+from tests.blender.helpers import done, pixels
 
 bpy: Any = None
 lathe: Any = None
 
 
-def press(operator: str, **arguments: Any) -> Any:
-    """Press a button and wait for its job; return the last job, which went well."""
-    assert getattr(bpy.ops.lathe, operator)(**arguments) == {"FINISHED"}
-    jobs, deadline = lathe.link.session.session.jobs, time.monotonic() + 300
-    while jobs.busy:
-        jobs.pump()
-        assert time.monotonic() < deadline, [job.label for job in jobs.all if not job.ended]
-        time.sleep(0.005)
-    job = jobs.all[-1]
-    assert job.error is None, job.error
-    return job
-
-
-def pixels(name: str) -> np.ndarray:
-    image = bpy.data.images[name]
-    flat = np.empty(len(image.pixels), np.float32)
-    image.pixels.foreach_get(flat)
-    return lathe.scene.frames.image_from_pixels(flat, *image.size)
-
-
-def picture() -> np.ndarray:
-    press("preview")
+def preview() -> np.ndarray:
+    done("lathe.preview")
     return pixels("Lathe Preview")
 
 
 def chosen(model: str, size: int) -> Any:
     bpy.context.view_layer.objects.active = None
-    press("choose_model", model=model)
+    done("lathe.choose_model", model=model)
     scene = bpy.context.scene.lathe
     scene.preview.source, scene.preview.size, scene.mesh.resolution = "SLIDERS", size, 32
     return scene
 
 
-def meshed(operator: str = "generate_mesh", **arguments: Any) -> np.ndarray:
+def meshed(operator: str = "lathe.generate_mesh", **arguments: Any) -> np.ndarray:
     """Return the sides of a mesh's box, metres."""
-    item = bpy.data.objects[press(operator, **arguments).result]
+    item = bpy.data.objects[done(operator, **arguments)]
     points = np.empty(len(item.data.vertices) * 3, np.float32)
     item.data.vertices.foreach_get("co", points)
     return np.ptp(points.reshape(-1, 3), axis=0)
@@ -64,39 +44,39 @@ def test_every_starter_does_what_its_panel_offers(tmp_path: str) -> None:
     """One test, because a backend takes seconds to start."""
     lathe.preferences.extension_root = lambda: build.ROOT
     lathe.preferences.preferences(bpy.context).data = f"{tmp_path}/data"
-    press("start_backend")
+    done("lathe.start_backend")
     assert {"deepsdf_chairs", "gan3d_chairs", "hologan_chairs", "von_chairs"} <= set(lathe.link.session.session.models)
 
     scene = chosen("gan3d_chairs", 48)
-    seen = picture()
+    seen = preview()
     assert 0.02 < seen[..., 3].mean() < 0.9
     assert_a_chair(meshed())
 
     scene = chosen("von_chairs", 32)
     scene.preview.sketch = True
-    first, silhouette = picture(), pixels("Lathe Silhouette")
+    first, silhouette = preview(), pixels("Lathe Silhouette")
     scene.latent.seed_b += 1  # the texture's
-    other = picture()
+    other = preview()
     assert (first[..., :3] != other[..., :3]).any() and (first[..., 3] == other[..., 3]).all()
     assert (pixels("Lathe Silhouette") == silhouette).all(), "texture and shape are apart"
     scene.latent.seed_a += 1
-    assert (picture()[..., 3] != first[..., 3]).any()
+    assert (preview()[..., 3] != first[..., 3]).any()
     assert_a_chair(meshed())
     path = Path(tmp_path) / "seen.png"
     lathe.scene.png.write(path, other)
-    press("take_texture", filepath=str(path))
+    done("lathe.take_texture", filepath=str(path))
 
     chosen("gan3d_chairs", 48)
-    assert_a_chair(meshed("image_to_shape", filepath=str(path)))
+    assert_a_chair(meshed("lathe.image_to_shape", filepath=str(path)))
 
     chosen("von_chairs", 32)
     scene = chosen("hologan_chairs", 64)
     assert scene.latent.mix_appearance == 0, "seed B was the texture of the model before"
-    one = picture()
+    one = preview()
     scene.view.yaw = 0.5
-    assert (picture() != one).any()
+    assert (preview() != one).any()
     with pytest.raises(RuntimeError, match="surface"):
         bpy.ops.lathe.generate_mesh()
     scene.field.views, scene.field.steps, scene.field.preset = 12, 20, "DRAFT"
-    field = bpy.data.objects[press("fit_views").result]
+    field = bpy.data.objects[done("lathe.fit_views")]
     assert field.lathe.is_field and field.lathe.model.startswith("hologan_chairs")

@@ -14,6 +14,7 @@ from pathlib import Path
 import bpy
 
 from tests.addon.fake_backend import make_root
+from tests.blender import helpers
 
 PACKAGE = "bl_ext.user_default.latent_lathe"
 
@@ -49,7 +50,8 @@ def main() -> None:
     root = make_root(Path(tempfile.mkdtemp()) / "root")
     lathe = Lathe()
     module = importlib.import_module(f"tests.blender.{module_name}")
-    module.bpy, module.lathe = bpy, lathe
+    for place in (module, helpers):
+        place.bpy, place.lathe = bpy, lathe
     for line in sys.stdin:
         name, arguments = json.loads(line)
         try:
