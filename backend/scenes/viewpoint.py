@@ -1,9 +1,10 @@
-"""Where a camera stands about a subject, for models that were trained on a range of viewpoints."""
+"""Viewpoint of a camera about a subject, for models that were trained on a range of viewpoints."""
 
 from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from addon.wire.messages import PosePrior
@@ -14,16 +15,30 @@ from ..cameras import Camera
 def angles_of(camera: Camera, centre: Tensor) -> tuple[float, float]:
     """Return azimuth (0 sees the front, which faces -Y) and elevation of a camera about a centre [3], radians.
 
-    A perspective camera has those of its place, an orthographic one those of its direction.
+    They are those of a perspective camera's position, and of an orthographic camera's direction.
     """
+    azimuth, elevation = viewpoint_of(camera, centre).detach().tolist()
+    return azimuth, elevation
+
+
+def viewpoint_of(camera: Camera, centre: Tensor) -> Tensor:
+    """Return `angles_of` a camera as a tensor [2]. Differentiable in the camera."""
     matrix = camera.world_from_camera
-    towards = matrix[:3, 3] - centre if camera.projection == "perspective" else -matrix[:3, 2]
-    x, y, z = (float(value) for value in towards)
-    return math.atan2(x, -y), math.atan2(z, math.hypot(x, y))
+    x, y, z = matrix[:3, 3] - centre if camera.projection == "perspective" else -matrix[:3, 2]
+    return torch.stack((torch.atan2(x, -y), torch.atan2(z, torch.hypot(x, y))))
+
+
+def viewpoint_in_range(camera: Camera, centre: Tensor, prior: PosePrior) -> Tensor:
+    """Return the viewpoint [2] of a camera, each angle moved to the nearest end of its range where it lies outside: a
+    constant there, else differentiable in the camera."""
+    view = viewpoint_of(camera, centre)
+    asked = angles_of(camera, centre)
+    shown = nearest_in_range(*asked, prior)
+    return torch.where(view.new_tensor(asked) == view.new_tensor(shown), view, view.new_tensor(shown))
 
 
 def nearest_in_range(azimuth: float, elevation: float, prior: PosePrior) -> tuple[float, float]:
-    """Return the angles, each moved to the nearest end of its range where it lies outside."""
+    """Return the angles, each moved to the nearest end of its range where it lies outside, radians."""
     low, high = prior.azimuth
     turned = math.remainder(azimuth - (low + high) / 2, 2 * math.pi)
     half = (high - low) / 2
@@ -36,7 +51,7 @@ def nearest_in_range(azimuth: float, elevation: float, prior: PosePrior) -> tupl
 
 
 def out_of_range(asked: tuple[float, float], prior: PosePrior, label: str) -> str:
-    """Return the sentence that says which viewpoints there are."""
+    """Return a note for the user that names the trained viewpoints."""
     azimuth, elevation, *ends = (f"{math.degrees(x):.0f}°" for x in (*asked, *prior.azimuth, *prior.elevation))
     return (
         f"{label} was never trained on this viewpoint (azimuth {azimuth}, elevation {elevation}): the nearest one that "

@@ -1,9 +1,9 @@
 """HoloGAN (Nguyen-Phuoc et al., arxiv.org/abs/1904.01326): a learnt 4D constant is styled by z, rotated as a volume,
 and projected to an image by convolutions alone.
 
-There is no field and no surface: what is known of the object is features, and only the 2D network that follows
-makes colours of them. `Generator` is the network as the paper tells it; `HoloGAN` places it in the world, where a
-camera gives it two angles, and the picture stands upright at the object's place, turned to the camera.
+There is no field and no surface: the volume holds features, of which only the 2D network makes colours. `Generator` is
+the network of the paper; scene.py places it in the world, where a camera gives it two angles, and the image stands
+upright at the object's place, turned to the camera.
 
 Vocabulary: `volume` [N, channels, z, y, x], the axes that the view turns; `view` [N, 6] = azimuth and elevation in
 radians, scale, translation x, y, z in voxels. The arithmetic follows the TensorFlow 1 release, whose weights are the
@@ -66,7 +66,7 @@ class SameTranspose(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         dimensions, kernel = x.dim() - 2, self.weight.shape[-1]
         transposed = F.conv_transpose3d if dimensions == 3 else F.conv_transpose2d
-        if kernel - self.stride == 2:  # what is cropped is the same on both sides
+        if kernel - self.stride == 2:  # the crop is the same on both sides
             return transposed(x, self.weight, self.bias, stride=self.stride, padding=1)
         full = transposed(x, self.weight, self.bias, stride=self.stride)
         if kernel == self.stride:
@@ -188,7 +188,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Is the image real, and which z made it (the identity loss, Sec. 3.4)."""
+    """Image to the probability that it is real, and to its z (the identity loss, Sec. 3.4)."""
 
     def __init__(self, channels: int = 64, num_convolutions: int = 4, z_dim: int = 128, side: int = 64) -> None:
         super().__init__()

@@ -28,6 +28,7 @@ from backend.scenes.viewpoint import nearest_in_range
 from backend.tasks.mesh import mesh
 from backend.tasks.render import render
 from backend.tasks.workspace import Workspace
+from tests.gradients import check_scene_gradients
 from tests.shared import CHECKPOINTS
 
 TINY = HoloGANConfig(
@@ -182,14 +183,48 @@ def test_the_command_line_names_the_commands_that_make_a_mesh(data: Path, backen
     assert status == 1 and all(f"`{command} " in said for command in ("views", "fit", "mesh"))
 
 
+@pytest.mark.parametrize("azimuth", [0.4, 1.5])
+def test_an_image_has_the_gradients_of_central_differences(azimuth: float) -> None:
+    model = _model()
+    model.network.double()
+    camera = from_wire(orbit(model.info, 12, azimuth=azimuth, roll=0.2))  # no ray through the middle of a pixel
+    weight = model.network.constant
+    check_scene_gradients(
+        model, model.mapping(model.sample_z(1))[0], camera, weight, lambda scene, c: scene.image(c), rel=1e-4
+    )
+
+
+def test_the_differentiable_image_is_the_one_that_is_rendered() -> None:
+    model = _model()
+    scene = model.synthesize(ws_from_latent(model, Latent(1)), differentiable=True)
+    camera = from_wire(orbit(model.info, 40, azimuth=0.4, roll=0.3))
+    image, rendered = scene.image(camera), scene.render(camera)
+    assert torch.equal(image.rgb, rendered.rgb) and torch.equal(image.alpha, rendered.alpha)
+    assert image.rgb.requires_grad is False  # neither ws nor a weight asks for gradients
+    distance = image.mean_distance()
+    assert float(distance[20, 20]) == pytest.approx(model.info.pose_prior.radius, rel=1e-2)
+    with pytest.raises(NotSupported, match="single rays"):
+        scene.trace(camera.rays())
+
+
+def test_the_volume_is_geometry_and_what_follows_is_appearance() -> None:
+    model = _model()
+    parts = {
+        part: {id(p) for p in model.parameters_for(part)} for part in ("geometry", "appearance", "late layers", "all")
+    }
+    assert not parts["geometry"] & parts["appearance"] and parts["late layers"] < parts["appearance"]
+    assert parts["geometry"] | parts["appearance"] == parts["all"] == {id(p) for p in model.network.parameters()}
+    assert torch.equal(model.mean_ws(), model.mapping(model.sample_z(3), truncation_psi=0.0)[0])
+
+
 def test_the_first_row_shapes_the_volume_and_the_second_the_picture() -> None:
     model = _model()
     ws = ws_from_latent(model, Latent(1, 2, mix_appearance=1.0))
     assert torch.equal(ws[0], model.sample_z(1)[0]) and torch.equal(ws[1], model.sample_z(2)[0])
-    volume = model.synthesize(ws)._volume
+    volume = model.synthesize(ws).volume
     torch.testing.assert_close(volume, model.network.volume(model.sample_z(1)))
-    other = model.synthesize(ws_from_latent(model, Latent(1))).picture(0.0, 0.3)
-    assert not torch.allclose(model.synthesize(ws).picture(0.0, 0.3), other)
+    other = model.synthesize(ws_from_latent(model, Latent(1))).network_image(torch.tensor([0.0, 0.3]))
+    assert not torch.allclose(model.synthesize(ws).network_image(torch.tensor([0.0, 0.3])), other)
 
 
 def test_a_rigid_turn_of_the_volume_is_trilinear_and_empty_outside() -> None:
