@@ -111,15 +111,13 @@ class VoxelScene:
     def trace(self, rays: Rays, *, samples: int | None = None, jitter: torch.Generator | None = None) -> RayColors:
         """See Scene.trace. samples: through the cube; None: two in each voxel. Nothing is random here."""
         voxel = float(self.world_from_grid[:3, :3].norm(dim=0).mean()) * 2 / max(self.values.shape)
-        return self._traced(
-            rays, upright_axes(rays.directions.reshape(-1, 3)), fixed_size(SOFT_VOXELS * voxel), samples
-        )
+        return self.traced(rays, upright_axes(rays.directions.reshape(-1, 3)), fixed_size(SOFT_VOXELS * voxel), samples)
 
     def image(self, camera: Camera, *, jitter: torch.Generator | None = None) -> RayColors:
         """See Scene.image. Silhouettes are a pixel wide; jitter moves each ray within its pixel."""
-        return self._traced(camera.rays(jittered(camera, jitter)), camera_axes(camera), pixel_size(camera), None)
+        return self.traced(camera.rays(jittered(camera, jitter)), camera_axes(camera), pixel_size(camera), None)
 
-    def _traced(
+    def traced(
         self, rays: Rays, axes: Tensor, width: Callable[[Rays, Tensor], Tensor], samples: int | None
     ) -> RayColors:
         """Return the pixels of world rays [...] under a lamp with axes [3, 3] or [N, 3, 3]. width: of the silhouettes,

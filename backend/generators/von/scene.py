@@ -2,9 +2,9 @@
 
     z_shape ─ ShapeNetwork ─> voxels ─ projection (view) ─> 2.5D sketch ─ TextureNetwork (z_texture) ─> image
 
-Vocabulary. `ws` [2, w_dim]: z_shape and z_texture as rows, the shorter one filled with zeros; there is no mapping
-network. *Frame of the voxels*: see `projection`; its unit is `half_edge` metres. A *painting* is what the texture
-network makes of the sketch at one view.
+Vocabulary. `ws` [2, w_dim]: z_shape and z_texture as rows, the shorter one padded with zeros; there is no mapping
+network. *Frame of the voxels*: see `projection`; its unit is `half_edge` metres. A *painting* is the texture network's
+image of the sketch at one view.
 
 The surface, its silhouette and its depth are those of the voxels alone, so that a texture changes none of their bits.
 Colours come from the painting at the camera's azimuth and elevation; a camera at another distance than the trained one
@@ -18,7 +18,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,20 +29,23 @@ from torch.nn import functional
 from addon.wire.messages import Bounds, ModelInfo, PosePrior
 
 from ...cameras import Camera, from_wire, orbit
+from ...models.card import ModelCard
 from ...models.image_memory import MEBI, ImageMemory
 from ...progress import Progress, part, silent
 from ...scenes.capabilities import EncodedImage
+from ...scenes.generator import Part
 from ...scenes.protocol import FieldInfo, FieldSample, Image
-from ...scenes.viewpoint import angles_of, nearest_in_range, out_of_range
-from ...scenes.volume import normals_from, pose_prior
+from ...scenes.surface_image import camera_axes, jittered, pixel_size
+from ...scenes.trace import RayColors, RayTraced
+from ...scenes.viewpoint import angles_of, nearest_in_range, out_of_range, viewpoint_in_range
+from ...scenes.volume import cube, normals_from, pose_prior
 from ...scenes.voxels import VoxelScene
+from ..layers.config import config_from_json
 from ..layers.encoder_image import encoder_image
+from ..layers.stylegan2 import check_shape
 from .model import ShapeNetwork, TextureEncoder, TextureNetwork
 from .projected_texture import View, colors_from_views
 from .projection import Optics, Sketch, crop_boxes, cropped, normalised_depth, project, rotation
-
-if TYPE_CHECKING:
-    from ...models.card import ModelCard
 
 IMAGE_MEMORY = ImageMemory(64 * MEBI)
 
@@ -118,14 +121,20 @@ def voxel_frame(values: Tensor) -> Tensor:
     return values.movedim((-1, -2, -3), (-3, -2, -1)).flip(-3, -2)
 
 
-class VONScene:
-    """One shape with one texture. A `Scene`."""
+class VONScene(RayTraced):
+    """One shape with one texture. A `Scene`.
 
-    def __init__(self, model: VON, ws: Tensor) -> None:
+    Single rays have no colour. `image` is differentiable in the camera, ws and weights, through both the surface
+    (scenes/surface_trace.py) and the sketch that the texture network paints. The voxels are made once: a scene keeps
+    their graph and does not follow later changes of the weights.
+    """
+
+    def __init__(self, model: VON, ws: Tensor, *, differentiable: bool = False) -> None:
         self.model = model
         config = model.config
+        ws = ws if differentiable else ws.detach()
         self.z_texture = ws[1:, : config.texture_dim]
-        with torch.no_grad():
+        with torch.set_grad_enabled(differentiable):
             self.voxels = model.voxels(ws[None, 0, : config.shape_dim])  # [1, n, n, n], frame of the voxels
         outer = model.half_edge * config.side / (config.side - 1)  # to the outer faces of the last voxels
         world_from_grid = torch.diag(torch.tensor([-outer, -outer, outer, 1.0])).to(ws)
@@ -136,7 +145,7 @@ class VONScene:
     @property
     def info(self) -> FieldInfo:
         """See Scene.info."""
-        return dataclasses.replace(self.shape.info, has_color=True)
+        return dataclasses.replace(self.shape.info, has_color=True, image_space=True)
 
     @property
     def empty_reason(self) -> str:
@@ -144,7 +153,7 @@ class VONScene:
         return self.shape.empty_reason
 
     def within(self, box: Bounds) -> VONScene:
-        """Return the scene with nothing of its surface left outside a world box; it is painted as the whole is."""
+        """Return the scene with its surface cut to a world box, and the paintings of the whole."""
         cut = copy.copy(self)
         cut.shape = self.shape.within(box)
         cut.__dict__.pop("views_around", None)
@@ -166,23 +175,26 @@ class VONScene:
 
     @torch.no_grad()
     def sketch(self, azimuth: float, elevation: float) -> Sketch:
-        """Return the 2.5D sketch [1, side, side] at a view, radians: what the texture network is shown."""
+        """Return the 2.5D sketch [1, side, side] at a view, radians: the input of the texture network."""
+        return self._sketch(self.voxels.new_tensor([azimuth, elevation]))
+
+    def _sketch(self, view: Tensor) -> Sketch:
         config = self.model.config
-        view = self.voxels.new_tensor([[azimuth, elevation]])
-        return project(self.voxels, view, config.optics, config.image_size)
+        return project(self.voxels, view[None], config.optics, config.image_size)
 
     @torch.no_grad()
     def painting(self, azimuth: float, elevation: float) -> Painting:
-        """Return the texture network's picture at a view, radians, which is taken as it is."""
+        """Return the texture network's image at a view, radians, which may be any."""
         key = (round(azimuth, 5), round(elevation, 5))
         if key not in self._painted:
             self._painted.clear()
-            self._painted[key] = self._paint(*key)
+            self._painted[key] = self.paint(self.voxels.new_tensor(key))
         return self._painted[key]
 
-    def _paint(self, azimuth: float, elevation: float) -> Painting:
+    def paint(self, view: Tensor) -> Painting:
+        """Return the texture network's image at a view [2], radians. Differentiable, up to whole pixels of the crop."""
         config = self.model.config
-        whole = self.sketch(azimuth, elevation)
+        whole = self._sketch(view)
         last = config.image_size - 1
         box = torch.tensor([[0, last, 0, last]], device=self.voxels.device)
         shown, near = whole, config.distance - config.reach
@@ -190,16 +202,16 @@ class VONScene:
         if config.crop:
             box = crop_boxes(whole.silhouette)
             shown = cropped(whole, box, config.optics.far, config.image_size)
-            nearest = float(shown.depth.min())
-            empty = nearest > config.optics.far - 1e-4
+            nearest = shown.depth.min()
+            empty = bool(nearest > config.optics.far - 1e-4)
             depth = normalised_depth(shown.depth, near if empty else nearest, config.optics.far)
         painted = self.model.texture(depth[:, None].clamp(-1, 1), self.z_texture) * 0.5 + 0.5
         rgb = spread(painted[0].clamp(0, 1), shown.silhouette[0])
-        view = self.voxels.new_tensor([azimuth, elevation])
         return Painting(rgb, whole.silhouette[0], whole.depth[0], view, box[0])
 
     def colors_at(self, points: Tensor, painting: Painting) -> Tensor:
-        """Return the painting's colours [n, 3] at world points [n, 3], seen from its view; the border's outside it."""
+        """Return the colours [n, 3] of a painting at world points [n, 3], projected from its view; beyond its border,
+        those of the border."""
         optics, side = self.model.config.optics, self.model.config.image_size
         frame = points * points.new_tensor([-1.0, -1.0, 1.0]) / self.model.half_edge
         ahead, left, up = (frame @ rotation(painting.view[None])[0].to(points)).unbind(-1)
@@ -211,6 +223,17 @@ class VONScene:
         found = functional.grid_sample(painting.rgb[None].to(points), grid, padding_mode="border", align_corners=True)
         return found[0, :, 0].T
 
+    def image(self, camera: Camera, *, jitter: torch.Generator | None = None) -> RayColors:
+        """See Scene.image. jitter moves each ray within its pixel."""
+        rays = camera.rays(jittered(camera, jitter))
+        pixels = self.shape.traced(rays, camera_axes(camera), pixel_size(camera), None)
+        view = viewpoint_in_range(camera, camera.world_from_camera.new_zeros(3), self.model.info.pose_prior)
+        distance = pixels.distance / pixels.alpha.clamp(min=1e-4)
+        points = rays.origins + distance[..., None] * rays.directions
+        rgb = self.colors_at(points.reshape(-1, 3), self.paint(view.to(self.voxels))).reshape(points.shape)
+        return dataclasses.replace(pixels, rgb=rgb * pixels.alpha[..., None])
+
+    @torch.no_grad()
     def render(
         self,
         camera: Camera,
@@ -241,7 +264,7 @@ class VONScene:
 
     @cached_property
     def views_around(self) -> list[View]:
-        """Pictures from the trained viewpoints, eight around at two heights."""
+        """Renders from the trained viewpoints, eight around at two elevations."""
         prior = self.model.info.pose_prior
         low, high = prior.azimuth
         all_round = high - low > 2 * math.pi - 1e-3
@@ -259,8 +282,8 @@ class VONScene:
 
 
 def spread(rgb: Tensor, silhouette: Tensor) -> Tensor:
-    """Return rgb [3, H, W] with the colours inside the silhouette [H, W] carried a few pixels outwards: outside it, the
-    texture network's colours mean nothing."""
+    """Return rgb [3, H, W] with the colours inside the silhouette [H, W] spread a few pixels outwards: beyond it, they
+    are meaningless."""
     known = (silhouette > 0.7).to(rgb)[None]
     rgb = rgb * known
     for _ in range(FILLS):
@@ -272,7 +295,7 @@ def spread(rgb: Tensor, silhouette: Tensor) -> Tensor:
 
 
 class VON(nn.Module):
-    """Visual Object Networks as a Generator (scenes/generator.py)."""
+    """Visual Object Networks as a `Generator`."""
 
     def __init__(self, config: VONConfig, *, half_edge: float = 0.5, info: ModelInfo | None = None) -> None:
         """half_edge: from the middle to the centre of an outermost voxel, metres."""
@@ -299,10 +322,11 @@ class VON(nn.Module):
     def sample_z(self, seed: int) -> Tensor:
         """Return z [1, shape_dim + texture_dim], standard normal."""
         random = torch.Generator().manual_seed(seed)
-        return torch.randn(1, self.config.shape_dim + self.config.texture_dim, generator=random).to(self.device)
+        drawn = torch.randn(1, self.config.shape_dim + self.config.texture_dim, generator=random)
+        return drawn.to(self.shape.output.weight)
 
     def mapping(self, z: Tensor, condition: Camera | None = None, *, truncation_psi: float = 1.0) -> Tensor:
-        """Return ws [..., 2, w_dim] of z: its two codes. truncation_psi has no part in it: zero is no mean shape."""
+        """Return ws [..., 2, w_dim] of z: its two codes. truncation_psi is ignored: zero is not a mean shape."""
         return self.rows(*z.split((self.config.shape_dim, self.config.texture_dim), -1))
 
     def rows(self, z_shape: Tensor, z_texture: Tensor) -> Tensor:
@@ -320,11 +344,30 @@ class VON(nn.Module):
         voxels = torch.sigmoid(logits)
         return from_distances(voxels) if self.config.distances else voxels
 
-    def synthesize(self, ws: Tensor, controls: dict[str, float] | None = None) -> VONScene:
+    def mean_ws(self) -> Tensor:
+        """Return the mean of both codes: zeros [2, w_dim]. See Generator.mean_ws."""
+        return self.shape.output.weight.new_zeros(2, self.config.w_dim)
+
+    def synthesize(
+        self, ws: Tensor, controls: dict[str, float] | None = None, *, differentiable: bool = False
+    ) -> VONScene:
         """See Generator.synthesize."""
-        if tuple(ws.shape) != (2, self.config.w_dim):
-            raise ValueError(f"ws must be [2, {self.config.w_dim}], got {list(ws.shape)}")
-        return VONScene(self, ws.to(self.device))
+        check_shape("ws", ws, (2, self.config.w_dim))
+        return VONScene(self, ws.to(self.device), differentiable=differentiable)
+
+    def parameters_for(self, part: Part) -> list[nn.Parameter]:
+        """See Generator.parameters_for.
+
+        Geometry: the shape network; appearance: the texture network; late layers: its last doubling and the output.
+        """
+        texture = self.texture
+        modules: dict[Part, tuple[nn.Module, ...]] = {
+            "geometry": (self.shape,),
+            "appearance": (texture,),
+            "late layers": (texture.upsample[-1], texture.norms[-1], texture.output),
+            "all": (self.shape, texture),
+        }
+        return [parameter for module in modules[part] for parameter in module.parameters()]
 
     @torch.no_grad()
     def transfer_texture(self, ws: Tensor, pixels: NDArray[np.uint8]) -> EncodedImage:
@@ -334,34 +377,33 @@ class VON(nn.Module):
         return EncodedImage(self.rows(ws[0, : self.config.shape_dim], z_texture), image.pixels, image.notes)
 
     @torch.no_grad()
-    def texture_code(self, pictures: Tensor) -> Tensor:
-        """Return z_texture [N, texture_dim] of pictures [N, 3, image_size, image_size], 0..1, over white.
+    def texture_code(self, images: Tensor) -> Tensor:
+        """Return z_texture [N, texture_dim] of images [N, 3, image_size, image_size], 0..1, over white.
 
         Raises:
-            ValueError: there is no encoder, or pictures have another size.
+            ValueError: there is no encoder, or images have another size.
         """
         if self.encoder is None:
             raise ValueError("this model has no texture encoder")
         size = self.config.image_size
-        if pictures.shape[1:] != (3, size, size):
-            raise ValueError(f"pictures must be [N, 3, {size}, {size}], got {list(pictures.shape)}")
-        mean: Tensor = self.encoder(pictures.to(self.device) * 2 - 1)[0]
+        if images.shape[1:] != (3, size, size):
+            raise ValueError(f"images must be [N, 3, {size}, {size}], got {list(images.shape)}")
+        mean: Tensor = self.encoder(images.to(self.device) * 2 - 1)[0]
         return mean
 
 
 def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> VON:
-    """The generator of a model folder. Raises KeyError, ValueError, TypeError or RuntimeError if it does not fit."""
+    """Return the generator of a model folder. Raises KeyError, ValueError, TypeError or RuntimeError."""
     arguments = dict(card.constructor)
     half_edge = float(arguments.pop("half_edge", 0.5)) * card.metres_per_unit
-    arguments["shape_widths"] = tuple(arguments["shape_widths"])
-    model = VON(VONConfig(**arguments), half_edge=half_edge)
+    model = VON(config_from_json(VONConfig, arguments), half_edge=half_edge)
     model.load_state_dict(tensors)
     model._info = model_info(name, card, model)
     return model.to(next(iter(tensors.values())).device)
 
 
 def model_info(name: str, card: ModelCard, model: VON) -> ModelInfo:
-    """What the panel shows of a model with this card."""
+    """Return the panel's description of a model with this card."""
     config = model.config
     outer = model.half_edge * config.side / (config.side - 1)
     pixels = config.image_size / (config.image_size - 1)  # the sketches' outermost rays are those of pixel centres
@@ -388,7 +430,7 @@ def model_info(name: str, card: ModelCard, model: VON) -> ModelInfo:
         quantity="density",
         iso_level=DISTANCE_THRESHOLD if config.distances else 0.5,
         iso_range=(0.05, 0.95),
-        bounds=((-outer, -outer, -outer), (outer, outer, outer)),
+        bounds=cube(outer),
         pose_prior=pose_prior(card, prior),
         image_size=config.image_size,
         capabilities=("transfer_texture",) if config.encoder_width else (),

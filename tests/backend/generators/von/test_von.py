@@ -29,6 +29,7 @@ from backend.scenes.latents import ws_from_latent
 from backend.scenes.protocol import Image
 from backend.service import tasks
 from backend.tasks.workspace import Workspace
+from tests.gradients import agreement, check_scene_gradients
 from tests.parity.oracle import read_set
 from tests.shared import CHECKPOINTS, ORACLES
 
@@ -114,6 +115,52 @@ def test_a_camera_of_the_prior_sees_the_painting_pixel_by_pixel(model: VON) -> N
     grid = torch.stack(torch.broadcast_tensors(columns[None], rows[:, None]), -1) / 31 * 2 - 1
     expected = torch.nn.functional.grid_sample(painting.rgb[None], grid[None], align_corners=True)[0].permute(1, 2, 0)
     torch.testing.assert_close(image.rgb[inside], expected[inside], atol=5e-3, rtol=0)
+
+
+def _soft_ball(z: Tensor) -> Tensor:
+    """An ellipsoid whose radii follow the code, with a soft border, [N, 16, 16, 16]."""
+    ticks = torch.linspace(-1, 1, 16).to(z)
+    place = torch.stack(torch.meshgrid(ticks, ticks, ticks, indexing="ij"), -1)
+    radii = 0.55 + 0.2 * torch.tanh(z[:, None, None, None, :3])
+    return torch.sigmoid(12 * (1 - (place / radii).norm(dim=-1)))
+
+
+def test_an_image_has_the_gradients_of_central_differences(model: VON, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VON, "voxels", lambda self, z: _soft_ball(z))
+    model.double()
+    camera = from_wire(orbit(model.info, 11, azimuth=0.37, elevation=0.31, roll=0.05))
+    weight = model.texture.encoder[0].conv.weight  # type: ignore[union-attr]
+    ws = model.mapping(model.sample_z(1))[0]
+    check_scene_gradients(model, ws, camera, weight, lambda scene, c: scene.image(c), rel=1e-4, step=1e-7)  # type: ignore[arg-type]
+
+
+def test_the_differentiable_image_is_the_one_that_is_rendered(model: VON, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VON, "voxels", lambda self, z: _soft_ball(z))
+    ws = model.mapping(model.sample_z(1))[0].requires_grad_(True)
+    scene = model.synthesize(ws, differentiable=True)
+    camera = from_wire(orbit(model.info, 48, azimuth=0.4, elevation=0.3))
+    rendered, image = scene.render(camera), scene.image(camera)
+    assert agreement(image, rendered) > scene.info.trace_psnr and scene.info.image_space
+    assert image.rgb.requires_grad and not rendered.rgb.requires_grad
+    assert not model.synthesize(ws).image(camera).rgb.requires_grad
+    with pytest.raises(NotSupported, match="single rays"):
+        scene.trace(camera.rays())
+
+
+def test_gradients_reach_both_networks_through_a_sketch() -> None:
+    torch.manual_seed(5)
+    model = load("tiny", _card(), VON(TINY).state_dict())
+    with torch.no_grad():
+        model.shape.output.weight.mul_(30)
+    for weight in model.parameters_for("all"):
+        weight.requires_grad_(True)
+    scene = model.synthesize(model.mapping(model.sample_z(1))[0], differentiable=True)
+    scene.image(from_wire(orbit(model.info, 24))).rgb.sum().backward()
+    for part in ("geometry", "appearance", "late layers"):
+        gradients = [p.grad for p in model.parameters_for(part)]  # type: ignore[arg-type]
+        assert all(g is not None and bool(g.isfinite().all()) for g in gradients)
+        assert sum(float(g.abs().sum()) for g in gradients if g is not None) > 0
+    assert model.encoder is not None and all(p.grad is None for p in model.encoder.parameters())
 
 
 def test_the_sketch_and_the_rendered_surface_are_of_one_place(model: VON) -> None:
@@ -299,7 +346,7 @@ def test_a_bad_picture_is_refused(model: VON, data: Path) -> None:
         picture = shared.blobs.put(bytes_)
         with pytest.raises(UnreadableFile, match=sentence):
             tasks.run("transfer_texture", TransferTextureRequest("tiny", Latent(7), picture), silent, shared)
-    with pytest.raises(ValueError, match="pictures must be"):
+    with pytest.raises(ValueError, match="images must be"):
         model.texture_code(torch.zeros(1, 3, 16, 16))
 
 
