@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from addon.wire import messages
+from addon.wire.errors import UnreadableFile
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,25 @@ class Camera:
         return Camera(
             self.world_from_camera.to(device), self.intrinsics.to(device), self.width, self.height, self.projection
         )
+
+
+def points_of_depth(depth: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
+    """Return the world points [N, 3] of a depth image's finite pixels, and the ray origin of each [N, 3].
+
+    depth: [H, W], metres along the camera's z, inf where empty.
+
+    Raises:
+        UnreadableFile: no pixel is finite.
+    """
+    if depth.shape != (camera.height, camera.width):
+        raise ValueError(f"depth must be [{camera.height}, {camera.width}] as the camera, got {list(depth.shape)}")
+    seen = torch.isfinite(depth)
+    if not seen.any():
+        raise UnreadableFile("The depth image is empty: no pixel holds a finite depth.")
+    rays = camera.rays()
+    origins = rays.origins[seen]
+    distance = depth[seen] / rays.depth_from_distance[seen]
+    return origins + distance[:, None] * rays.directions[seen], origins
 
 
 def from_wire(camera: messages.Camera, device: torch.device | str = "cpu") -> Camera:

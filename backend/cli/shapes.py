@@ -200,8 +200,7 @@ def read_scan(path: Path, camera: Path | None) -> ScanBlob:
     import torch
 
     from ..camera_path import read_camera_path
-    from ..cameras import from_wire
-    from ..generators.deepsdf.reconstruct import points_of_depth
+    from ..cameras import from_wire, points_of_depth
 
     view = from_wire(read_camera_path(camera)[0])
     try:

@@ -24,6 +24,7 @@ from ..models.card import ModelCard
 from ..nerf.datasets import Dataset, open_dataset
 from ..nerf.fit import state as fit_state
 from ..nerf.fit.state import FitState
+from ..nerf.methods import FITS, KINDS
 from ..progress import Progress, part
 from .fit_run import EvalMonitor, FitRun, SaveTarget
 from .fit_staging import check_memory, read_request, stage, write_request
@@ -90,8 +91,6 @@ def fit_scene(
     preview: Camera | None = None,
 ) -> FitResult:
     """Fit, from the state saved at the place if there is one and the place allows it; see `fit`."""
-    from ..nerf.methods import FITS
-
     options = with_length(options)
     if not options.use_masks:
         dataset = dataset.without_masks()
@@ -135,7 +134,7 @@ def check_name(name: str) -> None:
     if folder is None:
         return
     card = cards.read_card(folder)
-    if card.source != "trained" or card.kind not in ("hash_field", "nerf"):
+    if card.source != "trained" or card.kind not in KINDS.values():
         raise InvalidRequest(
             f"There is a model named {name!r} already that was not made by fitting images. Choose another name.",
             remedy=Remedy("choose_name", "Choose another name"),

@@ -14,15 +14,10 @@ from ..blobs import BlobStore
 from ..files import cannot_write, write_atomically
 from ..nerf.datasets import Dataset, open_dataset
 from ..nerf.fit import state as fit_state
+from ..nerf.methods import PRESET_BYTES
 from ..progress import Progress, silent
 from .workspace import Workspace, gigabytes
 
-PRESET_BYTES = {
-    "hash": {"draft": 300 << 20, "standard": 900 << 20, "fine": 1500 << 20},
-    "nerf": {"draft": 500 << 20, "standard": 3500 << 20, "fine": 3500 << 20},
-}
-"""Memory of the field, its optimiser and a batch, beside the images. For `nerf`, autograd keeps every layer of a step's
-samples: 463 and 3369 MiB, measured."""
 BYTES_PER_PIXEL = 24
 """Of an image held in memory: colours, alpha, mask, its index among the sampled pixels, and what reading it takes."""
 

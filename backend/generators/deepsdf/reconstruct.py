@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from addon.wire.errors import UnreadableFile
 
-from ...cameras import Camera
+from ...cameras import Camera, points_of_depth
 from ...progress import Progress, silent
 from ...scenes.capabilities import Completion
 
@@ -93,25 +93,6 @@ def scan_from_points(points: Tensor, normals: Tensor | None = None, origins: Ten
     back = torch.rand(4, len(points), generator=random).to(points).square() * length
     free = points + back[..., None] * towards
     return PartialScan(points, normals, free.reshape(-1, 3), back.reshape(-1))
-
-
-def points_of_depth(depth: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
-    """World points [N, 3] of a depth image's finite pixels, and where each was seen from [N, 3].
-
-    depth: [H, W], metres along the camera's z, inf where empty.
-
-    Raises:
-        UnreadableFile: no pixel is finite.
-    """
-    if depth.shape != (camera.height, camera.width):
-        raise ValueError(f"depth must be [{camera.height}, {camera.width}] as the camera, got {list(depth.shape)}")
-    seen = torch.isfinite(depth)
-    if not seen.any():
-        raise UnreadableFile("The depth image is empty: no pixel holds a finite depth.")
-    rays = camera.rays()
-    origins = rays.origins[seen]
-    distance = depth[seen] / rays.depth_from_distance[seen]
-    return origins + distance[:, None] * rays.directions[seen], origins
 
 
 def scan_from_depth(depth: Tensor, camera: Camera) -> PartialScan:

@@ -336,7 +336,7 @@ def test_what_is_not_finite_is_never_saved_even_if_the_loss_did_not_notice(
 def test_a_fit_that_cannot_fit_into_memory_is_refused_before_it_starts(
     workspace: Workspace, request_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workspace, "free_memory", lambda: fit_staging.PRESET_BYTES["nerf"]["draft"] + (1 << 20))
+    monkeypatch.setattr(workspace, "free_memory", lambda: methods.PRESET_BYTES["nerf"]["draft"] + (1 << 20))
     with pytest.raises(OutOfMemory, match=r"needs about .* GB of memory") as caught:
         fit(request_of(preset="fine"), silent, workspace)
     assert caught.value.remedy is not None
