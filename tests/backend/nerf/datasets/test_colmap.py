@@ -6,11 +6,14 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import pycolmap
 import pytest
+import torch
 
 from addon.wire.errors import LatheError, UnreadableFile, UnusableDataset
 from backend.nerf.datasets import Lens, open_dataset
-from backend.nerf.datasets.colmap import camera_model
+from backend.nerf.datasets.colmap import camera_model, read_model
+from backend.nerf.datasets.lens import pixels_of
 from tests.backend.nerf.datasets import captures
 
 
@@ -130,3 +133,40 @@ def test_a_model_without_its_images_file_says_what_belongs_together(tmp_path: Pa
 def test_points_behind_the_cameras_are_said(tmp_path: Path) -> None:
     captures.colmap(tmp_path, binary=True, count=12)
     assert "look away" in open_dataset(tmp_path, flip_axes=True).warnings[0]
+
+
+@pytest.mark.parametrize("binary", [True, False], ids=["binary", "text"])
+@pytest.mark.parametrize("camera_model_name", ["SIMPLE_RADIAL", "OPENCV", "OPENCV_FISHEYE"])
+def test_a_model_that_colmap_writes_is_read_as_colmap_reads_it(
+    tmp_path: Path, binary: bool, camera_model_name: str
+) -> None:
+    options = pycolmap.SyntheticDatasetOptions()
+    options.num_rigs, options.num_cameras_per_rig, options.num_frames_per_rig, options.num_points3D = 2, 1, 3, 20
+    options.camera_model_id = getattr(pycolmap.CameraModelId, camera_model_name)
+    options.camera_params = {
+        "SIMPLE_RADIAL": [1280.0, 512.0, 384.0, 0.05],
+        "OPENCV": [1280.0, 1270.0, 512.0, 384.0, 0.05, -0.01, 0.001, -0.002],
+        "OPENCV_FISHEYE": [600.0, 610.0, 512.0, 384.0, 0.05, -0.01, 0.001, -0.002],
+    }[camera_model_name]
+    expected = pycolmap.synthesize_dataset(options)
+    (expected.write_binary if binary else expected.write_text)(tmp_path)
+    model = read_model(tmp_path)
+    images = {image.name: image for image in expected.images.values()}
+    assert {image.name for image in model.images} == images.keys()
+    for image in model.images:
+        truth = images[image.name]
+        assert np.allclose(image.world_from_camera()[:3], truth.cam_from_world().inverse().matrix(), atol=1e-9)
+        assert image.points == truth.num_points3D
+        camera, stored = truth.camera, model.cameras[image.camera]
+        assert (stored.model, stored.width, stored.height) == (camera_model_name, camera.width, camera.height)
+        intrinsics, lens = camera_model(stored.model, stored.parameters)
+        assert np.allclose(intrinsics, camera.calibration_matrix())
+        rays = np.array([[0.1, -0.2, 1.0], [-0.3, 0.25, 1.0], [0.0, 0.0, 1.0]])
+        pixels = pixels_of(torch.from_numpy(intrinsics), lens, torch.from_numpy(rays))
+        assert np.allclose(pixels, camera.img_from_cam(rays), atol=1e-6)
+    points = sorted(expected.points3D.values(), key=lambda point: tuple(point.xyz))
+    assert model.points is not None
+    order = np.lexsort(model.points.xyz.T[::-1])
+    assert np.allclose(model.points.xyz[order], [point.xyz for point in points], atol=1e-6)
+    assert np.array_equal(model.points.rgb[order], [point.color for point in points])
+    assert model.points.track_lengths[order].tolist() == [point.track.length() for point in points]
