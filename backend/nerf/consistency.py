@@ -1,11 +1,11 @@
-"""Do the views of a model agree with one another? Reprojection error between neighbouring views.
+"""Multi-view consistency of a model: reprojection error between neighbouring views.
 
-A pixel of view b, lifted by its depth and projected into the neighbouring view a, must have the colour that a shows
-there, save for light that depends on the direction. Whoever draws each view from one radiance field passes; who draws
-them by a 2D network need not. The depth is the model's own, or, where it has none, that of the radiance field that
-fits its views best: what that field cannot explain counts against the views, as it should.
+A pixel of view b, lifted by its depth and projected into the neighbouring view a, must have the colour of a there, up
+to view-dependent effects. Renders of one radiance field are consistent; those of a 2D network need not be. The depth is
+the model's own, or, where it has none, that of the radiance field that fits its views best: what that field cannot
+explain counts against the views.
 
-Vocabulary: *picture* is what the model shows; *geometry* the Image whose depth and alpha say where it lies.
+Vocabulary: `appearance` renders the colours of a view; `geometry` the Image whose depth and alpha locate them.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from ..progress import Progress, part
 from ..scenes.protocol import Image
 
 SOLID = 0.5
-"""Alpha above which a pixel has a place."""
+"""Alpha above which a pixel has a depth."""
 
 SAME_PLACE = 0.02
-"""Of the depth: by so much a point may lie behind what the neighbour sees there and still be visible."""
+"""Tolerance of the visibility test, relative to the depth."""
 
 Render = Callable[[Camera], Image]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well two pictures agree, over the pixels that both see: mean squared and absolute errors of colours 0..1."""
+    """Agreement of two views over the pixels that both see: mean squared and absolute errors of colours 0..1."""
 
     squared: float  # after reprojection
     absolute: float
-    squared_unmoved: float  # at the same pixels, without it: what a model that never turned would have
+    squared_unmoved: float  # at the same pixels, without it
     pixels: int
 
     @property
@@ -56,11 +56,11 @@ class Agreement:
 
 @dataclass(frozen=True)
 class ViewPair:
-    """Two neighbouring views: what each shows over white [H, W, 3], and b's pixels found in a."""
+    """Two neighbouring views over white [H, W, 3], and the first warped into the second."""
 
     first: Tensor
     second: Tensor
-    warped: Tensor  # a's colours where b's pixels lie in it, white where it does not see them
+    warped: Tensor  # white where the first does not see the second's pixels
     visible: Tensor  # [H, W] bool
     agreement: Agreement
 
@@ -69,22 +69,22 @@ def neighbours(info: ModelInfo, count: int, size: int, step: float) -> list[tupl
     """Return pairs of cameras `step` radians of azimuth apart, spread over the range that the model was trained on."""
     prior = info.pose_prior
     low, high = prior.azimuth
-    middle = sum(prior.elevation) / 2
+    center = sum(prior.elevation) / 2
     pairs = []
     for number in range(count):
         azimuth = low + (high - low - step) * (number + 0.5) / count
-        cameras = (orbit(info, size, azimuth=angle, elevation=middle) for angle in (azimuth, azimuth + step))
+        cameras = (orbit(info, size, azimuth=angle, elevation=center) for angle in (azimuth, azimuth + step))
         pairs.append((next(cameras), next(cameras)))
     return pairs
 
 
-def compare(first: Camera, second: Camera, picture: Render, geometry: Render) -> ViewPair:
+def compare(first: Camera, second: Camera, appearance: Render, geometry: Render) -> ViewPair:
     """Render two neighbouring views and reproject the first into the second."""
-    pictures = [picture(camera) for camera in (first, second)]
-    places = pictures if geometry == picture else [geometry(camera) for camera in (first, second)]
-    shown = [over_white(image) for image in pictures]
-    warped, visible = reproject(shown[0], places[0], first, places[1], second)
-    return ViewPair(shown[0], shown[1], warped, visible, agreement(shown[0], shown[1], warped, visible))
+    images = [appearance(camera) for camera in (first, second)]
+    located = images if geometry == appearance else [geometry(camera) for camera in (first, second)]
+    a, b = (over_white(image) for image in images)
+    warped, visible = reproject(a, located[0], first, located[1], second)
+    return ViewPair(a, b, warped, visible, agreement(a, b, warped, visible))
 
 
 def over_white(image: Image) -> Tensor:
@@ -93,8 +93,7 @@ def over_white(image: Image) -> Tensor:
 
 
 def reproject(colors: Tensor, seen: Image, camera: Camera, seen_second: Image, second: Camera) -> tuple[Tensor, Tensor]:
-    """Return the colours [H, W, 3] of `camera`'s picture where the pixels of `second` lie in it, and which of those
-    pixels it sees [H, W]: solid in both, and nothing in front of them."""
+    """Return the colours [H, W, 3] of `camera`'s view warped into `second`, and the pixels visible in both [H, W]."""
     rays = second.rays()
     depth = seen_second.depth.where(seen_second.alpha > SOLID, math.nan)
     points = rays.origins + rays.directions * (depth / rays.depth_from_distance)[..., None]
@@ -112,7 +111,7 @@ def reproject(colors: Tensor, seen: Image, camera: Camera, seen_second: Image, s
 
 
 def agreement(first: Tensor, second: Tensor, warped: Tensor, visible: Tensor) -> Agreement:
-    """Return the errors over the visible pixels [H, W] of pictures [H, W, 3]."""
+    """Return the errors over the visible pixels [H, W] of images [H, W, 3]."""
     if not visible.any():
         return Agreement(math.nan, math.nan, math.nan, 0)
     error, unmoved = (x[visible] - second[visible] for x in (warped, first))
@@ -135,7 +134,7 @@ def pooled(found: Sequence[Agreement]) -> Agreement:
 
 def measure(
     pairs: Sequence[tuple[WireCamera, WireCamera]],
-    picture: Render,
+    appearance: Render,
     geometry: Render,
     device: torch.device | str,
     progress: Progress,
@@ -144,5 +143,5 @@ def measure(
     found = []
     for number, (first, second) in enumerate(pairs):
         part(progress, number / len(pairs), 1.0)(0.0, f"Pair {number + 1} of {len(pairs)}")
-        found.append(compare(from_wire(first, device), from_wire(second, device), picture, geometry))
+        found.append(compare(from_wire(first, device), from_wire(second, device), appearance, geometry))
     return found

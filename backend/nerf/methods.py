@@ -17,13 +17,13 @@ def _hash(dataset: Dataset, options: FitOptions, device: torch.device, progress:
     return HashTrainer(dataset, options, device, progress)
 
 
-def _published(dataset: Dataset, options: FitOptions, device: torch.device, progress: Progress = silent) -> Fit:
+def _vanilla_nerf(dataset: Dataset, options: FitOptions, device: torch.device, progress: Progress = silent) -> Fit:
     from .mlp.trainer import NeRFTrainer
 
     return NeRFTrainer(dataset, options, device, progress)
 
 
-FITS = {"hash": _hash, "nerf": _published}
+FITS = {"hash": _hash, "nerf": _vanilla_nerf}
 """By FitOptions.method. Each raises UnreadableFile or UnusableDataset where the images cannot be used."""
 
 KINDS = {"hash": "hash_field", "nerf": "nerf"}

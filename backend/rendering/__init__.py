@@ -1,1 +1,1 @@
-"""The mathematics of volume rendering: where to sample along a ray, and how samples become a pixel."""
+"""Volume rendering: sampling along rays, compositing, colour spaces, and a fast ray marcher."""

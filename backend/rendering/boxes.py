@@ -9,8 +9,10 @@ from addon.wire.messages import Bounds
 
 
 def box_interval(origins: Tensor, directions: Tensor, box: Bounds) -> tuple[Tensor, Tensor]:
-    """Return where rays [n, 3] enter a box and leave it, as distances [n]; a ray that misses it leaves before it
-    enters. What lies behind the origin counts as entered."""
+    """Return the distances [n] at which rays [n, 3] enter and leave a box (slab method).
+
+    A ray that misses it leaves before it enters. Inside the box the entry is at 0.
+    """
     low, high = (torch.tensor(corner).to(origins) for corner in box)
     safe = torch.where(directions.abs() < 1e-12, 1e-12, directions)
     one, other = (low - origins) / safe, (high - origins) / safe

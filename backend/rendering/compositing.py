@@ -1,7 +1,7 @@
-"""How samples along a ray become a pixel.
+"""Compositing of samples along a ray.
 
 Vocabulary. `density` σ: chance of being stopped per unit length, never negative. `lengths` δ: how far the ray travels
-for each sample, in the same unit. `alpha`: opacity of one sample. `transmittance` T: what is left of the light in front
+for each sample, in the same unit. `alpha`: opacity of one sample. `transmittance` T: share of the light left in front
 of a sample. `weights` w = T·alpha: the share of a sample in its pixel. All are [..., num_samples].
 
 The quadrature of the volume rendering integral (Eq. 1 of arxiv.org/abs/2003.08934) is Eq. 3 there:
@@ -54,7 +54,7 @@ def weights_from_density(
 
 
 def with_background_last(weights: Tensor) -> Tensor:
-    """Give the last sample all the light that nothing in front of it stopped, so that every pixel is opaque."""
+    """Return weights whose last sample takes all remaining light, so that every pixel is opaque."""
     return torch.cat((weights[..., :-1], weights[..., -1:] + (1.0 - weights.sum(-1, keepdim=True))), -1)
 
 
@@ -64,9 +64,9 @@ def composite(weights: Tensor, values: Tensor) -> Tensor:
 
 
 def distortion(weights: Tensor, t: Tensor, lengths: Tensor) -> Tensor:
-    """Return how far a ray's weights lie apart [...] (Eq. 15 of arxiv.org/abs/2111.12077).
+    """Return the distortion [...] of a ray's weights (Eq. 15 of arxiv.org/abs/2111.12077).
 
-    t: [..., num_samples] middles of the intervals, ascending; lengths: theirs. Σ w_i w_j |t_i − t_j| + Σ w_i² δ_i / 3,
+    t: [..., num_samples] centers of the intervals, ascending; lengths: theirs. Σ w_i w_j |t_i − t_j| + Σ w_i² δ_i / 3,
     the double sum by sums over what lies in front of each sample.
     """
     in_front = weights.cumsum(-1) - weights

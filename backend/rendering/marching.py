@@ -1,14 +1,13 @@
-"""Volume rendering that does only the work that shows: the fast path of fields that are slow to evaluate.
+"""Adaptive ray marching: the fast path of fields that are slow to evaluate.
 
-Vocabulary. A *field* gives raw density and features at points, and colour of features: the second is asked only where a
-sample's weight shows. *Occupancy* is a coarse grid that knows where density may be positive. A ray is *alive* while its
-transmittance is above `OPAQUE`. A sample is *known* if it was evaluated or lies where nothing is; the others are
-*between* two known ones and get a share of each: raw density is interpolated along the ray, and so is colour, which is
-to say that their weight goes to their neighbours. What may be interpolated is found by halving strides: from how much
-the known samples around it bend follows how far off a straight line can be, and from that how much light depends on it.
+Vocabulary. A *field* gives raw density and features at points, and colours of features; colours are evaluated only at
+samples with a visible weight. *Occupancy* is a coarse grid of where density may be positive. A ray is *alive* while its
+transmittance is above `OPAQUE`. A sample is *known* if it was evaluated or lies in empty space; the others are
+interpolated *between* two known ones: raw density along the ray, and colour by passing their weight to those
+neighbours. Which samples may be interpolated is found by halving strides: the curvature of the known samples around
+bounds the error of linear interpolation, and with it the share of light that depends on it.
 
-The result is that of the reference path (`weights_from_density` of every sample) up to what those thresholds
-leave out.
+The result is that of the reference path (`weights_from_density` of every sample) up to those thresholds.
 """
 
 from __future__ import annotations
@@ -26,22 +25,22 @@ from ..threads import in_torch_slices, slices_on
 from . import compositing, sampling
 
 OPAQUE = 1e-3
-"""Samples behind this much of the light being left are not evaluated."""
+"""Transmittance behind which samples are not evaluated."""
 
 FAINT = 1e-3
-"""Samples of less weight than this are not coloured; the others of their ray make up for it."""
+"""Weight below which samples are not coloured; the other samples of the ray are scaled up instead."""
 
 TOLERANCE = 4e-3
-"""Share of a ray's light that may depend on how far an interpolated sample is off."""
+"""Share of a ray's light that may depend on the error of an interpolated sample."""
 
 NEGLIGIBLE = 1e-3
 """Optical depth of all of a ray below which a cell counts as empty."""
 
 SLAB = 3
-"""Samples evaluated along all living rays before asking again which rays live."""
+"""Samples evaluated along all living rays before rays are terminated again."""
 
 PROBE_DECIBELS = 50.0
-"""What strides must reach against evaluating every sample, on the rays they are chosen with."""
+"""Least PSNR of chosen strides against evaluating every sample, on the probed rays."""
 
 POINTS_AT_ONCE = 2048
 """Points whose activations stay in the processor's cache."""
@@ -65,11 +64,11 @@ class Field(Protocol):
 
 
 class Occupancy:
-    """Where density may be positive: a grid of cells over the cube ±half. Everything outside counts as occupied."""
+    """Grid of cells over the cube ±half where density may be positive. Everything outside counts as occupied."""
 
     def __init__(self, field: Field, half: float, resolution: int, *, like: Tensor):
-        """Ask the density at the corners of the cells; a cell is empty if it and all its neighbours have only corners
-        without density."""
+        """Evaluate the density at the corners of the cells; a cell is empty if neither it nor a neighbour has a corner
+        with density."""
         self.half, self.resolution = half, resolution
         side = torch.linspace(-half, half, resolution + 1).to(like)
         corners = torch.cartesian_prod(side, side, side)
@@ -92,7 +91,7 @@ class Occupancy:
         return float(self.cells.float().mean())
 
     def __call__(self, points: Tensor) -> Tensor:
-        """Say for points [..., 3] whether density may be positive: [...]."""
+        """Return whether density may be positive at points [..., 3]: bool [...]."""
         place = ((points + self.half) * (self.resolution / (2 * self.half))).floor()
         outside = ((place < 0) | (place >= self.resolution)).any(-1)
         x, y, z = place.long().clamp(0, self.resolution - 1).unbind(-1)
@@ -110,13 +109,13 @@ class Strides:
 
 EVERY_SAMPLE = Strides(1, 0)
 STRIDES = (Strides(2, 8), Strides(1, 8))
-"""What is tried for a field, fastest first."""
+"""Strides that are tried for a field, fastest first."""
 
 
 @dataclass(frozen=True)
 class March:
-    """What rays gave. rgb [rays, 3] premultiplied; alpha [rays] Σ w before any background; t [rays] Σ w t, not divided
-    by Σ w; evaluated: how many samples were."""
+    """Result of marched rays. rgb [rays, 3] premultiplied; alpha [rays] Σ w before any background; t [rays] Σ w t, not
+    divided by Σ w; evaluated: number of samples."""
 
     rgb: Tensor
     alpha: Tensor
@@ -199,8 +198,8 @@ def strides_for(
 ) -> Strides:
     """Return the fastest strides that give a few rays the colours of evaluating every sample. Arguments: `march`.
 
-    A field that changes all along from one sample to the next cannot be interpolated; whether one does depends on its
-    weights, on its latent and on how far samples are apart.
+    A field that varies from each sample to the next cannot be interpolated; whether it does depends on its weights, its
+    latent and the distance between samples.
     """
 
     def colors(strides: Strides) -> Tensor:
@@ -208,7 +207,7 @@ def strides_for(
         result = march(field, origins, directions, t, **options)  # type: ignore[arg-type]
         return torch.cat((result.rgb, result.alpha[:, None]), -1)
 
-    # Where most is empty, coarse samples left out save little, and a corner of a surface may pass between the others.
+    # Where most is empty, skipped coarse samples save little, and a corner of a surface may lie between the others.
     tried = [strides for strides in STRIDES if occupied is None or strides.coarse == 1]
     expected = colors(EVERY_SAMPLE)
     largest_error = 10 ** (-PROBE_DECIBELS / 10)
@@ -244,7 +243,7 @@ class _Samples:
         self.raw = torch.zeros_like(t)
         self.slot = torch.full(t.shape, -1, dtype=torch.long, device=t.device)
         self.empty = self._empty(t)
-        # memory that is never written is never taken
+        # memory that is never written is never allocated
         self.features = t.new_empty(most * len(t), field.num_features)
         self.count = 0
 
@@ -279,14 +278,14 @@ class _Samples:
             before = int(part[-1])
 
     def halve(self, stride: int) -> None:
-        """Evaluate what must not be interpolated, with smaller and smaller strides down to one."""
+        """Evaluate the samples that must not be interpolated, with strides halved down to one."""
         places = torch.arange(self.t.shape[-1], device=self.t.device)
         while stride >= 1:
             self.evaluate(self._uncertain() & (places % stride == 0))
             stride //= 2
 
     def between(self) -> _Between:
-        """Say for each sample between which known ones it lies."""
+        """Return for each sample the known ones that it lies between."""
         known = (self.slot >= 0) | self.empty
         count = known.shape[-1]
         places = torch.arange(count, device=known.device)
@@ -306,7 +305,7 @@ class _Samples:
         return self.field.positive(between.raw) * ~self.empty
 
     def _uncertain(self) -> Tensor:
-        """Say which unknown samples light depends on more than `TOLERANCE`, by how far a straight line may be off."""
+        """Return the unknown samples on whose interpolation error more than `TOLERANCE` of the light depends."""
         b = self.between()
         last = self.t.shape[-1] - 1
         far_before = b.before.gather(-1, (b.before - 1).clamp(min=0))
@@ -331,7 +330,7 @@ class _Samples:
         return uncertain & (self.slot < 0) & ~self.empty
 
     def evaluate(self, mask: Tensor) -> None:
-        """Evaluate the samples in mask [rays, samples], none of which is yet."""
+        """Evaluate the samples in mask [rays, samples], all of them unknown."""
         rays, places = mask.nonzero(as_tuple=True)
         if not len(rays):
             return
@@ -347,7 +346,7 @@ class _Samples:
 
     def composited(self, weights: Tensor, between: _Between) -> Tensor:
         """Return Σ w c [rays, 3] for weights [rays, samples]."""
-        # Where nothing is, there is no colour: the other neighbour gets all.
+        # Empty samples have no colour: the other neighbour gets all of the weight.
         featured = self.slot >= 0
         before, after = featured.gather(-1, between.before), featured.gather(-1, between.after)
         share = torch.where(before & after, between.share, (~before & after).to(weights))

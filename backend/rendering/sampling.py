@@ -1,4 +1,4 @@
-"""Where a volume is sampled along its rays.
+"""Sample positions along rays.
 
 Vocabulary. `t` [..., num_samples] are positions along rays, ascending, in the unit of the ray's direction (a distance
 where that is a unit vector). `near`, `far` bound a ray: numbers, or tensors that broadcast against [..., num_samples].
@@ -50,9 +50,9 @@ def stratified(t: Tensor, jitter: Tensor) -> Tensor:
         t: [..., num_samples].
         jitter: uniform in [0, 1), the shape of t.
     """
-    middle = 0.5 * (t[..., 1:] + t[..., :-1])
-    upper = torch.cat((middle, t[..., -1:]), -1)
-    lower = torch.cat((t[..., :1], middle), -1)
+    centers = 0.5 * (t[..., 1:] + t[..., :-1])
+    upper = torch.cat((centers, t[..., -1:]), -1)
+    lower = torch.cat((t[..., :1], centers), -1)
     return lower + (upper - lower) * jitter
 
 
@@ -79,7 +79,7 @@ def inverse_cdf(
     """Draw t from the piecewise-constant density that coarse weights make along each ray.
 
     Hierarchical sampling, section 5.2 of arxiv.org/abs/2003.08934 (the weights of Eq. 5, normalised). Inside a bin the
-    inverse is linear. Not differentiable on purpose: where to sample is not trained.
+    inverse is linear. Not differentiable on purpose: sample positions are not trained.
 
     Args:
         edges: [..., num_bins + 1], ascending.

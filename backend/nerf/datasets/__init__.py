@@ -1,14 +1,14 @@
-"""Pictures with cameras from a folder, in any of the usual formats. docs/datasets.md is the page for users."""
+"""Reading of images with cameras from a folder, in the usual formats. docs/datasets.md is the page for users."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from addon.wire.errors import Remedy, UnreadableFile, UnusableDataset
-from backend.nerf.datasets.lens import Lens, camera_directions
 
 from . import colmap, transforms
 from .images import EXTENSIONS
+from .lens import Lens, camera_directions
 from .transforms import read_cameras, write_transforms
 from .views import Dataset, Pixels, Split, View, with_splits
 
@@ -47,7 +47,7 @@ def open_dataset(folder: Path, *, flip_axes: bool = False) -> Dataset:
 
     Raises:
         UnreadableFile: a file is missing, damaged or names something outside the folder.
-        UnusableDataset: nothing to fit to: no images, photographs without cameras, poses that no camera has.
+        UnusableDataset: nothing to fit to: no images, photographs without cameras, invalid poses.
     """
     if folder.suffix.lower() == ".json" and folder.is_file():
         return transforms.read(folder.parent, [folder], flip_axes=flip_axes)

@@ -1,4 +1,4 @@
-"""What can be wrong with cameras, said before a fit starts."""
+"""Checks of cameras before a fit starts."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ ASPECT = 0.01  # by how much the aspect of a smaller copy of the images may diff
 def rigid(name: str, matrix: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return a camera's pose [4, 4] without scale, and whether there was some.
 
-    A camera's scale changes no picture (Blender's camera objects inherit it from parents), so it is taken off. What
-    shears or mirrors is no camera.
+    A camera's scale does not change its image (Blender's camera objects inherit it from parents), so it is removed.
+    Sheared or mirrored poses are refused.
 
     Raises:
         UnusableDataset: not finite, not affine, mirrored or sheared.
@@ -35,14 +35,14 @@ def rigid(name: str, matrix: np.ndarray) -> tuple[np.ndarray, bool]:
         )
     if not np.allclose(matrix[3], [0, 0, 0, 1], atol=1e-6):
         raise UnusableDataset(
-            f"The pose of {name} is no camera-to-world matrix: its last row is {matrix[3].tolist()}, not [0, 0, 0, 1]. "
-            "Write the matrix row by row."
+            f"The pose of {name} is not a camera-to-world matrix: its last row is {matrix[3].tolist()}, not "
+            "[0, 0, 0, 1]. Write the matrix row by row."
         )
     axes = matrix[:3, :3]
     scale = np.linalg.norm(axes, axis=0)
     if scale.min() < 1e-9 or np.linalg.det(axes / scale) < 0:
         raise UnusableDataset(
-            f"The pose of {name} is mirrored or flat, which no camera is: remove negative or zero scale from the "
+            f"The pose of {name} is mirrored or flat: remove negative or zero scale from the "
             "camera and its parents (in Blender: Apply Scale), and write it again."
         )
     unit = axes / scale
@@ -79,7 +79,7 @@ def camera_of(
 
 
 def same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether one size (width, height) is the other scaled, up to rounding."""
+    """Return whether two sizes (width, height) have the same aspect, up to rounding."""
     return abs(size[0] * other[1] / (size[1] * other[0]) - 1) <= ASPECT
 
 
@@ -95,7 +95,7 @@ def camera_at(name: str, world_from_camera: np.ndarray, intrinsics: np.ndarray, 
     """Return a camera as float32 tensors.
 
     Raises:
-        UnusableDataset: a focal length that is none.
+        UnusableDataset: the focal length is not positive and finite.
     """
     fx, fy = intrinsics[0, 0], intrinsics[1, 1]
     if not (np.abs(intrinsics).max() <= MAX_NUMBER and fx > 0 and fy > 0):  # also false for NaN
@@ -108,9 +108,9 @@ def camera_at(name: str, world_from_camera: np.ndarray, intrinsics: np.ndarray, 
 
 
 def enough(count: int, folder: Path) -> None:
-    """Raise UnusableDataset for fewer than two pictures."""
+    """Raise UnusableDataset for fewer than two images."""
     if count == 0:
-        raise UnusableDataset(f"The data set {folder.name} has no images: add pictures and their cameras.")
+        raise UnusableDataset(f"The data set {folder.name} has no images: add images and their cameras.")
     if count == 1:
         raise UnusableDataset(
             f"The data set {folder.name} has one image only: a scene needs views from several sides, 30 or more for a "
@@ -119,52 +119,52 @@ def enough(count: int, folder: Path) -> None:
 
 
 def common_center(world_from_camera: np.ndarray) -> np.ndarray | None:
-    """Return the point [3] nearest to the optical axes of cameras [N, 4, 4]; None where they meet nowhere."""
+    """Return the point [3] nearest to the optical axes of cameras [N, 4, 4]; None where they are nearly parallel."""
     positions, forward = world_from_camera[:, :3, 3], world_from_camera[:, :3, 2]
     off_axis = np.eye(3) - forward[:, :, None] * forward[:, None, :]
     total = off_axis.sum(0)
     if len(positions) < 3 or np.linalg.cond(total) > 1e4:  # nearly parallel
         return None
-    middle: np.ndarray = np.linalg.solve(total, np.einsum("nij,nj->i", off_axis, positions))
-    return middle
+    center: np.ndarray = np.linalg.solve(total, np.einsum("nij,nj->i", off_axis, positions))
+    return center
 
 
 def looks_away(world_from_camera: np.ndarray, points: np.ndarray | None = None) -> bool:
-    """Whether the cameras [N, 4, 4] (OpenCV axes) look away from what they have in common.
+    """Return whether the cameras [N, 4, 4] (OpenCV axes) look away from their common center.
 
-    That is the sparse points [P, 3] where there are some, else the point nearest to all optical axes. Cameras with
-    OpenCV axes in a file meant for OpenGL axes (or the other way) look straight backwards; so does a camera that turns
-    on the spot in a room, which is why this is a warning and no error.
+    The center is that of the sparse points [P, 3] where there are some, else the point nearest to all optical axes.
+    Cameras with OpenCV axes in a file meant for OpenGL axes (or the other way) look straight backwards; so does a
+    camera that turns on the spot in a room, so this is a warning, not an error.
     """
     if points is not None and len(points) >= FEW_POINTS:
-        middle = np.median(points, axis=0)
+        center = np.median(points, axis=0)
     else:
         found = common_center(world_from_camera)
         if found is None:
             return False
-        middle = found
-    _, cosine = _towards(world_from_camera, middle)
+        center = found
+    _, cosine = _towards(world_from_camera, center)
     return bool((cosine < 0).mean() > 0.9 and np.median(cosine) < -0.5)
 
 
-def _towards(world_from_camera: np.ndarray, middle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _towards(world_from_camera: np.ndarray, center: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return each camera's distance [N] from a point, and the cosine [N] between its axis and the way there."""
-    towards = middle - world_from_camera[:, :3, 3]
+    towards = center - world_from_camera[:, :3, 3]
     distance = np.linalg.norm(towards, axis=-1)
     return distance, (towards * world_from_camera[:, :3, 2]).sum(-1) / distance.clip(1e-12)
 
 
 def _surrounded(world_from_camera: np.ndarray, least: float) -> tuple[float, float]:
-    """Return the distance from cameras to the place that they surround, and how well they look at it, or away from it:
-    the cosine that 9 of 10 reach; 0, 0 where they surround none.
+    """Return the median distance from cameras to the place that they surround, and the cosine between their axes and
+    the way there (or away from it) that 9 of 10 exceed; 0, 0 where they surround none.
 
     least: mean square sine between the axes and any line; 0.5 of a level ring.
     """
-    middle, forward = common_center(world_from_camera), world_from_camera[:, :3, 2]
+    center, forward = common_center(world_from_camera), world_from_camera[:, :3, 2]
     spread = np.linalg.eigvalsh(np.eye(3) - forward.T @ forward / len(forward))[0]
-    if middle is None or spread < least:
+    if center is None or spread < least:
         return 0.0, 0.0
-    distance, cosine = _towards(world_from_camera, middle)
+    distance, cosine = _towards(world_from_camera, center)
     return float(np.median(distance)), float(np.quantile(cosine * np.sign(np.median(cosine)), 0.1))
 
 
@@ -188,22 +188,22 @@ def not_inverted(poses: Sequence[np.ndarray], points: np.ndarray | None) -> None
     )
 
 
-FEW_POINTS = 8  # fewer sparse points say nothing of where cameras look
+FEW_POINTS = 8  # fewer sparse points do not define a center
 
 LOOKS_AWAY = (
-    "The cameras look away from their common middle, as if their axes were flipped. If they should look at one thing, "
+    "The cameras look away from their common center, as if their axes were flipped. If they should look at one thing, "
     "the poses have other axes than their format says: open the data set with flipped axes (--flip-axes: y and z of "
     "each camera negated). If you turned on the spot to take in a room, all is well."
 )
 
 
 def camera_warnings(poses: Sequence[np.ndarray], points: np.ndarray | None, scaled: int, resized: int) -> list[str]:
-    """Return what a user should know: flipped axes; how many poses had scale and how many images another size."""
+    """Return warnings for the user: flipped axes, poses with scale, images of another size than their cameras."""
     found = []
     if looks_away(np.stack(poses), points):
         found.append(LOOKS_AWAY)
     if scaled:
-        found.append(f"{scaled} of {len(poses)} camera poses had a scale, which was taken off.")
+        found.append(f"{scaled} of {len(poses)} camera poses had a scale, which was removed.")
     if resized:
         found.append(f"{resized} of {len(poses)} images have another size than their cameras; the cameras were scaled.")
     return found

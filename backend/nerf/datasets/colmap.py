@@ -71,7 +71,7 @@ class StoredImage:
         """Return the pose [4, 4].
 
         Raises:
-            UnusableDataset: a rotation that is none.
+            UnusableDataset: the rotation is zero or not finite.
         """
         w, x, y, z = self.rotation
         length = math.hypot(w, x, y, z)
@@ -93,7 +93,7 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class Cloud:
-    """The finite points of a model."""
+    """Finite points of a model."""
 
     xyz: np.ndarray  # float32 [N, 3]
     rgb: np.ndarray  # uint8 [N, 3]
@@ -123,7 +123,7 @@ def read_model(folder: Path) -> Model:
 
     Raises:
         UnreadableFile: a file is missing, truncated or damaged.
-        UnusableDataset: a camera model that is not read.
+        UnusableDataset: an unsupported camera model.
     """
     if (folder / "cameras.bin").is_file():
         end, cameras, images, points = "bin", _binary_cameras, _binary_images, _binary_points
@@ -143,7 +143,7 @@ def read(folder: Path, place: Path, *, flip_axes: bool = False) -> Dataset:
     cameras, images = model.cameras, sorted(model.images, key=lambda image: image.name)
     points, colors = (model.points.xyz, model.points.rgb) if model.points else (None, None)
     checks.enough(len(images), folder)
-    pictures = _picture_folder(folder, images[0].name)
+    folder_of_images = _image_folder(folder, images[0].name)
     views: list[View] = []
     poses: list[np.ndarray] = []
     resized = 0
@@ -154,7 +154,7 @@ def read(folder: Path, place: Path, *, flip_axes: bool = False) -> Dataset:
         intrinsics, lens = camera_model(stored.model, stored.parameters)
         pose, _ = checks.rigid(image.name, image.world_from_camera())
         pose = pose @ checks.GL_FROM_CV if flip_axes else pose
-        path = _inside(pictures, image.name)
+        path = _inside(folder_of_images, image.name)
         size = (stored.width, stored.height)
         camera, was_resized = checks.camera_of(image.name, pose, intrinsics, size, path)
         resized += was_resized
@@ -169,7 +169,7 @@ def camera_model(name: str, parameters: tuple[float, ...]) -> tuple[np.ndarray, 
     """Return intrinsics [3, 3] and lens of a COLMAP camera.
 
     Raises:
-        UnusableDataset: a model that bends rays in a way that no lens of ours does.
+        UnusableDataset: a model with distortions that `Lens` lacks.
     """
     single = name.startswith("SIMPLE_") or name in ("RADIAL", "RADIAL_FISHEYE")  # one focal length
     counts = dict(MODELS.values())
@@ -179,20 +179,20 @@ def camera_model(name: str, parameters: tuple[float, ...]) -> tuple[np.ndarray, 
         raise UnreadableFile(f"A COLMAP camera of model {name} has {len(parameters)} parameters, not {counts[name]}.")
     values = list(parameters)
     fx, fy = values[0], values[0 if single else 1]
-    cx, cy, *bends = values[1:] if single else values[2:]
+    cx, cy, *coefficients = values[1:] if single else values[2:]
     if name in ("SIMPLE_PINHOLE", "PINHOLE"):
         lens = Lens()
     elif name in ("SIMPLE_RADIAL", "RADIAL"):
-        lens = Lens("opencv", (bends[0], bends[1] if len(bends) > 1 else 0.0, 0.0, 0.0))
-    elif name == "OPENCV" or (name == "FULL_OPENCV" and not any(bends[5:])):
-        k3 = bends[4] if len(bends) > 4 else 0.0
-        lens = Lens("opencv", (bends[0], bends[1], k3, 0.0), (bends[2], bends[3]))
+        lens = Lens("opencv", (coefficients[0], coefficients[1] if len(coefficients) > 1 else 0.0, 0.0, 0.0))
+    elif name == "OPENCV" or (name == "FULL_OPENCV" and not any(coefficients[5:])):
+        k3 = coefficients[4] if len(coefficients) > 4 else 0.0
+        lens = Lens("opencv", (coefficients[0], coefficients[1], k3, 0.0), (coefficients[2], coefficients[3]))
     elif name in ("SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE"):
-        lens = Lens("fisheye", (bends[0], bends[1] if len(bends) > 1 else 0.0, 0.0, 0.0))
+        lens = Lens("fisheye", (coefficients[0], coefficients[1] if len(coefficients) > 1 else 0.0, 0.0, 0.0))
     elif name == "OPENCV_FISHEYE":
-        lens = Lens("fisheye", (bends[0], bends[1], bends[2], bends[3]))
-    elif name == "THIN_PRISM_FISHEYE" and not any(bends[index] for index in (2, 3, 6, 7)):
-        lens = Lens("fisheye", (bends[0], bends[1], bends[4], bends[5]))
+        lens = Lens("fisheye", (coefficients[0], coefficients[1], coefficients[2], coefficients[3]))
+    elif name == "THIN_PRISM_FISHEYE" and not any(coefficients[index] for index in (2, 3, 6, 7)):
+        lens = Lens("fisheye", (coefficients[0], coefficients[1], coefficients[4], coefficients[5]))
     else:
         raise _unknown(name)
     if not all(np.isfinite(parameters)):
@@ -208,7 +208,7 @@ def _unknown(name: str) -> UnusableDataset:
     )
 
 
-def _picture_folder(folder: Path, name: str) -> Path:
+def _image_folder(folder: Path, name: str) -> Path:
     """Return the folder that holds the first image; `images` where none does, so that the error names it."""
     for place in IMAGE_FOLDERS:
         if _inside(folder / place, name).is_file():
@@ -227,7 +227,7 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 class _Bytes:
-    """A binary file that is read forward and never beyond its end."""
+    """A binary file read forward, with its bounds checked."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -244,7 +244,7 @@ class _Bytes:
         return struct.unpack_from("<" + form, self.data, self.at - size)
 
     def skip(self, size: int) -> None:
-        """Go on by `size` bytes."""
+        """Advance by `size` bytes."""
         if size < 0 or size > len(self.data) - self.at:
             self.fail()
         self.at += size
@@ -319,16 +319,16 @@ def _cloud(rows: np.ndarray) -> Cloud:
 
 
 def _lines(path: Path) -> list[str]:
-    """Return the lines of a text file without comments; empty ones stay, for they mean an image without points."""
+    """Return the lines of a text file without comments; empty ones stay: they mean an image without points."""
     try:
         text = _read(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UnreadableFile(f"{path.name} of the COLMAP model is no text: copy or solve it again.") from error
+        raise UnreadableFile(f"{path.name} of the COLMAP model is not text: copy or solve it again.") from error
     return [line.strip() for line in text.splitlines() if not line.startswith("#")]
 
 
 def _wrong(path: Path, line: str) -> UnreadableFile:
-    return UnreadableFile(f"{path.name} of the COLMAP model has a line that is not of its form: {line[:80]!r}.")
+    return UnreadableFile(f"{path.name} of the COLMAP model has an invalid line: {line[:80]!r}.")
 
 
 def _text_cameras(path: Path) -> dict[int, StoredCamera]:

@@ -1,4 +1,4 @@
-"""Pictures, masks and depth from files, by Pillow.
+"""Images, masks and depth from files, by Pillow.
 
 Cameras of a data set belong to pixels as they are stored, as nerfstudio, instant-ngp and COLMAP read them. A photograph
 that its EXIF orientation turns is turned only where the camera has the turned size.
@@ -18,12 +18,12 @@ from addon.wire.errors import UnreadableFile
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 ORIENTATION = 0x0112  # EXIF tag
-_TURNING = (5, 6, 7, 8)  # its values that swap width and height
+_TRANSPOSED = (5, 6, 7, 8)  # its values that swap width and height
 
 
 @contextmanager
 def reading(path: Path, what: str) -> Iterator[None]:
-    """Turn all that Pillow and the system raise for a bad file into one sentence."""
+    """Convert the exceptions of Pillow and the system for a bad file to UnreadableFile."""
     try:
         yield
     except FileNotFoundError:
@@ -41,10 +41,10 @@ def read_size(path: Path) -> tuple[tuple[int, int], bool]:
     """Return ((width, height) as stored, whether EXIF would swap them); reads the header alone.
 
     Raises:
-        UnreadableFile: missing, or no picture.
+        UnreadableFile: missing, or not an image.
     """
     with reading(path, "image"), Image.open(path) as image:
-        turned = path.suffix.lower() != ".png" and image.getexif().get(ORIENTATION) in _TURNING
+        turned = path.suffix.lower() != ".png" and image.getexif().get(ORIENTATION) in _TRANSPOSED
         return image.size, turned
 
 
@@ -56,7 +56,7 @@ def to_8_bit(image: Image.Image) -> Image.Image:
 
 
 def read_rgb(path: Path, width: int, height: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return rgb uint8 [H, W, 3] and alpha uint8 [H, W] or None of the picture whose camera has width × height.
+    """Return rgb uint8 [H, W, 3] and alpha uint8 [H, W] or None of the image whose camera has width × height.
 
     Raises:
         UnreadableFile: missing, truncated, or of another size than when the data set was opened.
@@ -64,7 +64,7 @@ def read_rgb(path: Path, width: int, height: int) -> tuple[np.ndarray, np.ndarra
     with reading(path, "image"), Image.open(path) as opened:
         opened.load()
         image = to_8_bit(opened)
-        if image.size != (width, height) and image.getexif().get(ORIENTATION) in _TURNING:
+        if image.size != (width, height) and image.getexif().get(ORIENTATION) in _TRANSPOSED:
             image = ImageOps.exif_transpose(image)
         if image.size != (width, height):
             raise ValueError(f"{image.size[0]} × {image.size[1]} pixels where the camera has {width} × {height}")
@@ -105,6 +105,6 @@ def read_depth(path: Path, *, scale: float) -> np.ndarray:
                 image.load()
                 stored = np.array(image)
         if stored.ndim != 2 or stored.dtype.kind not in "uif":
-            raise ValueError(f"wanted one number for each pixel, got {stored.dtype} of shape {list(stored.shape)}")
+            raise ValueError(f"expected one number for each pixel, got {stored.dtype} of shape {list(stored.shape)}")
         depth = stored.astype(np.float32) * np.float32(scale)
     return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.nan))

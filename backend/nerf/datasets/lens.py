@@ -1,13 +1,13 @@
-"""What a real lens does to straight rays: radial and tangential distortion, fisheyes, and the way back.
+"""Lens distortion: radial, tangential and fisheye models, and their inverses.
 
 Vocabulary: `direct` [..., 2] are coordinates x/z, y/z of an ideal pinhole; `distorted` [..., 2] are the same after the
-lens, so that pixel = intrinsics @ (distorted, 1). Both models bend the distance r from the axis by one odd polynomial,
+lens, so that pixel = intrinsics @ (distorted, 1). Both models map the distance r from the axis by one odd polynomial,
 
     P(r) = r (1 + k1 r² + k2 r⁴ + k3 r⁶ + k4 r⁸),
 
-"opencv" applied to r = tan θ (with p1, p2 for a lens that is not centred), "fisheye" to the angle θ itself, which may
-exceed 90°. The formulas are those of OpenCV's camera calibration and fisheye documentation. A polynomial that turns
-back at some radius cannot be inverted beyond it: pixels there have no ray, and `valid_pixels` says which.
+"opencv" applied to r = tan θ (with p1, p2 for a decentered lens), "fisheye" to the angle θ itself, which may exceed
+90°. The formulas are those of OpenCV's camera calibration and fisheye documentation. A polynomial with a maximum at
+some radius cannot be inverted beyond it: pixels there have no ray, see `valid_pixels`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FARTHEST = 1e3  # tan θ that still counts as in front of a lens of model "openc
 
 @dataclass(frozen=True)
 class Lens:
-    """A distortion. k: radial k1 k2 k3 k4; p: tangential p1 p2, of model "opencv" alone."""
+    """Distortion coefficients. k: radial k1 k2 k3 k4; p: tangential p1 p2, of model "opencv" alone."""
 
     model: Literal["pinhole", "opencv", "fisheye"] = "pinhole"
     k: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
@@ -38,7 +38,7 @@ class Lens:
 
     @property
     def straight(self) -> bool:
-        """Whether this is a pinhole."""
+        """True of a pinhole."""
         return self.model != "fisheye" and not any(self.k) and not any(self.p)
 
 
@@ -54,7 +54,7 @@ def largest_radius(lens: Lens) -> float:
     return min([math.pi if lens.model == "fisheye" else FARTHEST, *turns])
 
 
-def _bent(k: tuple[float, float, float, float], r2: Tensor) -> tuple[Tensor, Tensor]:
+def _polynomial(k: tuple[float, float, float, float], r2: Tensor) -> tuple[Tensor, Tensor]:
     """Return P(r) / r and dP/dr for r² [...]."""
     k1, k2, k3, k4 = k
     factor = 1 + r2 * (k1 + r2 * (k2 + r2 * (k3 + r2 * k4)))
@@ -62,17 +62,17 @@ def _bent(k: tuple[float, float, float, float], r2: Tensor) -> tuple[Tensor, Ten
     return factor, slope
 
 
-def _straightened(lens: Lens, bent: Tensor) -> Tensor:
-    """Return r with P(r) = bent [...], float64; the largest invertible r for what lies beyond.
+def _inverse_polynomial(lens: Lens, distorted: Tensor) -> Tensor:
+    """Return r with P(r) = distorted [...], float64; the largest invertible r beyond the range of P.
 
     Newton's method kept inside a bracket that shrinks: it converges wherever P grows.
     """
-    low = torch.zeros_like(bent)
-    high = torch.full_like(bent, largest_radius(lens))
-    r = torch.minimum(bent, high)
+    low = torch.zeros_like(distorted)
+    high = torch.full_like(distorted, largest_radius(lens))
+    r = torch.minimum(distorted, high)
     for _ in range(ITERATIONS):
-        factor, slope = _bent(lens.k, r * r)
-        error = r * factor - bent
+        factor, slope = _polynomial(lens.k, r * r)
+        error = r * factor - distorted
         high = torch.where(error > 0, r, high)
         low = torch.where(error < 0, r, low)
         newton = r - error / slope
@@ -85,13 +85,13 @@ def _straightened(lens: Lens, bent: Tensor) -> Tensor:
 
 
 def distort(lens: Lens, direct: Tensor) -> Tensor:
-    """Bend `direct` [..., 2] of a lens of model "opencv" (pinhole: unchanged)."""
+    """Distort `direct` [..., 2] by a lens of model "opencv" (pinhole: unchanged)."""
     if lens.straight:
         return direct
     p1, p2 = lens.p
     x, y = direct[..., 0], direct[..., 1]
     r2 = x * x + y * y
-    factor, _ = _bent(lens.k, r2)
+    factor, _ = _polynomial(lens.k, r2)
     return torch.stack(
         (x * factor + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * factor + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y), -1
     )
@@ -106,7 +106,7 @@ def undistort(lens: Lens, distorted: Tensor) -> Tensor:
     if lens.straight:
         return target
     length = target.norm(dim=-1)
-    direct = target * (_straightened(lens, length) / length.clamp_min(1e-300))[..., None]
+    direct = target * (_inverse_polynomial(lens, length) / length.clamp_min(1e-300))[..., None]
     if not any(lens.p):
         return direct
     p1, p2 = lens.p
@@ -114,7 +114,7 @@ def undistort(lens: Lens, distorted: Tensor) -> Tensor:
     for _ in range(ITERATIONS):
         x, y = direct[..., 0], direct[..., 1]
         r2 = x * x + y * y
-        factor, slope = _bent(lens.k, r2)
+        factor, slope = _polynomial(lens.k, r2)
         grown = (slope - factor) / r2.clamp_min(1e-300)  # (dP/dr − P/r) / r²: how the factor changes along x and y
         xx = factor + x * x * grown + 2 * p1 * y + 6 * p2 * x
         yy = factor + y * y * grown + 6 * p1 * y + 2 * p2 * x
@@ -135,7 +135,7 @@ def undistort(lens: Lens, distorted: Tensor) -> Tensor:
 
 
 def camera_directions(intrinsics: Tensor, lens: Lens, pixels: Tensor) -> Tensor:
-    """Return the directions [..., 3], not normalised, camera frame (OpenCV axes), that land on `pixels` [..., 2].
+    """Return the directions [..., 3] of `pixels` [..., 2], not normalised, camera frame (OpenCV axes).
 
     intrinsics [3, 3]; pixel coordinates (x, y) with centres at +0.5. A pinhole and "opencv" give z = 1; a fisheye gives
     unit vectors, whose z may be negative. Computed in float64, returned in the type of `pixels`; no gradient.
@@ -148,7 +148,7 @@ def camera_directions(intrinsics: Tensor, lens: Lens, pixels: Tensor) -> Tensor:
         distorted = torch.stack((x, y), -1)
         if lens.model == "fisheye":
             length = distorted.norm(dim=-1)
-            theta = _straightened(lens, length)
+            theta = _inverse_polynomial(lens, length)
             sideways = distorted * (theta.sin() / length.clamp_min(1e-300))[..., None]
             found = torch.cat((sideways, theta.cos()[..., None]), -1)
         else:
@@ -158,7 +158,7 @@ def camera_directions(intrinsics: Tensor, lens: Lens, pixels: Tensor) -> Tensor:
 
 
 def pixels_of(intrinsics: Tensor, lens: Lens, points: Tensor) -> Tensor:
-    """Return the pixel coordinates [..., 2] of `points` [..., 3] in the camera's frame; NaN where no ray comes from.
+    """Return the pixel coordinates [..., 2] of `points` [..., 3] in the camera's frame; NaN where no ray exists.
 
     The inverse of `camera_directions`; differentiable.
     """
@@ -166,7 +166,7 @@ def pixels_of(intrinsics: Tensor, lens: Lens, points: Tensor) -> Tensor:
     if lens.model == "fisheye":
         length = sideways.norm(dim=-1)
         theta = torch.atan2(length, z)
-        factor, _ = _bent(lens.k, theta * theta)
+        factor, _ = _polynomial(lens.k, theta * theta)
         # On the axis, sideways / length is 0 / 0; its limit is sideways / z.
         scale = torch.where(length > 0, theta * factor / length.clamp_min(1e-30), 1 / z.clamp_min(1e-30))
         distorted, seen = sideways * scale[..., None], theta <= largest_radius(lens)
@@ -179,7 +179,7 @@ def pixels_of(intrinsics: Tensor, lens: Lens, points: Tensor) -> Tensor:
 
 
 def valid_pixels(camera: Camera, lens: Lens) -> Tensor | None:
-    """Return bool [height, width]: the pixels that the lens model has a ray for; None where that is all of them."""
+    """Return the pixels that have a ray, bool [height, width]; None where all have."""
     if lens.straight:
         return None
     return _valid(tuple(camera.intrinsics.double().flatten().tolist()), camera.width, camera.height, lens)
@@ -187,9 +187,9 @@ def valid_pixels(camera: Camera, lens: Lens) -> Tensor | None:
 
 @lru_cache(maxsize=8)
 def _valid(intrinsics: tuple[float, ...], width: int, height: int, lens: Lens) -> Tensor | None:
-    """See `valid_pixels`; most data sets have one camera for all their views.
+    """See `valid_pixels`; cached, as most data sets have one camera for all views.
 
-    What has no ray lies beyond some radius, so where the image's border is valid, all of it is.
+    Pixels without a ray lie beyond some radius, so an image with a valid border is valid everywhere.
     """
     k = torch.tensor(intrinsics, dtype=torch.float64).reshape(3, 3)
 
@@ -206,7 +206,7 @@ def _valid(intrinsics: tuple[float, ...], width: int, height: int, lens: Lens) -
 
 @dataclass(frozen=True)
 class LensCamera(Camera):
-    """A camera whose lens bends the rays."""
+    """A camera with lens distortion."""
 
     lens: Lens = PINHOLE
 

@@ -1,4 +1,7 @@
-"""Point clouds in PLY files: binary little-endian out; that, big-endian and ASCII in."""
+"""Point clouds in PLY files: binary little-endian out; that, big-endian and ASCII in.
+
+trimesh's loader accepts truncated ASCII, and refuses clouds that are followed by polygons of several sizes.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ def read_points(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the finite points float32 [N, 3] of a PLY file whose first element is its vertices, and uint8 colours.
 
     Raises:
-        UnreadableFile: missing, truncated, or no such PLY file.
+        UnreadableFile: missing, truncated, or not such a PLY file.
     """
     try:
         data = path.read_bytes()

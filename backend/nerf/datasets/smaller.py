@@ -1,4 +1,4 @@
-"""A data set at fewer pixels: for demonstrations and benches that must not take long."""
+"""A downscaled data set, for demonstrations and benchmarks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import Dataset, Pixels, View
 
 @dataclass(frozen=True)
 class SmallerDataset(Dataset):
-    """A data set whose pictures are averaged down when they are read. Masks and depths are left out."""
+    """A data set whose images are downscaled by averaging when they are read. Masks and depths are left out."""
 
     full: Dataset | None = None
 
@@ -34,7 +34,7 @@ class SmallerDataset(Dataset):
 
 
 def smaller(dataset: Dataset, size: int) -> Dataset:
-    """Return the data set with the longer side of each picture at most `size` pixels."""
+    """Return the data set with the longer side of each image at most `size` pixels."""
 
     def shrunk(view: View) -> View:
         scale = min(1.0, size / max(view.camera.width, view.camera.height))

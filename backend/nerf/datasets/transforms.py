@@ -26,8 +26,8 @@ from .images import EXTENSIONS
 from .views import Dataset, Split, View, with_splits
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-STRAIGHT = ("PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE")
-BENT = ("OPENCV", "SIMPLE_RADIAL", "RADIAL", "FULL_OPENCV")
+UNDISTORTED = ("PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE")
+DISTORTED = ("OPENCV", "SIMPLE_RADIAL", "RADIAL", "FULL_OPENCV")
 FISHEYE = ("OPENCV_FISHEYE", "FISHEYE")
 
 NGP_SCALE, NGP_OFFSET = 0.33, 0.5  # instant-ngp's unit cube: position · scale + offset
@@ -59,7 +59,7 @@ class _Frame:
             return default
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise UnusableDataset(
-                f"{key} of {self.name} in {self.source.name} is no finite number: {str(value)[:60]!r}."
+                f"{key} of {self.name} in {self.source.name} is not a finite number: {str(value)[:60]!r}."
             )
         return float(value)
 
@@ -138,7 +138,7 @@ def read_cameras(file: Path, width: int = 0, height: int = 0) -> tuple[View, ...
         pose, _ = checks.rigid(frame.name, _matrix(frame))
         w, h = frame.number("w", float(width)) or 0.0, frame.number("h", float(height)) or 0.0
         if w < 1 or h < 1:
-            raise UnusableDataset(f"{file.name} does not say how large its pictures are: add w and h.")
+            raise UnusableDataset(f"{file.name} does not say how large its images are: add w and h.")
         intrinsics = _matrix_of_intrinsics(frame, int(w), int(h))
         camera = checks.camera_at(frame.name, pose @ checks.GL_FROM_CV, intrinsics, (int(w), int(h)))
         image = file.parent / frame.name.replace("\\", "/")
@@ -157,10 +157,12 @@ def _frames(file: Path) -> Iterator[_Frame]:
     except FileNotFoundError:
         raise UnreadableFile(f"There is no file {file}.") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise UnreadableFile(f"{file.name} is no valid JSON ({error}): it may be truncated. Write it again.") from error
+        raise UnreadableFile(
+            f"{file.name} is not valid JSON ({error}): it may be truncated. Write it again."
+        ) from error
     if not isinstance(top, dict) or not isinstance(top.get("frames"), list):
         raise UnusableDataset(
-            f"{file.name} has no list of frames: it is no transforms file. Export the data set again."
+            f"{file.name} has no list of frames: it is not a transforms file. Export the data set again."
         )
     name = file.stem.removeprefix("transforms_")
     split: Split = next((split for split in SPLITS if split == name), "train")
@@ -254,20 +256,20 @@ def _lens(frame: _Frame) -> Lens:
     """Return the lens of a frame.
 
     Raises:
-        UnusableDataset: a camera model that is none of ours.
+        UnusableDataset: an unknown camera model.
     """
     model = str(frame.own.get("camera_model", frame.top.get("camera_model", "OPENCV"))).upper()
     k1, k2, k3, k4, p1, p2 = (frame.number(key, 0.0) or 0.0 for key in ("k1", "k2", "k3", "k4", "p1", "p2"))
     if model in FISHEYE or frame.own.get("is_fisheye", frame.top.get("is_fisheye")) is True:
         return Lens("fisheye", (k1, k2, k3, k4))
-    if model in STRAIGHT:
+    if model in UNDISTORTED:
         return Lens()
-    if model in BENT:
+    if model in DISTORTED:
         lens = Lens("opencv", (k1, k2, k3, k4), (p1, p2))
         return Lens() if lens.straight else lens
     raise UnusableDataset(
-        f"The camera model {model[:60]} of {frame.name} is not known: use {', '.join((*STRAIGHT, *BENT, *FISHEYE))}, "
-        "or undistort the images."
+        f"The camera model {model[:60]} of {frame.name} is not known: use "
+        f"{', '.join((*UNDISTORTED, *DISTORTED, *FISHEYE))}, or undistort the images."
     )
 
 
@@ -286,7 +288,7 @@ def _split_lists(folder: Path, top: dict[str, Any]) -> dict[str, Split]:
     for split in SPLITS:
         names = top.get(f"{split}_filenames", [])
         if not isinstance(names, list):
-            raise UnusableDataset(f"{split}_filenames of the data set {folder.name} is no list of file names.")
+            raise UnusableDataset(f"{split}_filenames of the data set {folder.name} is not a list of file names.")
         found |= {_path(str(name)): split for name in names}
     return found
 

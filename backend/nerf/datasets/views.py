@@ -1,7 +1,7 @@
-"""What a data set is: pictures, each with the camera that took it.
+"""Data sets: images, each with its camera.
 
-Vocabulary: a *view* is one picture with its camera; *split* says whether a fit may see it ("train") or is judged by it
-("val", "test"). World is the data set's own frame, as its files give it: nothing is centred or scaled here.
+Vocabulary: a *view* is one image with its camera; *split* says whether a fit trains on it ("train") or is evaluated on
+it ("val", "test"). World is the data set's own frame, as its files give it: nothing is centred or scaled here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HOLD_EVERY = 8  # of a data set without splits every 8th view is held back (LLFF
 
 @dataclass(frozen=True)
 class View:
-    """One picture and the camera that took it."""
+    """One image and its camera."""
 
     name: str  # the file's path as the data set gives it
     camera: Camera  # float32 on the CPU; width and height are those of the image
@@ -39,12 +39,12 @@ class View:
     mask_keeps: Literal["white", "black"] = "white"  # black: pixels that are not 0 are ignored
     depth: Path | None = None
     depth_scale: float = 1.0  # metres along the camera's z for each stored unit
-    appearance: int = 0  # index of this view, for what is learnt for each picture
+    appearance: int = 0  # index of this view, of parameters that are learnt for each image
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """The picture of one view, top row first."""
+    """Pixels of one view, top row first."""
 
     rgb: np.ndarray  # uint8 [H, W, 3], sRGB, alpha straight
     alpha: np.ndarray | None = None  # uint8 [H, W]
@@ -53,13 +53,13 @@ class Pixels:
 
     @property
     def has_alpha(self) -> bool:
-        """Whether alpha says anything: of a picture that is opaque everywhere it does not."""
+        """True where alpha holds information: an image that is opaque everywhere has none."""
         return self.alpha is not None and bool(self.alpha.min() < 255)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Views, and what else the files say about the place."""
+    """Views, and the sparse cloud and bounds of the files, if any."""
 
     folder: Path
     format: str  # "nerf-synthetic" | "nerfstudio" | "instant-ngp" | "colmap"
@@ -77,25 +77,25 @@ class Dataset:
         return tuple(view for view in self.views if view.split != "train")
 
     def to_fit(self) -> tuple[View, ...]:
-        """Return the views that a fit may see. Raises UnusableDataset where there are none."""
+        """Return the training views. Raises UnusableDataset where there are none."""
         views = self.split("train")
         if not views:
             raise UnusableDataset(
-                f"The data set {self.folder.name} has no training views, only {len(self.views)} held back to judge by: "
-                "add transforms_train.json, or name pictures in train_filenames of transforms.json."
+                f"The data set {self.folder.name} has no training views, only {len(self.views)} held out for "
+                "evaluation: add transforms_train.json, or name images in train_filenames of transforms.json."
             )
         return views
 
     def without_masks(self) -> Dataset:
-        """Return the data set without its mask files, for those who do not want them or cannot use them."""
+        """Return the data set without its mask files."""
         return replace(self, views=tuple(replace(view, mask=None) for view in self.views))
 
     def load(self, view: View) -> Pixels:
-        """Read a view's picture, mask and depth.
+        """Read a view's image, mask and depth.
 
         Raises:
-            UnreadableFile: a file is missing, damaged or no picture.
-            UnusableDataset: a file has another size than the picture.
+            UnreadableFile: a file is missing, damaged or not an image.
+            UnusableDataset: a file has another size than the image.
         """
         rgb, alpha = images.read_rgb(view.image, view.camera.width, view.camera.height)
         size = rgb.shape[:2]
@@ -104,8 +104,8 @@ class Dataset:
         for what, path, array in (("mask", view.mask, mask), ("depth image", view.depth, depth)):
             if array is not None and array.shape != size:
                 raise UnusableDataset(
-                    f"The {what} {path and path.name} has {array.shape[1]} × {array.shape[0]} pixels, its picture "
-                    f"{view.name} {size[1]} × {size[0]}: make the {what} again at the picture's size, or remove it.",
+                    f"The {what} {path and path.name} has {array.shape[1]} × {array.shape[0]} pixels, its image "
+                    f"{view.name} {size[1]} × {size[0]}: make the {what} again at the image's size, or remove it.",
                     remedy=Remedy("ignore_masks", "Fit without masks") if what == "mask" else None,
                 )
         seen = valid_pixels(view.camera, view.lens)
@@ -114,31 +114,31 @@ class Dataset:
         return Pixels(rgb, alpha, mask, depth)
 
     def load_all(self, views: Sequence[View], progress: Progress = silent) -> tuple[Pixels, ...]:
-        """Read several views and check that there is something to see in them.
+        """Read several views and check that they are not all black or masked.
 
         Raises:
-            UnreadableFile, UnusableDataset: as `load`; also when all are black, or masked wholly.
+            UnreadableFile, UnusableDataset: as `load`; also when all are black, or fully masked.
         """
         found = []
         for index, view in enumerate(views):
-            progress(index / len(views), f"Reading picture {index + 1} of {len(views)}")
+            progress(index / len(views), f"Reading image {index + 1} of {len(views)}")
             found.append(self.load(view))
         if found and all(pixels.mask is not None and not pixels.mask.any() for pixels in found):
             raise UnusableDataset(
-                "The masks leave not one pixel of any picture: they may have the opposite polarity (in mask_path white "
+                "The masks leave no pixel of any image: they may have the opposite polarity (in mask_path white "
                 "is kept, in dynamic_mask_*.png black). Invert them, or fit without masks.",
                 remedy=Remedy("ignore_masks", "Fit without masks"),
             )
         if found and all(_black(pixels) for pixels in found):
             raise UnusableDataset(
-                f"All {len(found)} pictures are black or fully transparent: render them again with light in the scene, "
+                f"All {len(found)} images are black or fully transparent: render them again with light in the scene, "
                 "or check that they are 8-bit sRGB files."
             )
         return tuple(found)
 
 
 def _black(pixels: Pixels) -> bool:
-    """Whether nothing brighter than 2/255 can be seen."""
+    """Return whether no visible pixel is brighter than 2/255."""
     seen = pixels.rgb if pixels.alpha is None else pixels.rgb[pixels.alpha > 2]
     return seen.size == 0 or int(seen.max()) <= 2
 

@@ -119,7 +119,7 @@ def from_pytorch(tree: dict[str, object]) -> tuple[tuple[NetworkConfig, dict[str
 
 
 def recognise(tree: object) -> bool:
-    """Whether the tree is a nerf-pytorch file, one original list of arrays, or a folder with them."""
+    """Return whether the tree is a nerf-pytorch file, one original list of arrays, or a folder with them."""
     if isinstance(tree, CheckpointFolder):
         return bool(tree.matching("model_*.npy") or tree.matching("*/model_*.npy")) and _is_keras(
             tree[_newest_pair(tree)[0]]
@@ -131,10 +131,10 @@ def recognise(tree: object) -> bool:
 
 
 def convert(tree: object, path: Path) -> ConvertedModel:
-    """The networks of a nerf-pytorch file or of an original folder as one stored scene.
+    """Convert the networks of a nerf-pytorch file or of an original folder to one stored scene.
 
-    How to sample is read from the `args.txt` or `config.txt` beside it; without one, a Blender capture of the paper is
-    taken: near 2, far 6, white background.
+    The sampling is read from the `args.txt` or `config.txt` beside it; without one, it is that of the paper's Blender
+    captures: near 2, far 6, white background.
 
     Raises:
         UnknownCheckpoint: not such networks, or half of a pair that does not fit together.
@@ -204,7 +204,7 @@ def _arrays(tree: object, name: str) -> list[Tensor]:
 
 
 def _newest_pair(folder: CheckpointFolder) -> tuple[str, str]:
-    """The names of the newest coarse network and its fine one (the coarse again where there is none)."""
+    """Return the names of the newest coarse network and its fine one (the coarse again where there is none)."""
     names = [*folder.matching("model_*.npy"), *folder.matching("*/model_*.npy")]
     coarse = [name for name in names if not Path(name).name.startswith("model_fine")] or names
     fine = str(Path(coarse[0]).with_name(Path(coarse[0]).name.replace("model_", "model_fine_", 1)).as_posix())
@@ -212,7 +212,7 @@ def _newest_pair(folder: CheckpointFolder) -> tuple[str, str]:
 
 
 def _pair_of(path: Path) -> tuple[Path, Path]:
-    """The coarse and the fine file of which `path` is one; it is both where the other is missing."""
+    """Return the coarse and the fine file of which `path` is one; it is both where the other is missing."""
     plain = path.with_name(path.name.replace("model_fine_", "model_", 1))
     fine = path.with_name(plain.name.replace("model_", "model_fine_", 1))
     return (plain if plain.is_file() else path), (fine if fine.is_file() else path)
@@ -227,7 +227,7 @@ def _digits(name: str) -> str:
 
 
 def _options(folder: Path) -> dict[str, str]:
-    """What args.txt and config.txt in the folder say: name → value, both as written. Empty without such files."""
+    """Return the options in args.txt and config.txt of the folder, name → value as written; empty without them."""
     found: dict[str, str] = {}
     for name in ("config.txt", "args.txt"):  # args.txt holds every option, also those left at their default
         file = folder / name
@@ -240,7 +240,7 @@ def _options(folder: Path) -> dict[str, str]:
 
 
 def _render_config(options: Mapping[str, str]) -> tuple[RenderConfig, Bounds, str]:
-    """How the options sample rays, the box that holds the scene, and what that is called."""
+    """Return the sampling of the options, the box that holds the scene, and a name for the kind of capture."""
 
     def whole(name: str, default: int) -> int:
         text = options.get(name, "")

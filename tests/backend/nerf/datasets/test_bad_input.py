@@ -157,7 +157,7 @@ def test_scale_of_a_camera_object_is_taken_off_and_said(tmp_path: Path) -> None:
     poses = captures.transforms(tmp_path, frame=change)
     dataset = open_dataset(tmp_path)
     assert np.allclose([view.camera.world_from_camera.numpy() for view in dataset.views], poses, atol=1e-6)
-    assert dataset.warnings == ("4 of 9 camera poses had a scale, which was taken off.",)
+    assert dataset.warnings == ("4 of 9 camera poses had a scale, which was removed.",)
 
 
 def test_flipped_axes_are_detected_said_and_can_be_flipped_back(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_all_images_black_or_transparent(tmp_path: Path, mode: str) -> None:
         color = (1, 0, 2) if mode == "RGB" else (200, 200, 200, 0)
         Image.new(mode, SIZE, color).save(tmp_path / f"images/{index:02d}.png")
     message = refused(tmp_path, load=True).message
-    assert "All 9 pictures are black or fully transparent" in message and "render them again" in message
+    assert "All 9 images are black or fully transparent" in message and "render them again" in message
     captures.picture(tmp_path / "images/00.png")  # one picture is enough
     dataset = open_dataset(tmp_path)
     assert len(dataset.load_all(dataset.views)) == 9
@@ -272,7 +272,7 @@ def test_a_mask_of_the_wrong_size(tmp_path: Path) -> None:
     captures.transforms(tmp_path, frame=lambda i, entry: entry.update(mask_path="mask.png"))
     captures.picture(tmp_path / "mask.png", (8, 12), mode="L")
     error = refused(tmp_path, load=True)
-    assert "mask mask.png has 8 × 12 pixels, its picture images/00.png 12 × 8" in error.message
+    assert "mask mask.png has 8 × 12 pixels, its image images/00.png 12 × 8" in error.message
     assert error.remedy is not None and error.remedy.action == "ignore_masks"
     dataset = open_dataset(tmp_path).without_masks()
     assert dataset.load(dataset.views[0]).mask is None
@@ -293,21 +293,21 @@ def test_a_missing_mask_and_a_damaged_depth_image_are_named(tmp_path: Path) -> N
         captures.transforms(tmp_path, frame=only(0, lambda entry, name=name: entry.update(depth_file_path=name)))
         assert said in refused(tmp_path, UnreadableFile, load=True).message
     captures.picture(tmp_path / "d.png")  # colours are no depth
-    assert "wanted one number" in refused(tmp_path, UnreadableFile, load=True).message
+    assert "expected one number" in refused(tmp_path, UnreadableFile, load=True).message
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "no valid JSON"),
+        ("", "not valid JSON"),
         ('{"frames": [', "truncated"),
-        ("[" * 100_000, "no valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
         ("[]", "no list of frames"),
         ('{"frames": 3}', "no list of frames"),
         ('{"frames": [{}, {}]}', "has no file_path"),
         ('{"frames": [{"file_path": ""}]}', "has no file_path"),
         ('{"frames": ["a", "b"]}', "has no file_path"),
-        ("\udcff", "no valid JSON"),
+        ("\udcff", "not valid JSON"),
     ],
 )
 def test_a_damaged_transforms_file(tmp_path: Path, text: str, said: str) -> None:
@@ -319,7 +319,7 @@ def test_a_damaged_transforms_file(tmp_path: Path, text: str, said: str) -> None
     ("top", "said"),
     [
         ({}, "no focal length"),
-        ({"fl_x": "wide"}, "no finite number"),
+        ({"fl_x": "wide"}, "not a finite number"),
         ({"fl_x": -3.0}, "focal length of"),
         ({"fl_x": 0.0}, "focal length of"),
         (
@@ -330,11 +330,11 @@ def test_a_damaged_transforms_file(tmp_path: Path, text: str, said: str) -> None
             {"camera_angle_y": 4.0},
             "camera_angle_y of images/00.png in transforms.json is 4: an angle of view lies betw",
         ),
-        ({"fl_x": 10.0, "k1": float("nan")}, "no finite number"),
+        ({"fl_x": 10.0, "k1": float("nan")}, "not a finite number"),
         ({"fl_x": 10.0, "camera_model": "EQUIRECTANGULAR"}, "not known"),
         ({"fl_x": 10.0, "aabb": [[1, 1, 1], [0, 0, 0]]}, "empty or not finite"),
         ({"fl_x": 10.0, "aabb": "big"}, "instant-ngp"),
-        ({"fl_x": 10.0, "train_filenames": "all"}, "no list of file names"),
+        ({"fl_x": 10.0, "train_filenames": "all"}, "not a list of file names"),
     ],
 )
 def test_intrinsics_and_extras_that_make_no_sense(tmp_path: Path, top: dict[str, Any], said: str) -> None:
