@@ -290,9 +290,9 @@ def run_fit(
 
     _to_discard.discard(name)
     session.fitting, session.warnings = name, ()
-    return session.jobs.start(
+    return session.start(
         f"Fit {name}",
-        lambda job: session.using(job, lambda client: run(job, client)),
+        run,
         then,
         kind="fit",
         survives_load=True,
@@ -386,9 +386,9 @@ def discard(context: Any, name: str) -> Job:
         session.refresh_models(client)
         return name
 
-    return session.jobs.start(
+    return session.start(
         f"Discard {name}",
-        lambda job: session.using(job, lambda client: run(job, client)),
+        run,
         kind="discard",
         survives_load=True,
     )
@@ -439,9 +439,9 @@ def find_cameras(context: Any) -> Job:
     def then(result: SfmResult) -> Steps | str:
         return _show_photographs(scene, name, target, result) if scene.find() is not None else str(target)
 
-    return session.jobs.start(
+    return session.start(
         f"Cameras of {name}",
-        lambda job: session.using(job, lambda client: run(job, client)),
+        run,
         then,
         kind="sfm",
         survives_load=True,

@@ -120,9 +120,9 @@ def image_to_shape(context: Any, filepath: str) -> Job:
         apply.put_image(SOURCE_IMAGE, made[1])
         return finish(made[0])
 
-    return session.jobs.start(
+    return session.start(
         f"Shape of {path.name}",
-        lambda job: session.using(job, lambda client: run(job, client)),
+        run,
         then,
         kind="image",
     )
@@ -165,9 +165,9 @@ def take_texture(context: Any, filepath: str) -> Job:
             preview(bpy.context)
         return str(made[0]["code"])
 
-    return session.jobs.start(
+    return session.start(
         f"Texture of {path.name}",
-        lambda job: session.using(job, lambda client: run(job, client)),
+        run,
         then,
         kind="image",
     )
@@ -313,6 +313,4 @@ def complete_depth(context: Any, filepath: str) -> Job:
         request = with_code(client, mesh, answer.ws, found)
         return apply.prepare_mesh(job.ask(client, request, start=0.7, end=0.97))
 
-    return session.jobs.start(
-        f"Complete {path.name}", lambda job: session.using(job, lambda c: run(job, c)), finish, kind="complete"
-    )
+    return session.start(f"Complete {path.name}", run, finish, kind="complete")

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from ..wire import errors
 from ..wire.messages import BrokenModel, ModelInfo, ServerInfo, StoredFit
 from .client import Client
-from .jobs import Job, Jobs
+from .jobs import Job, Jobs, Then
 from .process import START_SECONDS, Backend, died
 
 log = logging.getLogger(__name__)
@@ -205,6 +205,23 @@ class Session:
             self._set("off")
 
     # ------------------------------------------------------------------------------------------- on the main thread
+
+    def start(
+        self,
+        label: str,
+        run: Callable[[Job, Client], Any],
+        then: Then | None = None,
+        *,
+        kind: str,
+        quiet: bool = False,
+        survives_load: bool = False,
+    ) -> Job:
+        """Start a job on the backend: `run(job, client)` on a thread, then `then(result)` as in `Jobs.start`."""
+
+        def work(job: Job) -> Any:
+            return self.using(job, lambda client: run(job, client))
+
+        return self.jobs.start(label, work, then, kind=kind, quiet=quiet, survives_load=survives_load)
 
     def close(self) -> None:
         """Stop everything without blocking, when the add-on is disabled or Blender quits."""

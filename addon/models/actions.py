@@ -34,9 +34,9 @@ def problem_model(context: Any) -> str:
 def refresh_models(context: Any) -> Job:
     """Read the list of models from the backend again."""
     configure(context)
-    return session.jobs.start(
+    return session.start(
         "Read models",
-        lambda job: session.using(job, session.refresh_models),
+        lambda job, client: session.refresh_models(client),
         models_known,
         kind="models",
         quiet=True,

@@ -129,9 +129,9 @@ def import_checkpoint(context: Any, filepath: str, name: str = "", kind: str = "
             apply.undo_push(f"Lathe: model {model}")
         return model
 
-    return session.jobs.start(
+    return session.start(
         f"Import {path.name}",
-        lambda job: session.using(job, lambda client: run(job, client)),
+        run,
         then,
         kind="import",
         survives_load=True,

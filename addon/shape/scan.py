@@ -80,9 +80,7 @@ def complete(context: Any) -> Job:
         request = with_code(client, mesh, answer.ws, found)
         return apply.prepare_mesh(job.ask(client, request, start=0.7, end=0.97))
 
-    return session.jobs.start(
-        f"Complete {scan_object.name}", lambda job: session.using(job, lambda c: run(job, c)), finish, kind="complete"
-    )
+    return session.start(f"Complete {scan_object.name}", run, finish, kind="complete")
 
 
 def fit_shape(context: Any) -> Job:
@@ -117,9 +115,9 @@ def fit_shape(context: Any) -> Job:
             apply.undo_push(f"Lathe: model {model}")
         return model
 
-    return session.jobs.start(
+    return session.start(
         f"Fit {item.name}",
-        lambda job: session.using(job, lambda client: run(job, client)),
+        run,
         then,
         kind="fit_shape",
         survives_load=True,
