@@ -154,7 +154,7 @@ def in_between(place: int) -> bpy.types.Object:
 
 
 def field_of(item: bpy.types.Object) -> bpy.types.Object:
-    """Take pictures of one shape from all sides, fit a radiance field to them, and stand its mesh beside the shape.
+    """Take images of one shape from all sides, fit a radiance field to them, and stand its mesh beside the shape.
 
     What has one colour all over looks the same at any depth, so the shape has a grain.
     """
@@ -208,7 +208,7 @@ def export(item: bpy.types.Object, path: Path) -> None:
     bpy.ops.lathe.export(filepath=str(path), format="GLB")
 
 
-# ------------------------------------------------------------------------------------------------------------- pictures
+# ------------------------------------------------------------------------------------------------------------- images
 
 
 def contact_sheet(path: Path) -> None:
@@ -224,7 +224,7 @@ def contact_sheet(path: Path) -> None:
 
 
 def photograph_pair(shape: bpy.types.Object, fitted: bpy.types.Object, path: Path) -> None:
-    """Render a shape and the mesh of its field side by side, then take the mesh out of the other pictures."""
+    """Render a shape and the mesh of its field side by side, then take the mesh out of the other images."""
     scene = bpy.context.scene
     data = bpy.data.cameras.new("Pair")
     camera = bpy.data.objects.new("Pair", data)

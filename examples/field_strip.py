@@ -1,4 +1,4 @@
-"""One picture of a radiance field: what it was fitted to, a view that was held back, and its mesh.
+"""One image of a radiance field: what it was fitted to, a view that was held back, and its mesh.
 
     python -m backend fit scenes/motorbike --out motorbike.safetensors --seconds 600
     python -m backend eval motorbike.safetensors scenes/motorbike --split test --out pairs

@@ -5,7 +5,7 @@
 
 The library is in Debian's package sweethome3d-furniture (/usr/share/sweethome3d/furniture). Each model is brought to
 one metre, stands in even light with a sun, and is captured with the add-on's own rig: 100 training, 5 validation and
-20 test views at 256 × 256. Pictures are transparent, or with --behind opaque: before the even sky, before a forest at
+20 test views at 256 × 256. Images are transparent, or with --behind opaque: before the even sky, before a forest at
 infinity (Blender's own studio light, CC0), or on a tiled floor in that forest. On two cores a scene takes about four
 minutes; a run that is interrupted goes on where it stopped. Needs the bpy wheel.
 """

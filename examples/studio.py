@@ -1,6 +1,6 @@
 """A small photo studio in Blender for generated shapes: a platter, soft light, and a camera that goes round it.
 
-Plain Blender, nothing of Latent Lathe: use it for your own pictures.
+Plain Blender, nothing of Latent Lathe: use it for your own images.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def color_of(*what: Any) -> np.ndarray:
 
 
 def image(request: messages.RenderRequest) -> messages.ImageResult:
-    """Return a picture in a colour of what is rendered, whose top row is red, whose bottom row is blue, with alpha 0 in
+    """Return an image in a colour of what is rendered, whose top row is red, whose bottom row is blue, with alpha 0 in
     the left column."""
     height, width = request.camera.height, request.camera.width
     rgba = np.ones((height, width, 4), np.float32)

@@ -66,7 +66,7 @@ def test_a_point_lands_where_blender_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["plain", "shift", "pixel aspect x", "orthographic upright shift"])
 def test_a_render_of_blender_shows_points_where_the_wire_says(name: str, tmp_path: str) -> None:
-    """Small glowing balls, rendered by Cycles; their centres in the picture against the wire camera's pixels."""
+    """Small glowing balls, rendered by Cycles; their centres in the image against the wire camera's pixels."""
     from mathutils import Vector
 
     settings, (width, height), aspect = CAMERAS[name]

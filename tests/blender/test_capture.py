@@ -1,4 +1,4 @@
-"""The capture rig: pictures, passes and cameras against geometry, and the user's scene left as it was."""
+"""The capture rig: images, passes and cameras against geometry, and the user's scene left as it was."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ LENSES: dict[str, tuple[dict[str, Any], tuple[float, float]]] = {
 
 
 @pytest.mark.parametrize("name", LENSES)
-def test_pictures_show_points_where_the_data_set_says(name: str, tmp_path: str) -> None:
+def test_images_show_points_where_the_data_set_says(name: str, tmp_path: str) -> None:
     """Red, green and blue balls, all under one rotated, unevenly scaled parent."""
     lens, aspect = LENSES[name]
     scene = prepare(16)

@@ -18,7 +18,7 @@ lathe: Any = None
 
 
 def data_set(folder: str, name: str = "set") -> Path:
-    """Write a data set of two pictures, whose cameras stand where the fake's answer is 0.1 m away from."""
+    """Write a data set of two images, whose cameras stand where the fake's answer is 0.1 m away from."""
     place = Path(folder) / name
     (place / "images").mkdir(parents=True)
     frames = []
@@ -44,7 +44,7 @@ def fitted(folder: str, name: str = "set") -> Any:
     return bpy.data.objects[press("lathe.fit").result]
 
 
-def test_a_fit_puts_its_field_into_the_scene_as_the_box_where_the_pictures_were_taken(tmp_path: str) -> None:
+def test_a_fit_puts_its_field_into_the_scene_as_the_box_where_the_images_were_taken(tmp_path: str) -> None:
     item = fitted(tmp_path)
     session = lathe.link.session.session
     assert item.name == "set" and item.type == "EMPTY" and item.empty_display_type == "CUBE"
@@ -85,7 +85,7 @@ def test_the_field_follows_whatever_is_done_to_its_object(tmp_path: str) -> None
     assert np.allclose(np.array(there)[:3, 3], move[:3, 3] + (9, 0, 0), atol=1e-4)
 
 
-def test_the_crop_box_goes_with_pictures_and_meshes_and_can_be_reset(tmp_path: str) -> None:
+def test_the_crop_box_goes_with_images_and_meshes_and_can_be_reset(tmp_path: str) -> None:
     item = fitted(tmp_path)
     assert tuple(item.lathe.crop_min) == (-1, -2, 0) and tuple(item.lathe.crop_max) == (1, 2, 3)
     item.lathe.use_crop, item.lathe.crop_min = True, (-0.5, -1, 0.25)
@@ -168,7 +168,7 @@ def test_the_live_level_meshes_again_bare_while_it_moves_and_whole_when_it_stand
     assert item_mesh.data.color_attributes and item_mesh.lathe.mesh.level == item.lathe.mesh.level
 
 
-def test_the_picture_and_the_figures_of_a_running_fit_are_shown(tmp_path: str) -> None:
+def test_the_image_and_the_figures_of_a_running_fit_are_shown(tmp_path: str) -> None:
     ready(tmp_path, "hang_on")
     bpy.ops.lathe.fit()
     job = lathe.link.session.session.jobs.all[-1]
@@ -305,7 +305,7 @@ def test_what_is_missing_is_said_before_and_during_a_fit(tmp_path: str) -> None:
     assert "Select the objects to capture" in refusal("lathe.capture")
 
 
-def test_a_capture_goes_picture_by_picture_can_be_ended_and_goes_on(tmp_path: str) -> None:
+def test_a_capture_goes_image_by_image_can_be_ended_and_goes_on(tmp_path: str) -> None:
     bpy.ops.mesh.primitive_cube_add(size=1)
     scene = bpy.context.scene
     scene.render.engine, scene.cycles.samples = "CYCLES", 1

@@ -57,7 +57,7 @@ def shape() -> str:
 # -------------------------------------------------------------------------------------------------------------- sliders
 
 
-def test_every_slider_of_the_model_and_of_the_view_changes_the_picture() -> None:
+def test_every_slider_of_the_model_and_of_the_view_changes_the_image() -> None:
     scene = started()
     scene.latent.mix_geometry = 0.5
     seen = [color()]
@@ -245,7 +245,7 @@ def test_variants_of_the_second_seed_keep_the_first() -> None:
     assert sheet() == [(7, 5), (7, 6), (7, 7)]
 
 
-def test_variants_survive_saving_with_their_pictures(tmp_path: str) -> None:
+def test_variants_survive_saving_with_their_images(tmp_path: str) -> None:
     started()
     press("lathe.variants", count=2)
     before = [item.thumbnail for item in bpy.context.scene.lathe.variants]
@@ -608,7 +608,7 @@ def test_a_folder_and_a_tensorflow_checkpoint_are_sent_whole(tmp_path: str) -> N
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (64, 64), (65, 64), (100, 300), (512, 512), (2, 1000)])
-def test_a_thumbnail_is_the_picture_made_small(size: tuple[int, int]) -> None:
+def test_a_thumbnail_is_the_image_made_small(size: tuple[int, int]) -> None:
     image = np.zeros((*size, 4), np.uint8)
     image[..., 0], image[..., 3] = 200, 255
     image[0, 0] = 10, 20, 30, 255
@@ -621,7 +621,7 @@ def test_a_thumbnail_is_the_picture_made_small(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "AAAA", "////", "QEBAQEBA", "AQF4nGNg"])
-def test_a_damaged_thumbnail_is_no_picture_and_no_crash(text: str) -> None:
+def test_a_damaged_thumbnail_is_not_an_image_and_no_crash(text: str) -> None:
     with pytest.raises(ValueError):
         lathe.scene.thumbnails.unpack(text)
     assert lathe.scene.thumbnails.icon(text) == 0

@@ -400,7 +400,7 @@ def test_newer_previews_replace_older_ones() -> None:
     assert old.state == "cancelled" and new.state == "done"
 
 
-def test_the_live_preview_follows_the_sliders_with_a_draft_and_then_the_full_picture() -> None:
+def test_the_live_preview_follows_the_sliders_with_a_draft_and_then_the_full_image() -> None:
     scene = started()
     press("lathe.add_camera")
     scene.preview.source, scene.preview.size, scene.preview.live = "CAMERA", 64, True

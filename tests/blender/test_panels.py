@@ -212,7 +212,7 @@ def test_variants_and_history_are_drawn_with_their_buttons() -> None:
     assert "30" in draw_all()["LATHE_PT_history"]
 
 
-def test_what_the_backend_says_of_a_picture_stands_below_it() -> None:
+def test_what_the_backend_says_of_an_image_stands_below_it() -> None:
     choose(FACE)
     for size, remarked in ((48, True), (16, False)):
         bpy.context.scene.lathe.preview.size = size

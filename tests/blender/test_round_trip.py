@@ -1,7 +1,7 @@
-"""There and back: an object in Blender, pictures of it, a radiance field of those, a mesh of that, in the same place.
+"""There and back: an object in Blender, images of it, a radiance field of those, a mesh of that, in the same place.
 
 The real backend, with a real fit of a few seconds. Everything that could move or stretch the result is on purpose in
-the way: a turned, scaled parent, lens shift, pixels that are not square, a picture that is not square either.
+the way: a turned, scaled parent, lens shift, pixels that are not square, an image that is not square either.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def placed_object() -> Any:
 
 
 def add_camera() -> None:
-    """A camera with a shifted lens, and pictures of pixels that are not square."""
+    """A camera with a shifted lens, and images of pixels that are not square."""
     data = bpy.data.cameras.new("Camera")
     data.lens, data.shift_x, data.shift_y = 60, 0.1, -0.05
     item = bpy.data.objects.new("Camera", data)

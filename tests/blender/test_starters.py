@@ -1,4 +1,4 @@
-"""The starter models in background Blender with the real backend: pictures, meshes, and what needs a picture first."""
+"""The starter models in background Blender with the real backend: images, meshes, and what needs an image first."""
 
 from __future__ import annotations
 

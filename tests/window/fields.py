@@ -30,7 +30,7 @@ def scenario(window: Window) -> Steps:
 
 
 def prepare(window: Window) -> None:
-    """A coloured ring in a scene whose pictures and fits are tiny."""
+    """A coloured ring in a scene whose images and fits are tiny."""
     for item in list(bpy.data.objects):
         bpy.data.objects.remove(item)
     window.preferences.python = str(OUT / "python")
@@ -64,8 +64,8 @@ def pictures() -> int:
 
 
 def capture(window: Window) -> Steps:
-    """Capture until three pictures are there, Esc, and once more for the rest."""
-    window.recorder.on = False  # a picture takes as long as Blender's own render does
+    """Capture until three images are there, Esc, and once more for the rest."""
+    window.recorder.on = False  # an image takes as long as Blender's own render does
     yield from window.press("lathe.capture")
     yield from window.until(lambda: pictures() >= 3, "three pictures", 60)
     yield from window.key("ESC")
@@ -84,7 +84,7 @@ def fields() -> list[str]:
 
 
 def fit(window: Window) -> Steps:
-    """Fit, pause when a picture is there, and go on to the end."""
+    """Fit, pause when an image is there, and go on to the end."""
     yield from window.press("lathe.fit")
     yield from window.until(lambda: window.session.jobs.find("fit"), "the fit is listed", 10)
     job = window.session.jobs.find("fit")
@@ -105,7 +105,7 @@ def fit(window: Window) -> Steps:
 
 
 def mesh(window: Window) -> Steps:
-    """Mesh the field, which is selected; the ring and its mesh side by side for the picture."""
+    """Mesh the field, which is selected; the ring and its mesh side by side for the image."""
     field = bpy.data.objects[fields()[0]]
     field.lathe.mesh.resolution = 64
     yield from window.press("lathe.generate_mesh")

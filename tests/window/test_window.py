@@ -167,7 +167,7 @@ def test_a_checkpoint_is_imported_and_a_half_one_refused(sliders: dict[str, Any]
 
 
 @pytest.mark.parametrize("slider", ["mix_geometry", "yaw"])
-def test_dragging_a_slider_shows_drafts_on_the_way_and_then_the_full_picture(
+def test_dragging_a_slider_shows_drafts_on_the_way_and_then_the_full_image(
     sliders: dict[str, Any], slider: str
 ) -> None:
     noted = sliders[f"dragged {slider}"]

@@ -76,7 +76,7 @@ def test_damaged_transforms_are_sent_for_the_backend_to_judge(tmp_path: Path) ->
     assert data_sets.files_of(tmp_path) == ["transforms.json"]
 
 
-def test_photographs_are_a_folder_any_of_its_pictures_or_a_video(tmp_path: Path) -> None:
+def test_photographs_are_a_folder_any_of_its_images_or_a_video(tmp_path: Path) -> None:
     write(tmp_path, "set/images/b.jpg", "set/images/a.png", "set/notes.txt", "film/walk.mp4", "two/a.mp4", "two/b.mov")
     images = tmp_path / "set" / "images", ["a.png", "b.jpg"]
     assert data_sets.photographs(tmp_path / "set") == images

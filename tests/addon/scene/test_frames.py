@@ -99,7 +99,7 @@ def test_cameras_that_are_none_are_refused(matrix: np.ndarray, sentence: str) ->
         frames.camera_from_blender(matrix, projection(1, 1, 0, 0), 8, 8)
 
 
-def test_pulling_a_camera_back_moves_nothing_in_an_orthographic_picture() -> None:
+def test_pulling_a_camera_back_moves_nothing_in_an_orthographic_image() -> None:
     camera = frames.camera_from_blender(np.eye(4), projection(1, 1, 0, 0, True), 8, 8)
     back = frames.moved_back(camera, 5)
     assert np.allclose(wire_pixel(np.array((0.3, 0.2, 1.0)), back), wire_pixel(np.array((0.3, 0.2, 1.0)), camera))

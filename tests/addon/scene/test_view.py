@@ -46,7 +46,7 @@ def test_the_sliders_look_as_the_command_line_does(yaw: float, pitch: float, rol
 
 @pytest.mark.parametrize("pitch", [-9.0, -math.pi / 2, math.pi / 2, 9.0])
 def test_the_view_stays_the_right_way_up_at_the_poles(pitch: float) -> None:
-    camera = gather.orbit(SPHERE, View(0.3, pitch), 10, 10)  # raises where it is no rotation
+    camera = gather.orbit(SPHERE, View(0.3, pitch), 10, 10)  # raises where it is not a rotation
     down = np.array(camera.world_from_camera)[:3, 1]
     assert down[2] <= 0
 

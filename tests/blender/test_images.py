@@ -1,4 +1,4 @@
-"""Pictures to shapes and shapes to pictures, by buttons, with the fake backend."""
+"""Images to shapes and shapes to images, by buttons, with the fake backend."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def written(path: Path) -> Path:
     return path
 
 
-def test_a_picture_becomes_a_mesh_that_carries_its_latent(tmp_path: str) -> None:
+def test_an_image_becomes_a_mesh_that_carries_its_latent(tmp_path: str) -> None:
     scene = started()
     scene.latent.mix_geometry = scene.latent.mix_appearance = 0.5
     bpy.context.scene.cursor.location = (1, 2, 3)
@@ -51,7 +51,7 @@ def test_a_picture_becomes_a_mesh_that_carries_its_latent(tmp_path: str) -> None
     assert press("lathe.generate_mesh").state == "done"
 
 
-def test_what_is_no_picture_is_named(tmp_path: str) -> None:
+def test_what_is_not_an_image_is_named(tmp_path: str) -> None:
     started()
     assert "There is no image" in refusal("lathe.image_to_shape", filepath=str(Path(tmp_path) / "gone.png"))
     path = Path(tmp_path) / "text.png"
@@ -61,13 +61,13 @@ def test_what_is_no_picture_is_named(tmp_path: str) -> None:
     assert not [item for item in bpy.data.objects if item.lathe.is_generated]
 
 
-def test_models_that_read_no_pictures_say_so() -> None:
+def test_models_that_read_no_images_say_so() -> None:
     started("flat")
     assert "LATHE_PT_picture" not in drawn()
     assert "cannot turn images into shapes" in refusal("lathe.image_to_shape", filepath="a.png")
 
 
-def test_the_texture_of_a_picture_is_put_on_the_shape_and_shown(tmp_path: str) -> None:
+def test_the_texture_of_an_image_is_put_on_the_shape_and_shown(tmp_path: str) -> None:
     started()
     info = lathe.link.session.session.models["car"] = CAR
     scene = bpy.context.scene.lathe
@@ -127,7 +127,7 @@ def test_the_options_of_a_fit_to_views_are_those_of_the_panel_and_the_models_bac
     assert (fit.options.background, again.options.background) == ("black", "white")
 
 
-def test_depth_and_silhouette_are_shown_beside_the_picture() -> None:
+def test_depth_and_silhouette_are_shown_beside_the_image() -> None:
     scene = started()
     scene.preview.source = "SLIDERS"
     scene.preview.size = 32
