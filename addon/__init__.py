@@ -1,18 +1,17 @@
 """The Blender side of Latent Lathe.
 
-bpy is imported inside register(), so that `addon.wire` imports anywhere. Inside Blender this package is
-`bl_ext.<repository>.latent_lathe.addon`, so all imports are relative. Those in this file go by name,
-so that type checkers, which know no bpy, stop here.
+bpy is imported inside register(), so that `addon.wire` and `addon.link` can be imported anywhere. Inside Blender this
+package is `bl_ext.<repository>.latent_lathe.addon`, so all imports are relative.
 """
 
 from importlib import import_module
 
 
 def register() -> None:
-    """Add everything to Blender."""
+    """Register everything with Blender."""
     import_module(".registration", __package__).register()
 
 
 def unregister() -> None:
-    """Take everything out of Blender again, ending the backend."""
+    """Unregister everything and stop the backend."""
     import_module(".registration", __package__).unregister()

@@ -1,4 +1,4 @@
-"""Puts everything into Blender and takes it out again: classes, timer, handlers, keys, translations."""
+"""Registration with Blender: classes, timer, handlers, keys, translations."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ _drawn = -1
 
 
 def tick() -> float:
-    """The one timer: takes what the threads brought, follows the view, has the panel drawn when something changed.
+    """Timer: run the main-thread work of jobs, update the live preview, redraw the panels after changes.
 
-    Never raises: Blender drops a timer that does, and every job would stand still.
+    Never raises: Blender removes a timer that does, and no job could finish.
     """
     begun, interval = time.perf_counter(), IDLE_SECONDS
     try:
@@ -52,7 +52,7 @@ def tick() -> float:
         if session.jobs.busy or live.wanted(bpy.context) or live.level_wanted(bpy.context):
             interval = BUSY_SECONDS
     except Exception:
-        log.exception("the timer goes on")
+        log.exception("the timer continues")
     session.jobs.longest_hold.note(time.perf_counter() - begun, "tick")
     return interval
 
@@ -65,19 +65,19 @@ def _tick() -> None:
         _drawn = session.jobs.version
         apply.redraw()
     elif session.jobs.busy:
-        apply.redraw()  # the bars move
+        apply.redraw()  # progress bars
 
 
 @persistent
 def before_load(*_: Any) -> None:
-    """Another file is opened: what belongs to this one ends; Set Up, fits and the backend go on."""
+    """Cancel the jobs of the current file before another is opened. Set Up, fits and the backend continue."""
     session.jobs.cancel_all(loading=True)
     live.forget()
 
 
 @persistent
 def after_load(*_: Any) -> None:
-    """A file was opened: it may know models that need a look, and settings of another version."""
+    """Configure the session and choose models for the scenes of a file that was opened."""
     configure(bpy.context)
     models_known()
     session.jobs.version += 1
@@ -85,7 +85,7 @@ def after_load(*_: Any) -> None:
 
 @persistent
 def after_undo(*_: Any) -> None:
-    """Undo may have changed what the live preview shows."""
+    """Update the live preview after undo and redo."""
     live.forget()
 
 
@@ -137,7 +137,7 @@ MODULES = (preferences, properties, thumbnails, objects)
 
 
 def register() -> None:
-    """Add everything to Blender."""
+    """Register everything with Blender."""
     for module in MODULES:
         module.register()
     for order, panel in enumerate(PANELS):
@@ -150,13 +150,13 @@ def register() -> None:
         handlers.append(function)
     bpy.app.timers.register(tick, first_interval=0.1, persistent=True)
     keys = bpy.context.window_manager.keyconfigs.addon if bpy.context.window_manager else None
-    if keys:  # there are none in background
+    if keys:  # background Blender has none
         keymap = keys.keymaps.new("Window", space_type="EMPTY")
         _keys.append((keymap, keymap.keymap_items.new("lathe.cancel_all", "ESC", "PRESS")))
 
 
 def unregister() -> None:
-    """Take everything out of Blender again, ending the backend and all jobs."""
+    """Unregister everything and stop the backend and all jobs."""
     session.close()
     for keymap, item in _keys:
         keymap.keymap_items.remove(item)

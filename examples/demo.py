@@ -1,10 +1,10 @@
-"""The main job from beginning to end, as a script: what a user presses, in Python.
+"""The main workflow as a Python script: shapes, a radiance field, renders and exports through the add-on's operators.
 
     python build.py demo      makes the environment and the extension, and runs this
 
-A fresh Blender gets the extension from its zip. Through the add-on's own buttons it starts the backend, asks the
-starter model for shapes and puts them into the scene; then the scene is rendered and exported. Background Blender has
-no event loop, so where a user would look at the progress bar, a script calls `jobs.wait_for`.
+The extension is installed from its zip into a new Blender. The script starts the backend, generates shapes with the
+starter model, adds them to the scene, and renders and exports the scene. Background Blender has no event loop, so a
+script waits for a job with `jobs.wait_for`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-# Before bpy is imported: Blender keeps its settings and extensions here, so yours are not touched.
+# Before bpy is imported: a temporary folder for Blender's settings and extensions, apart from the user's.
 TEMPORARY = tempfile.TemporaryDirectory(prefix="latent-lathe-demo-", ignore_cleanup_errors=True)
 os.environ["BLENDER_USER_RESOURCES"] = TEMPORARY.name
 os.environ["LATENT_LATHE_DATA"] = str(Path(TEMPORARY.name) / "data")
@@ -38,7 +38,7 @@ HEROES = (5, 11, 8)  # seeds of the three shapes in the middle
 BETWEEN = 4  # ring places from one hero to the next: 12 in all
 FRAMES = 14
 TURNTABLE_SIZE = 224  # pixels
-FIT_PICTURES, FIT_SIZE, FIT_STEPS = 36, 160, 700  # of one shape, pixels, of fitting
+FIT_IMAGES, FIT_SIZE, FIT_STEPS = 36, 160, 700  # images of one shape, their pixels, training steps
 BESIDE = 0.85  # metres from the shape to the mesh of its field
 
 
@@ -81,7 +81,7 @@ def demo(extension: Path, output: Path) -> None:
                 export(item, output / f"chair_{seed}.glb")
         studio.build()
         studio.use_cycles(samples=12)
-        with stage(f"fit a field to {FIT_PICTURES} pictures of one shape"):
+        with stage(f"fit a field to {FIT_IMAGES} pictures of one shape"):
             fitted = field_of(heroes[0])
         press("lathe.stop_backend")
     finally:
@@ -105,7 +105,7 @@ def addon(name: str) -> ModuleType:
 
 
 def press(button: str, **values: Any) -> Any:
-    """Press a button of the add-on and wait for its job; return the job's result."""
+    """Call an operator of the add-on, wait for its job and return the job's result."""
     jobs = addon("link.session").session.jobs
     before = len(jobs.all) and jobs.all[-1].number
     group, name = button.split(".")
@@ -116,7 +116,7 @@ def press(button: str, **values: Any) -> Any:
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Print what is going on and how long it took."""
+    """Print a label and the duration of the block."""
     print(f"{name} …", flush=True)
     started = time.monotonic()
     yield
@@ -127,7 +127,7 @@ def stage(name: str) -> Iterator[None]:
 
 
 def hero(index: int) -> bpy.types.Object:
-    """Generate one of the three shapes in full and stand it in the middle."""
+    """Generate one of the three shapes at full resolution and place it in the middle."""
     settings = bpy.context.scene.lathe
     settings.latent.seed_a = HEROES[index]
     settings.latent.mix_geometry = 0.0
@@ -139,7 +139,7 @@ def hero(index: int) -> bpy.types.Object:
 
 
 def in_between(place: int) -> bpy.types.Object:
-    """Generate a small shape on the way from one hero to the next, and stand it on the rim before them."""
+    """Generate a small shape interpolated between two heroes, and place it on the rim."""
     settings = bpy.context.scene.lathe
     first, step = divmod(place, BETWEEN)
     settings.latent.seed_a = HEROES[first]
@@ -154,13 +154,13 @@ def in_between(place: int) -> bpy.types.Object:
 
 
 def field_of(item: bpy.types.Object) -> bpy.types.Object:
-    """Take images of one shape from all sides, fit a radiance field to them, and stand its mesh beside the shape.
+    """Capture one shape from all sides, fit a radiance field, and place the field's mesh beside the shape.
 
     What has one colour all over looks the same at any depth, so the shape has a grain.
     """
     scene = bpy.context.scene
     capture, field = scene.lathe.capture, scene.lathe.field
-    capture.rig, capture.target, capture.count, capture.test = "SPHERE", "SELECTED", FIT_PICTURES, 2
+    capture.rig, capture.target, capture.count, capture.test = "SPHERE", "SELECTED", FIT_IMAGES, 2
     capture.fill, capture.size = 0.9, FIT_SIZE
     field.data_sets, field.name = str(Path(TEMPORARY.name) / "data_sets"), "Fitted"
     field.preset, field.steps = "DRAFT", FIT_STEPS
@@ -183,7 +183,7 @@ def field_of(item: bpy.types.Object) -> bpy.types.Object:
 
 @contextmanager
 def only(*items: bpy.types.Object) -> Iterator[None]:
-    """Render no other mesh for as long as this lasts."""
+    """Hide all other meshes from renders within the block."""
     hidden = [o for o in bpy.data.objects if o.type == "MESH" and o not in items and not o.hide_render]
     for item in hidden:
         item.hide_render = True
@@ -199,7 +199,7 @@ def select(item: bpy.types.Object) -> None:
 
 
 def hue_of(place: int) -> float:
-    """The colour of a place on the ring, once round the colour circle."""
+    """Return the colour of a place on the ring, once around the colour wheel."""
     return 0.02 + place / (len(HEROES) * BETWEEN)
 
 
@@ -212,7 +212,7 @@ def export(item: bpy.types.Object, path: Path) -> None:
 
 
 def contact_sheet(path: Path) -> None:
-    """Sixteen seeds in two rows, and eight steps from one hero to another below them."""
+    """Render sixteen seeds in two rows, and eight steps of an interpolation below them."""
     wire, session = addon("wire.messages"), addon("link.session").session
     seeds = [wire.Latent(seed_a=seed) for seed in range(16)]
     steps = [wire.Latent(HEROES[0], HEROES[1], mix_geometry=step / 7) for step in range(8)]
@@ -224,7 +224,7 @@ def contact_sheet(path: Path) -> None:
 
 
 def photograph_pair(shape: bpy.types.Object, fitted: bpy.types.Object, path: Path) -> None:
-    """Render a shape and the mesh of its field side by side, then take the mesh out of the other images."""
+    """Render a shape and the mesh of its field side by side, then hide the mesh in the other images."""
     scene = bpy.context.scene
     data = bpy.data.cameras.new("Pair")
     camera = bpy.data.objects.new("Pair", data)
@@ -241,7 +241,7 @@ def photograph_pair(shape: bpy.types.Object, fitted: bpy.types.Object, path: Pat
 
 
 def turntable(path: Path, item: bpy.types.Object) -> None:
-    """Render a camera that goes round one shape while the shape becomes another, by the add-on's own Camera Path."""
+    """Render an orbit around one shape that morphs into another, with the add-on's Camera Path."""
     scene = bpy.context.scene
     scene.render.resolution_x = scene.render.resolution_y = TURNTABLE_SIZE
     camera = circling_camera(item)
@@ -259,7 +259,7 @@ def turntable(path: Path, item: bpy.types.Object) -> None:
 
 
 def circling_camera(item: bpy.types.Object) -> bpy.types.Object:
-    """Add the model's own camera, and keyframe it once round the model at the 3D cursor."""
+    """Add the model's own camera and keyframe one orbit around the model at the 3D cursor."""
     bpy.ops.lathe.add_camera()
     scene = bpy.context.scene
     camera = scene.camera
@@ -276,7 +276,7 @@ def circling_camera(item: bpy.types.Object) -> bpy.types.Object:
 
 
 def over_backdrop(rgba: np.ndarray) -> np.ndarray:
-    """Lay an image with alpha over a soft backdrop. uint8 [H, W, 4] -> [H, W, 3]."""
+    """Composite an image with alpha over a soft background. uint8 [H, W, 4] -> [H, W, 3]."""
     height, width = rgba.shape[:2]
     y, x = np.mgrid[0:height, 0:width]
     distance = np.hypot((x + 0.5) / width - 0.5, (y + 0.5) / height - 0.45)[..., None]

@@ -1,4 +1,4 @@
-"""One image of a radiance field: what it was fitted to, a view that was held back, and its mesh.
+"""One image of a radiance field: training views, a test view, and its mesh.
 
     python -m backend fit scenes/motorbike --out motorbike.safetensors --seconds 600
     python -m backend eval motorbike.safetensors scenes/motorbike --split test --out pairs
@@ -20,7 +20,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 TEMPORARY = tempfile.TemporaryDirectory(prefix="latent-lathe-strip-", ignore_cleanup_errors=True)
-os.environ["BLENDER_USER_RESOURCES"] = TEMPORARY.name  # before bpy is imported: your settings stay out of it
+os.environ["BLENDER_USER_RESOURCES"] = TEMPORARY.name  # before bpy is imported: without the user's settings
 
 import bpy  # noqa: E402
 import studio  # noqa: E402

@@ -21,7 +21,7 @@ import zipfile
 from pathlib import Path
 
 TEMPORARY = tempfile.TemporaryDirectory(prefix="latent-lathe-furniture-", ignore_cleanup_errors=True)
-os.environ["BLENDER_USER_RESOURCES"] = TEMPORARY.name  # before bpy is imported: your settings stay out of it
+os.environ["BLENDER_USER_RESOURCES"] = TEMPORARY.name  # before bpy is imported: without the user's settings
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import bpy  # noqa: E402
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def load(library: zipfile.ZipFile, name: str, folder: Path) -> None:
-    """Make a new file of one model, its largest side one metre, its middle in the origin."""
+    """Make a new file with one model, its largest side one metre, centred at the origin."""
     wanted = [entry for entry in library.namelist() if f"/{name}/" in entry]
     if not wanted:
         raise SystemExit(f"The library has no model {name}")
@@ -94,7 +94,7 @@ def load(library: zipfile.ZipFile, name: str, folder: Path) -> None:
 
 
 def light(samples: int) -> None:
-    """Put an even sky and a sun over the scene, and have it rendered by Cycles without noise."""
+    """Add a uniform sky and a sun, and set Cycles up for a render without noise."""
     scene = bpy.context.scene
     scene.world = bpy.data.worlds.new("Sky")
     scene.world.use_nodes = True
@@ -111,7 +111,7 @@ def light(samples: int) -> None:
 
 
 def surround() -> None:
-    """Put a forest around the scene in place of the even sky."""
+    """Replace the uniform sky by a forest around the scene."""
     tree = bpy.context.scene.world.node_tree
     forest = tree.nodes.new("ShaderNodeTexEnvironment")
     folder = bpy.utils.system_resource("DATAFILES", path="studiolights/world")
@@ -122,7 +122,7 @@ def surround() -> None:
 
 
 def lay_floor() -> None:
-    """Put a tiled floor, 8 m wide, below the model."""
+    """Add a tiled floor, 8 m wide, below the model."""
     chosen = list(bpy.context.selected_objects)
     lowest = min((item.matrix_world @ vertex.co).z for item in chosen for vertex in item.data.vertices)
     bpy.ops.mesh.primitive_plane_add(size=8, location=(0, 0, lowest))

@@ -1,4 +1,4 @@
-"""A small photo studio in Blender for generated shapes: a platter, soft light, and a camera that goes round it.
+"""A small photo studio in Blender for generated shapes: a platter, soft light, and an orbiting camera.
 
 Plain Blender, nothing of Latent Lathe: use it for your own images.
 """
@@ -26,11 +26,11 @@ BACKDROP = (0.62, 0.66, 0.72)
 
 
 def run(script: Callable[[], None]) -> NoReturn:
-    """Run the whole of a script and end the process with what came of it: leaving bpy in any other way can hang."""
+    """Run a script and end the process with its exit status, since leaving bpy in another way can hang."""
     code = 0
     try:
         script()
-    except SystemExit as stopped:  # of argparse, and of what is said in one sentence
+    except SystemExit as stopped:  # from argparse, or with a message
         code = stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)
         if isinstance(stopped.code, str):
             print(stopped.code, file=sys.stderr)
@@ -43,13 +43,13 @@ def run(script: Callable[[], None]) -> NoReturn:
 
 
 def clear() -> None:
-    """Empty the scene of Blender's own cube, lamp and camera."""
+    """Remove Blender's default cube, lamp and camera."""
     for item in list(bpy.data.objects):
         bpy.data.objects.remove(item)
 
 
 def place(item: bpy.types.Object, angle: float, radius: float, height: float) -> None:
-    """Stand an object on the platter, facing outward, scaled to a height in metres.
+    """Place an object on the platter, facing outward, scaled to a height in metres.
 
     angle: radians about +Z from -Y, where a model's front looks.
     """
@@ -75,7 +75,7 @@ def paint(item: bpy.types.Object, hue: float, *, saturation: float = 0.5, value:
 
 
 def grain(item: bpy.types.Object, *, scale: float = 7.0) -> None:
-    """Vein the painted material of an object with a darker shade of its colour. scale: veins along the object."""
+    """Add veins in a darker shade to the material of an object. scale: number of veins along the object."""
     tree = item.data.materials[0].node_tree
     shader = next(node for node in tree.nodes if node.bl_idname == "ShaderNodeBsdfPrincipled")
     place, noise, ramp = (tree.nodes.new(f"ShaderNode{kind}") for kind in ("TexCoord", "TexNoise", "ValToRGB"))
@@ -110,7 +110,7 @@ def build() -> None:
 
 
 def add_camera(frames: int, *, distance: float = 6.9, height: float = 3.0, lens: float = 50.0) -> bpy.types.Object:
-    """Add a camera that goes once round the platter in `frames` frames, and make it the active one."""
+    """Add a camera that orbits the platter once in `frames` frames, and make it the active one."""
     scene = bpy.context.scene
     target = bpy.data.objects.new("Turntable", None)
     target.location = (0.0, 0.0, 0.3)
@@ -135,7 +135,7 @@ def add_camera(frames: int, *, distance: float = 6.9, height: float = 3.0, lens:
 
 
 def use_cycles(*, samples: int) -> None:
-    """Render with Cycles on the processor: it needs no screen and looks the same everywhere."""
+    """Use Cycles on the processor, which needs no display and gives the same result everywhere."""
     scene = bpy.context.scene
     scene.render.engine = "CYCLES"
     scene.cycles.device = "CPU"
@@ -152,7 +152,7 @@ def use_cycles(*, samples: int) -> None:
 
 @contextmanager
 def even_light() -> Iterator[None]:
-    """Light everything from all sides alike, and leave its colours as they are, for as long as this lasts."""
+    """Light the scene evenly from all sides and render colours unchanged, within the block."""
     scene = bpy.context.scene
     lamps = [item for item in scene.objects if item.type == "LIGHT" and not item.hide_render]
     world, view = scene.world, scene.view_settings

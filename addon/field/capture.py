@@ -40,7 +40,7 @@ Rig = Literal["orbit", "hemisphere", "sphere", "path"]
 
 DEFAULT_FOV = math.radians(40)  # of a scene without a camera
 MAX_VIEWS = 4000
-SURFACES = ("MESH", "CURVE", "SURFACE", "META", "FONT")  # what Object.to_mesh takes
+SURFACES = ("MESH", "CURVE", "SURFACE", "META", "FONT")  # types that Object.to_mesh supports
 LENS = ("type", "sensor_width", "sensor_height", "sensor_fit", "lens", "shift_x", "shift_y", "clip_start", "clip_end")
 WORKBENCH = "BLENDER_WORKBENCH"
 FOLDERS = {"depth_file_path": "depth", "normal_file_path": "normals", "mask_path": "masks"}

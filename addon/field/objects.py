@@ -32,7 +32,7 @@ def fields_of(scene: Any, model: str) -> list[Any]:
 
 
 def put_field(scene: Any, info: ModelInfo) -> Any:
-    """Return the field's object in the scene, added at the identity placement if there is none.
+    """Return the field's object in the scene, added where its images were taken if there is none.
 
     Existing ones keep their transform and get the field's current box.
     """

@@ -87,7 +87,7 @@ def requirements(root: Path) -> list[str]:
 
 
 def modules(root: Path) -> list[str]:
-    """Return what the backend's dependencies are imported as. Raises SetUpFailed."""
+    """Return the import names of the backend's dependencies. Raises SetUpFailed."""
     names = (re.match(r"[A-Za-z0-9_.-]+", line) for line in requirements(root))
     return [MODULES.get(name[0].lower(), name[0].lower().replace("-", "_")) for name in names if name]
 
@@ -197,7 +197,7 @@ class SetUp:
         return python_of(self.folder)
 
     def _wanted(self) -> tuple[Wanted, Wanted]:
-        """Return what the two steps install: PyTorch, and the other packages.
+        """Return the packages of the two steps: PyTorch, and all others.
 
         Both are pinned with hashes by the lock. Two sources are the user's own choice and get the ranges of
         pyproject.toml: a folder of wheels, and an index for which the lock has no hashes.
@@ -248,12 +248,12 @@ class SetUp:
         action: Callable[[Report], None],
         report: Report,
     ) -> None:
-        """Do a step unless its stamp says that it was done in the same way."""
+        """Run a step unless its stamp records the same key."""
         digest = hashlib.sha256(key.encode()).hexdigest()
         stamps = _stamps(self.folder)
         if stamps.get(name) == digest:
             return
-        if name in stamps:  # what follows depended on it
+        if name in stamps:  # later steps depended on it
             stamps = dict(list(stamps.items())[: list(stamps).index(name)])
             self._write_stamps(stamps)
         report(start, label)

@@ -1,8 +1,8 @@
 """Conversions between Blender's conventions and the wire's, in pairs. numpy only; docs/frames.md has drawings.
 
-Blender: cameras look along −Z with +Y up; image rows run bottom to top; colours of the scene are linear; one unit is
-what the scene says. The wire: OpenCV cameras (+Z forward, +Y down), top row first, sRGB images. Both worlds are
-right-handed with Z up, so points and object matrices pass unchanged.
+Blender: cameras look along −Z with +Y up; image rows run from bottom to top; scene colours are linear; the length of
+a unit is a setting of the scene. The wire: OpenCV cameras (+Z forward, +Y down), top row first, sRGB images. Both
+worlds are right-handed with Z up, so points and object matrices pass unchanged.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ class LATHE_PT_variants(LatentPanel, bpy.types.Panel):
         column.prop(lathe, "variant_count")
         if latents.seed_b_matters(chosen.settings.latent, chosen.model):
             column.row().prop(lathe, "vary", expand=True)
-        of_b = len(made) > 1 and len({item.latent.seed_a for _, item in made}) == 1  # seed B is what differs
+        of_b = len(made) > 1 and len({item.latent.seed_a for _, item in made}) == 1  # a sheet of seeds B
         grid = layout.grid_flow(row_major=True, columns=COLUMNS, even_columns=True, even_rows=True, align=True)
         for index, item in made:
             cell = grid.column(align=True)

@@ -99,7 +99,7 @@ def _set_value(context: Any, value: str) -> None:
 
 
 def _choose_name(context: Any, value: str) -> None:
-    """Put a name that no model has in place of the one that is taken."""
+    """Replace a name that is in use by a free one."""
     failed, lathe = session.jobs.failed, context.scene.lathe
     if failed is not None and failed.kind == "fit_shape":
         lathe.fit.name = free_name(lathe.fit.name or context.active_object.name)
