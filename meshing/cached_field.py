@@ -34,7 +34,7 @@ class CachedField:
 
     @property
     def known(self) -> bool:
-        """Whether every lattice point is cached."""
+        """True if every lattice point is cached."""
         return not np.isnan(self._values).any()
 
     @property

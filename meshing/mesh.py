@@ -86,7 +86,7 @@ class Mesh:
 
     @property
     def is_closed(self) -> bool:
-        """Whether each edge is passed as often one way as the other: no holes and a consistent winding."""
+        """True if each edge is used equally often in both directions: no holes and a consistent winding."""
         edges = _edges(self.faces)
         forward = np.sort(_edge_keys(edges, len(self.vertices)))
         backward = np.sort(_edge_keys(edges[:, ::-1], len(self.vertices)))

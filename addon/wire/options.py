@@ -23,7 +23,7 @@ from .checks import check_range
 from .errors import InvalidRequest
 
 Unit = Literal["", "seconds", "metres", "pixels", "factor"]
-"""What a number counts. A factor runs from 0 to 1 and is shown as a slider."""
+"""Unit of a number. A factor runs from 0 to 1 and is shown as a slider."""
 
 _KEY = "option"
 

@@ -1,1 +1,1 @@
-"""Radiance fields fitted to images: Scenes without a Generator. `published.py` is NeRF as in the paper."""
+"""Radiance fields fitted to images: Scenes without a Generator. `hash/` is the hash-grid field, `mlp/` vanilla NeRF."""

@@ -1,1 +1,1 @@
-"""What every model is to the rest of the program: a Scene, a Generator, and the scenes made of other scenes."""
+"""The interfaces of all models, Scene and Generator, and the scenes made of other scenes."""

@@ -79,7 +79,7 @@ class MayBeEmpty(Protocol):
 
     @property
     def empty_reason(self) -> str:
-        """Why there is no surface at the level of the scene, a sentence for the user; "" where there is one."""
+        """The reason why the scene has no surface at its level, a sentence for the user; "" if it has one."""
 
 
 @runtime_checkable

@@ -70,8 +70,10 @@ def density_model_info(
     radius: float,
     image_size: int = 256,
 ) -> ModelInfo:
-    """What the panel shows of a fitted density field. radius: of the usual view, from the middle of the bounds, metres;
-    the card's pose_prior goes before it."""
+    """Return the description of a fitted density field, for the panel.
+
+    radius: of the default view, from the centre of the bounds, metres; overridden by the card's pose_prior.
+    """
     prior: dict[str, Any] = {
         "radius": radius,
         "fov": 0.69,

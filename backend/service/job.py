@@ -37,7 +37,7 @@ class QueuedJob:
 
     @property
     def ended(self) -> bool:
-        """Whether the job has had its terminal event."""
+        """True after the job's terminal event."""
         return self.kind in TERMINAL_KINDS
 
     def status(self) -> JobStatus:

@@ -49,11 +49,11 @@ SPEC_NAMES = {
     "use_tanh": bool,
     "latent_dropout": bool,
 }
-"""Names in NetworkSpecs and what each becomes; null and missing ones are the official defaults: nothing of it."""
+"""Names in NetworkSpecs and their types; null and missing ones are the official default, the type's empty value."""
 
 
 def recognise(tree: object) -> bool:
-    """Whether the tree is an experiment folder, or one of its files: specs, parameters or codes."""
+    """Return whether the tree is an experiment folder, or one of its files: specs, parameters or codes."""
     if not isinstance(tree, Mapping):
         return False
     if "specs.json" in tree:
@@ -114,14 +114,14 @@ def convert(tree: object, path: Path) -> ConvertedModel:
 
 
 def decoder_spec(network: Mapping[str, Any], latent_size: int) -> DecoderSpec:
-    """Our spec of the constructor arguments of the official `Decoder`.
+    """Return our spec of the constructor arguments of the official `Decoder`.
 
     Raises:
-        UnknownCheckpoint: an argument that the published decoder does not have.
+        UnknownCheckpoint: an argument that the official decoder does not have.
     """
     unknown = sorted(set(network) - set(SPEC_NAMES) - {"latent_size"})
     if unknown:
-        raise UnknownCheckpoint(f"NetworkSpecs holds {unknown[0]!r}, which the published decoder does not know.")
+        raise UnknownCheckpoint(f"NetworkSpecs holds {unknown[0]!r}, which the official decoder does not have.")
     if "dims" not in network:
         raise UnknownCheckpoint("NetworkSpecs holds no dims: the widths of the layers are not known.")
     given = {name: make(network.get(name) or make()) for name, make in SPEC_NAMES.items()}

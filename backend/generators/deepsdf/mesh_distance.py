@@ -58,8 +58,8 @@ class MeshDistance:
         return points.astype(np.float32), (normal[face] / area[face, None]).astype(np.float32)
 
     def first_hit(self, origins: Array, directions: Array) -> tuple[Array, Array]:
-        """Where rays [..., 3] with unit directions first meet the mesh: distance [...], inf where they miss, and the
-        normal of the face turned towards the ray's origin [..., 3], 0 where they miss."""
+        """Return the first hit of rays [..., 3] with unit directions: distance [...], inf where they miss, and the
+        normal of the face, turned towards the ray's origin, [..., 3], 0 where they miss."""
         shape = directions.shape[:-1]
         rays = [
             wp.array(

@@ -71,7 +71,7 @@ def reconstruct(
 
 @dataclass(frozen=True)
 class PartialScan:
-    """What is known of a shape seen from some sides: points on its surface, and points in front of it. World metres."""
+    """Measurements of a shape from some sides: points on its surface and in the free space before it. World metres."""
 
     points: Tensor  # [N, 3] on the surface
     normals: Tensor | None = None  # [N, 3] outward
@@ -80,9 +80,9 @@ class PartialScan:
 
 
 def scan_from_points(points: Tensor, normals: Tensor | None = None, origins: Tensor | None = None) -> PartialScan:
-    """A scan from points [N, 3], their outward normals if measured, and where each was seen from if known. Metres.
+    """Return a scan of points [N, 3], their outward normals and sensor positions as far as known. Metres.
 
-    Between an origin and its point is free space: half way back on each ray, and nearer, samples are taken there.
+    The space between an origin and its point is free: it is sampled on the half of each ray next to the point.
     """
     if origins is None:
         return PartialScan(points, normals)

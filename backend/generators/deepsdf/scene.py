@@ -58,7 +58,7 @@ TRACE_PSNR = 30.0
 """`render` averages five rays in a silhouette's pixel, of which some see what is behind; `image` fades one."""
 
 DRAW_SHARE = 0.05
-"""How much of a new code is the Gaussian draw itself; the rest is trained codes."""
+"""Weight of the Gaussian sample in a new code; the rest is trained codes."""
 
 SLOPE_STEP = 1 / 64
 """Canonical distance over which the slope of a trained network is measured."""
@@ -472,7 +472,7 @@ def _pixel_tolerance(camera: Camera) -> Callable[[Tensor], Tensor]:
 
 
 def constructor_of(model: DeepSDF) -> dict[str, Any]:
-    """What `load` needs to build the model again, as plain JSON; goes into the card."""
+    """Return the arguments from which `load` builds the model again, as plain JSON for the card."""
     spec = {field.name: getattr(model.decoder.spec, field.name) for field in fields(DecoderSpec)}
     return {
         "decoder": {name: list(value) if isinstance(value, tuple) else value for name, value in spec.items()},
@@ -486,7 +486,10 @@ def constructor_of(model: DeepSDF) -> dict[str, Any]:
 
 
 def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> DeepSDF:
-    """The generator of a model folder. Raises KeyError, ValueError, TypeError or RuntimeError if it does not fit."""
+    """Return the generator of a model folder.
+
+    Raises KeyError, ValueError, TypeError or RuntimeError where card and tensors do not match.
+    """
     arguments = dict(card.constructor)
     spec: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.pop("decoder").items()}
     low, high = arguments.pop("bounds")
@@ -502,7 +505,7 @@ def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> DeepSDF:
 
 
 def model_info(name: str, card: ModelCard, model: DeepSDF) -> ModelInfo:
-    """What the panel shows of a model with this card."""
+    """Return the description of a model with this card, for the panel."""
     metres, family = model.metres_per_unit, len(model.code_factor) > 0
     prior: dict[str, Any] = {
         "radius": 3.4 * metres,

@@ -94,7 +94,7 @@ class PrecomputedBlock:
 
 
 def can_precompute(blocks: list[SynthesisBlock]) -> bool:
-    """Whether PrecomputedBlock knows blocks like these."""
+    """Return whether PrecomputedBlock supports these blocks."""
     return all(b.architecture == "skip" and b.conv1.weight.shape[-1] == 3 for b in blocks)
 
 

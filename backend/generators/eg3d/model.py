@@ -78,7 +78,7 @@ class SuperresolutionConfig:
     shrink: bool
     """...either way (True), or only when they are smaller (False)."""
     first_up: bool
-    """Whether the first block doubles the resolution, as the second always does."""
+    """The first block doubles the resolution, as the second always does."""
     channels: tuple[int, int]
     conv_clamp: float | None = 256.0
     antialias: bool = True
@@ -484,7 +484,7 @@ def interval_weights(distances: Tensor, raw_density: Tensor) -> Tensor:
 def finished(
     mixed: Tensor, weights: Tensor, distances: Tensor, *, white_back: bool, limits: tuple[Tensor, Tensor]
 ) -> Composite:
-    """What is made of the weighted sum of features [batch, rays, f]."""
+    """Return the composite of the weighted sum of features [batch, rays, f]."""
     total = weights.sum(dim=-1, keepdim=True)
     if white_back:
         mixed = mixed + 1 - total

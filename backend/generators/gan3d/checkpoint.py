@@ -23,7 +23,7 @@ from .model import Generator
 from .scene import GAN3D
 
 SIDES = (32, 64)
-"""Voxels of a side of the published networks."""
+"""Voxels along a side of the networks in the paper."""
 
 CLASSES = ("model.", "models.")
 """Starts of the official class names that a pickled file may hold."""
@@ -32,23 +32,23 @@ LICENCE = "unknown (3dgan-release states none); data of its own terms"
 CARD = """Imported from an official-style 3D-GAN generator, {side}³ voxels, z of {z_dim} numbers from U[0, 1].
 
 - Paper: Wu et al. 2016, arxiv.org/abs/1610.07584. The official code states no licence.
-- The file says neither how its shapes stand nor how large they are: the last index is taken as up, and the cube is
-  given an edge of 1 metre.
+- Orientation and size of its shapes are not in the file: the last index is taken as up, the edge of the cube as
+  1 metre.
 """
 
 _LAYER = re.compile(r"^layer(\d+)\.(\d)\.(\w+)$")
 
 
 def recognise(tree: object) -> bool:
-    """Whether a generator's state dict is in the tree."""
+    """Return whether the tree has the state dict of a generator."""
     return next(_generators(tree), None) is not None
 
 
 def convert(tree: object, path: Path) -> ConvertedModel:
-    """The generator as our model.
+    """Convert the generator to our model.
 
     Raises:
-        UnknownCheckpoint: not 32³ or 64³, or not the published layers.
+        UnknownCheckpoint: not 32³ or 64³, or not the layers of the paper.
     """
     official = next(_generators(tree), None)
     if official is None:

@@ -91,9 +91,9 @@ class Discriminator(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """A picture to the latents of the shapes it may show (Sec. 3.3): five convolutions, the last over what is left.
+    """Image encoder (Sec. 3.3): the latents of the shapes that an image may show; five convolutions, the last global.
 
-    The paper's pictures are 256² and its kernels 11, 5, 5, 5, 8; ours are 64² and the kernels 5, 5, 5, 5, 4.
+    The paper's images are 256² and its kernels 11, 5, 5, 5, 8; ours are 64² and the kernels 5, 5, 5, 5, 4.
     """
 
     def __init__(self, z_dim: int = 200, channels: int = 64, size: int = 64) -> None:
@@ -109,12 +109,12 @@ class ImageEncoder(nn.Module):
             for before, after in pairwise(widths)
         )
         self.output = nn.Conv2d(widths[-1], 2 * z_dim, size // 16)
-        with torch.no_grad():  # a cloud that is wide at the start drowns what the mean says
+        with torch.no_grad():  # a large initial variance hides the mean
             self.output.weight[z_dim:] *= 0.1
             self.output.bias[z_dim:] = -4.0  # type: ignore[index]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log variance, both [N, z_dim], of pictures [N, 3, size, size], 0..1."""
+        """Return mean and log variance, both [N, z_dim], of images [N, 3, size, size], 0..1."""
         h = 2 * images - 1
         for layer in self.layers:
             h = layer(h)

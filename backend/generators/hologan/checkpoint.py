@@ -21,7 +21,7 @@ from .model import Generator, HoloGANConfig
 from .scene import Facing
 
 SIDES = (64, 128)
-"""Pixels of a side of the published networks."""
+"""Pixels along a side of the official networks."""
 
 LICENCE = "none stated by the authors (thunguyenphuoc/HoloGAN): all rights reserved"
 
@@ -80,7 +80,7 @@ def generator_parameters(variables: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _generator(tree: object) -> dict[str, Tensor]:
-    """Return the generator's variables without their prefix; empty if it is no HoloGAN."""
+    """Return the generator's variables without their prefix; empty if it is not a HoloGAN."""
     if not isinstance(tree, Mapping):
         return {}
     prefix = "generator/"
@@ -93,7 +93,7 @@ def _generator(tree: object) -> dict[str, Tensor]:
 
 
 def recognise(tree: object) -> bool:
-    """Say whether a tree is an official HoloGAN checkpoint."""
+    """Return whether a tree is an official HoloGAN checkpoint."""
     return bool(_generator(tree))
 
 
@@ -101,7 +101,7 @@ def convert(tree: object, path: Path) -> ConvertedModel:
     """Convert the variables of a TensorFlow checkpoint.
 
     Raises:
-        UnknownCheckpoint: the tensors do not fit a HoloGAN, or one of another size than the published.
+        UnknownCheckpoint: the tensors do not fit a HoloGAN, or it has another size than the official ones.
     """
     variables = _generator(tree)
     if not variables:
@@ -109,7 +109,7 @@ def convert(tree: object, path: Path) -> ConvertedModel:
     config = config_from(variables)
     if config.side not in SIDES:
         raise UnknownCheckpoint(
-            f"{path.name} makes pictures of {config.side}²; HoloGANs of {SIDES[0]}² and {SIDES[1]}² can be imported."
+            f"{path.name} makes images of {config.side}²; HoloGANs of {SIDES[0]}² and {SIDES[1]}² can be imported."
         )
     with torch.device("meta"):
         network = Generator(config)
@@ -120,12 +120,12 @@ def convert(tree: object, path: Path) -> ConvertedModel:
         tensors=tensors,
         licence=LICENCE,
         non_commercial=True,
-        description="HoloGAN: pictures of one object class whose features are turned in 3D; no surface",
+        description="HoloGAN: images of one object class from features that are rotated in 3D; no surface",
         card=(
             "Imported from an official HoloGAN checkpoint (arXiv:1904.01326).\n\n"
             "The file does not say which views it was trained on. The release's settings for faces are assumed: azimuth"
-            " 220° to 320° with the front at 270°, elevation 20° up and down, no scaling. The picture is shown as if "
-            "it had been taken from a distance of four with a field of view of 28°."
+            " 220° to 320° with the front at 270°, elevation 20° up and down, no scaling. The image is shown as if "
+            "it had been rendered from a distance of four with a field of view of 28°."
         ),
     )
 

@@ -32,7 +32,7 @@ from .model import Generator, HoloGANConfig, rotate_volume
 IMAGE_MEMORY = ImageMemory(64 * MEBI)
 
 NO_SURFACE = (
-    "HoloGAN makes pictures only: it has no density and no distance, so there is no surface to mesh. Fit a radiance "
+    "HoloGAN makes images only: it has no density and no distance, so there is no surface to mesh. Fit a radiance "
     "field to its views, and mesh that."
 )
 FIT_VIEWS = Remedy("fit_views", "Fit a Radiance Field to Its Views")
@@ -127,7 +127,7 @@ class HoloGAN:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.network.constant.device
 
     def sample_z(self, seed: int) -> Tensor:

@@ -1,10 +1,10 @@
-"""What the StyleGAN2 descendants (EG3D, StyleNeRF) share: filters, modulated convolution, the mapping network.
+"""Layers of the StyleGAN2 descendants (EG3D, StyleNeRF): filters, modulated convolution, the mapping network.
 
 Vocabulary. A *style* scales the input channels of a convolution; *demodulation* divides each output channel by the
-norm its scaled weights have (arxiv.org/abs/1912.04958, section 2.2). *Equalised* layers keep unit-variance weights
+norm of its scaled weights (arxiv.org/abs/1912.04958, section 2.2). *Equalised* layers keep unit-variance weights
 and scale them when they are used (arxiv.org/abs/1710.10196, section 4.1). A *filter* is a small low-pass kernel.
 
-These are the reference definitions that parity is proved with; a model's fast path is compared to them.
+These are the reference definitions of the parity tests; a model's fast path is compared with them.
 """
 
 import itertools

@@ -48,7 +48,7 @@ OUTPUT = (
 
 
 def phases(taps: Sequence[float], kernel_size: int) -> Tensor:
-    """How an up-sampling convolution becomes one convolution for each phase, in one dimension: [2, 3, kernel_size].
+    """Return the matrices [2, 3, kernel_size] that split a 1D upsampling convolution into one per phase.
 
     Output 2 i + a is Σ_p K_a[p] x[i + p − 1] with K_a = phases[a] @ w, for a kernel of 1 or 3 and four taps or fewer.
     """

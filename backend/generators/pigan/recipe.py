@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def solid_object(arguments: list[str]) -> None:
-    """Fit the published network of π-GAN or GRAF to a solid object, for benchmarks."""
+    """Fit π-GAN or GRAF in the size of the paper to a solid object, for benchmarks."""
     from ...training.experiments.solid_object import main
 
     main(arguments)

@@ -23,7 +23,7 @@ PIXELS_AT_ONCE = 1 << 13
 
 
 def can_precompute(config: UpsamplerConfig) -> bool:
-    """Whether PrecomputedBlock knows blocks like these."""
+    """Return whether PrecomputedBlock supports these blocks."""
     return (
         config.mode == "nn_cat"
         and config.blur
@@ -111,7 +111,7 @@ class PrecomputedBlock:
         return x if self.clamp is None else x.clamp_(-self.clamp, self.clamp)
 
     def adapted(self, y: Tensor) -> Tensor:
-        """What the second 1 × 1 convolution reads, after the low-pass filter: [2 height, 2 width, narrow + 1]."""
+        """Return the low-pass filtered input of the second 1 × 1 convolution: [2 height, 2 width, narrow + 1]."""
         height, width, _ = y.shape
         own = y @ self.own + self.own_bias
         around = F.pad(y @ self.neighbours, (0, 0, 1, 1, 1, 1))

@@ -125,7 +125,7 @@ class UpsamplerConfig:
     """Of each block, increasing."""
     channels: tuple[int, ...] = ()
     mode: Literal["default", "bilinear", "bicubic", "nearest", "pixelshuffle", "nn_cat"] = "nn_cat"
-    """How the first convolution of a block doubles the resolution; ``default`` is StyleGAN2's."""
+    """Upsampling method of the first convolution of a block; ``default`` is StyleGAN2's."""
     blur: bool = True
     """Low-pass after doubling (nearest, pixelshuffle and nn_cat)."""
     bilinear_image: bool = False
@@ -161,7 +161,7 @@ class StyleNeRFConfig:
     renderer: RendererConfig = field(default_factory=RendererConfig)
     upsampler: UpsamplerConfig = field(default_factory=UpsamplerConfig)
     start_resolution: int = 32
-    """Where progressive training began; below the renderer's resolution, early stages render fewer rays."""
+    """Resolution at which progressive training began; if below the renderer's, early stages render fewer rays."""
     num_unused_ws: int = 0
     """At the end: models trained with a camera predictor have one."""
     progressive: bool = True
@@ -380,7 +380,7 @@ def background_points(origins: Tensor, directions: Tensor, inverse_distance: Ten
 
 @dataclass(frozen=True)
 class Rendering:
-    """What the renderer made along each ray; the intermediate stages are kept for comparison."""
+    """Result of the renderer for each ray; the intermediate stages are kept for comparison."""
 
     features: Tensor
     """[batch, rays, 3 + f]: colour and features, background included."""

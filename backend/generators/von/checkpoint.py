@@ -1,5 +1,5 @@
 """Official VON files → ours: bare state dicts in one folder, `latest_net_G_3D.pth`, `latest_net_G_AB.pth` and, where
-the texture of a picture is to be taken, `latest_net_E.pth`.
+textures are to be taken from images, `latest_net_E.pth`.
 
     G_3D   block_0.0.weight …                    ShapeNetwork
     G_AB   enc_content.model.0.conv.weight …     TextureNetwork
@@ -160,9 +160,9 @@ def convert(tree: object, path: Path) -> ConvertedModel:
             quantity="distance fields" if distances else "occupancies",
             reason=f"because the folder's name {'has' if distances else 'has no'} “df” in it",
             transfer=(
-                "The texture of a picture can be taken."
+                "Textures can be taken from images."
                 if encoder_weights
-                else "There is no latest_net_E.pth: the texture of a picture cannot be taken."
+                else "There is no latest_net_E.pth: textures cannot be taken from images."
             ),
         ),
     )

@@ -1,4 +1,4 @@
-"""The networks of Visual Object Networks (arxiv.org/abs/1812.02725): shape, texture, and a picture's texture code.
+"""The networks of Visual Object Networks (arxiv.org/abs/1812.02725): shape, texture, and the texture code of an image.
 
 Vocabulary: `voxels` [N, side, side, side] 0..1; `depth` [N, 1, H, W] in -1..1, 1 nearest; images [N, 3, H, W] in
 -1..1; `z_shape`, `z_texture` standard normal.

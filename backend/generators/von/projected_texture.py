@@ -1,7 +1,7 @@
-"""Pictures from several sides, laid on the surface that they show.
+"""Projection of images from several sides onto the surface that they show.
 
-Each point takes the colours of the views that see it, those that look at it squarely before those that graze it. A
-point that none sees takes what the views show in front of it.
+Each point takes the colours of the views that see it, with most weight for those most perpendicular to the surface. A
+point that no view sees takes the colour that the views show in front of it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch.nn import functional
 from ...cameras import Camera
 
 SQUARENESS = 4.0
-"""Power of the cosine between the normal and the way to the camera, as a weight: high keeps seams sharp."""
+"""Exponent of the cosine between normal and direction to the camera, as a weight: a high one keeps seams sharp."""
 UNSEEN = 1e-4
 """Weight of a view from which a point is hidden, or turned away."""
 
 
 @dataclass(frozen=True)
 class View:
-    """One picture of the surface. rgb [H, W, 3]; depth [H, W] along the camera's z, metres, inf where empty."""
+    """An image of the surface. rgb [H, W, 3]; depth [H, W] along the camera's z, metres, inf where empty."""
 
     camera: Camera
     rgb: Tensor
@@ -32,7 +32,7 @@ class View:
 def colors_from_views(points: Tensor, normals: Tensor, views: list[View], tolerance: float) -> Tensor:
     """Return colours [n, 3] of surface points [n, 3] with outward unit normals [n, 3], metres.
 
-    tolerance: a point this much behind the depth that a view shows, metres, is still seen in it.
+    tolerance: a point this much behind the depth that a view shows, metres, is still visible in it.
 
     Raises:
         ValueError: there are no views.
@@ -48,7 +48,7 @@ def colors_from_views(points: Tensor, normals: Tensor, views: list[View], tolera
 
 
 def _seen(points: Tensor, normals: Tensor, view: View, tolerance: float) -> tuple[Tensor, Tensor]:
-    """Colours [n, 3] that a view shows at points [n, 3], and how far they are to be believed [n]."""
+    """Return the colours [n, 3] of a view at points [n, 3], and their weights [n]."""
     camera = view.camera
     matrix = torch.linalg.inv(camera.world_from_camera.double()).to(points)
     local = points @ matrix[:3, :3].T + matrix[:3, 3]
@@ -67,7 +67,7 @@ def _seen(points: Tensor, normals: Tensor, view: View, tolerance: float) -> tupl
     sampled = functional.grid_sample(maps, grid, align_corners=False)[0, :, 0]
     covered = sampled[3]
     rgb = (sampled[:3] / covered.clamp(min=1e-6)).T
-    # the nearest pixel's depth: between a surface and what lies behind it there is no depth to interpolate
+    # the nearest pixel's depth: between a surface and the background, an interpolated depth is meaningless
     met = functional.grid_sample(
         torch.where(hit > 0, view.depth, 1e9)[None, None].to(points), grid, mode="nearest", align_corners=False
     )[0, 0, 0]

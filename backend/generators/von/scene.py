@@ -53,7 +53,7 @@ AZIMUTH = (-math.pi / 2, math.pi / 2)
 ELEVATION = (0.0, 2 * math.pi / 9)
 """The release clamps its views to these."""
 DISTANCE_THRESHOLD = 0.9
-"""What is less is not part of a shape that is a distance field (the release's df_th)."""
+"""Values below it are outside a shape that is a distance field (df_th of the release)."""
 FILLS = 6
 """Rings of pixels around a silhouette that take their neighbours' colour: a ray just inside must not meet none."""
 VIEWS_AROUND = 8

@@ -114,7 +114,7 @@ def color_mlp(
 
 
 def _by_tinycudann(impl: Impl, device: torch.device, spec: RadianceMlpSpec) -> bool:
-    """Whether one of the two networks alone is evaluated by tiny-cuda-nn. Raises ValueError for a fused engine."""
+    """Return whether tiny-cuda-nn evaluates one of the two networks alone. Raises ValueError for a fused engine."""
     if impl not in ("auto", "reference", "tinycudann"):
         raise ValueError(f"no engine {impl!r} for one network alone; there are reference and tinycudann")
     return impl == "tinycudann" or (impl == "auto" and choose(device, spec) == "tinycudann")

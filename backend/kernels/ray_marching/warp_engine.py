@@ -87,7 +87,7 @@ def contract_point(p: wp.vec3) -> wp.vec3:
 
 @wp.func
 def contraction_scale(p: wp.vec3, walk: Walk) -> float:
-    """How many times shorter a step is in the unit cube than in the field's frame."""
+    """Return the length of a step in the field's frame over that in the unit cube."""
     if walk.contracted == 0:
         return 1.0
     c = p * 2.0 - wp.vec3(1.0)

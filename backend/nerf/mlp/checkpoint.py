@@ -168,7 +168,7 @@ def convert(tree: object, path: Path) -> ConvertedModel:
         licence=LICENCE,
         non_commercial=False,
         label=options.get("expname", "") or f"NeRF {path.stem}",
-        description=f"A scene fitted with NeRF as published ({how})",
+        description=f"A scene fitted with vanilla NeRF ({how})",
         card=CARD.format(
             what=what,
             coarse=coarse_config.depth,

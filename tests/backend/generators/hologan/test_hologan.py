@@ -296,7 +296,7 @@ def test_a_checkpoint_of_another_resolution_is_refused_with_the_published_ones(s
     tree["generator/g_w_constant/g_z0/w"] = torch.zeros(6, 16)
     for i in range(1, layers + 5):
         tree[f"generator/g_h{i}/weights"] = torch.zeros(*[3] * (3 if i < 3 else 2), 8, 8)
-    with pytest.raises(UnknownCheckpoint, match=f"makes pictures of {side}².* 64² and 128²"):
+    with pytest.raises(UnknownCheckpoint, match=f"makes images of {side}².* 64² and 128²"):
         checkpoint.convert(tree, Path("model"))
 
 
