@@ -8,7 +8,7 @@ import typer
 
 from addon.wire.errors import InvalidRequest
 
-from ..generators import recipes
+from ..generators import Recipe, recipes
 from ..training.experiments import EXPERIMENTS
 
 
@@ -21,11 +21,19 @@ def add_to(cli: typer.Typer) -> None:
 def train(context: typer.Context) -> None:
     """Train a model, or run an experiment: train NAME [OPTIONS]. `train NAME --help` lists the options."""
     name, arguments = (context.args[0], context.args[1:]) if context.args else ("", [])
-    known = recipes()
-    if name in EXPERIMENTS:
-        importlib.import_module(f"backend.training.experiments.{EXPERIMENTS[name]}").main(arguments)
-    elif name in known:
-        known[name](arguments)
-    else:
-        names = ", ".join(sorted({*known, *EXPERIMENTS}))
-        raise InvalidRequest(f"Give the name of a recipe or an experiment: {names}.")
+    known = commands()
+    if name not in known:
+        raise InvalidRequest(f"Give the name of a recipe or an experiment: {', '.join(known)}.")
+    known[name](arguments)
+
+
+def commands() -> dict[str, Recipe]:
+    """Return the recipes of the models and the experiments, by name, sorted."""
+
+    def experiment(module: str) -> Recipe:
+        def run(arguments: list[str]) -> None:
+            importlib.import_module(f"backend.training.experiments.{module}").main(arguments)
+
+        return run
+
+    return dict(sorted({**recipes(), **{name: experiment(module) for name, module in EXPERIMENTS.items()}}.items()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..generators import image_memory
-from ..models.image_memory import KEPT_BYTES_PER_PIXEL
+from ..models.image_memory import KEPT_BYTES_PER_PIXEL, ImageMemory
 from .workspace import Workspace
 
 PACKED_BYTES_PER_PIXEL = 8
@@ -26,10 +26,10 @@ def check_image_memory(
 ) -> None:
     """Refuse a render that cannot fit; the longer side of one that would is the remedy.
 
-    kind: key of MODELS. draft: a quarter of the rays. images: how many are kept, rendered one after the other.
-    Raises OutOfMemory.
+    kind: key of MODELS, "" for a fit in progress. draft: a quarter of the rays. images: how many are kept, rendered one
+    after the other. Raises OutOfMemory.
     """
-    memory = image_memory(kind)
+    memory = image_memory(kind) if kind else ImageMemory()
     side, pixels = max(width, height), width * height
 
     def needed(share: float) -> int:

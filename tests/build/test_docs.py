@@ -13,8 +13,7 @@ import typer.main
 
 import build
 from backend.cli.app import cli
-from backend.generators import recipes
-from backend.training.experiments import EXPERIMENTS
+from backend.cli.training import commands
 
 PAGES = [build.ROOT / "README.md", build.ROOT / "CONTRIBUTING.md", *sorted((build.ROOT / "docs").rglob("*.md"))]
 
@@ -86,14 +85,14 @@ def _parse_train(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_alone)
     with pytest.raises(Parsed):
-        recipes()[arguments[0]](arguments[1:])
+        commands()[arguments[0]](arguments[1:])
 
 
 def test_the_page_of_the_command_line_names_every_command() -> None:
     page = build.ROOT / "docs" / "command-line.md"
     assert set(COMMANDS) == {arguments[0] for arguments in commands_of(page)}
     text = page.read_text(encoding="utf-8")
-    assert [name for name in {*recipes(), *EXPERIMENTS} if f"`{name}`" not in text] == []
+    assert [name for name in commands() if f"`{name}`" not in text] == []
 
 
 def test_the_index_names_every_page() -> None:

@@ -29,7 +29,7 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Workspace, "free_memory", lambda self: FREE)
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", [*MODELS, ""])
 def test_an_image_too_large_is_refused_with_the_size_that_fits(kind: str, tmp_path: Path, little_memory: None) -> None:
     workspace = Workspace("cpu", roots=[tmp_path])
     check_image_memory(workspace, kind, 256, 256)
