@@ -41,7 +41,8 @@ from ..nerf.hash.field import FAINT, OPAQUE
 from ..nerf.hash.presets import Training
 from ..nerf.hash.trainer import OCCLUDED, HashTrainer
 from ..nerf.mlp.trainer import NeRFTrainer
-from .clock import alternated, matrix_rate, median, peak_bytes, peak_bytes_on, seconds
+from .clock import alternated, matrix_rate, median, peak_bytes_on, seconds
+from .peak import peak_bytes
 from .ray_traced import ray_traced
 from .row import Row
 

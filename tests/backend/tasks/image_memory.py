@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from addon.wire.messages import Latent
-from backend.bench.clock import peak_bytes
+from backend.bench.peak import peak_bytes
 from backend.cameras import from_wire, orbit
 from backend.models.library import load_model
 from backend.scenes.latents import ws_from_latent
