@@ -195,7 +195,7 @@ def test_wrong_shapes_are_refused() -> None:
         {"smallest": 0.1, "cone": -1.0},
         {"smallest": 0.1, "most": 0},
     ):
-        with pytest.raises(ValueError, match="not a way to walk a ray"):
+        with pytest.raises(ValueError, match="must be positive and cone not negative"):
             Steps(**wrong)  # type: ignore[arg-type]
     for cells in (torch.ones(9, 9, 9, dtype=torch.bool), torch.ones(8, 8, 8), torch.ones(8, 8, 16, dtype=torch.bool)):
         with pytest.raises(ValueError, match="multiple of 8"):
