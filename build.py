@@ -40,6 +40,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))  # wherever this file is run from
+from addon.link.packages import TORCH_BUILDS, drop_half_installed, python_of  # noqa: E402
+
 DIST = ROOT / "dist"
 DEMO = ROOT / "demo"
 EXAMPLE = ROOT / "examples" / "demo.py"
@@ -177,7 +180,7 @@ def _fulfil(
     pins: str,
     base_python: Sequence[str] | None = None,
 ) -> Path:
-    python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    python = python_of(venv)
     if not _works(python):
         _create(venv, base_python)
     note = venv / "latent_lathe.json"
@@ -187,7 +190,7 @@ def _fulfil(
     if missing:
         started = time.monotonic()
         say(f"Installing {', '.join(missing)} into {venv} (log: {_log(venv)})")
-        _drop_half_installed(venv)
+        drop_half_installed(venv)
         _install(python, venv, [*pip_options, *(entry for name in missing for entry in wanted[name])])
         note.write_text(json.dumps({**fulfilled, **digests}, indent=1) + "\n", encoding="utf-8")
         say(f"Installed in {time.monotonic() - started:.0f} s.")
@@ -250,13 +253,6 @@ def _create(venv: Path, python: Sequence[str] | None = None) -> None:
             f"Python could not make an environment: {(answer.stderr or answer.stdout).strip()}\n"
             "On Debian and Ubuntu, install the package python3-venv (or python3.11-venv) and run this again."
         )
-
-
-def _drop_half_installed(venv: Path) -> None:
-    """Forget packages whose installation was cut off: pip writes INSTALLER after all other files of a package."""
-    for record in venv.glob("**/site-packages/*.dist-info/METADATA"):
-        if not (record.parent / "INSTALLER").exists():
-            shutil.rmtree(record.parent)
 
 
 PIP_FAULTS = (
@@ -461,9 +457,6 @@ def lock() -> None:
             with tempfile.TemporaryDirectory() as nowhere:
                 if run([*command, "--target", nowhere, "-r", LOCK], env=env)[0] != 0:
                     raise Failure(f"{LOCK.name} lacks a wheel for {platform}, Python {version_of_python}; see above.")
-    sys.path.insert(0, str(ROOT))
-    from addon.link.environment import TORCH_BUILDS  # standard library alone
-
     torch = re.search(r"^torch==([\w.]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
     assert torch, "the lock has no torch"
     known = json.loads(TORCH_HASHES.read_text(encoding="utf-8")) if TORCH_HASHES.is_file() else {}
@@ -534,8 +527,12 @@ def checks() -> list[Check]:
         Check("ruff check", ("ruff", "check", ".")),
         Check("ruff format", ("ruff", "format", "--check", ".")),
         Check("mypy", ("mypy",)),
-        Check("pure", ("pytest", "-n", "logical", "--maxprocesses", "4", "tests", *others), parallel=True),
-        *(Check(Path(folder).name, ("pytest", folder)) for folder in ALONE),
+        Check(
+            "pure",
+            ("pytest", "--durations=30", "-n", "logical", "--maxprocesses", "4", "tests", *others),
+            parallel=True,
+        ),
+        *(Check(Path(folder).name, ("pytest", "--durations=10", folder)) for folder in ALONE),
     ]
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..wire import errors
-from .lock import read_lock
+from .packages import TORCH_BUILDS, TorchBuild, drop_half_installed, python_of, read_lock
 from .process import CHOOSE_PYTHON, MINIMUM_PYTHON, clean_environment, quiet_child, tail
 
 NEEDED_GIGABYTES = {"cpu": 2.5, "cuda": 9.0, "rocm": 18.0, "mps": 2.5}
@@ -32,28 +32,6 @@ PREFIX_ON_WINDOWS = 68  # PyTorch's wheel has a path of 171 characters, pip puts
 
 Report = Callable[[float, str], None]
 """(fraction, text); raises Cancelled if the installation was cancelled."""
-
-
-@dataclass(frozen=True)
-class TorchBuild:
-    """Source of PyTorch for a kind of device."""
-
-    label: str
-    index: str  # a package index, or empty for pip's own
-    reason: str
-
-
-PYTORCH = "https://download.pytorch.org/whl"
-
-TORCH_BUILDS: dict[tuple[str, str], TorchBuild] = {
-    ("cpu", "linux"): TorchBuild("CPU", f"{PYTORCH}/cpu", "PyPI's Linux build brings 2 GB of CUDA that is not needed"),
-    ("cpu", "win32"): TorchBuild("CPU", "", "PyPI's Windows build is the CPU build"),
-    ("cpu", "darwin"): TorchBuild("CPU", "", "PyPI's macOS build has both CPU and Apple GPU"),
-    ("mps", "darwin"): TorchBuild("Apple GPU", "", "PyPI's macOS build has both CPU and Apple GPU"),
-    ("cuda", "linux"): TorchBuild("CUDA", "", "PyPI's Linux build is the CUDA build"),
-    ("cuda", "win32"): TorchBuild("CUDA", f"{PYTORCH}/cu128", "PyPI's Windows build has no CUDA"),
-    ("rocm", "linux"): TorchBuild("ROCm", f"{PYTORCH}/rocm6.4", "AMD's build is on PyTorch's own index alone"),
-}
 
 
 def detect_device() -> str:
@@ -90,11 +68,6 @@ def modules(root: Path) -> list[str]:
     """Return the import names of the backend's dependencies. Raises SetUpFailed."""
     names = (re.match(r"[A-Za-z0-9_.-]+", line) for line in requirements(root))
     return [MODULES.get(name[0].lower(), name[0].lower().replace("-", "_")) for name in names if name]
-
-
-def python_of(folder: Path) -> Path:
-    """Return where the Python of an environment is."""
-    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
 def ready_python(folder: Path) -> Path | None:
@@ -292,14 +265,8 @@ class SetUp:
                 remedy=CHOOSE_PYTHON,
             ) from reason
 
-    def _drop_half_installed(self) -> None:
-        """Remove packages whose installation was interrupted: pip writes RECORD last, but counts them as installed."""
-        for metadata in self.folder.glob("**/site-packages/*.dist-info/METADATA"):
-            if not all((metadata.parent / name).is_file() for name in ("INSTALLER", "RECORD")):
-                shutil.rmtree(metadata.parent)
-
     def _pip(self, wanted: Wanted, index: str, report: Report) -> None:
-        self._drop_half_installed()
+        drop_half_installed(self.folder)
         command = [str(python_of(self.folder)), "-m", "pip", "install", "--no-input", "--prefer-binary"]
         if self.wheels:
             command += ["--no-index", "--find-links", str(self.wheels)]

@@ -87,16 +87,6 @@ def test_an_interruption_ends_with_a_sentence(
     assert "Run the same command again to go on" in capsys.readouterr().err
 
 
-def test_a_package_whose_installation_was_cut_off_is_installed_again(tmp_path: Path) -> None:
-    packages = tmp_path / "lib" / "python3.11" / "site-packages"
-    for name, files in {"whole-1.dist-info": ("METADATA", "INSTALLER"), "half-1.dist-info": ("METADATA",)}.items():
-        (packages / name).mkdir(parents=True)
-        for file in files:
-            (packages / name / file).touch()
-    build._drop_half_installed(tmp_path)
-    assert [path.name for path in packages.iterdir()] == ["whole-1.dist-info"]
-
-
 def test_an_environment_that_is_ready_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def unwanted(*arguments: object) -> None:
         raise AssertionError("pip was called")

@@ -16,6 +16,7 @@ import pytest
 
 from addon.link import doctor, environment
 from addon.link.environment import Output, SetUp, explain, ready_python, torch_build
+from addon.link.packages import drop_half_installed
 from addon.wire import errors
 
 from ..fake_backend import REPOSITORY
@@ -170,7 +171,7 @@ def test_packages_that_were_cut_off_in_the_middle_are_forgotten(place: Path) -> 
         info.mkdir(parents=True)
         for file in ("METADATA", *files):
             (info / file).write_text("")
-    set_up(place, folder.name)._drop_half_installed()
+    drop_half_installed(folder)
     assert [path.name for path in folder.glob("**/*.dist-info")] == ["whole-1.dist-info"]
 
 

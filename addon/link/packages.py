@@ -1,4 +1,6 @@
-"""The pinned packages of Set Up, with the sha256 of their wheels. Standard library only.
+"""Packages of a Python environment: builds of PyTorch, pins with hashes, interrupted installations.
+
+Standard library only: `build.py` imports this, too.
 
 `requirements-lock.txt` pins everything for all platforms from the package index; `requirements-torch.json` has the
 hashes of the builds of PyTorch that only PyTorch's own indexes have. Both are made by `python build.py lock`.
@@ -8,8 +10,33 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class TorchBuild:
+    """Source of PyTorch for a kind of device."""
+
+    label: str
+    index: str  # a package index, or empty for pip's own
+    reason: str
+
+
+PYTORCH = "https://download.pytorch.org/whl"
+
+TORCH_BUILDS: dict[tuple[str, str], TorchBuild] = {
+    ("cpu", "linux"): TorchBuild("CPU", f"{PYTORCH}/cpu", "PyPI's Linux build brings 2 GB of CUDA that is not needed"),
+    ("cpu", "win32"): TorchBuild("CPU", "", "PyPI's Windows build is the CPU build"),
+    ("cpu", "darwin"): TorchBuild("CPU", "", "PyPI's macOS build has both CPU and Apple GPU"),
+    ("mps", "darwin"): TorchBuild("Apple GPU", "", "PyPI's macOS build has both CPU and Apple GPU"),
+    ("cuda", "linux"): TorchBuild("CUDA", "", "PyPI's Linux build is the CUDA build"),
+    ("cuda", "win32"): TorchBuild("CUDA", f"{PYTORCH}/cu128", "PyPI's Windows build has no CUDA"),
+    ("rocm", "linux"): TorchBuild("ROCm", f"{PYTORCH}/rocm6.4", "AMD's build is on PyTorch's own index alone"),
+}
+
 
 LOCK = "requirements-lock.txt"
 TORCH_HASHES = "requirements-torch.json"
@@ -47,3 +74,15 @@ def read_lock(root: Path) -> Lock | None:
 
 def _entry(version: str, hashes: list[str]) -> str:
     return " \\\n".join([f"torch=={version}", *(f"    --hash=sha256:{digest}" for digest in hashes)]) + "\n"
+
+
+def python_of(folder: Path) -> Path:
+    """Return where the Python of an environment is."""
+    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def drop_half_installed(environment: Path) -> None:
+    """Forget packages whose installation was interrupted: pip counts them as installed, but writes RECORD last."""
+    for metadata in environment.glob("**/site-packages/*.dist-info/METADATA"):
+        if not all((metadata.parent / name).is_file() for name in ("INSTALLER", "RECORD")):
+            shutil.rmtree(metadata.parent)
