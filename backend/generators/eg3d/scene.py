@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,12 +19,12 @@ from ...models.image_memory import MEBI, ImageMemory
 from ...progress import Progress, silent
 from ...rendering.boxes import box_interval
 from ...scenes.generator import Part
+from ...scenes.latent_generator import Editable, LatentGenerator, latent_model_info, load_network
 from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.square import EMPTY, cut_out, square_around
 from ...scenes.trace import RayColors
-from ...scenes.volume import cube, pose_prior
+from ...scenes.volume import cube
 from ..layers.config import config_from_json
-from ..layers.stylegan2 import check_shape
 from .fast import Precomputed
 from .model import EG3D, EG3DConfig, Rendering, activate_density, square_image
 
@@ -80,7 +79,7 @@ class EG3DScene:
 
     `image` is the whole pipeline and `trace` the neural rendering of single rays, both by the reference path; `render`
     is the fast one (fast.py), which is precomputed when it is first asked for. A scene made with `differentiable=True`
-    keeps the graph of its planes: add the losses of several images before going backward.
+    makes its planes anew each time, for ws and weights may have changed.
     """
 
     def __init__(
@@ -99,25 +98,20 @@ class EG3DScene:
         self.canonical_from_world = torch.linalg.inv(world_from_canonical)
         self.rotation = ws.new_tensor(WORLD_FROM_CANONICAL)[:3, :3]
         self.info = field_info(network.config, metres_per_unit)
+        self._fast: tuple[Precomputed | None, Tensor] | None = None
 
-    @cached_property
+    @property
     def planes(self) -> Tensor:
         """Planes of `field`, `trace` and `image` [1, 3, features, height, width]."""
-        if self.differentiable:
-            with torch.enable_grad():
-                return self.network.backbone(self.ws[None])
-        return self._render_planes
+        return self.network.backbone(self.ws[None]) if self.differentiable else self.fast_path()[1]
 
-    @cached_property
-    def precomputed(self) -> Precomputed | None:
-        """All that `render` needs of ws, without gradients; None where the reference path was asked for."""
-        with torch.no_grad():
-            return None if self.reference else Precomputed(self.network, self.ws.detach())
-
-    @cached_property
-    def _render_planes(self) -> Tensor:
-        with torch.no_grad():
-            return self.network.backbone(self.ws[None]) if self.precomputed is None else self.precomputed.planes
+    def fast_path(self) -> tuple[Precomputed | None, Tensor]:
+        """Return all that `render` needs of ws, without gradients (None: it takes the reference path), and planes."""
+        if self._fast is None or self.differentiable:
+            with torch.no_grad():
+                made = None if self.reference else Precomputed(self.network, self.ws.detach())
+                self._fast = made, self.network.backbone(self.ws[None]) if made is None else made.planes
+        return self._fast
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
         """Density and raw colour at world points [..., 3]; zero outside the planes. See Scene.field."""
@@ -192,20 +186,26 @@ class EG3DScene:
         settings = self.settings(quality, samples_per_ray)
         n = settings.resolution
         rays, depth_from_distance = self._camera_rays(camera, n)
-        rendering = self._rendered(rays, settings.samples, jitter, progress)
+        fast, planes = self.fast_path()
+        noise, u = self._draws(rays, settings.samples, jitter)
+        arguments = (rays.origins, rays.directions, rays.near, rays.far)
+        if fast is None:
+            rendering = self.network.render(planes, *arguments, jitter=noise, u=u, samples=settings.samples)
+        else:
+            rendering = fast.render(*arguments, noise, u, settings.samples, progress)
         alpha = self._alpha(rendering, rays)
         progress(0.5, "superresolution" if settings.superresolution else "")
         if not settings.superresolution:
             image = rendering.features[:, :3]
-        elif self.precomputed is None:
+        elif fast is None:
             image = self.network.superresolution(rendering.features, self.ws[None])
         else:
-            image = self.precomputed.superresolution(rendering.features)
+            image = fast.superresolution(rendering.features)
         depth = rendering.distance * depth_from_distance
         normal = None
         if quality == "full":
             points = rays.origins[0] + rendering.distance.reshape(-1, 1) * rays.directions[0]
-            normal = cut_out(self._normals(points).T.reshape(1, 3, n, n), camera)
+            normal = cut_out(self._normals(planes, points).T.reshape(1, 3, n, n), camera)
         shown_alpha = cut_out(alpha, camera)[..., 0]
         progress(1.0)
         return Image(
@@ -252,20 +252,11 @@ class EG3DScene:
         u = torch.rand(batch, num_rays, samples[1], generator=generator, device=device)
         return jitter.to(rays.origins), u.to(rays.origins)
 
-    def _rendered(
-        self, rays: CanonicalRays, samples: tuple[int, int], generator: torch.Generator | None, progress: Progress
-    ) -> Rendering:
-        jitter, u = self._draws(rays, samples, generator)
-        arguments = (rays.origins, rays.directions, rays.near, rays.far)
-        if self.precomputed is None:
-            return self.network.render(self._render_planes, *arguments, jitter=jitter, u=u, samples=samples)
-        return self.precomputed.render(*arguments, jitter, u, samples, progress)
-
-    def _normals(self, points: Tensor) -> Tensor:
-        """World normals [points, 3]: against the gradient of density at canonical points [points, 3]."""
+    def _normals(self, planes: Tensor, points: Tensor) -> Tensor:
+        """Return world normals [points, 3]: against the gradient of density at canonical points [points, 3]."""
         with torch.enable_grad():
             points = points.detach().requires_grad_(True)
-            raw, _ = self.network.density_and_features(self._render_planes, points[None])
+            raw, _ = self.network.density_and_features(planes, points[None])
             (gradient,) = torch.autograd.grad(raw.sum(), points)
         return F.normalize(-gradient @ self.rotation.T, dim=-1)
 
@@ -281,27 +272,22 @@ def iso_level(metres_per_unit: float) -> float:
     return math.log1p(math.exp(10 - 1)) / metres_per_unit
 
 
-class EG3DGenerator:
-    """EG3D as a `Generator`."""
+class EG3DGenerator(LatentGenerator[EG3D]):
+    """EG3D as a Generator."""
 
-    def __init__(self, network: EG3D, info: ModelInfo, metres_per_unit: float = 1.0):
-        self.network, self.info, self.metres_per_unit = network.eval().requires_grad_(False), info, metres_per_unit
+    world_from_canonical = torch.tensor(WORLD_FROM_CANONICAL)[:3, :3]
+    seeds = "numpy"
 
-    @property
-    def device(self) -> torch.device:
-        return self.network.mapping_network.w_mean.device
-
-    def sample_z(self, seed: int) -> Tensor:
-        """z [1, z_dim] as `gen_samples.py` draws it."""
-        z = np.random.RandomState(seed).randn(1, self.network.config.z_dim)
-        return torch.from_numpy(z).float().to(self.network.mapping_network.w_mean)
-
-    def mapping(self, z: Tensor, condition: Camera | None = None, *, truncation_psi: float = 1.0) -> Tensor:
-        """See Generator.mapping."""
+    def map_z(self, z: Tensor, condition: Camera | None) -> Tensor:
+        """Return ws of z and the camera that the network is conditioned on."""
         c = None
         if self.network.config.condition_dim > 0:
             c = self.condition_vector(condition).to(z).expand(len(z), -1)
-        return self.network.mapping(z, c, truncation_psi=truncation_psi)
+        return self.network.mapping(z, c)
+
+    def find_center(self) -> Tensor:
+        """Return the mean w of the training, for each row."""
+        return self.network.mapping_network.w_mean.repeat(self.info.num_ws, 1)
 
     def condition_vector(self, camera: Camera | None) -> Tensor:
         """The 25 numbers [1, 25] of a world camera: canonical pose, row by row, and intrinsics over the image size."""
@@ -314,14 +300,10 @@ class EG3DGenerator:
         else:
             square = square_around(camera).to(self.device)
             pose = torch.tensor(WORLD_FROM_CANONICAL, device=self.device).T @ square.world_from_camera
-            pose[:3, 3] /= self.metres_per_unit
+            pose[:3, 3] /= self.placement.metres_per_unit
             size = torch.tensor([[square.width], [square.height], [1.0]], device=self.device)
             intrinsics = square.intrinsics / size
         return torch.cat([pose.flatten(), intrinsics.flatten()])[None]
-
-    def mean_ws(self) -> Tensor:
-        """See Generator.mean_ws."""
-        return self.network.mapping_network.w_mean.repeat(self.network.backbone.num_ws, 1)
 
     def synthesize(
         self,
@@ -332,66 +314,52 @@ class EG3DGenerator:
         differentiable: bool = False,
     ) -> EG3DScene:
         """See Generator.synthesize. reference: `render` takes the reference path, too."""
-        check_shape("ws", ws, (self.network.backbone.num_ws, self.network.config.w_dim))
-        return EG3DScene(
-            self.network,
-            ws.to(self.device),
-            self.metres_per_unit,
-            reference=reference,
-            differentiable=differentiable,
-        )
+        metres = self.placement.metres_per_unit
+        return EG3DScene(self.network, self.checked(ws), metres, reference=reference, differentiable=differentiable)
+
+    def editable_parts(self) -> Mapping[Part, Editable]:
+        """Planes and decoder make density and raw colour; the superresolution makes the image."""
+        n = self.network
+        return {
+            "geometry": (n.backbone, n.decoder),
+            "appearance": (n.superresolution,),
+            "late layers": (n.superresolution.blocks[-1],),
+        }
 
     def parameters_for(self, part: Part) -> list[nn.Parameter]:
-        """See Generator.parameters_for. Geometry: backbone and decoder; appearance: the superresolution."""
-        network = self.network
-        modules: dict[Part, tuple[nn.Module, ...]] = {
-            "geometry": (network.backbone, network.decoder),
-            "appearance": (network.superresolution,),
-            "late layers": (network.superresolution.blocks[-1],),
-            "all": (network.backbone, network.decoder, network.superresolution),
-        }
-        return [parameter for module in modules[part] for parameter in module.parameters()]
+        """See Generator.parameters_for. The superresolution's strengths of noise are left out where it adds none."""
+        upper = self.network.superresolution
+        unused: set[nn.Parameter] = set()
+        if upper.config.noise == "none":
+            unused = {p for name, p in upper.named_parameters() if name.endswith("noise_strength")}
+        return [p for p in super().parameters_for(part) if p not in unused]
 
 
-def model_info(name: str, card: ModelCard, config: EG3DConfig, num_parameters: int) -> ModelInfo:
+def model_info(name: str, card: ModelCard, network: EG3D) -> ModelInfo:
     """Return the panel's description of an EG3D."""
-    scale, r = card.metres_per_unit, config.rendering
-    level = iso_level(scale)
-    num_ws = 2 * int(math.log2(config.backbone.resolution)) - 2
-    prior = PosePrior(
-        radius=r.camera_radius * scale,
-        fov=2 * math.atan(0.5 / official_focal_length(r.fov_degrees)),
-        azimuth=(-0.5, 0.5),
-        elevation=(-0.35, 0.35),
-    )
-    info = field_info(config, scale)
-    return ModelInfo(
-        name=name,
-        **card.info_fields,
+    config, scale = network.config, card.metres_per_unit
+    num_ws = network.backbone.num_ws
+    return latent_model_info(
+        name,
+        card,
+        network,
+        field_info(config, scale),
         z_dim=config.z_dim,
-        num_ws=num_ws,
-        w_dim=config.w_dim,
+        ws=(num_ws, config.w_dim),
         # Blocks up to 32² place and shape, later ones and the superresolution colour (StyleGAN's coarse and middle).
         num_geometry_ws=min(8, num_ws - 1),
-        num_parameters=num_parameters,
-        has_truncation=True,
-        has_surface=True,
-        no_surface_reason="",
-        has_color=True,
-        quantity="density",
-        iso_level=level,
-        iso_range=(level / 10, level * 10),
-        bounds=info.bounds,
-        pose_prior=pose_prior(card, prior),
+        prior=PosePrior(
+            radius=config.rendering.camera_radius * scale,
+            fov=2 * math.atan(0.5 / official_focal_length(config.rendering.fov_degrees)),
+            azimuth=(-0.5, 0.5),
+            elevation=(-0.35, 0.35),
+        ),
         image_size=config.superresolution.resolutions[1],
         pose_conditioned=config.condition_dim > 0 and config.condition_scale != 0,
     )
 
 
 def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> EG3DGenerator:
-    """The generator in a model folder."""
-    network = EG3D(config_from_json(EG3DConfig, card.constructor))
-    network.load_state_dict(tensors)
-    network.to(next(iter(tensors.values())).device)
-    count = sum(p.numel() for p in network.parameters())
-    return EG3DGenerator(network, model_info(name, card, network.config, count), card.metres_per_unit)
+    """Return the generator in a model folder."""
+    network = load_network(EG3D(config_from_json(EG3DConfig, card.constructor)), tensors)
+    return EG3DGenerator(network, model_info(name, card, network), card.metres_per_unit)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from addon.wire.errors import NotSupported
 from addon.wire.messages import Control, ModelInfo, PosePrior
 
 from ...cameras import Camera
@@ -22,12 +19,12 @@ from ...models.card import ModelCard
 from ...models.image_memory import MEBI, ImageMemory
 from ...progress import Progress, silent
 from ...scenes.generator import Part
+from ...scenes.latent_generator import Editable, LatentGenerator, control_value, latent_model_info, load_network
 from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.square import EMPTY, cut_out, square_around
 from ...scenes.trace import RayColors, RayTraced
-from ...scenes.volume import cube, opaque_within, pose_prior
+from ...scenes.volume import cube, opaque_within
 from ..layers.config import config_from_json
-from ..layers.stylegan2 import check_shape
 from .fast import PrecomputedUpsampler, can_precompute
 from .model import StyleNeRF, StyleNeRFConfig
 
@@ -98,7 +95,8 @@ class StyleNeRFScene(RayTraced):
         differentiable: bool = False,
     ):
         self.network, self.codes, self.metres_per_unit, self.reference = network, codes, metres_per_unit, reference
-        self.ws = (ws if differentiable else ws.detach())[None]
+        self.ws, self.differentiable = (ws if differentiable else ws.detach())[None], differentiable
+        self._fast: PrecomputedUpsampler | None = None
         self.show_background = show_background or network.config.background is None
         world_from_canonical = ws.new_tensor(WORLD_FROM_CANONICAL)
         world_from_canonical[:3, :3] *= metres_per_unit
@@ -106,15 +104,17 @@ class StyleNeRFScene(RayTraced):
         self.rotation = ws.new_tensor(WORLD_FROM_CANONICAL)[:3, :3]
         self.info = field_info(network.config, metres_per_unit)
 
-    @cached_property
     def fast_upsampler(self) -> PrecomputedUpsampler | None:
-        """Upsampler of `render`, without gradients; None where the reference path was asked for or is the only one."""
+        """Return the upsampler of `render`, without gradients; None where it takes the reference path. That of a
+        differentiable scene, whose ws and weights may have changed, is made anew each time."""
         c = self.network.config
         doubles = all(b == 2 * a for a, b in itertools.pairwise([c.renderer.resolution, *c.upsampler.resolutions]))
         if self.reference or not doubles or not can_precompute(c.upsampler):
             return None
-        with torch.no_grad():
-            return PrecomputedUpsampler(self.network, self.ws.detach())
+        if self._fast is None or self.differentiable:
+            with torch.no_grad():
+                self._fast = PrecomputedUpsampler(self.network, self.ws.detach())
+        return self._fast
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
         """Density and raw colour of the foreground at world points [..., 3]. See Scene.field."""
@@ -163,10 +163,11 @@ class StyleNeRFScene(RayTraced):
         image, features = self.network.colour_and_features(made.features)
         normal = None
         if quality == "full":
-            if self.fast_upsampler is None:
+            upsampler = self.fast_upsampler()
+            if upsampler is None:
                 image = self.network.upsample(features, image, self.ws)[-1]
             else:
-                image = self.fast_upsampler(features, image)
+                image = upsampler(features, image)
             points = made.origins[0] + made.depth.reshape(-1, 1) * made.rays[0]
             normal = cut_out(self._normals(points).T.reshape(1, 3, *made.depth.shape[2:]), camera)
         foreground = cut_out(made.alpha, camera)[..., 0].clamp(0, 1)
@@ -234,33 +235,21 @@ def field_info(config: StyleNeRFConfig, metres_per_unit: float) -> FieldInfo:
     return FieldInfo("density", opaque_within(step), bounds=cube(half), image_space=True)
 
 
-class StyleNeRFGenerator:
-    """StyleNeRF as a `Generator`."""
+class StyleNeRFGenerator(LatentGenerator[StyleNeRF]):
+    """StyleNeRF as a Generator."""
 
-    def __init__(self, network: StyleNeRF, info: ModelInfo, metres_per_unit: float = 1.0):
-        self.network, self.info, self.metres_per_unit = network.eval().requires_grad_(False), info, metres_per_unit
+    world_from_canonical = torch.tensor(WORLD_FROM_CANONICAL)[:3, :3]
+    seeds = "numpy"
 
-    @property
-    def device(self) -> torch.device:
-        return self.network.mapping_network.w_mean.device
-
-    def sample_z(self, seed: int) -> Tensor:
-        """z [1, z_dim] as the published demo draws it."""
-        return self._code(seed, self.network.config.z_dim)
-
-    def _code(self, seed: int, length: int) -> Tensor:
-        drawn = torch.from_numpy(np.random.RandomState(seed).randn(1, length)).float()
-        return drawn.to(self.network.mapping_network.w_mean)
-
-    def mapping(self, z: Tensor, condition: Camera | None = None, *, truncation_psi: float = 1.0) -> Tensor:
-        """See Generator.mapping. A class-conditional network is told of no class."""
+    def map_z(self, z: Tensor, condition: Camera | None) -> Tensor:
+        """Return ws of z. A class-conditional network gets no class."""
         c = self.network.config
         labels = z.new_zeros(len(z), c.condition_dim) if c.condition_dim > 0 else None
-        return self.network.mapping(z, labels, truncation_psi=truncation_psi)
+        return self.network.mapping(z, labels)
 
-    def mean_ws(self) -> Tensor:
-        """See Generator.mean_ws."""
-        return self.network.mapping_network.w_mean.repeat(self.network.num_ws, 1)
+    def find_center(self) -> Tensor:
+        """Return the mean w of the training, for each row."""
+        return self.network.mapping_network.w_mean.repeat(self.info.num_ws, 1)
 
     def synthesize(
         self,
@@ -271,79 +260,64 @@ class StyleNeRFGenerator:
         differentiable: bool = False,
     ) -> StyleNeRFScene:
         """See Generator.synthesize. reference: `render` takes the reference path, too."""
-        c = self.network.config
-        check_shape("ws", ws, (self.network.num_ws, c.w_dim))
-        controls = controls or {}
-        seed = round(controls.get(BACKGROUND_SEED.name, BACKGROUND_SEED.default))
-        codes = tuple(
-            self._code(seed, part.z_dim) if part is not None and part.z_dim > 0 else None
+        c, ws = self.network.config, self.checked(ws)
+        seed = round(control_value(controls, BACKGROUND_SEED))
+        foreground, background = (
+            self.normal(seed, part.z_dim) if part is not None and part.z_dim > 0 else None
             for part in (c.foreground, c.background)
         )
         return StyleNeRFScene(
             self.network,
-            ws.to(self.device),
-            (codes[0], codes[1]),
-            self.metres_per_unit,
-            show_background=controls.get(SHOW_BACKGROUND.name, SHOW_BACKGROUND.default) >= 0.5,
+            ws,
+            (foreground, background),
+            self.placement.metres_per_unit,
+            show_background=control_value(controls, SHOW_BACKGROUND) >= 0.5,
             reference=reference,
             differentiable=differentiable,
         )
 
-    def parameters_for(self, part: Part) -> list[nn.Parameter]:
-        """See Generator.parameters_for.
-
-        Geometry: the foreground field as far as its density goes. Appearance: its colours and features, the background
-        and the upsampler. Late layers: the last block of the upsampler.
-        """
-        network = self.network
-        field = network.foreground
-        shape = {id(p) for layer in (field.first, field.layers) for p in layer.parameters()}
-        shape |= {id(p) for p in (field.features if field.config.merged else field.density).parameters()}
-        if part == "late layers":
-            if not len(network.blocks):
-                raise NotSupported("This StyleNeRF has no upsampler whose last layers could be edited.")
-            return list(network.blocks[-1].parameters())
-        everything = [p for n, p in network.named_parameters() if not n.startswith("mapping_network.")]
-        if part == "all":
-            return everything
-        return [p for p in everything if (id(p) in shape) == (part == "geometry")]
+    def editable_parts(self) -> Mapping[Part, Editable]:
+        """The foreground as far as its density is geometry; its colours and features, the background and the upsampler
+        are appearance. Late layers: the last block of the upsampler, or of the field where there is none."""
+        n = self.network
+        shape = (n.foreground.first, n.foreground.layers)
+        merged = n.config.foreground.merged  # one output layer for density and features
+        features: list[nn.Module] = [] if n.config.foreground.colour != "predicted" else [n.foreground.colour]
+        output = n.foreground.features if merged else n.foreground.density
+        features += [] if merged else [n.foreground.features]
+        background = [] if n.config.background is None else [n.background]
+        return {
+            "geometry": (*shape, output),
+            "appearance": (*features, *background, n.blocks),
+            "late layers": (n.blocks[-1],) if len(n.blocks) else features,
+        }
 
 
 def model_info(name: str, card: ModelCard, network: StyleNeRF) -> ModelInfo:
-    """What the panel needs to know of a StyleNeRF."""
+    """Return the panel's description of a StyleNeRF."""
     c, scale = network.config, card.metres_per_unit
-    info = field_info(c, scale)
-    prior = PosePrior(
-        radius=c.camera.radius * scale,
-        fov=math.radians(c.camera.fov_degrees),
-        azimuth=c.camera.azimuth,
-        elevation=(math.pi / 2 - c.camera.polar[1], math.pi / 2 - c.camera.polar[0]),
-    )
-    return ModelInfo(
-        name=name,
-        **card.info_fields,
+    field = field_info(c, scale)
+    return latent_model_info(
+        name,
+        card,
+        network,
+        field,
         z_dim=c.z_dim,
-        num_ws=network.num_ws,
-        w_dim=c.w_dim,
+        ws=(network.num_ws, c.w_dim),
         num_geometry_ws=min(c.foreground.num_layers, network.num_ws - 1),
-        num_parameters=sum(p.numel() for p in network.parameters()),
-        has_truncation=True,
-        has_surface=True,
-        no_surface_reason="",
-        has_color=True,
-        quantity="density",
-        iso_level=info.iso_level,
-        iso_range=(info.iso_level / 20, info.iso_level * 20),
-        bounds=info.bounds,
-        pose_prior=pose_prior(card, prior),
+        prior=PosePrior(
+            radius=c.camera.radius * scale,
+            fov=math.radians(c.camera.fov_degrees),
+            azimuth=c.camera.azimuth,
+            elevation=(math.pi / 2 - c.camera.polar[1], math.pi / 2 - c.camera.polar[0]),
+        ),
         image_size=(c.stages or (c.renderer.resolution,))[-1],
+        iso_range=(field.iso_level / 20, field.iso_level * 20),
         controls=() if c.background is None else (BACKGROUND_SEED, SHOW_BACKGROUND),
     )
 
 
 def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> StyleNeRFGenerator:
-    """The generator in a model folder."""
-    network = StyleNeRF(config_from_json(StyleNeRFConfig, card.constructor))
-    network.load_state_dict(tensors)
-    network.to(next(iter(tensors.values())).device)
+    """Return the generator in a model folder."""
+    network = load_network(StyleNeRF(config_from_json(StyleNeRFConfig, card.constructor)), tensors)
     return StyleNeRFGenerator(network, model_info(name, card, network), card.metres_per_unit)
