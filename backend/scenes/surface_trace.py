@@ -24,6 +24,8 @@ NEWTON_STEPS = 4
 GRAZING = 0.02
 """Smallest cosine between a ray and the gradient that a hit point is moved along the ray with."""
 SMALLEST_GRADIENT = 1e-6
+REACH = 8.0
+"""Widths of a silhouette by which a hit point may be moved at most: no further where the gradient vanishes."""
 RAYS_AT_ONCE = 1 << 13
 """Rays whose samples are searched at once."""
 
@@ -80,7 +82,7 @@ def trace_surface(
 
     hit = torch.nonzero(torch.isfinite(crossing))[:, 0]
     entered = crossing[hit] <= near[hit]
-    at_hit = hit_distance(surface, origins[hit], directions[hit], crossing[hit])
+    at_hit = hit_distance(surface, origins[hit], directions[hit], crossing[hit], REACH * width[hit].detach())
     at_hit = torch.where(entered, near[hit], at_hit)
     distance = distance.index_copy(0, hit, at_hit)
     points = origins + distance[:, None] * directions
@@ -109,18 +111,22 @@ def innermost(
     return torch.cat(found), torch.cat(empty)
 
 
-def hit_distance(surface: Surface, origins: Tensor, directions: Tensor, start: Tensor) -> Tensor:
-    """Return where rays cross the surface [n], from a distance close by (Eq. 3 of arxiv.org/abs/2003.09852).
+def hit_distance(surface: Surface, origins: Tensor, directions: Tensor, start: Tensor, reach: Tensor) -> Tensor:
+    """Return where rays cross the surface [n], from distances close by [n], at most `reach` [n] away.
 
-    t = t0 − f(o + t0 v) / (n·v), t0 and n·v being constants: the value and the derivatives are those of the crossing.
+    Eq. 3 of arxiv.org/abs/2003.09852: t = t0 − f(o + t0 v) / (n·v), t0 and n·v being constants; value and derivatives
+    are those of the crossing.
     """
-    t = start.detach()
+    start = start.detach()
+    t = start
     for _ in range(NEWTON_STEPS):
         with torch.no_grad():
             slope, value = _slope(surface, origins, directions, t)
-            t = t - value / slope
+            moved = t - value / slope
+            t = torch.where((moved - start).abs() <= reach, moved, t)
     slope, _ = _slope(surface, origins, directions, t)
-    return t - surface.signed(origins + t[:, None] * directions) / slope
+    step = surface.signed(origins + t[:, None] * directions) / slope
+    return torch.where(step.abs() <= reach, t - step, t)
 
 
 def _slope(surface: Surface, origins: Tensor, directions: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,9 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...rendering import sampling
 from ...rendering.boxes import box_interval
 from ...rendering.compositing import weights_from_alpha
-from ...rendering.sampling import inverse_cdf, merged, midpoints
+from ...rendering.sampling import merged, midpoints
 from ...scenes.volume import cube
 from ..layers.stylegan2 import (
     BINOMIAL,
@@ -506,7 +507,7 @@ def importance_distances(distances: Tensor, weights: Tensor, u: Tensor) -> Tenso
     flat = weights.detach().flatten(0, 1)[:, None]
     blurred = F.avg_pool1d(F.max_pool1d(flat, 2, 1, padding=1), 2, 1).reshape(weights.shape) + 0.01
     # The weights are of intervals already; the published code still drops the first and last as if of samples.
-    return inverse_cdf(midpoints(distances)[..., :-1], blurred[..., 1:-1], u)
+    return sampling.inverse_cdf(midpoints(distances)[..., :-1], blurred[..., 1:-1], u)
 
 
 @dataclass(frozen=True)

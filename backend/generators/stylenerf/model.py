@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...rendering import sampling
 from ...rendering.compositing import transmittance
-from ...rendering.sampling import evenly_drawn, inverse_cdf, merged, midpoints
+from ...rendering.sampling import evenly_drawn, merged, midpoints
 from ..layers.stylegan2 import (
     BINOMIAL,
     EqualLinear,
@@ -349,7 +350,7 @@ def volume_weights(density: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
 def importance_samples(t: Tensor, weights: Tensor, num_samples: int) -> Tensor:
     """Draw evenly where the weights are, [batch, rays, num_samples] (section 5.2 of arxiv.org/abs/2003.08934)."""
     u = evenly_drawn(num_samples, like=t)
-    return inverse_cdf(midpoints(t), weights[..., 1:-1], u, side="left")
+    return sampling.inverse_cdf(midpoints(t), weights[..., 1:-1], u, side="left")
 
 
 def background_points(origins: Tensor, directions: Tensor, inverse_distance: Tensor) -> Tensor:

@@ -24,10 +24,19 @@ import torch
 from torch import Tensor, nn
 
 from addon.wire.errors import NotSupported
+from backend.bench.generators import make_eg3d, make_stylenerf
 from backend.cameras import Camera, from_wire, orbit
 from backend.checkpoints.convert import import_model
+from backend.generators.deepsdf.model import DecoderSpec
+from backend.generators.deepsdf.scene import DeepSDF
+from backend.generators.deepsdf.scene import constructor_of as deepsdf_constructor
+from backend.generators.deepsdf.scene import load as load_deepsdf
 from backend.generators.graf.model import GRAF, GRAFConfig
 from backend.generators.graf.scene import load as load_graf
+from backend.generators.hologan.model import Generator as HoloGANNetwork
+from backend.generators.hologan.model import HoloGANConfig
+from backend.generators.hologan.scene import Facing
+from backend.generators.hologan.scene import load as load_hologan
 from backend.generators.pigan.model import PiGAN, PiGANConfig
 from backend.generators.pigan.scene import load as load_pigan
 from backend.generators.shadegan.model import ShadeGAN, ShadeGANConfig
@@ -38,6 +47,7 @@ from backend.kernels.hash_encoding import HashSpec
 from backend.kernels.ray_marching import OccupancyBits, Samples
 from backend.models.card import ModelCard
 from backend.models.library import load_model
+from backend.models.store import model_folder
 from backend.nerf.hash.field import HashField, HashFieldConfig
 from backend.nerf.hash.scene import load as load_hash_field
 from backend.nerf.mlp.network import NeRF, NetworkConfig, RenderConfig
@@ -79,6 +89,12 @@ class Case:
     unused: int = 0
     """Number of weights that the image does not depend on: of the volume's own colours, where a 2D network makes others
     from features. `trace` shows them."""
+    whole_images: bool = False
+    """Pixels are compared by `image`, whose lamp moves with the camera, although single rays have colours, too."""
+    follows_weights: bool = True
+    """A differentiable scene shows later changes of the weights; False: `synthesize` has evaluated the network."""
+    random: bool = True
+    """An image has something for jitter to move."""
     controls: dict[str, float] = dataclasses.field(default_factory=dict)
     rtol: float = 1e-5
 
@@ -228,9 +244,81 @@ def cast_nerf(generator: Any) -> None:
     generator.scene.nerf.double()
 
 
+def small_eg3d() -> Generator:
+    """A small EG3D with conditioned poses and both passes of samples."""
+    torch.manual_seed(9)
+    generator: Generator = make_eg3d(True, Path())
+    return generator
+
+
+def small_stylenerf() -> Generator:
+    """A small StyleNeRF with a foreground that hides some of its background."""
+    torch.manual_seed(10)
+    generator = make_stylenerf(True, Path())
+    with torch.no_grad():
+        generator.network.foreground.density.bias += 3
+        offset_biases(generator.network)
+    made: Generator = generator
+    return made
+
+
+def small_hologan() -> Generator:
+    """A small HoloGAN."""
+    torch.manual_seed(2)
+    config = HoloGANConfig(
+        z_dim=6, constant_channels=8, volume_channels=(6, 4), projected=12, image_channels=(8, 6), slope=0.2
+    )
+    network = HoloGANNetwork(config)
+    with torch.no_grad():
+        network.output.weight.mul_(10)
+        offset_biases(network)
+    constructor = {"network": dataclasses.asdict(config), "facing": dataclasses.asdict(Facing())}
+    return load_hologan("small", ModelCard("hologan", "", "", "none", False, constructor), network.state_dict())
+
+
+def starter(name: str) -> Callable[[], Generator]:
+    """Return how to load a starter model."""
+    return lambda: load_model(model_folder(name))
+
+
+def small_deepsdf() -> Generator:
+    """A small DeepSDF of spheres whose radius depends on the code."""
+    torch.manual_seed(0)
+    spec = DecoderSpec(latent_size=4, dims=(16,) * 4, latent_in=(2,), norm_layers=(0, 1, 2, 3))
+    model = DeepSDF(spec, num_codes=6, rank=3)
+    model.codes.copy_(0.3 * torch.randn(6, 4))
+    model.fit_gaussian()
+    model.decoder.requires_grad_(True)
+    optimizer = torch.optim.Adam(model.decoder.parameters(), lr=1e-2)
+    for _ in range(200):
+        points = torch.rand(6, 128, 3) * 2 - 1
+        distance = points.norm(dim=-1) - (0.45 + 0.2 * model.codes[:, :1])
+        loss = (model.sdf(points, model.codes) - distance).abs().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    constructor = deepsdf_constructor(model)
+    return load_deepsdf("small", ModelCard("deepsdf", "", "", "none", False, constructor), model.state_dict())
+
+
+def offset_biases(network: nn.Module) -> None:
+    """Move biases away from zero, where inputs that are all zero would lie on the kink of an activation."""
+    for name, parameter in network.named_parameters():
+        if name.endswith("bias"):
+            parameter.add_(0.1 * torch.randn_like(parameter))
+
+
+def cast_module(generator: Any) -> None:
+    """Make a generator that is its own network float64."""
+    generator.double()
+
+
 def _card(kind: str, config: Any, metres_per_unit: float = 1.0) -> ModelCard:
     return ModelCard(kind, kind, "", "none", False, dataclasses.asdict(config), metres_per_unit=metres_per_unit)
 
+
+SHAPE: dict[str, Any] = {"parts": ("geometry", "late layers", "all"), "colorless_parts": (), "whole_images": True}
+"""Of models without colour."""
 
 CASES = {
     "graf": Case(small_graf),
@@ -248,6 +336,15 @@ CASES = {
     "hash-field-linear": Case(small_hash_field(linear=True), cast_hash_field),
     "nerf": Case(small_nerf(), cast_nerf),
     "nerf-linear": Case(small_nerf(white_background=False, linear=True, in_disparity=True), cast_nerf),
+    "eg3d": Case(small_eg3d),
+    "eg3d-imported": Case(imported("eg3d_network-snapshot-000000.pkl")),
+    "stylenerf": Case(small_stylenerf, random=False),
+    "stylenerf-foreground": Case(small_stylenerf, random=False, controls={"show_background": 0.0}),
+    "stylenerf-imported": Case(imported("stylenerf_network-snapshot-000000.pkl"), random=False),
+    "hologan": Case(small_hologan, size=6, random=False),  # of an odd one, a ray would meet the middle of a pixel
+    "von": Case(starter("von_chairs"), cast_module, follows_weights=False, compared_size=96),
+    "gan3d": Case(starter("gan3d_chairs"), cast_module, **SHAPE, follows_weights=False, compared_size=96),
+    "deepsdf": Case(small_deepsdf, cast_module, **SHAPE),
     "stylesdf-density": Case(
         small_stylesdf(image_size=0, use_sdf=False, static_directions=False, force_background=False)
     ),
@@ -331,7 +428,8 @@ def moved(camera: Camera, twist: Tensor) -> Camera:
 def traced(name: str, generator: Generator, ws: Tensor, camera: Camera) -> RayColors:
     """Return the differentiable pixels: of single rays where the model has them, else of the whole image."""
     scene = generator.synthesize(ws, CASES[name].controls, differentiable=True)
-    return scene.image(camera) if scene.info.image_space else scene.trace(camera.rays())
+    whole = scene.info.image_space or CASES[name].whole_images
+    return scene.image(camera) if whole else scene.trace(camera.rays())
 
 
 def channels(pixels: RayColors) -> Tensor:
@@ -494,6 +592,8 @@ def test_render_has_no_gradients_and_sees_changed_weights(name: str) -> None:
     with torch.no_grad():
         for weight in weights:
             weight.mul_(1.05)
+    if not CASES[name].follows_weights:
+        scene = generator.synthesize(ws, CASES[name].controls, differentiable=True)
     assert not torch.equal(scene.render(camera).rgb, image.rgb)
 
 
@@ -529,7 +629,7 @@ def test_jitter_is_repeated_by_its_seed(name: str) -> None:
 
     with torch.no_grad():
         assert torch.equal(image(None), image(None)) and torch.equal(image(1), image(1))
-        assert not torch.equal(image(1), image(None))
+        assert torch.equal(image(1), image(None)) != CASES[name].random
 
 
 @pytest.mark.parametrize("placed", ["graf", "pigan", "shadegan", "stylesdf"])
