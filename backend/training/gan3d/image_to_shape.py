@@ -243,7 +243,7 @@ def main(arguments: list[str]) -> None:
     codes = principal_codes(voxels, config.gan.z_dim)
     export(
         built(config.gan, generator, encoder, codes), options.out / "model", label="Chairs (3D-GAN)",
-        description="Chairs as voxels, 32³; makes one from an image, too",
+        description="Chairs as voxels, 32³; reconstructs one from an image, too",
         card="Trained by `backend/training/gan3d/image_to_shape.py`.",
     )  # fmt: skip
     sys.stdout.write(f"{options.out / 'model'}\n")

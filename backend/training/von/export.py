@@ -140,7 +140,7 @@ def export(run_folder: Path, views: Path, out: Path, shapes: Path, weak: str) ->
     card = ModelCard(
         kind="von",
         label="Chairs (Visual Object Networks)",
-        description="Chairs in voxels, painted: shape, viewpoint and texture one by one",
+        description="Chairs as voxels, painted by a 2D network: separate shape, viewpoint and texture",
         licence=LICENCE,
         non_commercial=False,
         constructor={**asdict(config), "half_edge": VOXEL},
