@@ -17,23 +17,23 @@ def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, "kernels")
 
 
-def num_slices() -> int:
+def num_threads() -> int:
     """Return the number of threads that share the work of a kernel: as many as PyTorch uses."""
     return max(1, min(torch.get_num_threads(), _PROCESSORS))
 
 
-def in_slices(work: Callable[[int, int, int], None], count: int, smallest: int = 1) -> None:
-    """Call work(slice, start, end) for consecutive parts of range(count), in parallel on several threads.
+def run_on_threads(work: Callable[[int, int, int], None], count: int, smallest: int = 1) -> None:
+    """Call work(thread, start, end) for consecutive parts of range(count), in parallel on several threads.
 
     smallest: fewest items for which another thread is worth its start.
     """
-    slices = max(1, min(num_slices(), count // max(smallest, 1)))
-    if slices == 1:
+    parts = max(1, min(num_threads(), count // max(smallest, 1)))
+    if parts == 1:
         work(0, 0, count)
         return
-    edges = [count * number // slices for number in range(slices + 1)]
+    edges = [count * number // parts for number in range(parts + 1)]
     futures = [
-        _pool(num_slices() - 1).submit(work, number, edges[number], edges[number + 1]) for number in range(1, slices)
+        _pool(num_threads() - 1).submit(work, number, edges[number], edges[number + 1]) for number in range(1, parts)
     ]
     try:
         work(0, edges[0], edges[1])
@@ -42,17 +42,17 @@ def in_slices(work: Callable[[int, int, int], None], count: int, smallest: int =
             future.result()
 
 
-def slices_on(device: torch.device) -> int:
-    """Return the largest number of slices that `in_torch_slices` makes on a device."""
-    return num_slices() if device.type == "cpu" else 1
+def num_threads_on(device: torch.device) -> int:
+    """Return the number of threads that `run_on_torch_threads` uses at most on a device."""
+    return num_threads() if device.type == "cpu" else 1
 
 
-def in_torch_slices(work: Callable[[int, int, int], None], count: int, device: torch.device) -> None:
-    """Call work(slice, start, end) for consecutive parts of range(count); on a processor in parallel on several
+def run_on_torch_threads(work: Callable[[int, int, int], None], count: int, device: torch.device) -> None:
+    """Call work(thread, start, end) for consecutive parts of range(count); on a processor in parallel on several
     threads, each of which runs PyTorch's operations single-threaded: many small operations lose time synchronising.
 
     Autograd's mode belongs to a thread, so gradients are off here."""
-    if slices_on(device) == 1:
+    if num_threads_on(device) == 1:
         work(0, 0, count)
         return
 
@@ -65,4 +65,4 @@ def in_torch_slices(work: Callable[[int, int, int], None], count: int, device: t
         finally:
             torch.set_num_threads(threads)
 
-    in_slices(single_threaded, count)
+    run_on_threads(single_threaded, count)

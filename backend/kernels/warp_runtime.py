@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import warp as wp
 
-from ..threads import in_slices
+from ..threads import run_on_threads
 
 __all__ = ["launch", "launch_cuda", "wp"]
 
@@ -63,4 +63,4 @@ def launch(kernel: Any, count: int, inputs: list[Any], device: torch.device, sma
     def work(_: int, start: int, end: int) -> None:
         wp.launch(kernel, end - start, inputs=[start, *inputs], device="cpu")
 
-    in_slices(work, count, smallest)
+    run_on_threads(work, count, smallest)

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..threads import in_torch_slices, slices_on
+from ..threads import num_threads_on, run_on_torch_threads
 from . import compositing, sampling
 
 OPAQUE = 1e-3
@@ -80,7 +80,7 @@ class Occupancy:
                 points = corners[first : min(first + POINTS_AT_ONCE, end)]
                 raw[first : first + len(points)] = field.density(points, scratch[: len(points)])
 
-        in_torch_slices(some, len(corners), like.device)
+        run_on_torch_threads(some, len(corners), like.device)
         dense = field.positive(raw) > NEGLIGIBLE / (2 * half)
         cells = F.max_pool3d(dense.to(like).reshape(1, 1, *[resolution + 1] * 3), 2, 1)
         self.cells = F.max_pool3d(cells, 3, 1, 1).reshape(-1) > 0
@@ -147,7 +147,7 @@ def march(
         occupied: points [..., 3] → [...]; where it is False density is taken to be 0.
         strides: which samples are evaluated first; see `strides_for`.
     """
-    parts: list[March | None] = [None] * slices_on(t.device)
+    parts: list[March | None] = [None] * num_threads_on(t.device)
 
     def some(number: int, start: int, end: int) -> None:
         rays = slice(start, end)
@@ -155,7 +155,7 @@ def march(
         samples = _Samples(field, origins[rays], directions[rays], t[rays], occupied, t.shape[-1] + num_fine)
         parts[number] = _marched(samples, num_fine, drawn, last_back, strides)
 
-    in_torch_slices(some, len(t), t.device)
+    run_on_torch_threads(some, len(t), t.device)
     made = [part for part in parts if part is not None]
     return March(
         torch.cat([part.rgb for part in made]),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...progress import Progress, part
 from ...rendering.sampling import merged
-from ...threads import in_torch_slices
+from ...threads import run_on_torch_threads
 from ..layers.stylegan2 import ToImage, modulated_weight
 from ..layers.winograd import Conv3x3, framed, upsampled
 from .model import (
@@ -230,7 +230,7 @@ class Precomputed:
                 if slice_number == 0:  # the thread that may be told to stop
                     report((number + 1 - begin) / (end - begin))
 
-        in_torch_slices(some, len(chunks), origins.device)
+        run_on_torch_threads(some, len(chunks), origins.device)
         features, distances, alphas = zip(*((c.features, c.distance, c.alpha) for c in chunks if c is not None))
         side = math.isqrt(num_rays)
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...threads import in_torch_slices, slices_on
+from ...threads import num_threads_on, run_on_torch_threads
 
 TILES_AT_ONCE = 128
 
@@ -147,7 +147,7 @@ class Conv3x3:
         result = empty_frame(s * height, s * width, out, x) if keep else x.new_empty(0)
         step = max(TILES_AT_ONCE // columns, 1)
         along, across, channel = x.stride()
-        mapped: list[list[Tensor]] = [[] for _ in range(slices_on(x.device))]
+        mapped: list[list[Tensor]] = [[] for _ in range(num_threads_on(x.device))]
 
         def bands(slice_number: int, begin: int, stop: int) -> None:
             # Bands share their memory: fresh pages would cost a sixth of the time.
@@ -183,7 +183,7 @@ class Conv3x3:
                 if then is not None:
                     mapped[slice_number].append(then(lines.reshape(-1, out)).view(*lines.shape[:2], -1))
 
-        in_torch_slices(bands, rows, x.device)
+        run_on_torch_threads(bands, rows, x.device)
         return result, torch.cat([lines for part in mapped for lines in part]) if then is not None else None
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...threads import in_slices
+from ...threads import run_on_threads
 from ..cpp_snippets import TILE, snippet
 from ..warp_runtime import launch_cuda, wp
 from .spec import HashSpec
@@ -49,7 +49,7 @@ def encode_into(features: Tensor, points: Tensor, table: Tensor, spec: HashSpec)
     def work(_: int, start: int, end: int) -> None:
         wp.launch(kernels.forward, end - start, inputs=[start, *inputs], device="cpu")
 
-    in_slices(work, -(-count // BLOCK))
+    run_on_threads(work, -(-count // BLOCK))
 
 
 def add_table_gradient(
@@ -75,7 +75,7 @@ def add_table_gradient(
     def work(_: int, start: int, end: int) -> None:
         wp.launch(kernels.table, end - start, inputs=[start, *inputs], device="cpu")
 
-    in_slices(work, spec.num_levels)
+    run_on_threads(work, spec.num_levels)
 
 
 def points_gradient(gradient: Tensor, points: Tensor, table: Tensor, spec: HashSpec) -> Tensor:
@@ -97,7 +97,7 @@ def points_gradient(gradient: Tensor, points: Tensor, table: Tensor, spec: HashS
     def work(_: int, start: int, end: int) -> None:
         wp.launch(kernels.points, end - start, inputs=[start, *inputs], device="cpu")
 
-    in_slices(work, -(-count // BLOCK))
+    run_on_threads(work, -(-count // BLOCK))
     return result
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...threads import in_slices, num_slices
+from ...threads import num_threads, run_on_threads
 from ..cpp_snippets import TILE, snippet
 from ..warp_runtime import wp
 from .spec import RadianceMlpSpec
@@ -38,7 +38,7 @@ def density_mlp_fused(features: Tensor, parameters: Tensor, spec: RadianceMlpSpe
     def work(_: int, start: int, end: int) -> None:
         wp.launch(kernel, 1, inputs=[start, end, *pointers], device="cpu")
 
-    in_slices(work, count, SMALLEST)
+    run_on_threads(work, count, SMALLEST)
     return result
 
 
@@ -52,7 +52,7 @@ def forward_into(
     def work(_: int, start: int, end: int) -> None:
         wp.launch(kernel, 1, inputs=[start, end, *pointers], device="cpu")
 
-    in_slices(work, len(features), SMALLEST)
+    run_on_threads(work, len(features), SMALLEST)
 
 
 def backward_into(
@@ -68,14 +68,14 @@ def backward_into(
     """Write the gradient of the features [N, inputs] (it may be the features' own memory) and of each sample's view
     [N, view], given that of raw [N, 4]; return that of the parameters."""
     kernel = _kernels(spec).backward
-    totals = torch.zeros(num_slices(), spec.num_parameters)
+    totals = torch.zeros(num_threads(), spec.num_parameters)
     pointers = [x.data_ptr() for x in (features, view, rays, parameters, gradient, to_features)]
     pointers.append(0 if to_view is None else to_view.data_ptr())
 
     def work(number: int, start: int, end: int) -> None:
         wp.launch(kernel, 1, inputs=[start, end, *pointers, totals[number].data_ptr()], device="cpu")
 
-    in_slices(work, len(features), SMALLEST)
+    run_on_threads(work, len(features), SMALLEST)
     return totals.sum(0)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...threads import in_slices, num_slices
+from ...threads import num_threads, run_on_threads
 from ..compositing import LARGEST_EXPONENT
 from ..cpp_snippets import TILE, snippet
 from ..hash_encoding import HashSpec
@@ -73,7 +73,7 @@ def render_rays_fused(
         addresses = [x.data_ptr() for x in (*inputs, pixels, next_ray, own)]
         wp.launch(kernel, 1, inputs=[count, *walk, threshold, faintest, *addresses], device="cpu")
 
-    in_slices(work, num_slices())
+    run_on_threads(work, num_threads())
     return pixels
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...threads import in_slices
+from ...threads import run_on_threads
 from ..cpp_snippets import snippet
 from ..warp_runtime import wp
 from .types import GROUP, AdamState
@@ -24,7 +24,7 @@ def sparse_adam_warp(
         numbers = [rate, correction, beta1, beta2, epsilon]
         wp.launch(kernel, 1, inputs=[start, end, *numbers, *pointers], device="cpu")
 
-    in_slices(work, len(state.touched), 1024)
+    run_on_threads(work, len(state.touched), 1024)
 
 
 @lru_cache(maxsize=8)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...threads import in_slices, num_slices
+from ...threads import num_threads, run_on_threads
 from ..compositing import LARGEST_EXPONENT
 from ..cpp_snippets import TILE, snippet
 from ..hash_encoding import HashSpec
@@ -53,7 +53,7 @@ def features_until_opaque(
         addresses = [x.data_ptr() for x in (*inputs, features, density, next_ray, scratch)]
         wp.launch(kernel, 1, inputs=[count, limit * MARGIN, *addresses], device="cpu")
 
-    in_slices(work, num_slices())
+    run_on_threads(work, num_threads())
     return features, density
 
 
