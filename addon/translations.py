@@ -4,6 +4,10 @@ Blender translates labels of operators in a context of their own. For another la
 line in TABLE; tests/blender/test_translations.py lists the texts that lack a translation.
 """
 
+from typing import Any
+
+import bpy
+
 OPERATORS = {
     "Add Camera": "Kamera hinzufügen",
     "Add Field": "Feld hinzufügen",
@@ -198,6 +202,7 @@ LABELS = {
     "Layers taken from seed B": "Ebenen von Startwert B",
     "Learn per Image": "Je Bild lernen",
     "Level": "Pegel",
+    "Licence: {licence}": "Lizenz: {licence}",
     "Live Level": "Pegel live",
     "Masks": "Masken",
     "Mesh": "Netz",
@@ -205,6 +210,7 @@ LABELS = {
     "Mix": "Mischung",
     "Mix Appearance": "Mischung der Farben",
     "Mix Geometry": "Mischung der Gestalt",
+    "Mix {name}": "Mischung {name}",
     "Model": "Modell",
     "Model of new shapes": "Modell neuer Formen",
     "Model of the latent": "Modell der Form",
@@ -247,6 +253,7 @@ LABELS = {
     "Random": "Zufällig",
     "Random seed of the fit": "Startwert der Anpassung",
     "Ready": "Bereit",
+    "Ready on {device}": "Bereit auf {device}",
     "Refine Cameras": "Kameras verfeinern",
     "Replace Last": "Letztes ersetzen",
     "Resolution": "Auflösung",
@@ -319,12 +326,15 @@ LABELS = {
     "Whole Scene": "Ganze Szene",
     "Works everywhere": "Läuft überall",
     "World normals as colours": "Normalen der Welt als Farben",
+    "Wrote {file}": "{file} geschrieben",
     "Yaw": "Drehung",
+    "{name} Seed": "Startwert {name}",
 }
 """Labels of panels and properties, and choices."""
 
 SENTENCES = {
     "8 layers of 512 units, as in the paper": "8 Schichten zu 512 Einheiten, wie in der Veröffentlichung",
+    ": {steps} steps, {seconds:.0f} s": ": {steps} Schritte, {seconds:.0f} s",
     "A capture is running: wait for it or press Esc": "Eine Aufnahme läuft: abwarten oder Esc drücken",
     "A checkpoint is being imported: wait for it or cancel it in Jobs": (
         "Ein Checkpoint wird eingelesen: abwarten oder in „Aufträge“ abbrechen"
@@ -567,6 +577,7 @@ SENTENCES = {
     "Generate a mesh of the shape and add it to the scene": "Ein Netz der Form erzeugen und in die Szene setzen",
     "Generate shapes with this model": "Formen mit diesem Modell erzeugen",
     "glTF binary, Y up, with materials and texture": "glTF, binär, Y nach oben, mit Materialien und Textur",
+    "GPU {used:.1f} of {total:.0f} GB": "GPU {used:.1f} von {total:.0f} GB",
     "Grid cells along the longest side of the bounds. Doubling it gives four times the faces": (
         "Gitterzellen entlang der längsten Seite. Die doppelte Zahl gibt viermal so viele Flächen"
     ),
@@ -811,6 +822,7 @@ SENTENCES = {
     ),
     "Stanford, Z up, with vertex colours": "Stanford, Z nach oben, mit Punktfarben",
     "Start the backend process": "Den Rechenprozess starten",
+    "Step {step:.0f}, loss {loss:.4f}": "Schritt {step:.0f}, Verlust {loss:.4f}",
     "Stop the backend first: its files are in use": "Zuerst den Rechenprozess beenden: seine Dateien sind in Gebrauch",
     "Stop the backend process and free its memory. Running jobs are cancelled": (
         "Den Rechenprozess beenden und seinen Speicher freigeben. Laufende Aufträge werden abgebrochen"
@@ -834,18 +846,24 @@ SENTENCES = {
         "Diese Ebene des Modells von Startwert B nehmen, unabhängig von den Mischungen. Frühe Ebenen bestimmen die "
         "Gestalt, späte das Aussehen"
     ),
+    "The .blend file is not saved: {folder}": "Die .blend-Datei ist nicht gespeichert: {folder}",
     "The alpha itself is fitted": "Das Alpha selbst wird angepasst",
+    "The backend has no model {model}: choose another or refresh the list": (
+        "Der Rechenprozess hat kein Modell {model}: ein anderes wählen oder die Liste neu lesen"
+    ),
     "The backend is not running": "Der Rechenprozess läuft nicht",
     "The backend is running already": "Der Rechenprozess läuft schon",
     "The far distance is contracted into the field, with a sky behind it": (
         "Die Ferne wird in das Feld gestaucht, dahinter liegt ein Himmel"
     ),
     "The format chosen in the tab": "Das im Reiter gewählte Format",
+    "The frames are written to {folder}": "Die Einzelbilder werden nach {folder} geschrieben",
     "The full quality of the model": "Die volle Güte des Modells",
     "The graphics card if PyTorch can use it, otherwise the processor": (
         "Die Grafikkarte, falls PyTorch sie nutzen kann, sonst der Prozessor"
     ),
     "The images are not ready yet: wait for them": "Die Bilder sind noch nicht fertig: abwarten",
+    "The images are written to {folder}": "Die Bilder werden nach {folder} geschrieben",
     "The network of the 2020 paper: slow, for comparison": (
         "Das Netzwerk der Veröffentlichung von 2020: langsam, zum Vergleich"
     ),
@@ -860,6 +878,7 @@ SENTENCES = {
     ),
     "The scene's active camera": "Die aktive Kamera der Szene",
     "The smallest download; works everywhere": "Der kleinste Download; läuft überall",
+    "The walk takes frames {first} to {last}": "Die Wanderung reicht von Bild {first} bis {last}",
     "There are no keyframes of the seeds": "Die Startwerte haben keine Keyframes",
     "There is no fit to continue": "Es gibt keine Anpassung zum Fortsetzen",
     "There is no log yet: it is written when the backend starts": (
@@ -948,6 +967,23 @@ SENTENCES = {
     "Yes for images without alpha that have no plain background": (
         "Ja bei Bildern ohne Alpha, die keinen einfarbigen Hintergrund haben"
     ),
+    "{minutes}:{seconds:02d} left": "noch {minutes}:{seconds:02d}",
+    "{model} cannot complete scans: choose a model that can": (
+        "{model} kann keine Scans ergänzen: ein Modell wählen, das es kann"
+    ),
+    "{model} cannot take textures from images: choose a model that can": (
+        "{model} kann keine Texturen von Bildern übernehmen: ein Modell wählen, das es kann"
+    ),
+    "{model} cannot turn images into shapes: choose a model that can": (
+        "{model} kann aus Bildern keine Formen machen: ein Modell wählen, das es kann"
+    ),
+    "{posed} of {images} images placed, {points} points, error {error:.2f} pixels": (
+        "{posed} von {images} Bildern platziert, {points} Punkte, Fehler {error:.2f} Pixel"
+    ),
+    "{psnr:.1f} dB on test images": "{psnr:.1f} dB auf Testbildern",
+    "{psnr:.1f} dB on training images": "{psnr:.1f} dB auf Trainingsbildern",
+    "{rays:.0f} thousand rays/s": "{rays:.0f} Tausend Strahlen/s",
+    "{used:.1f} of {total:.0f} GB": "{used:.1f} von {total:.0f} GB",
 }
 """Tooltips, notes, and reasons why an operator is disabled."""
 
@@ -957,3 +993,8 @@ GERMAN = {
 }
 TABLE = {"de": GERMAN, "de_DE": GERMAN}
 """By language: (context, English) -> translation, as bpy.app.translations takes it."""
+
+
+def translated(text: str, **values: Any) -> str:
+    """Return a text in the language of the interface, with values in place of its {fields}."""
+    return str(bpy.app.translations.pgettext_rpt(text)).format(**values)

@@ -6,6 +6,7 @@ import bpy
 
 from ..link.session import session
 from ..preferences import preferences
+from ..translations import translated
 from ..ui.layout import LathePanel, settings_column, text_lines
 from ..ui.remedies import remedy_button
 from . import actions
@@ -28,18 +29,22 @@ class LATHE_PT_backend(LathePanel, bpy.types.Panel):
     def draw(self, context: Any) -> None:
         layout = self.layout
         state = session.state
-        column = text_lines(layout, session.line, STATE_ICONS[state])
-        column.alert = state in ("died", "failed")
         server = session.server
+        line = session.line
+        if state == "ready" and server:
+            line = translated("Ready on {device}", device=server.device_name or server.device)
+        column = text_lines(layout, line, STATE_ICONS[state])
+        column.alert = state in ("died", "failed")
         if state == "ready" and actions.device_changed(context):
             text_lines(layout, "Restart the backend to use the device that you chose", "INFO")
         if server:
             used, total = server.memory_used / 2**30, server.memory_total / 2**30
-            memory = f"{used:.1f} of {total:.0f} GB"
+            memory = translated("{used:.1f} of {total:.0f} GB", used=used, total=total)
             layout.progress(factor=min(used / max(total, 1e-9), 1.0), type="BAR", text=memory)
             if server.device_memory_total:
                 used, total = server.device_memory_used / 2**30, server.device_memory_total / 2**30
-                layout.progress(factor=min(used / total, 1.0), type="BAR", text=f"GPU {used:.1f} of {total:.0f} GB")
+                gpu = translated("GPU {used:.1f} of {total:.0f} GB", used=used, total=total)
+                layout.progress(factor=min(used / total, 1.0), type="BAR", text=gpu)
         row = layout.row(align=True)
         if state == "not_set_up":
             row.operator("lathe.set_up", icon="IMPORT")

@@ -30,6 +30,7 @@ from ..preferences import configure
 from ..scene import apply, gather
 from ..scene.apply import Handle, problem_object_mode
 from ..scene.settings import set_model
+from ..translations import translated
 from ..wire import errors
 from ..wire.messages import (
     DiscardFitRequest,
@@ -398,16 +399,17 @@ def figures_text(figures: dict[str, float]) -> list[str]:
     """Return the figures of a running fit as lines for the panel."""
     lines = []
     if "step" in figures:
-        lines.append(f"Step {figures['step']:.0f}, loss {figures.get('loss', float('nan')):.4f}")
+        loss = figures.get("loss", float("nan"))
+        lines.append(translated("Step {step:.0f}, loss {loss:.4f}", step=figures["step"], loss=loss))
     if "psnr" in figures:
-        lines.append(f"{figures['psnr']:.1f} dB on test images")
+        lines.append(translated("{psnr:.1f} dB on test images", psnr=figures["psnr"]))
     elif "train_psnr" in figures:
-        lines.append(f"{figures['train_psnr']:.1f} dB on training images")
+        lines.append(translated("{psnr:.1f} dB on training images", psnr=figures["train_psnr"]))
     if "rays_per_second" in figures:
-        lines.append(f"{figures['rays_per_second'] / 1000:.0f} thousand rays/s")
+        lines.append(translated("{rays:.0f} thousand rays/s", rays=figures["rays_per_second"] / 1000))
     if "seconds_left" in figures:
         minutes, seconds = divmod(round(max(figures["seconds_left"], 0)), 60)
-        lines.append(f"{minutes}:{seconds:02d} left")
+        lines.append(translated("{minutes}:{seconds:02d} left", minutes=minutes, seconds=seconds))
     return lines
 
 
@@ -468,11 +470,14 @@ def report_lines() -> list[str]:
     text = bpy.data.texts.get(REPORT)
     try:
         report = json.loads(text.as_string()) if text is not None else {}
-        return [
-            f"{report['posed']} of {report['images']} images placed, {report['points']} points, error "
-            f"{report['mean_reprojection_error']:.2f} pixels",
-            *(str(line) for line in report["advice"]),
-        ]
+        summary = translated(
+            "{posed} of {images} images placed, {points} points, error {error:.2f} pixels",
+            posed=report["posed"],
+            images=report["images"],
+            points=report["points"],
+            error=report["mean_reprojection_error"],
+        )
+        return [summary, *(str(line) for line in report["advice"])]
     except (ValueError, KeyError, TypeError):
         return []
 

@@ -7,6 +7,7 @@ from bpy.props import StringProperty
 
 from ..backend.actions import problem_python
 from ..scene import gather
+from ..translations import translated
 from ..ui.common import LatheOperator
 from . import actions
 
@@ -23,7 +24,7 @@ class LATHE_OT_capture(LatheOperator, bpy.types.Operator):
 
     def run(self, context: Any) -> None:
         actions.capture(context)
-        self.report({"INFO"}, f"The images are written to {actions.data_set_folder(context)}")
+        self.report({"INFO"}, translated("The images are written to {folder}", folder=actions.data_set_folder(context)))
 
 
 class LATHE_OT_find_cameras(LatheOperator, bpy.types.Operator):

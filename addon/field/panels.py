@@ -7,6 +7,7 @@ import bpy
 from ..link.jobs import Job
 from ..link.session import session
 from ..scene.gather import field_object
+from ..translations import translated
 from ..ui.layout import LathePanel, settings_column, text_lines
 from ..wire.messages import FitOptions
 from ..wire.options import options_of
@@ -93,7 +94,9 @@ class LATHE_PT_fit(LathePanel, bpy.types.Panel):
         """Draw the fits that can be continued."""
         for stored in actions.stored_fits():
             box = layout.box()
-            what = f"{stored.name}: {stored.steps} steps, {stored.seconds:.0f} s" if stored.steps else stored.name
+            what = stored.name
+            if stored.steps:
+                what += translated(": {steps} steps, {seconds:.0f} s", steps=stored.steps, seconds=stored.seconds)
             if stored.psnr is not None:
                 what += f", {stored.psnr:.1f} dB"
             text_lines(box, what, "CHECKMARK" if stored.finished else "PAUSE")

@@ -20,7 +20,7 @@ from ..field import actions as fitting
 from ..link.client import Client
 from ..link.jobs import Job
 from ..link.session import session
-from ..models.actions import problem_model
+from ..models.actions import problem_capability
 from ..preferences import configure
 from ..preview.actions import preview, problem_preview
 from ..scene import apply, exr, gather
@@ -57,24 +57,19 @@ VIEWS_SHARE = 0.4  # share of a fit's progress that rendering the views takes
 
 def problem_image_to_shape(context: Any) -> str:
     """Return why no image can be turned into a shape, or an empty string."""
-    return _problem_image(context, "image_to_shape", "cannot turn images into shapes") or problem_object_mode(context)
+    return _problem_image(context, "image_to_shape") or problem_object_mode(context)
 
 
 def problem_take_texture(context: Any) -> str:
     """Return why no texture can be taken from an image, or an empty string."""
-    return _problem_image(context, "transfer_texture", "cannot take textures from images")
+    return _problem_image(context, "transfer_texture")
 
 
-def _problem_image(context: Any, capability: str, otherwise: str) -> str:
-    problem = problem_model(context)
-    if problem:
-        return problem
-    info = subject(context).model
-    if capability not in info.capabilities:
-        return f"{info.label} {otherwise}: choose a model that can"
-    if session.jobs.find("image"):
+def _problem_image(context: Any, capability: str) -> str:
+    problem = problem_capability(context, capability)
+    if not problem and session.jobs.find("image"):
         return "An image is being processed: wait for it or cancel it in Jobs"
-    return ""
+    return problem
 
 
 def image_file(filepath: str) -> Path:
@@ -224,12 +219,9 @@ def fit_views(context: Any) -> Job:
 
 def problem_complete_depth(context: Any) -> str:
     """Return why no depth image can be completed, or an empty string."""
-    problem = problem_model(context)
+    problem = problem_capability(context, "complete")
     if problem:
         return problem
-    info = subject(context).model
-    if "complete" not in info.capabilities:
-        return f"{info.label} cannot complete scans: choose a model that can"
     if context.scene.camera is None:
         return "The scene has no active camera: add one where the depth image was taken from"
     return problem_object_mode(context)

@@ -13,7 +13,15 @@ from ..preferences import configure
 from ..scene import gather
 from ..scene.gather import subject
 from ..scene.settings import models_known, set_model
+from ..translations import translated
 from ..wire.messages import ModelInfo
+
+CANNOT = {
+    "complete": "{model} cannot complete scans: choose a model that can",
+    "image_to_shape": "{model} cannot turn images into shapes: choose a model that can",
+    "transfer_texture": "{model} cannot take textures from images: choose a model that can",
+}
+"""Reason why a task is not possible with a model, by the capability that it lacks."""
 
 
 def problem_model(context: Any) -> str:
@@ -27,8 +35,18 @@ def problem_model(context: Any) -> str:
     if not chosen.settings.model:
         return "Choose a model"
     if chosen.info is None:
-        return f"The backend has no model {chosen.settings.model}: choose another or refresh the list"
+        return translated(
+            "The backend has no model {model}: choose another or refresh the list", model=chosen.settings.model
+        )
     return ""
+
+
+def problem_capability(context: Any, capability: str) -> str:
+    """Return why the subject's model cannot do a task, or an empty string."""
+    problem = problem_model(context)
+    if not problem and capability not in subject(context).model.capabilities:
+        return translated(CANNOT[capability], model=subject(context).model.label)
+    return problem
 
 
 def refresh_models(context: Any) -> Job:

@@ -8,6 +8,7 @@ from bpy.props import EnumProperty, StringProperty
 from ..backend.actions import problem_python
 from ..link.session import session
 from ..scene.gather import subject
+from ..translations import translated
 from ..ui.common import LatheOperator
 from ..ui.layout import wrapped
 from . import actions, importing
@@ -69,7 +70,9 @@ class LATHE_OT_show_card(LatheOperator, bpy.types.Operator):
             return
         column = self.layout.column(align=True)
         column.label(text=info.label, icon="INFO", translate=False)
-        column.label(text=f"Licence: {info.licence}" + (" (non-commercial)" if info.non_commercial else ""))
+        column.label(text=translated("Licence: {licence}", licence=info.licence), translate=False)
+        if info.non_commercial:
+            column.label(text="Not for commercial use", icon="ERROR")
         column.separator()
         for line in (info.description + "\n\n" + info.card).splitlines():
             for piece in wrapped(line, 90):

@@ -6,6 +6,7 @@ import bpy
 
 from ..link.session import session
 from ..scene.gather import field_object, generated_object, is_field, subject
+from ..translations import translated
 from ..ui.layout import LathePanel, text_lines
 
 
@@ -37,7 +38,7 @@ class LATHE_PT_model(LathePanel, bpy.types.Panel):
         row.operator("lathe.show_card", text="", icon="INFO")
         layout.operator("lathe.import_checkpoint", icon="IMPORT")
         if info:
-            column = text_lines(layout, f"Licence: {info.licence}")
+            column = text_lines(layout, translated("Licence: {licence}", licence=info.licence))
             if info.non_commercial:
                 column.alert = True
                 column.label(text="Not for commercial use", icon="ERROR")

@@ -5,6 +5,7 @@ from typing import Any
 import bpy
 from bpy.props import EnumProperty, StringProperty
 
+from ..translations import translated
 from ..ui.common import LatheOperator
 from . import actions
 
@@ -21,7 +22,7 @@ class LATHE_OT_render_path(LatheOperator, bpy.types.Operator):
 
     def run(self, context: Any) -> None:
         actions.render_path(context)
-        self.report({"INFO"}, f"The frames are written to {actions.path_folder(context)}")
+        self.report({"INFO"}, translated("The frames are written to {folder}", folder=actions.path_folder(context)))
 
 
 class LATHE_OT_choose_folder(LatheOperator, bpy.types.Operator):

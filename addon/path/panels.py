@@ -4,6 +4,7 @@ from typing import Any
 
 import bpy
 
+from ..translations import translated
 from ..ui.layout import LathePanel, settings_column, text_lines
 from . import actions
 
@@ -20,7 +21,11 @@ class LATHE_PT_path(LathePanel, bpy.types.Panel):
         column.row().prop(scene.lathe.path, "source", expand=True)
         column.prop(scene.lathe.path, "directory")
         if scene.lathe.path.directory.startswith("//") and not bpy.data.filepath:
-            text_lines(column, f"The .blend file is not saved: {actions.path_folder(context)}", "INFO")
+            text_lines(
+                column,
+                translated("The .blend file is not saved: {folder}", folder=actions.path_folder(context)),
+                "INFO",
+            )
         column.prop(scene.lathe.path, "overwrite")
         column.prop(scene.lathe.path, "quality")
         row = column.row(align=True)

@@ -8,6 +8,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 from ..link.session import session
 from ..scene.apply import problem_object_mode
 from ..scene.gather import generated_object, subject
+from ..translations import translated
 from ..ui.common import LatheOperator
 from . import actions, latents
 from .export import export, export_path, problem_export
@@ -116,7 +117,7 @@ class LATHE_OT_export(LatheOperator, bpy.types.Operator):
     def run(self, context: Any) -> None:
         chosen = context.scene.lathe.export.format if self.format == "SCENE" else self.format
         written = export(context, self.filepath or export_path(context), chosen)
-        self.report({"INFO"}, f"Wrote {written}")
+        self.report({"INFO"}, translated("Wrote {file}", file=written))
 
 
 WHERE = (("history", "History", "Latents rendered so far"), ("variants", "Variants", "The sheet of variants"))
@@ -251,7 +252,7 @@ class LATHE_OT_keyframe_walk(LatheOperator, bpy.types.Operator):
 
     def run(self, context: Any) -> None:
         first, last = actions.keyframe_walk(context)
-        self.report({"INFO"}, f"The walk takes frames {first} to {last}")
+        self.report({"INFO"}, translated("The walk takes frames {first} to {last}", first=first, last=last))
 
 
 class LATHE_OT_clear_walk(LatheOperator, bpy.types.Operator):

@@ -10,6 +10,7 @@ import bpy
 from ..link.session import session
 from ..scene import gather, thumbnails
 from ..scene.gather import is_field, subject
+from ..translations import translated
 from ..ui.layout import LathePanel, settings_column, text_lines
 from ..wire.messages import ModelInfo
 from . import actions, latents
@@ -28,7 +29,9 @@ def has_latents(context: Any) -> bool:
 def seed_labels(info: ModelInfo) -> tuple[str, str]:
     """Return the labels of seed A and seed B."""
     names = info.code_names
-    return (f"{names[0]} Seed", f"{names[1]} Seed") if len(names) == 2 else ("Seed A", "Seed B")
+    if len(names) != 2:
+        return "Seed A", "Seed B"
+    return translated("{name} Seed", name=names[0]), translated("{name} Seed", name=names[1])
 
 
 def mix_labels(info: ModelInfo) -> tuple[str, ...]:
@@ -36,7 +39,9 @@ def mix_labels(info: ModelInfo) -> tuple[str, ...]:
     if not gather.is_separate(info):
         return ("Mix",)
     names = info.code_names
-    return (f"Mix {names[0]}", f"Mix {names[1]}") if len(names) == 2 else ("Mix Geometry", "Mix Appearance")
+    if len(names) != 2:
+        return "Mix Geometry", "Mix Appearance"
+    return translated("Mix {name}", name=names[0]), translated("Mix {name}", name=names[1])
 
 
 class LatentPanel(LathePanel):

@@ -11,7 +11,7 @@ from ..backend.actions import problem_python
 from ..link.client import Client
 from ..link.jobs import Job
 from ..link.session import session
-from ..models.actions import problem_model
+from ..models.actions import problem_capability
 from ..preferences import configure
 from ..scene import apply, gather
 from ..scene.apply import Handle
@@ -29,12 +29,9 @@ from .codes import with_code
 
 def problem_complete(context: Any) -> str:
     """Return why no scan can be completed, or an empty string."""
-    problem = problem_model(context)
+    problem = problem_capability(context, "complete")
     if problem:
         return problem
-    info = subject(context).model
-    if "complete" not in info.capabilities:
-        return f"{info.label} cannot complete scans: choose a model that can"
     active = context.active_object
     if active is None or active.type != "MESH":
         return "Select a mesh object: its vertices are the scan"

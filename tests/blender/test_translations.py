@@ -57,7 +57,8 @@ def of_properties(rna: Any) -> Iterator[tuple[str, str]]:
 
 def of_files() -> Iterator[tuple[str, str]]:
     """Go through texts that are drawn, reasons why an operator cannot run, and labels of remedies."""
-    yield from ((ANY, text) for text in lathe.link.session.STATE_TEXTS.values())
+    for table in (lathe.link.session.STATE_TEXTS, lathe.models.actions.CANNOT):
+        yield from ((ANY, text) for text in table.values())
     for path in (*ADDON.rglob("*.py"), *(build.ROOT / "backend").rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
@@ -68,6 +69,8 @@ def of_files() -> Iterator[tuple[str, str]]:
             continue
         buttons = {id(part) for call in calls if name_of(call) == "operator" for part in ast.walk(call)}
         for call in calls:
+            if name_of(call) == "translated" and call.args:
+                yield from ((ANY, text) for text in constants(call.args[0]))
             context = OPERATOR if name_of(call) == "operator" else ANY
             for keyword in call.keywords:
                 if keyword.arg in DRAWN:
@@ -104,7 +107,7 @@ def is_text(value: object) -> bool:
 
 
 def constants(node: ast.expr) -> Iterator[str]:
-    """Go through the texts that an expression can be; those with values in them are left out."""
+    """Go through the texts that an expression can be; those f-strings are left out."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.IfExp):
@@ -129,3 +132,11 @@ def test_every_text_of_the_interface_is_translated() -> None:
 def test_every_translation_belongs_to_a_text_of_the_interface() -> None:
     dead = sorted(set(lathe.translations.TABLE["de"]) - texts())
     assert not dead, "\n".join(map(repr, dead))
+
+
+def test_a_translation_has_the_same_fields_as_its_text() -> None:
+    def fields(text: str) -> set[str]:
+        return set(re.findall(r"\{.*?\}", text))
+
+    table = lathe.translations.TABLE["de"]
+    assert [text for (_, text), german in table.items() if fields(text) != fields(german)] == []
