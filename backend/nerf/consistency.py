@@ -24,6 +24,7 @@ from addon.wire.messages import ModelInfo
 from ..cameras import Camera, from_wire, orbit
 from ..progress import Progress, part
 from ..scenes.protocol import Image
+from .evaluate import decibels
 
 SOLID = 0.5
 """Alpha above which a pixel has a depth."""
@@ -45,13 +46,13 @@ class Agreement:
 
     @property
     def psnr(self) -> float:
-        """Return dB."""
-        return -10 * math.log10(max(self.squared, 1e-10))
+        """PSNR after reprojection, dB."""
+        return decibels(self.squared)
 
     @property
     def psnr_unmoved(self) -> float:
-        """Return dB."""
-        return -10 * math.log10(max(self.squared_unmoved, 1e-10))
+        """PSNR without reprojection, dB."""
+        return decibels(self.squared_unmoved)
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def strided_view(view: View, stride: int) -> View:
 def camera_of(view: View, stride: int = 1) -> Camera:
     """Return a view's camera with its lens. An odd stride > 1: as `strided_view`."""
     camera = strided_view(view, stride).camera if stride > 1 else view.camera
-    if view.lens.straight:
+    if view.lens.is_pinhole:
         return camera
     return LensCamera(
         camera.world_from_camera, camera.intrinsics, camera.width, camera.height, camera.projection, view.lens
@@ -142,11 +142,16 @@ def color_corrected(
     return replace(image, rgb=corrected.clamp(0, 1))
 
 
+def decibels(squared_error: float) -> float:
+    """Return the PSNR, dB, of a mean squared error of colours 0..1; at most MAX_PSNR."""
+    return -10 * math.log10(max(squared_error, 10 ** (-MAX_PSNR / 10)))
+
+
 def psnr(first: np.ndarray | Tensor, second: np.ndarray | Tensor, mask: np.ndarray | None = None) -> float:
     """Return the PSNR, dB, of two images [H, W, 3] in 0..1 over the pixels of mask [H, W]; at most MAX_PSNR."""
     error = (np.asarray(first, np.float64) - np.asarray(second, np.float64)) ** 2
     mean = float(error.mean() if mask is None else error[mask].mean()) if mask is None or mask.any() else 0.0
-    return -10 * math.log10(max(mean, 10 ** (-MAX_PSNR / 10)))
+    return decibels(mean)
 
 
 def ssim(first: np.ndarray, second: np.ndarray) -> float:

@@ -197,7 +197,7 @@ def camera_model(name: str, parameters: tuple[float, ...]) -> tuple[np.ndarray, 
         raise _unknown(name)
     if not all(np.isfinite(parameters)):
         raise UnusableDataset(f"A COLMAP camera of model {name} has parameters that are not finite: solve it again.")
-    lens = Lens() if lens.straight else lens
+    lens = Lens() if lens.is_pinhole else lens
     return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]], dtype=np.float64), lens
 
 

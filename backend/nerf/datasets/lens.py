@@ -37,7 +37,7 @@ class Lens:
     p: tuple[float, float] = (0.0, 0.0)
 
     @property
-    def straight(self) -> bool:
+    def is_pinhole(self) -> bool:
         """True of a pinhole."""
         return self.model != "fisheye" and not any(self.k) and not any(self.p)
 
@@ -86,7 +86,7 @@ def _inverse_polynomial(lens: Lens, distorted: Tensor) -> Tensor:
 
 def distort(lens: Lens, direct: Tensor) -> Tensor:
     """Distort `direct` [..., 2] by a lens of model "opencv" (pinhole: unchanged)."""
-    if lens.straight:
+    if lens.is_pinhole:
         return direct
     p1, p2 = lens.p
     x, y = direct[..., 0], direct[..., 1]
@@ -103,7 +103,7 @@ def undistort(lens: Lens, distorted: Tensor) -> Tensor:
     First the radial part, one-dimensional and safe, then Newton's method in two dimensions for the tangential part.
     """
     target = distorted.double()
-    if lens.straight:
+    if lens.is_pinhole:
         return target
     length = target.norm(dim=-1)
     direct = target * (_inverse_polynomial(lens, length) / length.clamp_min(1e-300))[..., None]
@@ -180,7 +180,7 @@ def pixels_of(intrinsics: Tensor, lens: Lens, points: Tensor) -> Tensor:
 
 def valid_pixels(camera: Camera, lens: Lens) -> Tensor | None:
     """Return the pixels that have a ray, bool [height, width]; None where all have."""
-    if lens.straight:
+    if lens.is_pinhole:
         return None
     return _valid(tuple(camera.intrinsics.double().flatten().tolist()), camera.width, camera.height, lens)
 

@@ -266,7 +266,7 @@ def _lens(frame: _Frame) -> Lens:
         return Lens()
     if model in DISTORTED:
         lens = Lens("opencv", (k1, k2, k3, k4), (p1, p2))
-        return Lens() if lens.straight else lens
+        return Lens() if lens.is_pinhole else lens
     raise UnusableDataset(
         f"The camera model {model[:60]} of {frame.name} is not known: use "
         f"{', '.join((*UNDISTORTED, *DISTORTED, *FISHEYE))}, or undistort the images."
@@ -370,7 +370,7 @@ def write_transforms(
 
 
 def _model(lens: Lens) -> str:
-    return "PINHOLE" if lens.straight else "OPENCV" if lens.model == "opencv" else "OPENCV_FISHEYE"
+    return "PINHOLE" if lens.is_pinhole else "OPENCV" if lens.model == "opencv" else "OPENCV_FISHEYE"
 
 
 def _frame_of(folder: Path, view: View) -> dict[str, Any]:
@@ -388,7 +388,7 @@ def _frame_of(folder: Path, view: View) -> dict[str, Any]:
         "cx": float(k[0, 2]),
         "cy": float(k[1, 2]),
     }
-    if not view.lens.straight:
+    if not view.lens.is_pinhole:
         frame |= dict(zip(("k1", "k2", "k3", "k4"), view.lens.k, strict=True))
         frame |= dict(zip(("p1", "p2"), view.lens.p, strict=True))
     if view.mask is not None and view.mask_keeps == "white":

@@ -31,6 +31,7 @@ from ...progress import Progress, part, silent
 from ...scenes.trace import RayColors
 from ..cameras.poses import PoseRefinement
 from ..datasets import Dataset
+from ..evaluate import decibels
 from ..fit.background_color import find_background_color
 from ..fit.fitting import StepReport, elapsed
 from ..fit.photometric_loss import PhotometricLoss
@@ -176,7 +177,7 @@ class HashTrainer:
         report = StepReport(
             step=self.step,
             loss=loss,
-            psnr=-10 * math.log10(max(self._smoothed, 1e-10)),
+            psnr=decibels(self._smoothed),
             rays_per_second=self._rays_per_step / spent,
             samples_per_ray=samples / self._rays_per_step,
         )

@@ -29,6 +29,7 @@ from ...scenes.protocol import FieldInfo
 from ...scenes.trace import RayColors
 from ..cameras.poses import PoseRefinement
 from ..datasets import Dataset
+from ..evaluate import decibels
 from ..fit.background_color import find_background_color
 from ..fit.fitting import StepReport, elapsed
 from ..fit.photometric_loss import PhotometricLoss
@@ -156,7 +157,7 @@ class NeRFTrainer:
         return StepReport(
             step=self.step,
             loss=float(loss.detach()),
-            psnr=-10 * math.log10(max(self._smoothed, 1e-10)),
+            psnr=decibels(self._smoothed),
             rays_per_second=self.training.rays_per_step / spent,
             samples_per_ray=float(2 * self.training.coarse_samples + self.training.fine_samples),
         )

@@ -195,7 +195,7 @@ def card(kind: str, constructor: dict[str, object]) -> ModelCard:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("which", OPTIONS)
-def test_the_published_network_is_fitted_there(dataset: Loaded, kind: str, which: str) -> None:
+def test_vanilla_nerf_is_fitted_there(dataset: Loaded, kind: str, which: str) -> None:
     given = dataset if which == "plain" else without_alpha(dataset)
     options = replace(OPTIONS[which], method="nerf")
     with device_of(kind) as device:

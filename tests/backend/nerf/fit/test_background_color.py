@@ -1,4 +1,4 @@
-"""What lies behind an object in pictures without alpha is found where it is one plain colour, and nowhere else."""
+"""Detection of a plain background in images without alpha."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from backend.nerf.datasets import Pixels
 from backend.nerf.fit.background_color import color_of, find_background_color
 
 
-def pictures(behind: np.ndarray, size: int = 24, object_size: int = 12) -> list[Pixels]:
-    """Three pictures of a noisy square before `behind` [size, size, 3]."""
+def images(background: np.ndarray, size: int = 24, object_size: int = 12) -> list[Pixels]:
+    """Three images of a noisy square before `background` [size, size, 3]."""
     random = np.random.default_rng(0)
     found = []
     for number in range(3):
-        rgb = behind.astype(np.uint8).copy()
+        rgb = background.astype(np.uint8).copy()
         at = slice(2 + number, 2 + number + object_size)
         rgb[at, at] = random.integers(0, 255, (object_size, object_size, 3))
         found.append(Pixels(rgb))
@@ -29,37 +29,37 @@ def plain(*color: int, size: int = 24) -> np.ndarray:
     ("color", "name"), [((255, 255, 255), "white"), ((0, 0, 0), "black"), ((200, 16, 9), "#c81009")], ids=str
 )
 def test_one_colour_behind_an_object_is_found(color: tuple[int, int, int], name: str) -> None:
-    assert find_background_color(pictures(plain(*color))) == name
+    assert find_background_color(images(plain(*color))) == name
     assert color_of(name) == pytest.approx(np.array(color) / 255)
 
 
 def test_what_compression_does_to_it_is_overlooked() -> None:
     noise = np.random.default_rng(1).integers(-3, 4, (24, 24, 3))
-    found = find_background_color(pictures(plain(120, 130, 140) + noise))
+    found = find_background_color(images(plain(120, 130, 140) + noise))
     assert found is not None and np.abs(np.array(color_of(found)) * 255 - (120, 130, 140)).max() <= 1
 
 
 def test_an_object_may_be_cut_by_the_frame() -> None:
-    cut = pictures(plain(255, 255, 255))
+    cut = images(plain(255, 255, 255))
     cut[0].rgb[:6, :6] = 40
     assert find_background_color(cut) == "white"
 
 
 def test_surroundings_are_no_backdrop() -> None:
     gradient = np.broadcast_to(np.linspace(0, 255, 24)[:, None, None], (24, 24, 3))
-    assert find_background_color(pictures(gradient)) is None
+    assert find_background_color(images(gradient)) is None
     halves = np.where(np.arange(24)[None, :, None] < 12, plain(255, 255, 255), plain(90, 120, 60))
-    assert find_background_color(pictures(halves)) is None
+    assert find_background_color(images(halves)) is None
 
 
 def test_the_rim_of_an_undistorted_photograph_is_none() -> None:
     rim = np.zeros((48, 48, 3))
     rim[1:-1, 1:-1] = np.random.default_rng(2).integers(60, 255, (46, 46, 3))
-    assert find_background_color(pictures(rim, object_size=8)) is None
+    assert find_background_color(images(rim, object_size=8)) is None
 
 
 def test_behind_masks_nothing_is_known() -> None:
-    masked = pictures(plain(0, 0, 0))
+    masked = images(plain(0, 0, 0))
     mask = np.zeros((24, 24), bool)
     mask[4:20, 4:20] = True
     assert find_background_color([Pixels(pixels.rgb, mask=mask) for pixels in masked]) is None

@@ -1,4 +1,4 @@
-"""What all fits share."""
+"""Schedule that all fits share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rays of the field and of the pictures are compared by: appearances, what is behind, and depths."""
+"""Photometric loss: appearances, backgrounds and depths."""
 
 from __future__ import annotations
 

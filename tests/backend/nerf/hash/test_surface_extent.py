@@ -1,4 +1,4 @@
-"""Where a fit finds its surface when nobody told it a box, and what it makes of what no picture shows."""
+"""Surface extent of a fit without a known box, and the solid cells behind its surface."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def meshed(made: HashTrainer) -> Mesh:
 
 
 def outside(found: Mesh) -> np.ndarray:
-    """How far each face of the mesh's box lies outside that of the object, metres: [low or high, axis]."""
+    """Return the metres that each face of the mesh's box lies outside that of the object: [low or high, axis]."""
     return np.stack((OBJECT[0] - found.vertices.min(0), found.vertices.max(0) - OBJECT[1]))
 
 

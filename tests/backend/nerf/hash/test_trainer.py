@@ -1,4 +1,4 @@
-"""What a hash-grid fit learns from pictures of a sphere on a box, and what each of its options does."""
+"""Training of a hash field on images of a sphere on a box, and each of its options."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_fit_that_goes_on_is_the_fit_that_never_stopped(dataset: Dataset, appe
 
 
 def test_a_fit_of_another_box_does_not_go_on_in_this_one(dataset: Dataset) -> None:
-    """What its table holds would stand elsewhere. Earlier versions did not say; where it is known, it is the same."""
+    """The table's content would be elsewhere. Earlier versions did not store the box: a known one is the same."""
     made = fit(dataset, 2)
     kept = {name: tensor.clone() for name, tensor in made.tensors().items()}
     with pytest.raises(RuntimeError, match="box"):
@@ -144,7 +144,7 @@ def test_a_fit_of_another_box_does_not_go_on_in_this_one(dataset: Dataset) -> No
 
 
 @pytest.mark.parametrize("where", ["table", "networks"])
-def test_what_is_no_number_stops_the_fit_and_the_rest_is_kept(dataset: Dataset, where: str) -> None:
+def test_nan_stops_the_fit_and_the_rest_is_kept(dataset: Dataset, where: str) -> None:
     made = fit(dataset, 20)
     tensors = made.tensors()
     tensors[where].view(-1)[::3] = torch.nan
@@ -210,7 +210,7 @@ def test_nothing_is_left_near_the_cameras(folder: Path, tmp_path: Path, unbounde
 
 
 def in_frame(view: View, points: Tensor) -> Tensor:
-    """Whether a camera has points [N, 3] in its frame."""
+    """Return whether a camera has points [N, 3] in its frame."""
     local = (
         torch.linalg.inv(view.camera.world_from_camera.double())
         @ torch.cat((points, torch.ones_like(points[:, :1])), 1).double().T
@@ -222,7 +222,7 @@ def in_frame(view: View, points: Tensor) -> Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Photographed(Dataset):
-    """A data set whose pictures are changed when they are read, by change(view, pixels)."""
+    """A data set whose images are changed when they are read, by change(view, pixels)."""
 
     change: Callable[[View, Pixels], Pixels] = dataclasses.field(default=lambda view, pixels: pixels)
 
@@ -311,8 +311,8 @@ def test_rays_are_those_of_the_camera(dataset: Dataset) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Developed(RayTraced):
-    """Pictures whose exposures differ, by gains [name]."""
+class Exposed(RayTraced):
+    """Images whose exposures differ, by gains [name]."""
 
     gains: dict[str, float] = dataclasses.field(default_factory=dict)
 
@@ -325,7 +325,7 @@ def test_exposures_of_pictures_are_found() -> None:
     views = views_around(VIEWS, 48)
     random = np.random.default_rng(0)
     gains = {view.name: float(np.exp(random.uniform(-0.5, 0.0))) for view in views}
-    dataset = Developed(Path(), "ray-traced", views, bounds=BOX, gains=gains)
+    dataset = Exposed(Path(), "ray-traced", views, bounds=BOX, gains=gains)
     made = HashTrainer(dataset, FitOptions(steps=250, appearance="exposure", preset="draft"), CPU)
     for _ in range(250):
         made.advance()
@@ -349,19 +349,19 @@ def test_what_each_camera_did_to_its_colors_stays_out_of_the_field(dataset: Data
         transforms[:, :, 3] = random.uniform(-0.1, 0.1, (len(names), 3))
         transforms += np.eye(3, 4) - transforms.mean(0)
 
-    def develop(view: View, pixels: Pixels) -> Pixels:
+    def exposed(view: View, pixels: Pixels) -> Pixels:
         rgb = 0.2 + 0.5 * pixels.rgb / 255  # leaves room for what follows
         if view.split == "train":
             own = transforms[names.index(view.name)]
             rgb = rgb @ own[:, :3].T + own[:, 3]
         return dataclasses.replace(pixels, rgb=(rgb.clip(0, 1) * 255 + 0.5).astype(np.uint8))
 
-    developed = changed(dataset, develop)
-    without, learnt = (psnr(fit(developed, appearance=kind), developed) for kind in ("none", appearance))
+    varied = changed(dataset, exposed)
+    without, learnt = (psnr(fit(varied, appearance=kind), varied) for kind in ("none", appearance))
     assert learnt > without + 2
 
 
-def test_alpha_that_is_opaque_everywhere_is_no_alpha(dataset: Dataset) -> None:
+def test_alpha_that_is_opaque_everywhere_does_not_count(dataset: Dataset) -> None:
     """Pictures of a room saved with alpha: the scene goes on beyond the cameras, and nothing is carved."""
 
     def opaque(view: View, pixels: Pixels) -> Pixels:

@@ -1,4 +1,4 @@
-"""NeRF as published: what its parts promise, and that the official files become it."""
+"""Vanilla NeRF: its parts, and the conversion of official files."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The fit of NeRF as published: it learns, it goes on where it was, and its scene lies where the cameras saw it."""
+"""Training of vanilla NeRF: it learns, continues where it was, and its scene lies where the cameras saw it."""
 
 import json
 import math
@@ -76,12 +76,12 @@ def fit_of(dataset, steps=60, **options):
 
 
 def test_near_far_and_middle_are_found_from_the_cameras(ball):
-    region = scene_bounds_of(ball, ball.split("train"))
-    assert np.allclose(region.center, MIDDLE, atol=1e-3)
+    bounds = scene_bounds_of(ball, ball.split("train"))
+    assert np.allclose(bounds.center, MIDDLE, atol=1e-3)
     # the paper's synthetic scenes in the same proportions: cameras at 4, near 2, far 6
-    assert region.near / 0.2 == pytest.approx(0.5, abs=0.03)
-    assert region.far / 0.2 == pytest.approx(1.5, abs=0.03)
-    low, high = region.bounds
+    assert bounds.near / 0.2 == pytest.approx(0.5, abs=0.03)
+    assert bounds.far / 0.2 == pytest.approx(1.5, abs=0.03)
+    low, high = bounds.bounds
     assert np.all(np.array(low) < MIDDLE - RADIUS) and np.all(np.array(high) > MIDDLE + RADIUS)
 
 
@@ -141,7 +141,7 @@ def test_a_restored_fit_goes_on_as_if_it_had_not_stopped(ball):
     assert [other.advance().loss for _ in range(3)] == last
 
 
-def test_what_is_no_number_stops_the_fit_before_it_is_learnt(ball):
+def test_nan_stops_the_fit_before_it_is_learnt(ball):
     fit = fit_of(ball)
     before = {name: value.clone() for name, value in fit.nerf.state_dict().items()}
     fit._rays.rgba = fit._rays.rgba.float()
@@ -189,7 +189,7 @@ def test_a_smaller_data_set_shows_the_same_with_fewer_pixels(ball):
 
 @dataclass(frozen=True)
 class Photographed(Dataset):
-    """A data set whose pictures are changed when they are read, by change(view, pixels)."""
+    """A data set whose images are changed when they are read, by change(view, pixels)."""
 
     change: Any = None
 
@@ -227,11 +227,11 @@ def test_exposures_are_found(ball):
     names = [view.name for view in ball.split("train")]
     logs = np.random.default_rng(0).uniform(-0.6, 0.0, len(names))
 
-    def develop(view, pixels):
+    def exposed(view, pixels):
         gain = math.exp(logs[names.index(view.name)])
         return replace(pixels, rgb=(pixels.rgb * gain).astype(np.uint8))
 
-    fit = advanced(fit_of(changed(ball, develop), steps=150, appearance="exposure"), 150)[0]
+    fit = advanced(fit_of(changed(ball, exposed), steps=150, appearance="exposure"), 150)[0]
     found = fit.tensors()["exposure"][:, [0, 2]].mean(1).numpy()  # of red and blue: there is hardly any green
     assert np.corrcoef(logs, found)[0, 1] > 0.8
 
@@ -315,12 +315,12 @@ def test_a_fit_that_refines_and_learns_colors_goes_on_as_if_it_had_not_stopped(t
 
 def test_while_it_goes_coarse_to_fine_the_scene_is_what_is_open(ball):
     fit = advanced(fit_of(ball, steps=10, refine_poses=True), 2)[0]
-    opened = fit._encoding_weights()
-    assert opened is not None and 0 < float(opened.position.mean()) < 1
+    weights = fit._encoding_weights()
+    assert weights is not None and 0 < float(weights.position.mean()) < 1
     points, directions = torch.rand(5, 3), torch.nn.functional.normalize(torch.rand(5, 3), dim=-1)
     folded = fit.scene().nerf
     for network, same in ((fit.nerf.coarse, folded.coarse), (fit.nerf.fine, folded.fine)):
-        torch.testing.assert_close(same(points, directions), network(points, directions, opened))
+        torch.testing.assert_close(same(points, directions), network(points, directions, weights))
         assert not torch.allclose(same(points, directions), network(points, directions), atol=1e-4)
     advanced(fit, 6)
     assert fit._encoding_weights() is None and fit.scene().nerf is fit.nerf
