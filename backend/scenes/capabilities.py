@@ -48,7 +48,7 @@ class Completes(Protocol):
 @dataclass(frozen=True)
 class EncodedImage:
     """The latent of an image. ws [num_ws, w_dim]; seen [3, height, width], sRGB 0..1: the image as the encoder got it;
-    notes: what was done to it, sentences for the user."""
+    notes: how it was preprocessed, messages for the user."""
 
     ws: Tensor
     seen: Tensor
@@ -79,7 +79,7 @@ class MayBeEmpty(Protocol):
 
     @property
     def empty_reason(self) -> str:
-        """The reason why the scene has no surface at its level, a sentence for the user; "" if it has one."""
+        """The reason why the scene has no surface at its level, a message for the user; "" if it has one."""
 
 
 @runtime_checkable

@@ -103,10 +103,12 @@ class Waker:
 
 
 def json_response(message: Any, status: int = 200) -> Response:
+    """Return a message as JSON."""
     return Response(payload.to_json(message), status, media_type=routes.JSON_TYPE)
 
 
 def error_response(error: LatheError, status: int | None = None, headers: dict[str, str] | None = None) -> Response:
+    """Return an error as JSON, by default with its own HTTP status."""
     body = json.dumps(error_to_dict(error)).encode()
     return Response(body, status or error.http_status, headers, media_type=routes.JSON_TYPE)
 

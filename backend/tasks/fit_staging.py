@@ -59,8 +59,8 @@ def stage(request: FitRequest, folder: Path, blobs: BlobStore, progress: Progres
             shutil.rmtree(folder)
         os.replace(fresh, folder)
     except LatheError as error:  # the temporary folder means nothing to the user
-        sentence = error.message.replace(str(fresh / "dataset"), "the data set")
-        raise type(error)(sentence, remedy=error.remedy) from error
+        message = error.message.replace(str(fresh / "dataset"), "the data set")
+        raise type(error)(message, remedy=error.remedy) from error
     except OSError as error:
         raise cannot_write("The data set", folder, error) from error
     finally:

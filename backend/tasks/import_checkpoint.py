@@ -43,8 +43,8 @@ def import_checkpoint(request: ImportRequest, progress: Progress, workspace: Wor
         source = folder / names[0] if len(names) == 1 else folder
         import_model(source, user_models() / request.name, request.kind or None, label=request.label)
     except LatheError as error:  # the temporary folder means nothing to the user
-        sentence = error.message.replace(f"{folder}/", "").replace(str(folder), "The folder")
-        raise type(error)(sentence, remedy=error.remedy) from error
+        message = error.message.replace(f"{folder}/", "").replace(str(folder), "The folder")
+        raise type(error)(message, remedy=error.remedy) from error
     except OSError as error:
         raise cannot_write("The checkpoint", place, error) from error
     finally:

@@ -196,7 +196,7 @@ def _read_npy(data: memoryview, budget: Budget) -> Any:
 
 
 def read_torch(data: memoryview, budget: Budget) -> Any:
-    """Read any container, told apart by its first bytes. Raises UnknownContainer."""
+    """Read any container, identified by its first bytes. Raises UnknownContainer."""
     start = bytes(data[:600])
     if start[:4] == b"PK\x03\x04":
         return _read_zip(data, budget)

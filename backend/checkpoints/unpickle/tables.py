@@ -35,6 +35,8 @@ class NumpyArray:
 
 @dataclass(eq=False)
 class NumpyDType:
+    """Element type of a numpy array."""
+
     kind: str  # such as "f4", or "O8"
     big_endian: bool = False
 
@@ -123,6 +125,7 @@ def _persistent_object(machine: Machine, args: tuple[Any, ...]) -> Opaque:
 
 
 def ordered_dict(machine: Machine, args: tuple[Any, ...]) -> dict[Any, Any]:
+    """Make a dictionary of pairs, or of another dictionary."""
     if not args:
         return {}
     pairs = (
@@ -212,6 +215,7 @@ def _numpy_reconstruct(machine: Machine, args: tuple[Any, ...]) -> NumpyArray:
 
 
 def numpy_dtype(machine: Machine, args: tuple[Any, ...]) -> NumpyDType:
+    """Make an element type of its name, such as "<f4"."""
     name = expect(args[0], str, "an element type").lstrip("<|=")
     kind = name.lstrip(">")
     if kind not in NUMPY_DTYPES and kind not in ("O", "O8", "O4"):
@@ -304,12 +308,14 @@ def is_value(name: GlobalName) -> bool:
 
 
 def expect(value: Any, kind: type | tuple[type, ...], what: str) -> Any:
+    """Return the value if it is of this type. Raises Refused. what: its name in the message."""
     if not isinstance(value, kind):
         refuse(f"{what} is of type {type_name(value)}")
     return value
 
 
 def type_name(value: Any) -> str:
+    """Return a value's type for a message; of a global, its name."""
     return str(value) if isinstance(value, GlobalName) else type(value).__name__.lstrip("_")
 
 
@@ -337,6 +343,7 @@ def checked_key(value: Any, depth: int = 0) -> Any:
 
 
 def checked_sizes(values: Any, what: str) -> tuple[int, ...]:
+    """Return up to 16 non-negative integers. Raises Refused for anything else."""
     if not isinstance(values, (tuple, list)) or len(values) > 16:
         refuse(f"it declares a tensor with {what} that are not up to 16 numbers")
     for value in values:
@@ -346,4 +353,5 @@ def checked_sizes(values: Any, what: str) -> tuple[int, ...]:
 
 
 def printable(text: str) -> str:
+    """Return at most 80 characters of a text in ASCII."""
     return ascii(text)[1:-1][:80]
