@@ -2,22 +2,22 @@
 
 Vocabulary. The *lattice* is the regular grid of sample points that a dense marching cubes would evaluate; a *cell* is
 the cube between eight of them; a *block* is a cube of cells whose side is a power of two; a *slab* is a slice of the
-lattice along the first axis, as thin as memory wants it. `d` is value - level, scaled by a power of two.
+lattice along the first axis, thin enough for the memory limit. `d` is value - level, scaled by a power of two.
 
-Marching cubes reads of a cell nothing but its eight corners, so a cell may be left out exactly when its corners are on
-one side. Two searches find the others:
+Marching cubes uses only the eight corners of a cell, so a cell can be skipped exactly if its corners are on one side.
+Two searches find the others:
 
 * With a Lipschitz bound, |f(p) - f(q)| <= L |p - q|, which a signed distance has with L = 1: a block whose centre is
-  further from the level than L × its half diagonal is dropped, else it is cut in eight; the centres are lattice points,
-  so nothing is evaluated twice. In the last blocks, of 2×2×2 cells, centre and outer corner prove the side of the
-  cell's other six corners, or those are evaluated.
-* Without one (a density): a coarse lattice is evaluated whole, and a block is kept when its corners are on both sides
-  or when it lies within `margin` blocks of such a one, at each level anew.
+  further from the level than L × its half diagonal is skipped, else it is split in eight; the centres are lattice
+  points, so nothing is evaluated twice. In the last blocks, of 2×2×2 cells, centre and outer corner prove the side of
+  the cell's other six corners, or those are evaluated.
+* Without one (a density): a coarse lattice is evaluated completely, and a block is kept if its corners are on both
+  sides or if it lies within `margin` blocks of such a block; likewise at each finer level.
 
-Neither can leave a hole: wherever the surface leaves the cells that were kept, the cells it enters are added until it
-closes, so that a bound that was too small, or a margin too thin, can only miss whole components that lie nowhere near
-a sample of the other side. scikit-image then triangulates the kept cells (its `mask`), slab by slab. A lattice point
-has one value, whichever slab asks, and vertices on the plane between two slabs are matched by the lattice edge they lie
+Neither can leave a hole: where the surface leaves the cells that were kept, the cells that it enters are added until it
+closes, so that a bound that is too small, or a margin too thin, can only miss whole components that are far from any
+sample of the other side. scikit-image then triangulates the kept cells (its `mask`), slab by slab. A lattice point has
+one value, whichever slab uses it, and vertices on the plane between two slabs are matched by the lattice edge they lie
 on, so the result has the vertices and faces of the dense run, in its order.
 
 Lewiner, Lopes, Vieira, Tavares, Efficient implementation of Marching Cubes' cases with topological guarantees, 2003.
@@ -50,10 +50,10 @@ Values = NDArray[np.float32]
 
 OCTANTS = np.array([(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)], np.int32)  # [8, 3]
 SLAB_POINTS = 1 << 24  # lattice points of the largest slab: 64 MiB of values
-FIRST_BLOCKS = 16  # blocks along the longest side that are all looked at
-STEEPER = 1.25  # the bound is this much above the steepest slope seen, if that is above what was said
+FIRST_BLOCKS = 16  # blocks along the longest side that are all evaluated
+STEEPER = 1.25  # factor of the steepest slope found that replaces a smaller given bound
 ROUNDING = 1 + 1e-4  # slack of the Lipschitz bound for float32 fields
-AT_LEVEL = np.float32(-(2.0**-12))  # stands for a d of 0: scikit-image sorts both alike, but may leave a hole at 0
+AT_LEVEL = np.float32(-(2.0**-12))  # replaces a d of 0, on the same side, where scikit-image may leave a hole
 LEAST_FRACTION = 2.0**-10  # of a cell, kept between a vertex on a slab's border plane and the nearest lattice point
 
 
@@ -126,14 +126,14 @@ def extract_surface(
         lipschitz: L in |f(p) - f(q)| <= L |p - q|, in field units per metre. None: 1 if the inside is negative (a
             signed distance), and no bound if it is positive. math.inf: no bound. A value too small costs no holes but
             may lose components; for a network, its largest gradient, or 1.5 to 2, is safe.
-        clamp: the field is a signed distance cut to ±clamp (DeepSDF: 0.1); saves the evaluations it cannot answer.
+        clamp: the field is a signed distance truncated to ±clamp (DeepSDF: 0.1); saves evaluations that cannot help.
         margin: without a bound: blocks added round those that the surface is known to cross.
-        coarse: without a bound: cells of the coarse lattice along the longest side. What is thinner than one of them
-            and apart from everything else can be missed.
+        coarse: without a bound: cells of the coarse lattice along the longest side. Parts thinner than one of them
+            and apart from the rest can be missed.
         cap: close the surface where it leaves the bounds.
         relative: interpolate (value - level) / (value + level) in place of the difference, where the level is above 0.
-            A density grows manifold between two points, and a line between its values meets the level too near the
-            lower one; so, the surface is a fifth less rough.
+            A density grows many times over between two points, and linear interpolation puts the vertex too near the
+            lower value; with this option the surface is a fifth less rough.
         batch_size: most points in one call of the field.
         progress: called at least once for each batch; what it raises ends the extraction.
 
