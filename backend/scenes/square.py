@@ -1,8 +1,7 @@
-"""Square models, any camera.
+"""Images of any camera from generators whose 2D network makes square images of one size.
 
-Generators with a 2D upsampler make square images of one size. They render the smallest square around the asked image,
-in the asked image's own perspective, and what comes out is resized and cropped. A square camera of the model's own size
-passes through unchanged.
+They render the smallest square around the requested image, in its perspective, and the result is resized and cropped. A
+square camera of the model's own size passes through unchanged.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ def square_around(camera: Camera) -> Camera:
 
 
 def cut_out(maps: Tensor, camera: Camera) -> Tensor:
-    """Return what of square maps [1, channels, n, n] belongs to the camera's image: [height, width, channels]."""
+    """Return the camera's part of square maps [1, channels, n, n]: [height, width, channels]."""
     side = max(camera.width, camera.height)
     if maps.shape[-1] != side:
         shrinks = maps.shape[-1] > side

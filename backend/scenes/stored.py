@@ -1,4 +1,4 @@
-"""A fitted scene where a model is expected: a Generator without latents, whose one scene is always the same."""
+"""A fitted scene as a Generator without latents, which always makes the same scene."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ class StoredScene:
         return self._device
 
     def sample_z(self, seed: int) -> Tensor:
-        """Nothing, for every seed. [1, 0]"""
+        """Return an empty z [1, 0], for every seed."""
         return torch.zeros(1, 0, device=self._device)
 
     def mapping(self, z: Tensor, condition: Camera | None = None, *, truncation_psi: float = 1.0) -> Tensor:
-        """Nothing. [..., 0, 0]"""
+        """Return empty ws [..., 0, 0]."""
         return z.new_zeros((*z.shape[:-1], 0, 0))
 
     def mean_ws(self) -> Tensor:
-        """Nothing. [0, 0]"""
+        """Return empty ws [0, 0]."""
         return torch.zeros(0, 0, device=self._device)
 
     def synthesize(
         self, ws: Tensor, controls: dict[str, float] | None = None, *, differentiable: bool = False
     ) -> Scene:
-        """The scene, whatever ws."""
+        """Return the scene, for every ws."""
         return self.scene
 
     def parameters_for(self, part: Part) -> list[nn.Parameter]:

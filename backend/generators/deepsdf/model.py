@@ -1,6 +1,6 @@
 """DeepSDF (Park et al., CVPR 2019, arxiv.org/abs/1901.05103): one decoder and one code for each shape.
 
-Full definition of the model, all of it in this file; the arithmetic of the decoder is the kernel `sdf_mlp`.
+The whole network; the arithmetic of the decoder is the kernel `sdf_mlp`. scene.py places it in the world.
 
 Vocabulary: `code` is the paper's z_i, a vector of `latent_size`; the decoder f(z, x) is the signed distance at x,
 negative inside, truncated at ± `clamp` (the paper's δ) because it was trained so. *Canonical* space is the frame of the
@@ -11,16 +11,12 @@ z up, the front along -y, metres.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...kernels.sdf_mlp import Impl, Layer, MlpWeights, sdf_mlp
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

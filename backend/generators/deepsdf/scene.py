@@ -34,6 +34,8 @@ from ...scenes.surface_image import (
 )
 from ...scenes.surface_trace import trace_clay
 from ...scenes.trace import RayColors
+from ...scenes.volume import pose_prior
+from ..layers.config import config_from_json
 from ..layers.stylegan2 import check_shape
 from .model import Decoder, DecoderSpec
 from .reconstruct import complete, scan_from_points
@@ -72,10 +74,10 @@ class DeepSDF(nn.Module):
 
     The paper gives no rule for new codes: its N(0, 0.01² I) is where the training starts, not where the codes end.
     Ours: a draw from the Gaussian fitted to the trained codes, mean + z @ factor with z standard normal and one row of
-    `code_factor` for each principal direction (standard deviation times direction), is pulled most of the way to the
-    middle between the trained code nearest to it and that code's partner. A draw alone lies between chairs with and
-    without arms and shows half an arm; partners are neighbours, and for the starter model neighbours whose middle was
-    seen to be of one piece. truncation_psi then scales the distance from the mean code.
+    `code_factor` for each principal direction (standard deviation times direction), is moved most of the way to the
+    midpoint between the trained code nearest to it and that code's partner. A draw alone lies between chairs with and
+    without arms and has half an arm; partners are neighbours, and for the starter model neighbours whose midpoint was
+    found to be of one piece. truncation_psi then scales the distance from the mean code.
     """
 
     code_mean: Tensor  # [latent_size]
@@ -97,7 +99,7 @@ class DeepSDF(nn.Module):
         info: ModelInfo | None = None,
     ) -> None:
         """
-        mirror: every shape is symmetric in x; the decoder is asked at (|x|, y, z).
+        mirror: every shape is symmetric in x; the decoder is evaluated at (|x|, y, z).
         clamp: the δ of training, canonical units.
         bounds: canonical box that holds every shape.
         lipschitz: largest slope of the decoder that was measured (`measured_slope`).
@@ -135,7 +137,7 @@ class DeepSDF(nn.Module):
             self.partners.copy_(self.neighbours(1)[:, 0])
 
     def neighbours(self, count: int) -> Tensor:
-        """The `count` codes nearest to each code, nearest first. [num_codes, count]"""
+        """Return the `count` codes nearest to each code, nearest first. [num_codes, count]"""
         distance = torch.cdist(self.codes, self.codes).fill_diagonal_(torch.inf)
         return distance.topk(count, largest=False).indices
 
@@ -162,7 +164,7 @@ class DeepSDF(nn.Module):
         return torch.randn(1, len(self.code_factor), generator=random).to(self.code_mean)
 
     def mapping(self, z: Tensor, condition: Tensor | None = None, *, truncation_psi: float = 1.0) -> Tensor:
-        """A code for each z [..., rank], pulled towards the mean code by truncation_psi. [..., 1, latent_size]"""
+        """Return a code [..., 1, latent_size] for each z [..., rank], moved towards the mean code by truncation_psi."""
         code = self.code_mean + z @ self.code_factor
         drawn = torch.nonzero(self.partners >= 0)[:, 0]
         if len(self.codes) > 1 and len(drawn):
@@ -212,9 +214,10 @@ class DeepSDF(nn.Module):
         return list(self.decoder.parameters())
 
     def sdf(self, points: Tensor, codes: Tensor, *, impl: Impl = "auto") -> Tensor:
-        """The decoder at canonical points [..., num_points, 3] under codes [..., latent_size]. [..., num_points]
+        """Return the decoder's distances [..., num_points] at canonical points [..., num_points, 3] under codes
+        [..., latent_size].
 
-        Not clamped; beyond ± clamp only the sign means something.
+        Not clamped; beyond ± clamp only the sign is meaningful.
         """
         if self.mirror:
             points = torch.cat([points[..., :1].abs(), points[..., 1:]], dim=-1)
@@ -222,7 +225,7 @@ class DeepSDF(nn.Module):
 
 
 def gaussian_of_codes(codes: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Mean [latent_size] and factor [rank, latent_size] of the Gaussian whose covariance has the codes' largest
+    """Return mean [latent_size] and factor [rank, latent_size] of the Gaussian whose covariance has the codes' largest
     principal directions: factor.T @ factor is that covariance."""
     mean = codes.mean(0)
     _, spread, directions = torch.linalg.svd((codes - mean).double(), full_matrices=False)
@@ -491,10 +494,10 @@ def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> DeepSDF:
     Raises KeyError, ValueError, TypeError or RuntimeError where card and tensors do not match.
     """
     arguments = dict(card.constructor)
-    spec: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.pop("decoder").items()}
+    spec = config_from_json(DecoderSpec, arguments.pop("decoder"))
     low, high = arguments.pop("bounds")
     model = DeepSDF(
-        DecoderSpec(**spec),
+        spec,
         bounds=((low[0], low[1], low[2]), (high[0], high[1], high[2])),
         metres_per_unit=card.metres_per_unit,
         **arguments,
@@ -507,14 +510,7 @@ def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> DeepSDF:
 def model_info(name: str, card: ModelCard, model: DeepSDF) -> ModelInfo:
     """Return the description of a model with this card, for the panel."""
     metres, family = model.metres_per_unit, len(model.code_factor) > 0
-    prior: dict[str, Any] = {
-        "radius": 3.4 * metres,
-        "fov": 0.6,
-        "elevation": (-0.3, 1.2),
-        "default_azimuth": 0.6,
-        "default_elevation": 0.35,
-        **{name: tuple(v) if isinstance(v, list) else v for name, v in card.pose_prior.items()},
-    }
+    prior = PosePrior(radius=3.4 * metres, fov=0.6, elevation=(-0.3, 1.2), default_azimuth=0.6, default_elevation=0.35)
     return ModelInfo(
         name=name,
         **card.info_fields,
@@ -531,7 +527,7 @@ def model_info(name: str, card: ModelCard, model: DeepSDF) -> ModelInfo:
         iso_level=0.0,
         iso_range=(-0.5 * model.clamp * metres, 0.5 * model.clamp * metres),
         bounds=world_bounds(model.bounds, metres),
-        pose_prior=PosePrior(**prior),
+        pose_prior=pose_prior(card, prior),
         image_size=256,
         capabilities=("complete",) if family else (),
     )

@@ -1,6 +1,6 @@
 """Fast rendering of EG3D for one latent: the images of model.py's stages, precomputed.
 
-What is different: styles, demodulation, gains and low-pass filters are folded into the weights once; 3 × 3
+Differences: styles, demodulation, gains and low-pass filters are folded into the weights once; 3 × 3
 convolutions are Winograd's (layers/winograd.py) on channels-last images; plane features lie together in memory and are
 gathered as weighted sums of rows; rays go in chunks that stay in the cache; the last feature map is never written, only
 its colours.
@@ -227,7 +227,7 @@ class Precomputed:
                     samples,
                     limits,
                 )
-                if slice_number == 0:  # the thread that may be told to stop
+                if slice_number == 0:  # the calling thread, in which `progress` may raise
                     report((number + 1 - begin) / (end - begin))
 
         run_on_torch_threads(some, len(chunks), origins.device)

@@ -8,14 +8,11 @@ origin.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
-
-if TYPE_CHECKING:
-    pass
 
 
 class Generator(nn.Module):
@@ -38,7 +35,7 @@ class Generator(nn.Module):
             self.output.weight -= 1.2 / widths[-1]
 
     def features(self, z: Tensor) -> list[Tensor]:
-        """Return what each hidden layer makes of z [N, z_dim]: [N, width, side, side, side] from 4³ on."""
+        """Return the output of each hidden layer for z [N, z_dim]: [N, width, side, side, side] from 4³ on."""
         h, found = z[..., None, None, None], []
         for layer in self.layers:
             h = layer(h)
@@ -46,7 +43,7 @@ class Generator(nn.Module):
         return found
 
     def logits(self, z: Tensor) -> Tensor:
-        """Return what the sigmoid is taken of, [N, side, side, side]."""
+        """Return the input of the sigmoid [N, side, side, side]."""
         last: Tensor = self.output(self.features(z)[-1])
         return last.squeeze(1)
 
@@ -78,12 +75,12 @@ class Discriminator(nn.Module):
         self.output = output if batch else spectral_norm(output)
 
     def score(self, voxels: Tensor) -> Tensor:
-        """Return what the last layer says of voxels [N, side, side, side]: above 0 for real ones. [N, 1]"""
+        """Return the output of the last layer [N, 1] for voxels [N, side, side, side]: above 0 for real ones."""
         h = voxels[:, None]
         for layer in self.layers:
             h = layer(h)
-        verdict: Tensor = self.output(h).flatten(1)
-        return verdict
+        score: Tensor = self.output(h).flatten(1)
+        return score
 
     def forward(self, voxels: Tensor) -> Tensor:
         """Return [N, 1] in 0..1 of voxels [N, side, side, side]."""
@@ -123,7 +120,7 @@ class ImageEncoder(nn.Module):
 
 
 def _widths(channels: int, side: int) -> list[int]:
-    """Channels of the hidden layers, from the 4³ cube on."""
+    """Return the channels of the hidden layers, from the 4³ cube on."""
     doublings = side.bit_length() - 3  # 4 -> 0, 32 -> 3, 64 -> 4
     if side < 8 or 4 << doublings != side:
         raise ValueError(f"side must be 4 times a power of two and at least 8, got {side}")
@@ -131,12 +128,12 @@ def _widths(channels: int, side: int) -> list[int]:
 
 
 def draw_latents(prior: str, shape: tuple[int, ...], random: torch.Generator) -> Tensor:
-    """Latents of a shape: "uniform" in 0..1 as the paper draws them, or "normal"."""
+    """Return latents of a shape: "uniform" in 0..1 as in the paper, or "normal"."""
     if prior == "uniform":
         return torch.rand(shape, generator=random)
     return torch.randn(shape, generator=random)
 
 
 def mirrored(values: Tensor) -> Tensor:
-    """The mean of values [..., D, H, W] and their mirror image in x, which goes along W."""
+    """Return the mean of values [..., D, H, W] and their mirror image in x, which goes along W."""
     return (values + values.flip(-1)) / 2

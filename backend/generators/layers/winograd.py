@@ -1,4 +1,4 @@
-"""3 × 3 convolutions of one latent, prepared: fewer multiplications, no separate filter passes, no big intermediates.
+"""3 × 3 convolutions of one latent, precomputed: fewer multiplications, no separate filter passes.
 
 Winograd's minimal filtering F(4 × 4, 3 × 3) (arxiv.org/abs/1509.09308) makes 4 × 4 outputs of a 6 × 6 *tile* with 36
 multiplications for each pair of channels instead of 144: transform tile and weights, multiply, transform back. An

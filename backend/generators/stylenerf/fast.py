@@ -1,6 +1,6 @@
 """Fast upsampler of StyleNeRF for one latent: the images of model.py's blocks, precomputed.
 
-What is different: styles, demodulation and gains are folded into the weights once; images are channels-last. In a
+Differences: styles, demodulation and gains are folded into the weights once; images are channels-last. In a
 doubling layer (nearest neighbours and half sums of neighbours, two 1 × 1 convolutions, low-pass filter) whatever is
 linear trades places with what makes more numbers: the first convolution runs before the doubling, and the filter before
 the second convolution, on a quarter of the channels. Wide images exist in bands that stay in the cache only.

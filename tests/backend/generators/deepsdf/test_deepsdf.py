@@ -360,7 +360,7 @@ def _edit_specs(folder: Path, **changes: object) -> None:
         ({"latent_in": [3]}, "instead of"),
         ({"weight_norm": False}, "no place"),
         ({"CodeLength": 17}, "instead of|must be"),
-        ({"surprise": 1}, "does not know"),
+        ({"surprise": 1}, "does not have"),
         ({"NetworkArch": "other"}, "not one of DeepSDF"),
     ],
     ids=str,
