@@ -88,6 +88,17 @@ def _parse_train(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         commands()[arguments[0]](arguments[1:])
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(build.ROOT).as_posix())
+def test_commands_of_the_build_script_that_a_page_names_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    named = re.findall(r"python build\.py ([a-z]+)([^`#\n]*)", page.read_text(encoding="utf-8"))
+    for command, rest in named:
+        with pytest.raises(SystemExit) as ended:
+            build.main([command, "--help"])
+        assert ended.value.code == 0
+        known = capsys.readouterr().out
+        assert [option for option in re.findall(r"--[a-z]+", rest) if option not in known] == []
+
+
 def test_the_page_of_the_command_line_names_every_command() -> None:
     page = build.ROOT / "docs" / "command-line.md"
     assert set(COMMANDS) == {arguments[0] for arguments in commands_of(page)}
