@@ -81,7 +81,7 @@ def demo(extension: Path, output: Path) -> None:
                 export(item, output / f"chair_{seed}.glb")
         studio.build()
         studio.use_cycles(samples=12)
-        with stage(f"fit a field to {FIT_IMAGES} pictures of one shape"):
+        with stage(f"fit a field to {FIT_IMAGES} images of one shape"):
             fitted = field_of(heroes[0])
         press("lathe.stop_backend")
     finally:
@@ -173,7 +173,7 @@ def field_of(item: bpy.types.Object) -> bpy.types.Object:
     scene.cycles.use_denoising = True
     box = bpy.data.objects[press("lathe.fit")]
     psnr = next(fit.psnr for fit in addon("link.session").session.fits if fit.name == field.name)
-    print(f"  {psnr:.1f} dB on pictures held back", flush=True)
+    print(f"  {psnr:.1f} dB on held-out images", flush=True)
     select(box)
     box.location.x += BESIDE
     bpy.context.view_layer.update()

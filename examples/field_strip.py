@@ -33,7 +33,7 @@ INK = (60, 64, 72)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", type=Path, help="folder with the pictures of training in train/")
+    parser.add_argument("dataset", type=Path, help="folder with the training images in train/")
     parser.add_argument("pair", type=Path, help="truth and field side by side, as eval --out writes them")
     parser.add_argument("mesh", type=Path, help="the .glb file")
     parser.add_argument("output", type=Path, help="the .png file to write")

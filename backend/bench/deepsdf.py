@@ -91,7 +91,7 @@ def _rows() -> list[Row]:
             seconds[quality].append(time.perf_counter() - started)
     for quality, values in seconds.items():
         median = statistics.median(values)
-        found.append(Row(f"picture 256², {quality}", median, "s", None, True))
+        found.append(Row(f"render 256², {quality}", median, "s", None, True))
     return found
 
 

@@ -277,7 +277,7 @@ def measured(
     operations = float(counter.get_total_flops())
     decibels = psnr(over_white(renders.take("new")), over_white(expected))
     yield Row(
-        f"{case.title}: PSNR to the reference picture", decibels, "dB", case.psnr_target, decibels >= case.psnr_target
+        f"{case.title}: PSNR to the reference render", decibels, "dB", case.psnr_target, decibels >= case.psnr_target
     )
 
     paths: tuple[RenderPath, ...] = ("reference", *case.targets)

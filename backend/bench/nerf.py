@@ -7,7 +7,7 @@ of the networks that a render needs (6.1 k for a sample's density, 12.7 k for a 
 against what a large matrix product reaches here.
 
 The last two figures stand alone: the fused networks against the same in PyTorch, and the engine against NeRF as
-published (8 × 256, 64 + 128 samples, 1024 rays a step) by seconds of fitting to 22 dB on rays of held-back 64² views.
+published (8 × 256, 64 + 128 samples, 1024 rays a step) by seconds of fitting to 22 dB on rays of held-out 64² views.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def rendering(fit: HashTrainer, log2_size: int, peak: float, sizes: Sizes = FULL
         Row(f"{name}: reference, chunks of {best} rays", times["reference"], "s"),
         Row(f"{name}: ratio", ratio, "x", RENDER_TARGETS[log2_size], ratio >= RENDER_TARGETS[log2_size]),
         Row(f"{name}: largest difference of a pixel", difference, "", 0.02, difference <= 0.02),
-        Row(f"{name}: to the picture that follows and colours all", closeness, "dB", CLOSE, closeness >= CLOSE),
+        Row(f"{name}: PSNR to the render that evaluates and colours all", closeness, "dB", CLOSE, closeness >= CLOSE),
         Row(f"{name}: rays that meet something", float((reached.offsets.diff() > 0).float().mean()), ""),
         Row(f"{name}: samples marched", len(samples.t), ""),
         Row(f"{name}: samples that light reaches", len(reached.t), ""),

@@ -134,7 +134,7 @@ def test_the_fitted_mesh_is_one_closed_piece_on_the_surface_of_the_shape(pair: d
 
 def test_the_held_back_pictures_are_met(demo: tuple[Path, str]) -> None:
     _, printed = demo
-    said = re.search(r"^  ([\d.]+) dB on pictures held back$", printed, re.MULTILINE)
+    said = re.search(r"^  ([\d.]+) dB on held-out images$", printed, re.MULTILINE)
     assert said is not None and float(said[1]) > 30
 
 

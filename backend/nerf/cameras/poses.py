@@ -301,7 +301,7 @@ def refined_pose(
 ) -> Tensor:
     """Return one camera's pose [4, 4] refined against its own image, the scene held fixed, in float64.
 
-    Views held back take no part in the fit, so their remaining misalignment is removed like this before they are
+    Held-out views take no part in the fit, so their remaining misalignment is removed like this before they are
     compared (Sec. 4.1 of BARF). Levenberg–Marquardt with central differences: for six unknowns, renders of slightly
     moved cameras are enough. A step that does not lower the error is not taken.
 

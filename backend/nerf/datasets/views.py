@@ -23,7 +23,7 @@ from . import images
 
 Split = Literal["train", "val", "test"]
 
-HOLD_EVERY = 8  # of a data set without splits every 8th view is held back (LLFF's and nerfstudio's convention)
+HOLD_EVERY = 8  # of a data set without splits every 8th view is held out (LLFF's and nerfstudio's convention)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Appearance:
 
     exposure: a gain for each channel, exp(e − mean e). color: an affine transform I + D − mean D, [3, 4], which also
     mixes channels and lifts the dark (after Urban Radiance Fields, arxiv.org/abs/2111.14643). Without subtracting the
-    mean, a fit could make all images darker and the field brighter, and views held back would show it.
+    mean, a fit could make all images darker and the field brighter, and held-out views would show it.
     """
 
     def __init__(self, kind: Literal["none", "exposure", "color"], num_views: int, device: torch.device) -> None:

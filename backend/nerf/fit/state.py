@@ -43,7 +43,7 @@ class FitState:
     step: int = 0
     seconds: float = 0.0  # of fitting, over all sessions
     finished: bool = False  # the end that was asked for was reached
-    psnr: float | None = None  # of images held back, dB
+    psnr: float | None = None  # of held-out images, dB
 
 
 def fits_folder() -> Path:

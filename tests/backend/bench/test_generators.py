@@ -27,7 +27,7 @@ def test_a_case_reports_speed_psnr_arithmetic_and_memory(tmp_path: Path) -> None
     assert found == seen
     assert not any("failed" in row.measure for row in found)
     by_name = {row.measure.split(": ", 1)[1]: row for row in found}
-    assert by_name["PSNR to the reference picture"].ok
+    assert by_name["PSNR to the reference render"].ok
     assert by_name["new latent, speed-up"].target == 1.5
     assert 0 < by_name["reference, share of the arithmetic limit"].value < 100
     assert 50 < by_name["peak memory, reference"].value < 2000

@@ -32,7 +32,7 @@ def figures(rows: list[nerf.Row], name: str) -> dict[str, float]:
 def test_a_render_agrees_with_its_definition_and_each_stage_has_a_time(fit: HashTrainer) -> None:
     found = figures(nerf.rendering(fit, 15, 1e9, nerf.TINY), "render 24², table 2^15")
     assert found["largest difference of a pixel"] <= 0.02
-    assert found["to the picture that follows and colours all"] > nerf.CLOSE
+    assert found["PSNR to the render that evaluates and colours all"] > nerf.CLOSE
     assert found["samples marched"] >= found["samples that light reaches"] >= found["groups of them coloured"] > 0
     assert found["ratio"] == pytest.approx(found["reference, chunks of 576 rays"] / found["engine"])
     stages = {name.removeprefix("alone, "): value for name, value in found.items() if name.startswith("alone")}

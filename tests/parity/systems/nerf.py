@@ -1,4 +1,4 @@
-"""NeRF as published, against nerf-pytorch and the original TensorFlow code."""
+"""Vanilla NeRF against nerf-pytorch and the original TensorFlow code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The generator: signed distances, pictures of them, import, and the starter model."""
+"""The generator: signed distances, renders of them, import, and the starter model."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ def test_the_differentiable_image_is_the_one_that_is_rendered() -> None:
 
 @pytest.fixture(scope="module")
 def fitted() -> DeepSDF:
-    """A small decoder, in float64, of spheres whose radius is told by the code."""
+    """A small decoder, in float64, of spheres whose radius is given by the code."""
     model = _model()
     model.decoder.requires_grad_(True)
     optimizer = torch.optim.Adam(model.decoder.parameters(), lr=1e-2)

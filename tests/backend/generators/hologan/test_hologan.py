@@ -1,4 +1,4 @@
-"""HoloGAN in the world: two angles of a camera reach the network, and the rest moves the picture."""
+"""HoloGAN in the world: two angles of a camera reach the network, and the rest transforms the image."""
 
 from __future__ import annotations
 
