@@ -16,7 +16,7 @@ from backend.bench.ray_traced import RayTraced, ray_traced
 from backend.nerf.cameras.alignment import aligned
 from backend.nerf.datasets import Dataset, Pixels, View
 from backend.nerf.evaluate import evaluate
-from backend.nerf.hash.field import HashField, at_infinity
+from backend.nerf.hash.field import Encode, HashField, at_infinity
 from backend.nerf.hash.presets import Training
 from backend.nerf.hash.scene import HashScene, scene_from_tensors
 from backend.nerf.hash.trainer import HashTrainer
@@ -115,7 +115,7 @@ def test_a_scene_without_end_is_the_same_from_its_tensors(fitted: HashTrainer, o
     again = scene_from_tensors(config, tensors, CPU).render(camera)
     assert kind == "hash_field" and torch.equal(again.rgb, scene.render(camera).rgb)
     del config["sky"]
-    with pytest.raises(ValueError, match="fit the pictures again"):
+    with pytest.raises(ValueError, match="fit the images again"):
         scene_from_tensors(config, tensors, CPU)
 
 
@@ -160,16 +160,18 @@ def test_far_surroundings_turn_the_cameras(outdoors: Opaque) -> None:
     """The sky's points are among those that cameras follow; they depend on a camera's turn and not on its place."""
     made = HashTrainer(outdoors, FitOptions(steps=50, refine_poses=True), CPU, training=SMALL)
     moved: list[float] = []
-    advance = made._refinement.advance  # type: ignore[union-attr]
+    of_field = made.field.sky
 
-    def watch(rays: tuple[Tensor, Tensor], gradients: tuple[Tensor, Tensor], *rest: object) -> None:
-        moved.append(float(gradients[0][-50:].abs().sum()))
-        faces = (rays[0][-50:] - 0.5).abs().amax(-1).detach()  # the last points are those of the sky
-        assert rays[0].shape == gradients[0].shape
-        torch.testing.assert_close(faces, torch.full((50,), 0.5))
-        advance(rays, gradients, *rest)  # type: ignore[arg-type]
+    def sky(directions: Tensor, *, encode: Encode, networks: Tensor) -> Tensor:
+        def watched(points: Tensor, features: Tensor | None) -> Tensor:
+            faces = (points.detach() - 0.5).abs().amax(-1)
+            torch.testing.assert_close(faces, torch.full((len(points),), 0.5))
+            points.register_hook(lambda gradient: moved.append(float(gradient.abs().sum())))
+            return encode(points, features)
 
-    made._refinement.advance = watch  # type: ignore[union-attr, method-assign]
+        return of_field(directions, encode=watched, networks=networks)
+
+    made.field.sky = sky  # type: ignore[method-assign, assignment]
     for _ in range(20):
         made.advance()
     assert len(moved) == 20 and moved[-1] > 0
