@@ -330,9 +330,10 @@ def run(
     output = []
     try:
         if show and child.stdout:
-            for line in child.stdout:
-                output.append(line)
-                show(line)
+            with child.stdout:
+                for line in child.stdout:
+                    output.append(line)
+                    show(line)
         return child.wait(), "".join(output)
     except BaseException:
         try:

@@ -15,14 +15,16 @@ from torch import Tensor
 
 from ...device import fastest_engine
 from .reference import composite_reference
-from .types import LARGEST_EXPONENT, Pixels
+from .types import LARGEST_EXPONENT, CompositedRays
 
-__all__ = ["LARGEST_EXPONENT", "Impl", "Pixels", "composite_packed"]
+__all__ = ["LARGEST_EXPONENT", "CompositedRays", "Impl", "composite_packed"]
 
 Impl = Literal["auto", "reference", "warp"]
 
 
-def composite_packed(raw: Tensor, t: Tensor, lengths: Tensor, offsets: Tensor, *, impl: Impl = "auto") -> Pixels:
+def composite_packed(
+    raw: Tensor, t: Tensor, lengths: Tensor, offsets: Tensor, *, impl: Impl = "auto"
+) -> CompositedRays:
     """Composite samples front to back. Differentiable in raw.
 
     Args:

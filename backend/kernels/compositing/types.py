@@ -11,7 +11,7 @@ LARGEST_EXPONENT = 15.0
 
 
 @dataclass(frozen=True)
-class Pixels:
+class CompositedRays:
     """Result for each ray: rgb [R, 3] premultiplied; alpha [R]; t [R] Σ w t; distortion [R] (Eq. 15 of
     arxiv.org/abs/2111.12077, in units of t); weights [N] of each sample, without gradient."""
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..warp_runtime import launch, wp
-from .types import LARGEST_EXPONENT, Pixels
+from .types import LARGEST_EXPONENT, CompositedRays
 
 RAYS = 256
 """Fewest rays for which another thread is worth its start."""
@@ -14,10 +14,10 @@ RAYS = 256
 LARGEST = wp.constant(LARGEST_EXPONENT)
 
 
-def composite_warp(raw: Tensor, t: Tensor, lengths: Tensor, offsets: Tensor) -> Pixels:
+def composite_warp(raw: Tensor, t: Tensor, lengths: Tensor, offsets: Tensor) -> CompositedRays:
     """See `composite_packed`."""
     rgb, sums, weights = _Composite.apply(raw.contiguous(), t.contiguous(), lengths.contiguous(), offsets)
-    return Pixels(rgb, sums[:, 0], sums[:, 1], sums[:, 2], weights)
+    return CompositedRays(rgb, sums[:, 0], sums[:, 1], sums[:, 2], weights)
 
 
 class _Composite(torch.autograd.Function):

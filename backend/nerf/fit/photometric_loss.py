@@ -15,7 +15,7 @@ from torch.nn.functional import smooth_l1_loss
 
 from addon.wire.messages import FitOptions
 
-from ...kernels.compositing import Pixels
+from ...kernels.compositing import CompositedRays
 from ...rendering.color import linear_from_srgb, srgb_from_linear
 from .background_color import color_of
 from .rays import RayBatch, TrainingRays
@@ -85,7 +85,13 @@ class PhotometricLoss:
         return torch.tensor(color_of(self.background), device=self.device).expand(count, 3)
 
     def loss(
-        self, batch: RayBatch, pixels: Pixels, background: Tensor, size: float, *, background_in_image: bool = False
+        self,
+        batch: RayBatch,
+        pixels: CompositedRays,
+        background: Tensor,
+        size: float,
+        *,
+        background_in_image: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Return the loss, and the mean squared error of the colours without gradient.
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from addon.wire.messages import Bounds
 
-from ...kernels.compositing import LARGEST_EXPONENT, Pixels, composite_packed
+from ...kernels.compositing import LARGEST_EXPONENT, CompositedRays, composite_packed
 from ...kernels.hash_encoding import HashSpec, hash_encode
 from ...kernels.radiance_mlp import RadianceMlpSpec, density_mlp, radiance_mlp
 from ...kernels.ray_marching import OccupancyBits, Samples, Steps, contract, contraction_scale, march_rays
@@ -102,7 +102,7 @@ class TracedRays:
     seen behind them, or None. num_samples: evaluated along all rays.
     """
 
-    pixels: Pixels
+    pixels: CompositedRays
     sky: Tensor | None
     num_samples: int
 

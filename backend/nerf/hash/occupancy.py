@@ -1,4 +1,4 @@
-"""Occupancy grid: the cells that training and rendering do not skip, learnt during a fit.
+"""OccupancyGrid grid: the cells that training and rendering do not skip, learnt during a fit.
 
 Vocabulary: the *unit cube* is that of `kernels.ray_marching`. `peak` is the density that each cell was last seen with,
 decaying (Sec. 5.4 and appendix C of arxiv.org/abs/2201.05989). `possible` cells are those not ruled out for good.
@@ -17,7 +17,7 @@ DECAY = 0.9
 UNSEEN = 1e6
 
 
-class Occupancy:
+class OccupancyGrid:
     """A grid over the unit cube. Cells start as occupied and fade as the field turns out to be empty there."""
 
     def __init__(self, resolution: int, device: torch.device) -> None:

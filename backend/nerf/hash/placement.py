@@ -18,7 +18,7 @@ from ..datasets import Dataset, View
 from ..fit.rays import TrainingRays
 from ..fit.scene_bounds import scene_bounds_of
 from .field import HashFieldConfig
-from .occupancy import Occupancy
+from .occupancy import OccupancyGrid
 from .presets import Training
 from .visual_hull import Silhouette, carve, min_views
 
@@ -33,7 +33,7 @@ class FieldPlacement:
     """Config of the field, its first occupancy grid, and whether the grid is a visual hull (`carved`)."""
 
     config: HashFieldConfig
-    occupancy: Occupancy
+    occupancy: OccupancyGrid
     carved: bool
 
 
@@ -72,7 +72,7 @@ def place_field(
         linear=options.color_space == "linear",
         bounds=bounds,
     )
-    occupancy = Occupancy(training.grid, rays.device)
+    occupancy = OccupancyGrid(training.grid, rays.device)
     if outlines:
         hull = carve(outlines, torch.tensor(low), side, training.grid, part(progress, 0.3, 1.0))
         occupancy.restrict(hull.to(rays.device))

@@ -39,14 +39,14 @@ ISO_LEVEL = 25.0
 
 
 @dataclass(frozen=True)
-class Placement:
+class NeRFPlacement:
     """The networks' own frame in the world: world = middle + metres_per_unit · own. Names as in card.json."""
 
     middle: tuple[float, float, float] = (0.0, 0.0, 0.0)  # metres
     metres_per_unit: float = 1.0
 
 
-NO_PLACEMENT = Placement()
+NO_PLACEMENT = NeRFPlacement()
 
 
 class NeRFScene(RayTraced):
@@ -56,7 +56,7 @@ class NeRFScene(RayTraced):
     there.
     """
 
-    def __init__(self, nerf: NeRF, info: FieldInfo, placement: Placement = NO_PLACEMENT) -> None:
+    def __init__(self, nerf: NeRF, info: FieldInfo, placement: NeRFPlacement = NO_PLACEMENT) -> None:
         self.nerf = nerf.eval()
         self._info = info
         self.placement = placement
@@ -237,7 +237,7 @@ def constructor_of(
     bounds: Bounds,
     *,
     iso_level: float = ISO_LEVEL,
-    placement: Placement = NO_PLACEMENT,
+    placement: NeRFPlacement = NO_PLACEMENT,
 ) -> dict[str, Any]:
     """Return the arguments of `scene_from` as plain JSON; they go into the card, where they may be edited."""
     return {
@@ -263,7 +263,7 @@ def scene_from(constructor: Mapping[str, Any], tensors: dict[str, Tensor]) -> Ne
     nerf.requires_grad_(False).to(next(iter(tensors.values())).device)
     low, high = constructor["bounds"]
     info = FieldInfo("density", float(constructor["iso_level"]), (tuple(low), tuple(high)))
-    return NeRFScene(nerf, info, Placement(**known(constructor["placement"])))
+    return NeRFScene(nerf, info, NeRFPlacement(**known(constructor["placement"])))
 
 
 def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> StoredScene:

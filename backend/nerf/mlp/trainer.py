@@ -20,7 +20,7 @@ from addon.wire.errors import Diverged
 from addon.wire.messages import FitOptions
 
 from ...cameras import Rays
-from ...kernels.compositing import Pixels
+from ...kernels.compositing import CompositedRays
 from ...optimizers import optimizer_tensors, restore_optimizer
 from ...progress import Progress, silent
 from ...rendering.color import srgb_from_linear
@@ -37,7 +37,7 @@ from ..fit.rays import TrainingRays
 from ..fit.scene_bounds import scene_bounds_of
 from .encodings import feature_weights
 from .network import EncodingWeights, NeRF, NetworkConfig, PassColors, RayPasses, RenderConfig
-from .scene import ISO_LEVEL, NeRFScene, Placement
+from .scene import ISO_LEVEL, NeRFPlacement, NeRFScene
 
 OBJECT_RADIUS = 1.44
 """Radius of what a camera of the paper's synthetic scenes sees at the center, in the networks' unit: 4 · tan(20°)."""
@@ -100,7 +100,7 @@ class NeRFTrainer:
         self._photometric = PhotometricLoss(options, self._rays, self.background, mse_loss, alpha=alpha)
         around = scene_bounds_of(dataset, self.views)
         unit = around.radius / OBJECT_RADIUS
-        self._placement = Placement(around.center, unit)
+        self._placement = NeRFPlacement(around.center, unit)
         bounds = dataset.bounds if dataset.bounds is not None else around.bounds
         self._info = FieldInfo("density", ISO_LEVEL / unit, bounds)
         self._size = max(b - a for a, b in zip(*bounds))
@@ -222,14 +222,14 @@ class NeRFTrainer:
             refinement.advance(self.step, self._elapsed())
         self.optimizer.step()
 
-    def _pixels(self, colors: PassColors, t: Tensor, directions: Tensor) -> Pixels:
+    def _pixels(self, colors: PassColors, t: Tensor, directions: Tensor) -> CompositedRays:
         """Return the pixels of a pass at t [R, samples], with lengths in parts of the scene's size."""
         parts = directions.norm(dim=-1, keepdim=True) * (self._placement.metres_per_unit / self._size)
         lengths = interval_lengths(t, 0.0, parts)  # the length of the last one is unknown
         centers = t * parts + lengths / 2
         distance = (colors.weights * t).sum(-1) * parts[:, 0]
         spread = distortion(colors.weights, centers, lengths)
-        return Pixels(colors.rgb, colors.alpha, distance, spread, colors.weights.detach())
+        return CompositedRays(colors.rgb, colors.alpha, distance, spread, colors.weights.detach())
 
     def _elapsed(self) -> float:
         """Return the elapsed part of the fit, 0..1."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend.kernels.compositing import LARGEST_EXPONENT, Impl, Pixels, composite_packed
+from backend.kernels.compositing import LARGEST_EXPONENT, CompositedRays, Impl, composite_packed
 
 ENGINES: list[Impl] = ["reference", "warp"]
 
@@ -22,7 +22,7 @@ def made(counts: list[int], seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tens
     return raw, t, lengths, offsets
 
 
-def fields(pixels: Pixels) -> list[Tensor]:
+def fields(pixels: CompositedRays) -> list[Tensor]:
     return [pixels.rgb, pixels.alpha, pixels.t, pixels.distortion]
 
 

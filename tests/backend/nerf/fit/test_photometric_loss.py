@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from addon.wire.messages import FitOptions
-from backend.kernels.compositing import Pixels
+from backend.kernels.compositing import CompositedRays
 from backend.nerf.datasets import Lens, open_dataset
 from backend.nerf.datasets.lens import camera_directions
 from backend.nerf.fit.photometric_loss import Appearance, PhotometricLoss
@@ -66,10 +66,10 @@ def test_what_shows_the_picture_itself_has_no_loss(rays: TrainingRays, space: st
     shown = batch.rgb if space == "srgb" else linear_from_srgb(batch.rgb)
     nothing = torch.zeros(50)
     loss, error = made.loss(
-        batch, Pixels(shown * batch.alpha[:, None], batch.alpha, nothing, nothing, nothing), behind, 1.0
+        batch, CompositedRays(shown * batch.alpha[:, None], batch.alpha, nothing, nothing, nothing), behind, 1.0
     )
     assert float(loss) < 1e-10 and float(error) < 1e-10
-    empty = Pixels(0 * shown, nothing, nothing, nothing, nothing)
+    empty = CompositedRays(0 * shown, nothing, nothing, nothing, nothing)
     assert float(made.loss(batch, empty, behind, 1.0)[0]) > 0.01
 
 
@@ -86,7 +86,7 @@ def test_depths_are_along_z_for_every_lens_and_count_where_they_are_known(rays: 
         nothing = torch.zeros(3)
 
         def loss(t: Tensor, batch: RayBatch = batch, made: PhotometricLoss = made, nothing: Tensor = nothing) -> float:
-            shown = Pixels(batch.rgb, batch.alpha, t, nothing, nothing)
+            shown = CompositedRays(batch.rgb, batch.alpha, t, nothing, nothing)
             return float(made.loss(batch, shown, torch.zeros(3, 3), 4.0)[0])
 
         assert loss(away / 4.0) == 0.0
