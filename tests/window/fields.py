@@ -54,7 +54,7 @@ def prepare(window: Window) -> None:
     settings.rig, settings.target, settings.count, settings.test, settings.size = "SPHERE", "SCENE", 20, 2, 64
     settings.fill = 0.9
     field = scene.lathe.field
-    field.data_sets, field.name, field.preset, field.steps = str(OUT / "sets"), "ring", "DRAFT", 200
+    field.data_sets, field.name, field.preset, field.steps = str(OUT / "sets"), "ring", "DRAFT", 600
     view = window.area.spaces.active.region_3d
     view.view_distance, view.view_rotation = 3.5, Euler((1.1, 0.0, 0.5)).to_quaternion()
 
