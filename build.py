@@ -461,19 +461,24 @@ def lock() -> None:
     torch = re.search(r"^torch==([\w.]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
     assert torch, "the lock has no torch"
     known = json.loads(TORCH_HASHES.read_text(encoding="utf-8")) if TORCH_HASHES.is_file() else {}
+    known = {key: entry for key, entry in known.items() if entry["version"] == torch[1]}
     for (device, platform), build in TORCH_BUILDS.items():
-        if build.index:
-            found = index_hashes(build.index, torch[1])
-            if found is None:
-                say(f"{build.index} does not answer: its hashes stay as they were.")
-            else:
-                known[f"{device} {platform}"] = {"version": torch[1], "hashes": found}
+        found = index_hashes(build.index, torch[1]) if build.index else None
+        if found:
+            known[f"{device} {platform}"] = {"version": torch[1], "hashes": found}
     TORCH_HASHES.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     say(f"{LOCK.name}: {len(re.findall('^[a-z].*==', LOCK.read_text(encoding='utf-8'), re.MULTILINE))} packages")
+    missing = [f"{d} {p}" for (d, p), build in TORCH_BUILDS.items() if build.index and f"{d} {p}" not in known]
+    if missing:
+        say(
+            f"WITHOUT HASHES of PyTorch {torch[1]}: {', '.join(missing)}. The indexes did not answer or lack this\n"
+            "release; Set Up installs these builds without checking them against the lock."
+        )
 
 
 def index_hashes(index: str, release: str) -> list[str] | None:
-    """Return the sha256 of every wheel of this release of PyTorch on an index  (PEP 503); None: no answer."""
+    """Return the sha256 of every wheel of this release of PyTorch on an index (PEP 503), empty if it has none of them;
+    None if it does not answer."""
     try:
         with urllib.request.urlopen(f"{index}/torch/", timeout=30) as answer:
             page = answer.read().decode("utf-8")

@@ -172,19 +172,25 @@ class SetUp:
     def _wanted(self) -> tuple[Wanted, Wanted]:
         """Return the packages of the two steps: PyTorch, and all others.
 
-        Both are pinned with hashes by the lock. Two sources are the user's own choice and get the ranges of
-        pyproject.toml: a folder of wheels, and an index for which the lock has no hashes.
+        The lock pins both, with hashes. Exceptions: a folder of wheels is the user's own choice and gets the ranges of
+        pyproject.toml. Of a build of PyTorch for which the lock has no hashes, the locked release is pinned alone where
+        its index is known to have it; else, and from an index of the user's choice, PyTorch comes by its range.
         """
         ranges = requirements(self.root)
         torch = next(line for line in ranges if re.match(r"torch\b", line))
-        loose = Wanted((torch,)), Wanted(tuple(line for line in ranges if line != torch))
         found = read_lock(self.root)
         if found is None or self.wheels:
-            return loose
+            return Wanted((torch,)), Wanted(tuple(line for line in ranges if line != torch))
+        others = Wanted(locked=found.packages)
         if not self._index:
-            return Wanted(locked=found.torch), Wanted(locked=found.packages)
-        build = found.torch_builds.get(f"{self.device} {sys.platform}") if self._is_usual_index else None
-        return Wanted(locked=build) if build else Wanted((torch,), dependencies=False), Wanted(locked=found.packages)
+            return Wanted(locked=found.torch), others
+        if self._is_usual_index:
+            build = found.torch_builds.get(f"{self.device} {sys.platform}")
+            if build:
+                return Wanted(locked=build), others
+            if torch_build(self.device).has_locked_release:
+                return Wanted((f"torch=={found.torch_release}",), dependencies=False), others
+        return Wanted((torch,)), others
 
     def _check_place(self) -> None:
         try:

@@ -23,12 +23,15 @@ class TorchBuild:
     label: str
     index: str  # a package index, or empty for pip's own
     reason: str
+    has_locked_release: bool = False  # whether the index was seen to have the release that the lock pins
 
 
 PYTORCH = "https://download.pytorch.org/whl"
 
 TORCH_BUILDS: dict[tuple[str, str], TorchBuild] = {
-    ("cpu", "linux"): TorchBuild("CPU", f"{PYTORCH}/cpu", "PyPI's Linux build brings 2 GB of CUDA that is not needed"),
+    ("cpu", "linux"): TorchBuild(
+        "CPU", f"{PYTORCH}/cpu", "PyPI's Linux build brings 2 GB of CUDA that is not needed", has_locked_release=True
+    ),
     ("cpu", "win32"): TorchBuild("CPU", "", "PyPI's Windows build is the CPU build"),
     ("cpu", "darwin"): TorchBuild("CPU", "", "PyPI's macOS build has both CPU and Apple GPU"),
     ("mps", "darwin"): TorchBuild("Apple GPU", "", "PyPI's macOS build has both CPU and Apple GPU"),
@@ -51,6 +54,12 @@ class Lock:
     torch: str  # the entries of TORCH_PACKAGES
     packages: str  # the others, those that PyTorch itself needs included
     torch_builds: dict[str, str]  # "cpu linux" → PyTorch's entry with the hashes of that index
+
+    @property
+    def torch_release(self) -> str:
+        """Release of PyTorch that is pinned."""
+        found = re.search(r"^torch==([\w.]+)", self.torch, re.MULTILINE)
+        return found[1] if found else ""
 
     @property
     def names(self) -> set[str]:

@@ -62,7 +62,7 @@ def trace(camera: Camera) -> Pixels:
 
 
 @dataclass(frozen=True)
-class RayTraced(Dataset):
+class RayTracedDataset(Dataset):
     """A data set whose images are ray traced when they are read."""
 
     def load(self, view: View) -> Pixels:
@@ -97,4 +97,4 @@ def views_around(count: int, size: int, held_back: int = 8) -> tuple[View, ...]:
 
 def ray_traced(size: int) -> Dataset:
     """Return the scene seen from all sides."""
-    return RayTraced(Path(), "ray-traced", views_around(VIEWS, size), bounds=BOX)
+    return RayTracedDataset(Path(), "ray-traced", views_around(VIEWS, size), bounds=BOX)

@@ -189,6 +189,8 @@ def read_scan(path: Path, camera: Path | None) -> ScanBlob:
     if path.suffix.lower() != ".npy":
         import trimesh
 
+        if not path.is_file():
+            raise UnreadableFile(f"There is no file {path}.")
         try:
             loaded = trimesh.load(path, process=False)
             points = np.asarray(loaded.to_geometry().vertices if isinstance(loaded, trimesh.Scene) else loaded.vertices)

@@ -23,6 +23,8 @@ import torch
 from PIL import Image as PIL
 from torch import Tensor, nn
 
+from addon.wire.errors import UnreadableFile
+
 from ...nerf.evaluate import psnr
 from ...nerf.mlp.encodings import positional_encoding
 from ..images import labelled_row
@@ -106,14 +108,17 @@ def memorise(
 def read_image(path: Path | None, size: int) -> Tensor:
     """Return the central square of an image at `size` pixels, [size, size, 3] in 0..1.
 
-    None: "Chelsea the cat" of scikit-image, CC0 by Stéfan van der Walt.
+    None: "Chelsea the cat" of scikit-image, CC0 by Stéfan van der Walt. Raises UnreadableFile.
     """
     if path is None:
         from skimage.data import chelsea
 
         source = PIL.fromarray(chelsea()).crop((80, 15, 340, 275))
     else:
-        source = PIL.open(path).convert("RGB")
+        try:
+            source = PIL.open(path).convert("RGB")
+        except OSError as error:
+            raise UnreadableFile(f"{path} cannot be read as an image: {error}") from error
     side = min(source.size)
     left, top = (source.width - side) // 2, (source.height - side) // 2
     small = source.crop((left, top, left + side, top + side)).resize((size, size), PIL.Resampling.BOX)

@@ -74,7 +74,7 @@ def drawn(count: int, reach: float, generator: torch.Generator) -> Tensor:
     return torch.cat((anywhere, near[: count - len(anywhere)]))
 
 
-class Fit:
+class SolidFit:
     """The network, its optimiser and its progress."""
 
     def __init__(self, kind: Kind, steps: int, seed: int = 0, device: torch.device | str = "cpu"):
@@ -153,7 +153,7 @@ def fit(
     report: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Fit, or resume, and write the model folder `out`."""
-    work = Fit(kind, steps or STEPS[kind], seed, device)
+    work = SolidFit(kind, steps or STEPS[kind], seed, device)
     state = out.with_name(f"{out.name}.state.safetensors")
     if state.exists():
         work.restore(load_file(state))

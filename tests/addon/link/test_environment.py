@@ -140,22 +140,30 @@ def test_set_up_installs_what_is_locked_and_refuses_other_files(
     assert answer.stdout.split() == ["2.5", "2.5", "2.5"], "the newer ones are not locked"
 
 
-def test_an_index_without_hashes_gets_the_range_and_the_rest_stays_locked(tmp_path: Path) -> None:
+def test_pytorch_comes_by_hash_else_by_release_else_by_range_and_the_rest_stays_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("torch", "numpy"):
         make_wheel(tmp_path, name, name, "2.5")
     lock_of(tmp_path, tmp_path, {"torch": "2.5", "numpy": "2.5"})
     (tmp_path / "pyproject.toml").write_text('[project]\ndependencies = ["torch>=2", "numpy>=2"]\n')
 
-    def wanted(**options: str) -> tuple[environment.Wanted, environment.Wanted]:
-        return SetUp(tmp_path / "e", tmp_path, tmp_path / "log", base_python=Path(sys.executable), **options)._wanted()  # type: ignore[arg-type]
+    def wanted(platform: str, **options: str) -> environment.Wanted:
+        monkeypatch.setattr(environment.sys, "platform", platform)
+        folder, log = tmp_path / "e", tmp_path / "log"
+        torch, others = SetUp(folder, tmp_path, log, base_python=Path(sys.executable), **options)._wanted()  # type: ignore[arg-type]
+        monkeypatch.undo()
+        assert "numpy==2.5" in others.locked and not others.ranges
+        return torch
 
-    torch, rest = wanted(index_url="https://mirror.example/simple")
-    assert torch == environment.Wanted(("torch>=2",), dependencies=False) and "numpy==2.5" in rest.locked
-    builds = {f"cpu {sys.platform}": {"version": "2.5+cpu", "hashes": ["1" * 64, "2" * 64]}}
+    assert "--hash=sha256:" in wanted("linux", device="cuda").locked, "the package index has CUDA's build for Linux"
+    assert wanted("linux", index_url="https://mirror.example/simple") == environment.Wanted(("torch>=2",))
+    assert wanted("linux", device="cpu") == environment.Wanted(("torch==2.5",), dependencies=False)
+    assert wanted("win32", device="cuda") == environment.Wanted(("torch>=2",)), "its index was not seen to have 2.5"
+    builds = {"cpu linux": {"version": "2.5", "hashes": ["1" * 64, "2" * 64]}}
     (tmp_path / "requirements-torch.json").write_text(json.dumps(builds))
-    if torch_build("cpu").index:
-        torch, _ = wanted(device="cpu")
-        assert torch.locked == f"torch==2.5+cpu \\\n    --hash=sha256:{'1' * 64} \\\n    --hash=sha256:{'2' * 64}\n"
+    hashes = f"    --hash=sha256:{'1' * 64} \\\n    --hash=sha256:{'2' * 64}\n"
+    assert wanted("linux", device="cpu").locked == "torch==2.5 \\\n" + hashes
 
 
 def test_the_check_imports_every_dependency_by_a_name_that_exists() -> None:

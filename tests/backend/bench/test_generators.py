@@ -92,7 +92,7 @@ def test_the_solid_object_fills_a_third_of_the_box_and_a_stopped_fit_goes_on(
     assert float((solid_object.distance(points) < 0).float().mean()) == pytest.approx(1 / 3, abs=0.01)
 
     monkeypatch.setattr(solid_object, "POINTS", 64)
-    whole, first, second = (solid_object.Fit(kind, 4) for _ in range(3))
+    whole, first, second = (solid_object.SolidFit(kind, 4) for _ in range(3))
     losses = [whole.advance() for _ in range(4)]
     assert [first.advance(), first.advance()] == losses[:2]
     second.restore(first.tensors())
@@ -100,7 +100,7 @@ def test_the_solid_object_fills_a_third_of_the_box_and_a_stopped_fit_goes_on(
 
     solid_object.fit(kind, tmp_path / kind, steps=2)
     generator = CASES[f"{kind}-solid"].make(True, tmp_path)
-    fit = solid_object.Fit(kind, 2)
+    fit = solid_object.SolidFit(kind, 2)
     fit.advance(), fit.advance()
     at = points[None, :100] * fit.half
     ours = generator.network.density(generator.network.features(fit.ws, at))

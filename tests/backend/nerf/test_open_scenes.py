@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from addon.wire.messages import FitOptions
-from backend.bench.ray_traced import RayTraced, ray_traced
+from backend.bench.ray_traced import RayTracedDataset, ray_traced
 from backend.nerf.cameras.alignment import aligned
 from backend.nerf.datasets import Dataset, Pixels, View
 from backend.nerf.evaluate import evaluate
@@ -36,7 +36,7 @@ def surroundings(directions: np.ndarray) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
-class Opaque(RayTraced):
+class Opaque(RayTracedDataset):
     """The ray-traced scene without alpha, over a colour [H, W, 3] or [3] for each view, all of it times a gain."""
 
     color: Callable[[View], np.ndarray] = lambda view: np.ones(3)

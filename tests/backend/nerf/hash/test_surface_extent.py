@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from addon.wire.messages import FitOptions
-from backend.bench.ray_traced import VIEWS, RayTraced, views_around
+from backend.bench.ray_traced import VIEWS, RayTracedDataset, views_around
 from backend.nerf.hash.presets import Training
 from backend.nerf.hash.surface_extent import SurfaceExtent
 from backend.nerf.hash.trainer import HashTrainer
@@ -30,7 +30,9 @@ TOLERANCE = 0.015 * SIDE  # 0.8 of a pixel
 def fitted(lowest: float, seed: int = 0) -> HashTrainer:
     """A fit to pictures of 64² from cameras no lower than this, whose data set knows no box."""
     views = tuple(view for view in views_around(VIEWS, 64) if view.camera.world_from_camera[2, 3] > lowest)
-    made = HashTrainer(RayTraced(Path(), "ray-traced", views), FitOptions(steps=STEPS, seed=seed), CPU, training=SMALL)
+    made = HashTrainer(
+        RayTracedDataset(Path(), "ray-traced", views), FitOptions(steps=STEPS, seed=seed), CPU, training=SMALL
+    )
     for _ in range(STEPS):
         made.advance()
     return made

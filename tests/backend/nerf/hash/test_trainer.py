@@ -17,7 +17,7 @@ from torch import Tensor
 
 from addon.wire.errors import Diverged
 from addon.wire.messages import FitOptions
-from backend.bench.ray_traced import BOX, VIEWS, RayTraced, views_around
+from backend.bench.ray_traced import BOX, VIEWS, RayTracedDataset, views_around
 from backend.cameras import Camera
 from backend.nerf.datasets import Dataset, Pixels, View, open_dataset
 from backend.nerf.fit.rays import TrainingRays
@@ -311,7 +311,7 @@ def test_rays_are_those_of_the_camera(dataset: Dataset) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Exposed(RayTraced):
+class Exposed(RayTracedDataset):
     """Images whose exposures differ, by gains [name]."""
 
     gains: dict[str, float] = dataclasses.field(default_factory=dict)
