@@ -149,7 +149,9 @@ def prepare_other_blender(bpy: str) -> Path:
 
     Raises Failure where this machine lacks the Python that the wheel is built for.
     """
-    runner = [entry for entry in requirements()["test"] if re.match(r"(pytest|hypothesis)\b", entry)]
+    lists = requirements()
+    runner = [entry for entry in lists["test"] if re.match(r"(pytest|hypothesis)\b", entry)]
+    runner += [entry for entry in lists["backend"] if re.match(r"(typer|rich|platformdirs)\b", entry)]  # of --help
     numbers = tuple(int(part) for part in bpy.split("."))
     wanted = BLENDER_PYTHON if numbers < (5, 1) else LATER_BLENDER_PYTHON
     base = find_python(wanted)
