@@ -78,9 +78,9 @@ def von_shapes_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
 
 
 def solid_object_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
-    fit = solid_object.Fit("graf", 2, device=device)
+    fit = solid_object.SolidFit("graf", 2, device=device)
     fit.advance()
-    again = solid_object.Fit("graf", 2, device=device)
+    again = solid_object.SolidFit("graf", 2, device=device)
     again.restore(fit.tensors())
     again.advance()
     return (again.network,)
