@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..files import write_atomically
+from ..files import cannot_write, write_atomically
 from ..optimizers import optimizer_tensors, restore_optimizer
 
 
@@ -129,13 +129,18 @@ class Loop:
         checkpoint_seconds: float = 60.0,
         draw: Callable[[Path], None] | None = None,
         draw_seconds: float = 240.0,
+        finished: Callable[[], bool] = lambda: False,
+        writes: bool = True,
     ) -> None:
-        """checkpoint: None keeps nothing. progress(fraction, text, *details): called every `report_steps` steps.
-        draw(path): writes `progress.png` beside the checkpoint."""
+        """checkpoint: None keeps nothing. progress(fraction, text, *details): called every `report_steps` steps; the
+        checkpoint is saved before an exception from it ends the run. draw(path): writes `progress.png` beside the
+        checkpoint. finished(): asked after each step, ends the run early. writes: False in all but one of the processes
+        of a run."""
         self.state, self.checkpoint, self.steps = state, checkpoint, steps
         self.progress, self.report_steps = progress, report_steps
         self.checkpoint_seconds = checkpoint_seconds
         self.draw, self.draw_seconds = draw, draw_seconds
+        self.finished, self.writes = finished, writes
         self._text: str | Journal = ""
         self._details: tuple[Any, ...] = ()
 
@@ -149,24 +154,43 @@ class Loop:
         if self.checkpoint is not None:
             self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         started = saved = drawn = time.monotonic()
-        while step < self.steps:
+        last = step >= self.steps
+        while not last:
             yield step
             step += 1
-            last, now = step == self.steps, time.monotonic()
+            last, now = self.finished() or step == self.steps, time.monotonic()
+            if not self.writes:
+                continue
             if last or step % self.report_steps == 0:
                 left = (now - started) / (step - first) * (self.steps - step) / 60
                 line = f"step {step}/{self.steps}  {self._text}  {left:.0f} min left"
-                self.progress(step / self.steps, line, *self._details)
                 if isinstance(self._text, Journal):
                     self._text.write(step)
+                try:
+                    self.progress(step / self.steps, line, *self._details)
+                except BaseException:
+                    self._save(step, must=False)
+                    raise
             if self.checkpoint is None:
                 continue
             if last or now - saved > self.checkpoint_seconds:
-                self.state.save(self.checkpoint, step)
+                self._save(step, must=last)
                 saved = time.monotonic()
             if self.draw is not None and (last or now - drawn > self.draw_seconds):
                 self.draw(self.checkpoint.with_name("progress.png"))
                 drawn = time.monotonic()
+
+    def _save(self, step: int, *, must: bool) -> None:
+        """Save the checkpoint. A failed attempt keeps the previous file; it is an error only if `must`."""
+        if self.checkpoint is None:
+            return
+        try:
+            self.state.save(self.checkpoint, step)
+        except OSError as error:
+            problem = cannot_write("The checkpoint", self.checkpoint.parent, error)
+            if must:
+                raise problem from error
+            log(f"step {step}: {problem.message} The previous one is kept and the training goes on.")
 
 
 @torch.no_grad()
