@@ -49,6 +49,8 @@ class StyleSDFConfig:
     """Sample at the left edges of equal intervals, which leaves out the far end."""
     force_background: bool = True
     """Give the last sample all remaining transmittance, so that every pixel is opaque."""
+    white_background: bool = False
+    """Rays end at the far end and what they leave over is white: for objects, in place of `force_background`."""
     num_samples: int = 24
     half_depth: float = 0.12
     """Rays run this far in front of and behind the origin."""
@@ -114,9 +116,9 @@ class FiLMLayer(nn.Module):
 class Rendering:
     """Pixels of a batch of rays, and the samples they are made of. Batched [batch, rays, ...]."""
 
-    rgb: Tensor  # [..., 3] in 0..1
+    rgb: Tensor  # [..., 3] in 0..1, premultiplied
     features: Tensor  # [..., style_dim]
-    value: Tensor  # [..., num_samples] signed distances of normalised points (densities without use_sdf)
+    value: Tensor  # [..., num_samples] signed distances, canonical (densities without use_sdf)
     t: Tensor  # [..., num_samples]
     weights: Tensor  # [..., num_samples]
     points: Tensor  # [..., num_samples, 3] canonical
@@ -189,21 +191,27 @@ class Renderer(nn.Module):
             seen_along: unit [batch, rays, 3], viewing directions in the frame of training.
             near, far: [batch, 1, 1] or [batch, rays, 1].
             num_samples: overrides the config's.
-            jitter: [batch, rays, num_samples] in [0, 1), share of its interval by which each sample moves.
+            jitter: [batch, rays, num_samples or 1] in [0, 1), share of its interval by which each sample moves.
         """
         num_samples = num_samples or self.config.num_samples
         t = sampling.even(near, far, num_samples, include_far=not self.config.left_edges)
         t = t.expand(*origins.shape[:2], -1)
         if jitter is not None:
-            t = t + jitter * (far - near) / num_samples
+            after = torch.cat((t[..., 1:], far.expand_as(t[..., :1])), -1)
+            t = t + (after - t) * jitter
         points = origins[:, :, None] + directions[:, :, None] * t[..., None]
         normalised = points * 2 / (far - near)[..., None] if self.config.normalize_points else points
         along = seen_along[:, :, None].expand_as(points)
         raw = self.radiance(ws, normalised.flatten(1, 2), along.flatten(1, 2)).unflatten(1, points.shape[1:3])
         rgb, value, features = raw.split((3, 1, raw.shape[-1] - 4), -1)
         value = value.squeeze(-1)
-        weights = compositing.weights_from_density(self.density(value), t, speed=directions.norm(dim=-1, keepdim=True))
-        if self.config.force_background:
+        weights = compositing.weights_from_density(
+            self.density(value),
+            t,
+            last=far - t[..., -1:] if self.config.white_background else compositing.ENDLESS,
+            speed=directions.norm(dim=-1, keepdim=True),
+        )
+        if self.config.force_background and not self.config.white_background:
             weights = torch.cat((weights[..., :-1], 1 - weights[..., :-1].sum(-1, keepdim=True)), -1)
         return Rendering(
             compositing.composite(weights, torch.sigmoid(rgb)),

@@ -76,7 +76,7 @@ class StyleSDFScene:
         else:
             along = self.placement.directions_to_canonical(directions).reshape(1, -1, 3)
         raw = self.network.renderer.radiance(self.ws[None], canonical / self._unit, along)
-        value = raw[..., 3] * self._unit * self.placement.metres_per_unit
+        value = raw[..., 3] * self.placement.metres_per_unit
         if not config.use_sdf:
             value = F.relu(raw[..., 3]) / self.placement.metres_per_unit
         return FieldSample(value.reshape(points.shape[:-1]), torch.sigmoid(raw[..., :3]).reshape(points.shape))

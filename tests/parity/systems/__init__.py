@@ -29,6 +29,7 @@ MODULES: dict[str, str] = {
     "XingangPan/ShadeGAN": "shadegan",
     "facebookresearch/StyleNeRF": "stylenerf",
     "royorel/StyleSDF": "stylesdf",
+    "royorel/StyleSDF: training": "stylesdf_training",
     "junyanz/VON": "von",
 }
 

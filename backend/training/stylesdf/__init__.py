@@ -1,0 +1,1 @@
+"""Training of StyleSDF (arxiv.org/abs/2112.11427)."""
