@@ -160,6 +160,7 @@ class GRAF(nn.Module):
         *,
         jitter: Tensor | None = None,
         t: Tensor | None = None,
+        density_noise: Tensor | None = None,
     ) -> Rendering:
         """Volume render canonical rays (section 3.2.1).
 
@@ -168,6 +169,7 @@ class GRAF(nn.Module):
             origins, directions: [batch, rays, 3]; t multiplies directions, which may have any length.
             jitter: [batch, rays, num_samples] in [0, 1); None samples evenly.
             t: [batch, rays, any]; None spreads num_samples between the limits.
+            density_noise: the shape of t, added to the raw density in training.
         """
         if t is None:
             near, far = self.limits(origins)
@@ -178,7 +180,8 @@ class GRAF(nn.Module):
         points = origins[:, :, None] + directions[:, :, None] * t[..., None]
         seen_along = (directions / speed)[:, :, None].expand_as(points)
         raw = self.radiance(ws, points.flatten(1, 2), seen_along.flatten(1, 2)).unflatten(1, points.shape[1:3])
-        weights = compositing.weights_from_density(F.relu(raw[..., 3]), t, speed=speed)
+        density = raw[..., 3] if density_noise is None else raw[..., 3] + density_noise
+        weights = compositing.weights_from_density(F.relu(density), t, speed=speed)
         rgb = compositing.composite(weights, torch.sigmoid(raw[..., :3]))
         alpha = weights.sum(-1)
         depth = (weights * t).sum(-1)

@@ -53,7 +53,7 @@ class PiGANConfig:
     ray_start: float = 0.88
     ray_end: float = 1.12
     fov_degrees: float = 12.0
-    """Between the centres of the first and last pixel."""
+    """Between the edges of an image, whatever its size."""
     num_steps: int = 48
     """Coarse samples along a ray, and as many fine ones."""
     hierarchical: bool = True
@@ -227,6 +227,7 @@ class PiGAN(nn.Module):
         coarse_points: Tensor | None = None,
         lock_view: bool = False,
         last_back: bool | None = None,
+        density_noise: tuple[Tensor, Tensor] | None = None,
     ) -> Rendering:
         """Volume render canonical rays with coarse samples and, if hierarchical, as many fine ones (section 3.2).
 
@@ -238,6 +239,8 @@ class PiGAN(nn.Module):
             coarse_points: [batch, rays, num_steps, 3]; None is origins + t · directions.
             lock_view: colour as seen from in front, for every direction.
             last_back: overrides the config's.
+            density_noise: added to the raw density in training: of the coarse samples [batch, rays, num_steps], and of
+                all samples, by their order along the ray.
         """
         config = self.config
         if coarse_points is None:
@@ -251,7 +254,8 @@ class PiGAN(nn.Module):
             return self.radiance(ws, points.flatten(1, 2), along.flatten(1, 2)).unflatten(1, points.shape[1:3])
 
         coarse = samples = evaluate(coarse_points)
-        coarse_weights = compositing.weights_from_density(self.positive(coarse[..., 3]), t)
+        coarse_noise, noise = density_noise or (torch.zeros_like(t), torch.zeros(()).to(t))
+        coarse_weights = compositing.weights_from_density(self.positive(coarse[..., 3] + coarse_noise), t)
         t_coarse = t
         if config.hierarchical:
             u = sampling.evenly_drawn(t.shape[-1], t) if u is None else u
@@ -262,7 +266,7 @@ class PiGAN(nn.Module):
             fine = evaluate(origins[:, :, None] + directions[:, :, None] * t_fine[..., None])
             t, order = sampling.merged(t_fine, t_coarse)
             samples = torch.cat((fine, coarse), -2).gather(-2, order[..., None].expand(*order.shape, 4))
-        weights = compositing.weights_from_density(self.positive(samples[..., 3]), t)
+        weights = compositing.weights_from_density(self.positive(samples[..., 3] + noise), t)
         alpha = weights.sum(-1)
         if config.last_back if last_back is None else last_back:
             weights = compositing.with_background_last(weights)
@@ -282,13 +286,19 @@ class CanonicalRays:
     points: Tensor
 
 
+def official_fov(fov_degrees: float, size: int) -> float:
+    """Return the field of view (radians) between the edges of the official image of `size` pixels."""
+    return 2 * math.atan(math.tan(math.radians(fov_degrees) / 2) * size / max(size - 1, 1))
+
+
 def official_rays(
     yaw: Tensor, pitch: Tensor, size: int, fov_degrees: float, t: Tensor, offsets: Tensor | None = None
 ) -> CanonicalRays:
     """Return the rays of square images [size²] from the unit sphere, row by row from the top.
 
-    Pixel centres run from edge to edge of the field of view. Points are placed in the camera and moved by its matrix,
-    the order in which the official vectors round.
+    Official pixel centres run from edge to edge of the field of view, which makes an image of N pixels N / (N − 1)
+    times as wide as that of a camera with this field of view: `official_fov`. Points are placed in the camera and
+    moved by its matrix, the order in which the official vectors round.
 
     Args:
         yaw: [batch] angle from +x towards +z, radians; π/2 is in front.

@@ -145,11 +145,6 @@ class PiGANGenerator(LatentGenerator[PiGAN]):
         }
 
 
-def wire_fov(fov_degrees: float, size: int) -> float:
-    """Return the field of view (radians) between the edges of an image whose pixel centres span fov_degrees."""
-    return 2 * math.atan(math.tan(math.radians(fov_degrees) / 2) * size / max(size - 1, 1))
-
-
 def model_info(name: str, card: ModelCard, network: PiGAN) -> ModelInfo:
     """Return the info that the panel shows of a π-GAN."""
     config = network.config
@@ -163,7 +158,7 @@ def model_info(name: str, card: ModelCard, network: PiGAN) -> ModelInfo:
         num_geometry_ws=config.num_layers,
         prior=PosePrior(
             radius=card.metres_per_unit,
-            fov=wire_fov(config.fov_degrees, config.image_size),
+            fov=math.radians(config.fov_degrees),
             azimuth=(-0.6, 0.6),
             elevation=(-0.31, 0.31),
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -26,7 +27,7 @@ from ...scenes.protocol import FieldInfo, FieldSample
 from ...scenes.trace import RayColors
 from ...scenes.volume import Placement, Shell, VolumeScene, cube, opaque_within
 from ..pigan.model import LOCKED_DIRECTION
-from ..pigan.scene import WORLD_FROM_CANONICAL, wire_fov
+from ..pigan.scene import WORLD_FROM_CANONICAL
 from .model import ShadeGAN, ShadeGANConfig, SurfaceConfig
 
 IMAGE_MEMORY = ImageMemory(512 * MEBI, per_pixel=48, per_sample=7, samples=24)
@@ -145,7 +146,7 @@ def model_info(name: str, card: ModelCard, network: ShadeGAN) -> ModelInfo:
         num_geometry_ws=config.num_layers,
         prior=PosePrior(
             radius=card.metres_per_unit,
-            fov=wire_fov(config.fov_degrees, config.image_size),
+            fov=math.radians(config.fov_degrees),
             azimuth=(-0.6, 0.6),
             elevation=(-0.31, 0.31),
         ),

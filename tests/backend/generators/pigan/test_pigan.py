@@ -15,7 +15,7 @@ from addon.wire.messages import Latent
 from backend.cameras import from_wire, orbit
 from backend.checkpoints.convert import import_model, read_tree, state_dict
 from backend.generators.pigan.checkpoint import renamed, with_averaged
-from backend.generators.pigan.model import PiGAN, PiGANConfig, official_rays
+from backend.generators.pigan.model import PiGAN, PiGANConfig, official_fov, official_rays
 from backend.generators.pigan.scene import PiGANGenerator, load
 from backend.models.card import ModelCard
 from backend.models.library import load_model
@@ -38,7 +38,7 @@ def _generator(config: PiGANConfig = SMALL, metres_per_unit: float = 1.0) -> PiG
 
 @pytest.mark.parametrize("changes", [{}, {"box_side": None, "white_back": True, "last_back": False}])
 @pytest.mark.parametrize("metres", [1.0, 2.5])
-def test_the_prior_camera_sees_the_official_image(changes: dict[str, object], metres: float) -> None:
+def test_a_world_camera_sees_the_official_image(changes: dict[str, object], metres: float) -> None:
     config = dataclasses.replace(SMALL, **changes)  # type: ignore[arg-type]
     generator = _generator(config, metres)
     ws = ws_from_latent(generator, Latent(seed_a=1))
@@ -48,13 +48,24 @@ def test_the_prior_camera_sees_the_official_image(changes: dict[str, object], me
     rays = official_rays(yaw, pitch, size, config.fov_degrees, t)
     with torch.no_grad():
         official = generator.network.render(ws[None], rays.origins, rays.directions, t)
-    camera = from_wire(orbit(generator.info, size, azimuth=azimuth, elevation=elevation))
+    fov = official_fov(config.fov_degrees, size)
+    camera = from_wire(orbit(generator.info, size, azimuth=azimuth, elevation=elevation, fov=fov))
     for reference in (True, False):
         image = generator.synthesize(ws).render(camera, reference=reference)
         ours = image.rgb * image.alpha[..., None] + (1 - image.alpha[..., None]) * config.white_back
         # rounding can move fine samples of a sharp field: the mean difference is compared
         assert float((ours.reshape(-1, 3) - official.rgb[0]).abs().mean()) < 2e-3
         assert image.depth.isfinite().any()
+
+
+@pytest.mark.parametrize("size", [16, 64, 128])
+def test_the_field_of_view_is_between_the_edges_at_every_image_size(size: int) -> None:
+    generator = _generator(dataclasses.replace(SMALL, image_size=size))
+    assert generator.info.pose_prior.fov == pytest.approx(math.radians(SMALL.fov_degrees))
+    camera = from_wire(orbit(generator.info, size))
+    axis = camera.world_from_camera[:3, 2]
+    rays = camera.rays(torch.tensor([[0.0, size / 2], [size, size / 2]]))
+    assert torch.allclose(rays.directions @ axis, torch.tensor(math.cos(math.radians(SMALL.fov_degrees) / 2)).expand(2))
 
 
 def test_field_is_in_metres_and_locking_the_view_ignores_directions() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,13 @@ def test_every_condition_renders_and_light_brightens(view_condition: bool, light
     assert float(dark.rgb.max()) < 1e-5 < float(bright.rgb.min())
     assert bright.normal is not None
     assert torch.allclose(bright.normal.norm(dim=-1), torch.ones(8, 8), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [16, 128])
+def test_the_field_of_view_is_between_the_edges_at_every_image_size(size: int) -> None:
+    generator = _generator(dataclasses.replace(SMALL, image_size=size))
+    (focal, _, center), _, _ = orbit(generator.info, size).intrinsics
+    assert 2 * math.atan(center / focal) == pytest.approx(math.radians(SMALL.fov_degrees))
 
 
 def test_normals_are_against_the_gradient_of_density() -> None:
