@@ -34,4 +34,5 @@ class TrainingImages:
         if self.world_from_camera is None:
             raise ValueError("the images have no poses")
         eye = self.world_from_camera[:, :3, 3]
-        return torch.stack((torch.atan2(eye[:, 0], -eye[:, 1]), torch.asin((eye[:, 2] / eye.norm(dim=1)).clamp(-1, 1))), 1)
+        elevation = torch.asin((eye[:, 2] / eye.norm(dim=1)).clamp(-1, 1))
+        return torch.stack((torch.atan2(eye[:, 0], -eye[:, 1]), elevation), 1)
