@@ -8,6 +8,7 @@ of the weights and costs nothing afterwards.
 
 Images here are channels-last, [height, width, channels], without a batch. Work goes in bands of tile rows that stay in
 the cache, and whatever is done to each pixel afterwards (noise, bias, activation, a 1 × 1 convolution) happens there.
+The transforms are those of backend/kernels/winograd.
 """
 
 from __future__ import annotations
@@ -18,19 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...kernels.winograd import from_frequencies, to_frequencies
 from ...threads import num_threads_on, run_on_torch_threads
 
 TILES_AT_ONCE = 128
 
-# Transforms for the interpolation points 0, ±1, ±2, ∞ (section 4.3 of the paper).
-DATA = (
-    (4, 0, -5, 0, 1, 0),
-    (0, -4, -4, 1, 1, 0),
-    (0, 4, -4, -1, 1, 0),
-    (0, -2, -1, 2, 1, 0),
-    (0, 2, -1, -2, 1, 0),
-    (0, 4, 0, -5, 0, 1),
-)
+# Transform for the interpolation points 0, ±1, ±2, ∞ (section 4.3 of the paper); the others are in kernels/winograd.
 WEIGHTS = (
     (1 / 4, 0, 0),
     (-1 / 6, -1 / 6, -1 / 6),
@@ -38,12 +32,6 @@ WEIGHTS = (
     (1 / 24, 1 / 12, 1 / 6),
     (1 / 24, -1 / 12, 1 / 6),
     (0, 0, 1),
-)
-OUTPUT = (
-    (1, 1, 1, 1, 1, 0),
-    (0, 1, -1, 2, -2, 0),
-    (0, 1, 1, 4, 4, 0),
-    (0, 1, -1, 8, -8, 1),
 )
 
 
@@ -122,9 +110,6 @@ class Conv3x3:
         u = u.reshape(s, 6, s, 6, inside, out).permute(1, 3, 4, 0, 2, 5)
         self.weights = u.reshape(36, inside, s * s * out).contiguous()
         self.bias = bias * gain
-        data, output = (torch.tensor(m, dtype=torch.float64) for m in (DATA, OUTPUT))
-        self.data = torch.kron(data, data).to(weight)  # [36, 36]
-        self.output = torch.kron(output, output).to(weight)  # [16, 36]
 
     def __call__(
         self,
@@ -146,40 +131,33 @@ class Conv3x3:
         rows, columns, s, out = height // 4, width // 4, self.scale, self.out_channels
         result = empty_frame(s * height, s * width, out, x) if keep else x.new_empty(0)
         step = max(TILES_AT_ONCE // columns, 1)
-        along, across, channel = x.stride()
         mapped: list[list[Tensor]] = [[] for _ in range(num_threads_on(x.device))]
 
         def bands(slice_number: int, begin: int, stop: int) -> None:
             # Bands share their memory: fresh pages would cost a sixth of the time.
-            most = min(step, stop - begin) * columns
-            gathered, transformed = (x.new_empty(most, 36, inside) for _ in range(2))
-            products = x.new_empty(36, most, s * s * out)
-            outputs = x.new_empty(most, 16, s * s * out)
-            band = x.new_empty(0 if keep else 4 * s * min(step, stop - begin), s * width, out)
+            most = min(step, stop - begin)
+            transformed = x.new_empty(36 * most * columns * inside)
+            products = x.new_empty(36 * most * columns * s * s * out)
+            band = x.new_empty(0 if keep else 4 * s * most, s * width, out)
             for first in range(begin, stop, step):
                 count = min(step, stop - first)
                 number = count * columns
-                # Runs of six pixels are contiguous, so gathering overlapping tiles is cheap.
-                tiles = x.as_strided(
-                    (count, columns, 6, 6, inside),
-                    (4 * along, 4 * across, along, across, channel),
-                    x.storage_offset() + 4 * first * along,
-                )
-                gathered[:number].view(tiles.shape).copy_(tiles)
-                data, product, pixels = transformed[:number], products[:, :number], outputs[:number]
-                torch.bmm(self.data.expand(number, -1, -1), gathered[:number], out=data)
-                torch.bmm(data.transpose(0, 1), self.weights, out=product)
-                torch.bmm(self.output.expand(number, -1, -1), product.transpose(0, 1), out=pixels)
-                pixels = pixels.view(count, columns, 4, 4, s, s, out).permute(0, 2, 4, 1, 3, 5, 6)
+                data = transformed[: 36 * number * inside].view(36, number, inside)
+                product = products[: 36 * number * s * s * out].view(36, number, s * s * out)
+                to_frequencies(x[4 * first : 4 * (first + count) + 2], data)
+                torch.bmm(data, self.weights, out=product)
                 start, end = 4 * s * first, 4 * s * (first + count)
                 lines = result[1 + start : 1 + end, 1:-1] if keep else band[: end - start]
-                torch.add(pixels, self.bias, out=lines.view(pixels.shape))
-                if noise is not None:
-                    lines += noise[start:end, :, None] * self.gain
-                if self.slope != 1:
-                    F.leaky_relu_(lines, self.slope)
-                if self.clamp is not None:
-                    lines.clamp_(-self.clamp, self.clamp)
+                from_frequencies(
+                    product,
+                    lines,
+                    self.bias,
+                    noise=None if noise is None else noise[start:end],
+                    noise_gain=self.gain,
+                    scale=s,
+                    slope=self.slope,
+                    clamp=self.clamp,
+                )
                 if then is not None:
                     mapped[slice_number].append(then(lines.reshape(-1, out)).view(*lines.shape[:2], -1))
 

@@ -27,6 +27,7 @@ from backend.kernels.sparse_adam import warp_engine as adam
 from backend.kernels.spherical_harmonics import spherical_harmonics
 from backend.kernels.visible_samples import fused as visibility
 from backend.kernels.warp_runtime import wp
+from backend.kernels.winograd import fused as winograd
 
 SOURCES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.inl"))
 MLP = RadianceMlpSpec(8, 16, 8, 16)
@@ -115,6 +116,7 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
         visibility._kernel.__wrapped__(levels, channels, mlp)
         rendering._kernel.__wrapped__(levels, channels, mlp)
     adam._kernel.__wrapped__(16)
+    winograd._kernels.__wrapped__()
     return found
 
 
