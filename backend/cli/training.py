@@ -1,4 +1,4 @@
-"""Command `train`: the recipes of the models, and the experiments."""
+"""Command `train`: the recipes and adversarial trainings of the models, and the experiments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from addon.wire.errors import InvalidRequest
 
-from ..generators import Recipe, recipes
+from ..generators import Recipe, recipes, trainings
 from ..training.experiments import EXPERIMENTS
 
 
@@ -28,7 +28,15 @@ def train(context: typer.Context) -> None:
 
 
 def commands() -> dict[str, Recipe]:
-    """Return the recipes of the models and the experiments, by name, sorted."""
+    """Return the recipes and adversarial trainings of the models, and the experiments, by name, sorted."""
+
+    def training(name: str) -> Recipe:
+        def run(arguments: list[str]) -> None:
+            from ..training.adversarial.command import recipe, run_recipe
+
+            run_recipe(recipe(name), arguments)
+
+        return run
 
     def experiment(module: str) -> Recipe:
         def run(arguments: list[str]) -> None:
@@ -36,4 +44,5 @@ def commands() -> dict[str, Recipe]:
 
         return run
 
-    return dict(sorted({**recipes(), **{name: experiment(module) for name, module in EXPERIMENTS.items()}}.items()))
+    found = {**recipes(), **{name: training(name) for name in trainings()}}
+    return dict(sorted({**found, **{name: experiment(module) for name, module in EXPERIMENTS.items()}}.items()))

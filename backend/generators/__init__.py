@@ -4,7 +4,7 @@ A model's package holds, by module name:
 
     scene.py        `load(name, card, tensors) -> Generator`; optional `IMAGE_MEMORY`, what rendering an image takes
     checkpoint.py   optional: `recognise(tree)`, `convert(tree, path)` and `CLASSES`, for official files
-    recipe.py       optional: `RECIPES`, commands of `python -m backend train`
+    recipe.py       optional: `RECIPES`, commands of `python -m backend train`, and `TRAININGS`, adversarial trainings
 
 The modules are imported when they are first needed, so start-up takes as long however many models there are. A package
 that is named and missing raises ModuleNotFoundError. docs/add-a-model.md adds a model step by step.
@@ -16,7 +16,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,11 +78,24 @@ def checkpoint_classes() -> tuple[str, ...]:
 
 
 def recipes() -> dict[str, Recipe]:
-    """Return the training commands of all models, by name, sorted."""
-    found: dict[str, Recipe] = {}
+    """Return the training commands of all models, by name, sorted, without those of `trainings()`."""
+    return _of_recipe_modules("RECIPES")
+
+
+def trainings() -> dict[str, str]:
+    """Return the adversarial trainings of all models: name → module with its `RECIPE`, which is not imported; sorted.
+
+    See `backend/training/adversarial/command.py`.
+    """
+    return _of_recipe_modules("TRAININGS")
+
+
+def _of_recipe_modules(table: str) -> dict[str, Any]:
+    """Return the entries of a table in all models' recipe.py, sorted."""
+    found: dict[str, Any] = {}
     for kind in MODELS:
         if _has_module(kind, "recipe"):
-            found.update(_module(kind, "recipe").RECIPES)
+            found.update(getattr(_module(kind, "recipe"), table, {}))
     return dict(sorted(found.items()))
 
 

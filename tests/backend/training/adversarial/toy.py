@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from backend.training.adversarial.command import Recipe
 from backend.training.adversarial.config import AdversarialTraining
 from backend.training.adversarial.losses import discriminator_loss, generator_loss, gradient_penalty
 from backend.training.adversarial.processes import joined
 from backend.training.adversarial.run import AdversarialRun, RunOptions, Step
+from backend.training.data.training_images import TrainingImages
 
 CONFIG = AdversarialTraining(
     steps=12, batch=8, loss="r3gan", gamma=0.5, generator_rate=1e-2, discriminator_rate=1e-2, final_rate=0.5,
@@ -43,6 +46,18 @@ def one_step(run: AdversarialRun, step: Step, images: Tensor) -> None:
     loss_g = generator_loss(run.config.loss, run.discriminator(fake), run.discriminator(real))
     run.update("generator", loss_g)
     run.report(loss_d=loss_d, loss_g=loss_g)
+
+
+def _of_images(config: AdversarialTraining, images: TrainingImages, out: Path, options: RunOptions) -> None:
+    run = AdversarialRun(config, out, *networks(), replace(options, report_steps=1))
+    for step in run:
+        one_step(run, step, images.images)
+
+
+RECIPE = Recipe(
+    "toy", "Toy", "Images of one colour.", {"small": lambda: CONFIG, "large": lambda: replace(CONFIG, batch=16)},
+    side=lambda config: 4, train=_of_images,
+)  # fmt: skip
 
 
 def train(out: Path | None, options: RunOptions, config: AdversarialTraining = CONFIG) -> AdversarialRun:
