@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from addon.wire.errors import UnreadableFile, UnusableDataset
 from addon.wire.messages import PosePrior
@@ -34,6 +33,7 @@ from ...nerf.datasets import images as image_files
 from ...nerf.datasets import transforms
 from ...progress import Progress, silent
 from .report import DataReport, duplicates
+from .training_images import TrainingImages
 
 MIN_IMAGES = 64
 """Fewer do not train a generator: the discriminator learns them by heart."""
@@ -45,26 +45,6 @@ DEFAULT_PRIOR = PosePrior(radius=3.8, fov=math.radians(30), elevation=(math.radi
 
 WORLD_FROM_EG3D = np.array([[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], np.float64)
 """y up, faces +z: to Z up, faces −Y."""
-
-
-@dataclass(frozen=True)
-class TrainingImages:
-    """Images in memory with their cameras, if there are any. n images of `side`² pixels."""
-
-    images: Tensor
-    """[n, 3, side, side] uint8, sRGB."""
-    world_from_camera: Tensor | None
-    """[n, 4, 4] float32, OpenCV axes."""
-    intrinsics: Tensor | None
-    """[n, 3, 3] float32, in units of the image's side."""
-    prior: PosePrior
-    """Distribution to draw new cameras from: the ranges of the cameras, or the one that was given."""
-    objects: Tensor | None
-    """[n] int64, 0 … number of objects − 1: the object of each image, where the folder says so."""
-    report: DataReport = field(repr=False)
-
-    def __len__(self) -> int:
-        return len(self.images)
 
 
 @dataclass(frozen=True)
@@ -144,11 +124,12 @@ def read_images(
     )
     return TrainingImages(
         torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(),
+        found_prior,
         None if posed is None else torch.from_numpy(posed[0].astype(np.float32)),
         None if posed is None else torch.from_numpy(posed[1].astype(np.float32)),
-        found_prior,
         objects,
-        report,
+        name=folder.name,
+        report=report,
     )
 
 

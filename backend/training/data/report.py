@@ -76,6 +76,9 @@ class DataReport:
             found.append(f"cameras: elevation {low:.0f}° … {high:.0f}°, azimuths in {seen} of 36 sectors")
         return found + [f"note: {warning}" for warning in self.warnings]
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-ready data."""
         return {
