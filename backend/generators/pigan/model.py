@@ -193,7 +193,9 @@ class PiGAN(nn.Module):
     def features(self, ws: Tensor, points: Tensor) -> Tensor:
         """Return the last geometry layer [batch, points, channels] at canonical points [batch, points, 3]."""
         x = self.encode(points)
-        for i, layer in enumerate(self.layers):
+        with torch.autocast(x.device.type, enabled=False):  # half precision would quantise positions
+            x = self.layers[0](x, ws[:, 0])
+        for i, layer in enumerate(self.layers[1:], start=1):
             x = layer(x, ws[:, i])
         return x
 

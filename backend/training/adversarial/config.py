@@ -26,8 +26,17 @@ class AdversarialTraining:
     betas: tuple[float, float] = (0.0, 0.99)  # of Adam
     mean_kimg: float = 0.5  # half-life of the running mean of the generator's weights, thousands of images …
     mean_ramp: float = 0.05  # … and at most this fraction of the images seen so far
-    mixed_precision: bool = False  # bfloat16 where PyTorch's autocast takes it, on CUDA
+    mixed_precision: bool = False  # bfloat16 where PyTorch's autocast takes it, on CUDA …
+    mixed_on_cpu: bool = False  # … and on a CPU: faster where it has instructions for it, and mostly matrix products
     seed: int = 0
+
+    def batch_at(self, step: int) -> int:
+        """Return the number of images of a step, of all processes together."""
+        return self.batch
+
+    def images_before(self, step: int) -> int:
+        """Return the number of images that were seen before a step."""
+        return step * self.batch
 
     def gamma_at(self, step: int) -> float:
         """Return the weight of the gradient penalties at a step."""
@@ -39,8 +48,8 @@ class AdversarialTraining:
 
     def mean_decay(self, step: int) -> float:
         """Return the part of itself that the running mean of the weights keeps after a step."""
-        half_life = min(1000 * self.mean_kimg, self.mean_ramp * self.batch * (step + 1))
-        return 0.5 ** (self.batch / half_life) if half_life > 0 else 0.0
+        half_life = min(1000 * self.mean_kimg, self.mean_ramp * self.images_before(step + 1))
+        return 0.5 ** (self.batch_at(step) / half_life) if half_life > 0 else 0.0
 
 
 def _cosine(first: float, last: float, fraction: float) -> float:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from .config import Loss
+from .config import AdversarialTraining, Loss
 
 
 def discriminator_loss(loss: Loss, real: Tensor, fake: Tensor) -> Tensor:
@@ -45,3 +45,21 @@ def gradient_penalty(scores: Tensor, images: Tensor | Sequence[Tensor]) -> Tenso
     inputs = [images] if isinstance(images, Tensor) else list(images)
     gradients = torch.autograd.grad(scores.sum(), inputs, create_graph=True)
     return torch.stack([g.square().sum() / len(scores) for g in gradients]).sum()
+
+
+def penalty(
+    config: AdversarialTraining,
+    step: int,
+    real: tuple[Tensor, Tensor | Sequence[Tensor]],
+    fake: tuple[Tensor, Tensor | Sequence[Tensor]],
+) -> Tensor:
+    """Return the penalties of a step, weighted: R1, and for r3gan R2 too; zero in the steps between them.
+
+    real, fake: scores, and the images that they were computed from, with requires_grad.
+    """
+    if step % config.regularise_every:
+        return real[0].new_zeros(())
+    found = gradient_penalty(*real)
+    if config.loss == "r3gan":
+        found = found + gradient_penalty(*fake)
+    return config.gamma_at(step) / 2 * config.regularise_every * found

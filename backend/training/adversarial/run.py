@@ -56,23 +56,22 @@ class Step:
     """
 
     def __init__(self, number: int, config: AdversarialTraining, options: RunOptions) -> None:
-        self.number, self.images_seen = number, number * config.batch
+        self.number, self.images_seen, self.batch = number, config.images_before(number), config.batch_at(number)
         self.random = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
         self._config, self._options = config, options
 
     def normal(self, *shape: int) -> Tensor:
         """Return normal numbers [b, *shape]."""
-        return self._mine(torch.randn(self._config.batch, *shape, generator=self.random))
+        return self._mine(torch.randn(self.batch, *shape, generator=self.random))
 
     def uniform(self, *shape: int) -> Tensor:
         """Return uniform numbers in 0..1, [b, *shape]."""
-        return self._mine(torch.rand(self._config.batch, *shape, generator=self.random))
+        return self._mine(torch.rand(self.batch, *shape, generator=self.random))
 
     def choose(self, count: int) -> Tensor:
         """Return indices [b] of training images: each of `count` once in an epoch, in an order that changes."""
-        first = self.number * self._config.batch
         found = []
-        for position in range(first, first + self._config.batch):
+        for position in range(self.images_seen, self.images_seen + self.batch):
             epoch, place = divmod(position, count)
             found.append(int(_permutation(self._config.seed, epoch, count)[place]))
         return self._mine(torch.tensor(found))
@@ -179,9 +178,10 @@ class AdversarialRun:
             group["lr"] = rate * self.config.rate_at(self._number)
 
     def precision(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the context of forward passes: bfloat16 where the configuration asks for it, on CUDA only."""
-        mixed = self.config.mixed_precision and self.options.device.type == "cuda"
-        return torch.autocast("cuda", torch.bfloat16) if mixed else contextlib.nullcontext()
+        """Return the context of forward passes: bfloat16 where the configuration asks for it."""
+        kind = self.options.device.type
+        mixed = {"cuda": self.config.mixed_precision, "cpu": self.config.mixed_on_cpu}.get(kind, False)
+        return torch.autocast(kind, torch.bfloat16) if mixed else contextlib.nullcontext()
 
     def update(self, name: str, loss: Tensor) -> None:
         """Take one step of an optimiser down the gradient of a loss, averaged over all processes.

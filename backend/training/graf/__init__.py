@@ -1,1 +1,1 @@
-"""Training of GRAF."""
+"""Training of GRAF: config, patches, train."""

@@ -1,0 +1,1 @@
+"""Training of π-GAN: config, train."""
