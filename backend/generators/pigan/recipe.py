@@ -12,3 +12,6 @@ def solid_object(arguments: list[str]) -> None:
 
 RECIPES = {"solid-object": solid_object}
 """Name in `python -m backend train NAME` → command."""
+
+TRAININGS = {"pigan": "backend.training.pigan.train"}
+"""The same for adversarial trainings: name → module with its RECIPE."""

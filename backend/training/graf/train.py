@@ -17,11 +17,12 @@ from ...generators.graf.discriminator import PatchDiscriminator
 from ...generators.graf.model import GRAF, GRAFConfig
 from ...generators.graf.scene import WORLD_FROM_CANONICAL
 from ...models.card import ModelCard
+from ..adversarial.command import Recipe
 from ..adversarial.losses import discriminator_loss, generator_loss, penalty
 from ..adversarial.run import AdversarialRun, RunOptions, Step
 from ..data.random_cameras import Cameras, random_cameras
 from ..data.training_images import TrainingImages
-from .config import GRAFTraining
+from .config import GRAFTraining, published, small, small_published
 from .patches import patch_places, patches_at
 
 
@@ -131,3 +132,10 @@ def card(config: GRAFTraining, data: TrainingImages) -> ModelCard:
             f"loss: {config.loss} (backend/training/graf/train.py)."
         ),
     )
+
+
+RECIPE = Recipe(
+    "graf", "GRAF", "A radiance field with codes for shape and appearance, trained on patches of images.",
+    {"small": small, "small-published": small_published, "published": published},
+    side=lambda config: config.side, train=train,
+)  # fmt: skip

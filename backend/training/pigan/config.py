@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -17,7 +17,7 @@ class Stage:
 
     first_step: int
     side: int  # of the images, pixels
-    batch: int  # images a step, of all processes together
+    batch: int  # images a step, in proportion to those of the other stages
     generator_rate: float
     discriminator_rate: float
 
@@ -26,7 +26,7 @@ class Stage:
 class PiGANTraining(AdversarialTraining):
     """Stages, sizes of the networks, poses, and the schedules of π-GAN.
 
-    Batches and learning rates are those of the stages; `batch` is the largest of them.
+    `batch` is that of the stage with most images a step; those of the others are in proportion to their own.
     """
 
     stages: tuple[Stage, ...]
@@ -68,15 +68,16 @@ class PiGANTraining(AdversarialTraining):
 
     def batch_at(self, step: int) -> int:
         """See AdversarialTraining.batch_at."""
-        return self.stage_at(step).batch
+        return self._batch(self.stage_at(step))
+
+    def _batch(self, stage: Stage) -> int:
+        return max(round(stage.batch * self.batch / max(other.batch for other in self.stages)), 1)
 
     def images_before(self, step: int) -> int:
         """See AdversarialTraining.images_before."""
         ends = [stage.first_step for stage in self.stages[1:]] + [max(step, self.stages[-1].first_step)]
-        return sum(
-            stage.batch * max(min(step, end) - stage.first_step, 0)
-            for stage, end in zip(self.stages, ends, strict=True)
-        )
+        steps = [max(min(step, end) - stage.first_step, 0) for stage, end in zip(self.stages, ends, strict=True)]
+        return sum(self._batch(stage) * count for stage, count in zip(self.stages, steps, strict=True))
 
     def noise_at(self, step: int) -> float:
         """Return the standard deviation of the noise on densities."""
@@ -109,9 +110,17 @@ def published(data: Literal["carla", "celeba", "cats"] = "carla") -> PiGANTraini
 
 
 def small() -> PiGANTraining:
-    """Return a recipe for one CPU core and hours: images of 16, then 32 pixels."""
+    """Return a recipe for one CPU core and hours, with R3GAN's loss: images of 16, then 32 pixels."""
+    return replace(
+        small_published(), loss="r3gan", gamma=2.0, final_gamma=0.5, betas=(0.0, 0.95), top_k_smallest=1.0,
+        stages=(Stage(0, 16, 16, 4e-4, 4e-4), Stage(4000, 32, 8, 2e-4, 2e-4)),
+    )  # fmt: skip
+
+
+def small_published() -> PiGANTraining:
+    """Return the published losses at the size of `small()`, for comparison."""
     return PiGANTraining(
-        steps=40_000, batch=16, gamma=0.5, betas=(0.0, 0.9), mean_kimg=2.0, final_rate=0.25,
-        stages=(Stage(0, 16, 16, 2e-4, 4e-4), Stage(4000, 32, 8, 1e-4, 4e-4)), fade_steps=1000, noise_steps=2000,
+        steps=40_000, batch=16, gamma=10.0, betas=(0.0, 0.9), mean_kimg=2.0, final_rate=0.25,
+        stages=(Stage(0, 16, 16, 2e-4, 4e-4), Stage(4000, 32, 8, 1e-4, 2e-4)), fade_steps=1000, noise_steps=2000,
         z_dim=64, hidden_dim=64, num_layers=3, mapping_dim=64, num_steps=6, encoder=False, discriminator_width=0.25,
     )  # fmt: skip

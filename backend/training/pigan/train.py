@@ -22,19 +22,24 @@ from ...generators.pigan.scene import WORLD_FROM_CANONICAL
 from ...models.card import ModelCard
 from ...rendering import sampling
 from ...scenes.volume import even_around
+from ..adversarial.command import Recipe
 from ..adversarial.losses import discriminator_loss, generator_loss, penalty
 from ..adversarial.processes import Processes
 from ..adversarial.run import AdversarialRun, RunOptions, Step
 from ..data.random_cameras import Cameras, pixel_centers, random_cameras
 from ..data.training_images import TrainingImages
-from .config import PiGANTraining
+from .config import PiGANTraining, published, small, small_published
 
 
 def train(config: PiGANTraining, data: TrainingImages, out: Path | None, options: RunOptions) -> AdversarialRun:
     """Train, or resume, and leave a model folder in `out`. Raises: see AdversarialRun."""
     count = options.processes.count
-    if any(stage.batch % count for stage in config.stages):
-        raise InvalidRequest(f"The batch of each stage must be divisible by the number of processes, {count}.")
+    batches = [config.batch_at(stage.first_step) for stage in config.stages]
+    if any(batch % count for batch in batches):
+        raise InvalidRequest(
+            f"The batches of the stages, {', '.join(map(str, batches))} images, cannot all be divided over {count} "
+            "processes: give a number of processes that divides them, or another batch."
+        )
     torch.manual_seed(config.seed)
     generator = PiGAN(network_config(config, data))
     discriminator = ProgressiveDiscriminator(
@@ -160,3 +165,10 @@ def card(config: PiGANTraining, data: TrainingImages) -> ModelCard:
             "(backend/training/pigan/train.py)."
         ),
     )
+
+
+RECIPE = Recipe(
+    "pigan", "π-GAN", "A field of sine layers, trained on images that grow.",
+    {"small": small, "small-published": small_published, "published": published},
+    side=lambda config: config.side, train=train,
+)  # fmt: skip

@@ -16,7 +16,7 @@ from backend.models.library import load_model
 from backend.training.adversarial.losses import generator_loss, penalty
 from backend.training.adversarial.run import RunOptions, Step
 from backend.training.data.random_cameras import cameras_at, random_cameras
-from backend.training.graf.config import GRAFTraining, published, small
+from backend.training.graf.config import GRAFTraining, published, small_published
 from backend.training.graf.patches import PatchScales, patch_places, patches_at
 from backend.training.graf.train import card, network_config, random_places, render, train
 
@@ -24,7 +24,7 @@ from .coloured_balls import coloured_balls
 
 DATA = coloured_balls()
 TINY = replace(
-    small(), steps=30, batch=4, side=16, patch=16, z_dim=6, appearance_dim=3, num_layers=2, hidden_dim=16,
+    small_published(), steps=30, batch=4, side=16, patch=16, z_dim=6, appearance_dim=3, num_layers=2, hidden_dim=16,
     point_frequencies=2, num_samples=6, discriminator_channels=2, mixed_on_cpu=False, noise_steps=20,
 )  # fmt: skip
 QUIET = RunOptions(progress=lambda *_: None, report_steps=1, checkpoint_seconds=0.0)

@@ -20,7 +20,7 @@ from backend.models.library import load_model
 from backend.training.adversarial.processes import Processes, joined
 from backend.training.adversarial.run import RunOptions, Step
 from backend.training.data.random_cameras import cameras_at, random_cameras
-from backend.training.pigan.config import PiGANTraining, Stage, published, small
+from backend.training.pigan.config import PiGANTraining, Stage, published, small, small_published
 from backend.training.pigan.train import among_best, card, network_config, pitch_and_yaw, render, train
 
 from .coloured_balls import coloured_balls
@@ -28,7 +28,8 @@ from .coloured_balls import coloured_balls
 ROOT = Path(__file__).resolve().parents[3]
 DATA = coloured_balls()
 TINY = replace(
-    small(), steps=30, batch=8, stages=(Stage(0, 8, 8, 1e-3, 1e-3), Stage(15, 16, 4, 5e-4, 1e-3)), fade_steps=10,
+    small_published(), steps=30, batch=8, fade_steps=10,
+    stages=(Stage(0, 8, 8, 1e-3, 1e-3), Stage(15, 16, 4, 5e-4, 1e-3)),
     z_dim=6, hidden_dim=16, num_layers=2, mapping_dim=16, num_steps=4, discriminator_width=0.02, encoder=True,
     pose_weight=1.0, top_k_interval=1, top_k_smallest=0.6, noise_steps=20,
 )  # fmt: skip
@@ -42,6 +43,7 @@ def test_stages_switch_size_batch_and_rates_and_fade_in() -> None:
     assert [config.fade_at(s) for s in (0, 10_000, 15_000, 20_000, 54_999, 55_000)] == [1, 0, 0.5, 1, 1, 0]
     assert config.images_before(60_000) == 30 * 10_000 + 14 * 45_000 + 10 * 5_000
     assert config.images_before(10) == 300
+    assert [replace(small(), batch=4).batch_at(s) for s in (0, 4000)] == [4, 2]  # another batch keeps the proportions
     with pytest.raises(ValueError, match="begin at step 0"):
         replace(config, stages=config.stages[1:])
     # the part of the batch that trains the generator, as recorded of the official curriculum for faces
