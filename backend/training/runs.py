@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from ..files import cannot_write, write_atomically
 from ..optimizers import optimizer_tensors, restore_optimizer
+from .curves import EventFile
 
 
 class State:
@@ -43,6 +44,7 @@ class State:
         self.config = config
         self._plain: dict[str, Any] = dict(config) if isinstance(config, Mapping) else asdict(config)
         self.networks, self.optimizers, self.tensors, self.size = networks, optimizers, dict(tensors or {}), size
+        self.seconds = 0.0  # of training, over all sessions
 
     def save(self, path: Path, step: int) -> None:
         """Write the file atomically."""
@@ -52,8 +54,9 @@ class State:
         for key, optimizer in self.optimizers.items():
             found |= optimizer_tensors(optimizer, _adam(key))
         found = {name: value.detach().cpu().clone().contiguous() for name, value in found.items()}
+        metadata = {"config": json.dumps(self._plain), "step": str(step), "seconds": f"{self.seconds:.1f}"}
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, save(found, {"config": json.dumps(self._plain), "step": str(step)}))
+        write_atomically(path, save(found, metadata))
 
     @torch.no_grad()
     def load(self, path: Path | None) -> int:
@@ -82,7 +85,17 @@ class State:
             restore_optimizer(optimizer, found, _adam(key))
         for name, tensor in self.tensors.items():
             tensor.copy_(found[name])
+        self.seconds = float(metadata.get("seconds", 0))
         return int(metadata["step"])
+
+
+def progress_of(checkpoint: Path) -> tuple[int, float]:
+    """Return step and seconds of training of a checkpoint; zeros if there is none. Raises OSError, SafetensorError."""
+    if not checkpoint.exists():
+        return 0, 0.0
+    with safe_open(checkpoint, "pt") as file:
+        metadata = file.metadata()
+    return int(metadata["step"]), float(metadata.get("seconds", 0))
 
 
 def _adam(key: str) -> str:
@@ -92,9 +105,10 @@ def _adam(key: str) -> str:
 class Journal:
     """Running means of the numbers of each step; `write` appends them to `losses.jsonl`."""
 
-    def __init__(self, out: Path, names: Iterable[str], decay: float) -> None:
-        """decay: the part of a mean that is kept in a step."""
+    def __init__(self, out: Path, names: Iterable[str], decay: float, *, tensorboard: bool = False) -> None:
+        """decay: the part of a mean that is kept in a step. tensorboard: event files in `out/tensorboard` too."""
         self.path, self.decay, self.means = out / "losses.jsonl", decay, dict.fromkeys(names, math.nan)
+        self.events = EventFile(out / "tensorboard") if tensorboard else None
 
     def add(self, found: Iterable[Tensor]) -> None:
         """Add the numbers of one step, in the order of the names."""
@@ -106,9 +120,14 @@ class Journal:
         return "  ".join(f"{name} {value:.3f}" for name, value in self.means.items())
 
     def write(self, step: int) -> None:
-        """Append a line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step} | {k: round(v, 4) for k, v in self.means.items()}) + "\n")
+        """Append a line. A full disk loses it, and the training goes on."""
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step} | {k: float(f"{v:.5g}") for k, v in self.means.items()}) + "\n")
+            if self.events is not None:
+                self.events.add(step, self.means)
+        except OSError as error:
+            log(f"step {step}: {cannot_write('The losses', self.path.parent, error).message} The training goes on.")
 
 
 class Loop:
@@ -129,18 +148,21 @@ class Loop:
         checkpoint_seconds: float = 60.0,
         draw: Callable[[Path], None] | None = None,
         draw_seconds: float = 240.0,
+        first_draw_seconds: float | None = None,
+        each_step: Callable[[int, Mapping[str, float]], None] = lambda step, means: None,
         finished: Callable[[], bool] = lambda: False,
         writes: bool = True,
     ) -> None:
-        """checkpoint: None keeps nothing. progress(fraction, text, *details): called every `report_steps` steps; the
-        checkpoint is saved before an exception from it ends the run. draw(path): writes `progress.png` beside the
-        checkpoint. finished(): asked after each step, ends the run early. writes: False in all but one of the processes
-        of a run."""
+        """checkpoint: None keeps nothing. progress(fraction, text, *details): called every `report_steps` steps.
+        each_step(steps done, means of the journal): called after each step. The checkpoint is saved before an exception
+        from either ends the run. draw(path): writes `progress.png` beside the checkpoint, every `draw_seconds`; with
+        first_draw_seconds first after those, then after times that double up to `draw_seconds`. finished(): asked after
+        each step, ends the run early. writes: False in all but one of the processes of a run."""
         self.state, self.checkpoint, self.steps = state, checkpoint, steps
         self.progress, self.report_steps = progress, report_steps
         self.checkpoint_seconds = checkpoint_seconds
-        self.draw, self.draw_seconds = draw, draw_seconds
-        self.finished, self.writes = finished, writes
+        self.draw, self.draw_seconds, self.first_draw_seconds = draw, draw_seconds, first_draw_seconds
+        self.each_step, self.finished, self.writes = each_step, finished, writes
         self._text: str | Journal = ""
         self._details: tuple[Any, ...] = ()
 
@@ -154,29 +176,35 @@ class Loop:
         if self.checkpoint is not None:
             self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         started = saved = drawn = time.monotonic()
+        before = self.state.seconds
         last = step >= self.steps
         while not last:
             yield step
             step += 1
             last, now = self.finished() or step == self.steps, time.monotonic()
+            self.state.seconds = before + now - started
             if not self.writes:
                 continue
-            if last or step % self.report_steps == 0:
-                left = (now - started) / (step - first) * (self.steps - step) / 60
-                line = f"step {step}/{self.steps}  {self._text}  {left:.0f} min left"
-                if isinstance(self._text, Journal):
-                    self._text.write(step)
-                try:
+            try:
+                if last or step % self.report_steps == 0:
+                    left = (now - started) / (step - first) * (self.steps - step) / 60
+                    line = f"step {step}/{self.steps}  {self._text}  {left:.0f} min left"
+                    if isinstance(self._text, Journal):
+                        self._text.write(step)
                     self.progress(step / self.steps, line, *self._details)
-                except BaseException:
-                    self._save(step, must=False)
-                    raise
+                self.each_step(step, self._text.means if isinstance(self._text, Journal) else {})
+            except BaseException:
+                self._save(step, must=False)
+                raise
             if self.checkpoint is None:
                 continue
             if last or now - saved > self.checkpoint_seconds:
                 self._save(step, must=last)
                 saved = time.monotonic()
-            if self.draw is not None and (last or now - drawn > self.draw_seconds):
+            wait = self.draw_seconds
+            if self.first_draw_seconds is not None:
+                wait = min(wait, max(self.first_draw_seconds, (now - started) / 2))
+            if self.draw is not None and (last or now - drawn > wait):
                 self.draw(self.checkpoint.with_name("progress.png"))
                 drawn = time.monotonic()
 

@@ -26,10 +26,11 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from addon.wire.errors import Diverged, InvalidRequest
+from addon.wire.errors import Cancelled, CannotWrite, Diverged, InvalidRequest
 
 from ...models.card import ModelCard
-from ..runs import Journal, Loop, State, follow, say
+from ..curves import draw_curves, read_losses
+from ..runs import Journal, Loop, State, follow, log, say
 from .config import AdversarialTraining
 from .processes import Processes
 from .watch import Watch
@@ -46,7 +47,10 @@ class RunOptions:
     progress: Callable[..., None] = say
     report_steps: int = 50
     checkpoint_seconds: float = 120.0
-    watch_seconds: float = 600.0  # between sheets
+    watch_seconds: float = 600.0  # between sheets …
+    first_watch_seconds: float | None = None  # … and before the first one; then they come at times that double
+    each_step: Callable[[int, Mapping[str, float]], None] = lambda step, means: None  # after each: steps done, losses;
+    # what it raises ends the run, after a checkpoint
 
 
 class Step:
@@ -154,7 +158,8 @@ class AdversarialRun:
             self.state, self.checkpoint, self.config.steps,
             progress=options.progress, report_steps=options.report_steps,
             checkpoint_seconds=options.checkpoint_seconds,
-            draw=self._watch, draw_seconds=options.watch_seconds,
+            draw=None if self.out is None else self._draw, draw_seconds=options.watch_seconds,
+            first_draw_seconds=options.first_watch_seconds, each_step=options.each_step,
             finished=lambda: options.processes.decide(until is not None and time.monotonic() > until),
             writes=options.processes.leads,
         )  # fmt: skip
@@ -170,6 +175,10 @@ class AdversarialRun:
                     follow(self.mean, self.generator, self.config.mean_decay(number))
             except ValueError as error:
                 raise InvalidRequest(f"{error}.") from error
+            except Cancelled:
+                if self._watch is not None:
+                    self._watch.export()
+                raise
 
     def set_rate(self, name: str, rate: float) -> None:
         """Set the learning rate of an optimiser that `rate_at` then scales, for schedules of stages."""
@@ -211,9 +220,18 @@ class AdversarialRun:
         found = [torch.as_tensor(value, dtype=torch.float32).detach().mean().reshape(1) for value in values.values()]
         self.options.processes.average(found)
         if self._journal is None:
-            self._journal = Journal(self.out or Path(), values, 0.98)
+            self._journal = Journal(self.out or Path(), values, 0.98, tensorboard=True)
         self._journal.add(found)
         self._loop.report(self._journal if self.out is not None else str(self._journal))
+
+    def _draw(self, path: Path) -> None:
+        """Write the curves and the sheets. A full disk is logged, and the training goes on."""
+        try:
+            draw_curves(read_losses(path.with_name("losses.jsonl"))).save(path.with_name("curves.png"))
+            if self._watch is not None:
+                self._watch(path)
+        except (OSError, CannotWrite) as error:
+            log(f"The sheets could not be written to {path.parent}: {error}. The training goes on.")
 
     def _diverged(self, name: str) -> str:
         text = f"The training diverged: the loss of the {name} is not finite at step {self._number}. "

@@ -31,11 +31,15 @@ class Watch:
 
     def __call__(self, path: Path) -> None:
         """Write the model folder and the sheets of the weights as they are now."""
-        tensors = {name: value.detach().cpu().clone() for name, value in self.mean.state_dict().items()}
-        card = save_model(self.out / "model", replace(self.card(), source="trained"), tensors)
-        generator = loader(card.kind)("model", card, tensors)
+        generator = self.export()
         sweep(generator).save(path)
         samples(generator).save(path.with_name("samples.png"))
+
+    def export(self) -> Generator:
+        """Write the model folder of the weights as they are now, and return the model. Raises CannotWrite."""
+        tensors = {name: value.detach().cpu().clone() for name, value in self.mean.state_dict().items()}
+        card = save_model(self.out / "model", replace(self.card(), source="trained"), tensors)
+        return loader(card.kind)("model", card, tensors)
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from addon.wire.errors import CannotWrite, Diverged, InvalidRequest
+from addon.wire.errors import Cancelled, CannotWrite, Diverged, InvalidRequest
 from backend.training import runs
 from backend.training.adversarial.config import AdversarialTraining
 from backend.training.adversarial.losses import discriminator_loss, generator_loss, gradient_penalty
@@ -82,6 +83,23 @@ def test_each_image_is_chosen_once_in_an_epoch() -> None:
     epochs = [torch.cat([Step(e * 4 + i, config, RunOptions()).choose(20) for i in range(4)]) for e in range(2)]
     assert all(sorted(epoch.tolist()) == list(range(20)) for epoch in epochs)
     assert not torch.equal(*epochs)
+
+
+def test_a_run_that_is_cancelled_after_a_step_keeps_it_and_goes_on(tmp_path: Path) -> None:
+    def stop(step: int, losses: Mapping[str, float]) -> None:
+        assert losses.keys() == {"loss_d", "loss_g"}
+        if step == 5:
+            raise Cancelled()
+
+    seldom = dataclasses.replace(QUIET, report_steps=1000, checkpoint_seconds=1e9)
+    with pytest.raises(Cancelled):
+        toy.train(tmp_path, dataclasses.replace(seldom, each_step=stop))
+    step, seconds = runs.progress_of(tmp_path / "checkpoint.safetensors")
+    assert step == 5 and seconds > 0
+    whole, again = toy.train(None, QUIET), toy.train(tmp_path, seldom)
+    assert all(torch.equal(weights(again)[name], value) for name, value in weights(whole).items())
+    assert runs.progress_of(tmp_path / "checkpoint.safetensors")[1] >= seconds
+    assert (tmp_path / "curves.png").stat().st_size > 0 and list((tmp_path / "tensorboard").iterdir())
 
 
 def test_the_batch_must_divide_over_the_processes() -> None:
