@@ -37,6 +37,7 @@ TASKS: dict[str, TaskSpec] = {
     "discard_fit": TaskSpec(m.DiscardFitRequest, m.ModelResult, module="fit"),
     "sfm": TaskSpec(m.SfmRequest, m.SfmResult),
     "views": TaskSpec(m.ViewsRequest, m.ViewsResult),
+    "training_set": TaskSpec(m.TrainingSetRequest, m.TrainingSetResult),
     "import_checkpoint": TaskSpec(m.ImportRequest, m.ModelResult),
 }
 """By name. Modules are imported when first used: importing PyTorch takes seconds, and the socket opens before."""

@@ -280,6 +280,8 @@ class State:
             names = [f"images/{number:04d}.png" for number in range(request.count)]
             files = {name: self.keep(name.encode()) for name in (*names, "transforms.json")}
             return messages.ViewsResult(files, POSES, "black")
+        if isinstance(request, messages.TrainingSetRequest):
+            return messages.TrainingSetResult(request.objects * request.views, 1)
         if isinstance(request, messages.ImportRequest):
             self.models.append(replace(FACE, name=request.name, label=request.label or request.name))
             return messages.ModelResult(request.name)

@@ -63,6 +63,7 @@ COMMANDS: dict[type, str] = {
     m.FitOptions: "fit",
     m.SfmRequest: "sfm",
     m.ViewsRequest: "views",
+    m.TrainingSetRequest: "training-set",
 }
 """Command that has the options of a message."""
 

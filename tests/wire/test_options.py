@@ -18,6 +18,7 @@ VALID: tuple[Any, ...] = (
     m.FitOptions(),
     m.SfmRequest({"a.png": SHA}),
     m.ViewsRequest(SCENE),
+    m.TrainingSetRequest("/data"),
     m.MeshRequest(SCENE),
     m.GenerateRequest("a", (LATENT,)),
     m.CompleteRequest("a", SHA),

@@ -3,7 +3,8 @@
 Vocabulary. A *request* is pure JSON; its arrays (a scan, a mesh) are uploaded first as blobs and named by sha256. A
 *result* contains arrays and is sent as safetensors bytes (`payload.pack`). Frames and units: the world is
 right-handed, Z up, metres; cameras are `world_from_camera` with OpenCV axes (x right, y down, z forward) and intrinsics
-in pixels with centres at +0.5; images are [height, width, channels], top row first, float32. Radians throughout.
+in pixels with centres at +0.5; images are [height, width, channels], top row first, float32. Radians, but for
+options that say degrees.
 
 Each dataclass checks its ranges when it is built (`options.py`, `checks.py`), so that neither side can make an invalid
 request.
@@ -26,6 +27,7 @@ from .service import ErrorInfo, Handshake, ServerInfo
 from .sfm import SfmRequest, SfmResult
 from .shape import CompleteRequest, FitShapeRequest, LatentResult, MeshBlob, ScanBlob
 from .tasks import PACKED, REQUESTS, Request
+from .training_set import TrainingSetRequest, TrainingSetResult
 from .views import ViewsRequest, ViewsResult
 
 __all__ = [
@@ -88,6 +90,8 @@ __all__ = [
     "StoredFit",
     "StoredRow",
     "Submitted",
+    "TrainingSetRequest",
+    "TrainingSetResult",
     "TransferTextureRequest",
     "ViewsRequest",
     "ViewsResult",

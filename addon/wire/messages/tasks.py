@@ -11,6 +11,7 @@ from .models import ModelResult
 from .render import GenerateRequest, ImageResult, RenderRequest, SheetResult
 from .sfm import SfmRequest, SfmResult
 from .shape import CompleteRequest, FitShapeRequest, LatentResult, MeshBlob, ScanBlob
+from .training_set import TrainingSetRequest, TrainingSetResult
 from .views import ViewsRequest, ViewsResult
 
 Request = (
@@ -25,6 +26,7 @@ Request = (
     | DiscardFitRequest
     | SfmRequest
     | ViewsRequest
+    | TrainingSetRequest
     | ImportRequest
 )
 
@@ -40,6 +42,7 @@ REQUESTS: dict[str, type] = {
     "discard_fit": DiscardFitRequest,
     "sfm": SfmRequest,
     "views": ViewsRequest,
+    "training_set": TrainingSetRequest,
     "import_checkpoint": ImportRequest,
 }
 
@@ -55,6 +58,7 @@ PACKED: dict[str, type] = {
         FitResult,
         SfmResult,
         ViewsResult,
+        TrainingSetResult,
         ScanBlob,
         MeshBlob,
         CodeBlob,

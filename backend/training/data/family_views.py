@@ -1,9 +1,9 @@
 """Renders of a procedural family from random poses: training sets of the 3D-aware GANs.
 
-`python -m backend.training.data.family_views chairs OUT` writes `OUT/transforms.json` (images, cameras, and the
-distribution that they were drawn from) and then the images that are missing, so it resumes where it was stopped.
-`--part 0 --parts 2` makes every second object, for several processes. About 1.3 s an object of 8 views of 128² on one
-core. `--first 100000` starts at another seed: objects that no model was trained on.
+`python -m backend training-set OUT --family chairs` writes `OUT/transforms.json` (images, cameras, and the distribution
+that they were drawn from) and then the images that are missing, so it resumes where it was stopped. About 0.5 s an
+object of 8 views of 128² on one free core. `--part 0 --parts 2` makes every second object, for two processes.
+`--first 100000` starts at another seed: objects that no model was trained on.
 
 World of the cameras: Z up, the object centred and inside the unit sphere, its front along −Y. `transform_matrix` is
 world from camera with OpenGL's axes, as NeRF tools read it. Images are RGBA.
@@ -11,18 +11,20 @@ world from camera with OpenGL's axes, as NeRF tools read it. Images are RGBA.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import os
-import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from addon.wire.errors import InvalidRequest, Remedy
+from addon.wire.messages import TrainingSetRequest
+
 from ...cameras import look_at
+from ...files import replacing, write_atomically
+from ...progress import Progress, silent
 from .families import FAMILIES
 from .families.solids import Array
 from .mesh_views import MeshViews, bake_light
@@ -31,10 +33,8 @@ RADIUS = 3.8
 """Distance of the camera from the origin."""
 FOV = 30.0
 """Degrees; the unit sphere just fills the image."""
-ELEVATIONS = (-10.0, 45.0)
-"""Degrees, drawn uniformly; azimuths are uniform over the circle, stratified over the views of an object."""
-VIEWS = 8
-SIDE = 128
+LICENCE = "GPL-3.0-or-later; trained on renders of Latent Lathe's own procedural family"
+"""Licence of models trained on them."""
 
 OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 
@@ -46,11 +46,13 @@ def camera_pose(azimuth: float, elevation: float) -> Array:
     return np.asarray(look_at(eye, (0.0, 0.0, 0.0)), np.float32)
 
 
-def object_poses(seed: int, views: int) -> list[Array]:
-    """Return the poses [4, 4] of an object's views. They depend on the seed only."""
-    random = np.random.default_rng((seed, 1))
-    azimuths = (np.arange(views) + random.random(views)) / views * 2 * math.pi - math.pi
-    elevations = np.radians(random.uniform(*ELEVATIONS, views))
+def object_poses(request: TrainingSetRequest, seed: int) -> list[Array]:
+    """Return the poses [4, 4] of an object's views: azimuths uniform in ±`turn`, stratified over the views, elevations
+    uniform. They depend on the seed and the ranges only."""
+    random, views = np.random.default_rng((seed, 1)), request.views
+    azimuths = np.radians(((np.arange(views) + random.random(views)) / views * 2 - 1) * request.turn)
+    low, high = sorted((request.lowest, request.highest))
+    elevations = np.radians(random.uniform(low, high, views))
     return [camera_pose(*angles) for angles in zip(azimuths, elevations, strict=True)]
 
 
@@ -59,8 +61,9 @@ def image_path(seed: int, view: int) -> str:
     return f"images/{seed:06d}_{view:02d}.png"
 
 
-def transforms(family: str, seeds: range, views: int, side: int) -> dict[str, object]:
+def transforms(request: TrainingSetRequest) -> dict[str, Any]:
     """Return the contents of transforms.json."""
+    side = request.size
     focal = side / 2 / math.tan(math.radians(FOV) / 2)
     frames = [
         {
@@ -68,8 +71,8 @@ def transforms(family: str, seeds: range, views: int, side: int) -> dict[str, ob
             "transform_matrix": (pose @ OPENGL_FROM_OPENCV).round(6).tolist(),
             "object": seed,
         }
-        for seed in seeds
-        for view, pose in enumerate(object_poses(seed, views))
+        for seed in seeds_of(request)
+        for view, pose in enumerate(object_poses(request, seed))
     ]
     return {
         "camera_angle_x": math.radians(FOV),
@@ -79,57 +82,84 @@ def transforms(family: str, seeds: range, views: int, side: int) -> dict[str, ob
         "cy": side / 2,
         "w": side,
         "h": side,
+        "name": request.family.capitalize(),
+        "licence": LICENCE,
         "distribution": {
-            "family": family,
-            "seeds": [seeds.start, seeds.stop],
-            "views": views,
+            "family": request.family,
+            "seeds": [seeds_of(request).start, seeds_of(request).stop],
+            "views": request.views,
             "radius": RADIUS,
             "fov_degrees": FOV,
-            "azimuth_degrees": [-180.0, 180.0],
-            "elevation_degrees": list(ELEVATIONS),
+            "azimuth_degrees": [-request.turn, request.turn],
+            "elevation_degrees": sorted((request.lowest, request.highest)),
             "light": "fixed to the object",
         },
         "frames": frames,
     }
 
 
-def write_object(family: str, seed: int, out: Path, views: int, side: int) -> None:
-    """Render the images of an object that are missing."""
-    paths = [out / image_path(seed, view) for view in range(views)]
-    if all(path.exists() for path in paths):
-        return
-    mesh = FAMILIES[family].make(seed)
-    renderer = MeshViews(mesh, bake_light(mesh, FAMILIES[family].least_light))
+def seeds_of(request: TrainingSetRequest) -> range:
+    """Return the seeds of the objects."""
+    return range(request.first, request.first + request.objects)
+
+
+def write_object(request: TrainingSetRequest, seed: int, out: Path) -> int:
+    """Render the images of an object that are missing, and return their number. Raises OSError."""
+    missing = [
+        (path, pose)
+        for view, pose in enumerate(object_poses(request, seed))
+        if not (path := out / image_path(seed, view)).exists()
+    ]
+    if not missing:
+        return 0
+    family = FAMILIES[request.family]
+    mesh = family.make(seed)
+    renderer = MeshViews(mesh, bake_light(mesh, family.least_light))
     focal = 0.5 / math.tan(math.radians(FOV) / 2)
-    for path, pose in zip(paths, object_poses(seed, views), strict=True):
-        rgba = renderer.render(pose, focal, side)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        Image.fromarray((rgba * 255 + 0.5).astype(np.uint8)).save(partial, "PNG")
-        os.replace(partial, path)
+    for path, pose in missing:
+        rgba = renderer.render(pose, focal, request.size)
+        with replacing(path) as partial:
+            Image.fromarray((rgba * 255 + 0.5).astype(np.uint8)).save(partial, "PNG")
+    return len(missing)
 
 
-def main(arguments: list[str]) -> None:
-    """Render a family, from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("family", choices=sorted(FAMILIES))
-    parser.add_argument("out", type=Path, help="folder of the training set")
-    parser.add_argument("--objects", type=int, default=1200)
-    parser.add_argument("--first", type=int, default=0, help="seed of the first object")
-    parser.add_argument("--views", type=int, default=VIEWS, help="images of each object")
-    parser.add_argument("--side", type=int, default=SIDE, help="pixels")
-    parser.add_argument("--part", type=int, default=0, help="number of this part, for several processes")
-    parser.add_argument("--parts", type=int, default=1, help="number of parts")
-    options = parser.parse_args(arguments)
-    seeds = range(options.first, options.first + options.objects)
-    (options.out / "images").mkdir(parents=True, exist_ok=True)
-    if options.part == 0:
-        text = json.dumps(transforms(options.family, seeds, options.views, options.side))
-        (options.out / "transforms.json").write_text(text, encoding="utf-8")
-    for seed in seeds[options.part :: options.parts]:
-        started = time.perf_counter()
-        write_object(options.family, seed, options.out, options.views, options.side)
-        print(f"object {seed}: {time.perf_counter() - started:.1f} s", flush=True)
+def write_set(
+    request: TrainingSetRequest, out: Path, progress: Progress = silent, *, part: int = 0, parts: int = 1
+) -> int:
+    """Write transforms.json and the images that are missing, and return how many were rendered.
+
+    part, parts: render each `parts`-th object only, from number `part` on, for several processes.
+
+    Raises:
+        InvalidRequest: the folder holds a set of other views or another family; more objects of the same are added.
+        OSError: no disk space or no permission.
+    """
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    wanted = transforms(request)
+    path = out / "transforms.json"
+    if path.exists():
+        _check_same(path, wanted)
+    if part == 0:
+        write_atomically(path, json.dumps(wanted).encode())
+    seeds = seeds_of(request)[part::parts]
+    rendered = 0
+    for number, seed in enumerate(seeds):
+        progress(number / len(seeds), f"Object {number + 1} of {len(seeds)}")
+        rendered += write_object(request, seed, out)
+    return rendered
 
 
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def _check_same(path: Path, wanted: dict[str, Any]) -> None:
+    """Raise InvalidRequest unless the images of an existing set are also those of the wanted one, by name."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        found = {**stored["distribution"], "size": stored["w"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        found = {}
+    asked = {**wanted["distribution"], "size": wanted["w"]}
+    different = sorted(key for key in asked if key != "seeds" and found.get(key) != asked[key])
+    if different:
+        raise InvalidRequest(
+            f"{path.parent} holds another set (it differs in {', '.join(different)}): choose another folder.",
+            remedy=Remedy("choose_folder", "Choose Another Folder"),
+        )

@@ -57,6 +57,8 @@ class _Listing:
     intrinsics: NDArray[np.float64] | None = None  # [n, 3, 3], in units of the image's width and height
     objects: list[object] | None = None
     warnings: tuple[str, ...] = ()
+    name: str = ""
+    licence: str = ""
 
 
 def read_images(
@@ -65,14 +67,15 @@ def read_images(
     needs_poses: bool = False,
     *,
     prior: PosePrior | None = None,
-    background: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    background: str = "white",
     min_images: int = MIN_IMAGES,
     progress: Progress = silent,
 ) -> TrainingImages:
     """Read the images of a folder as squares of `side` pixels: centre crop, then the mean of the area of each pixel.
 
-    Transparent images are put over `background` (sRGB, 0 … 1), grey ones become RGB. Images that cannot be read are
-    left out; the report says what was done. `prior`: the poses to draw from, instead of the ranges of the cameras.
+    Transparent images are put over `background` (a colour name, or #rrggbb), grey ones become RGB. Images that cannot
+    be read are left out; the report says what was done. `prior`: the poses to draw from, instead of the ranges of the
+    cameras.
 
     Raises:
         UnreadableFile: no such folder, or its list is damaged.
@@ -82,9 +85,9 @@ def read_images(
     if needs_poses and listing.poses is None:
         raise UnusableDataset(
             f"The images of {folder.name} have no cameras (no transforms.json or dataset.json with labels), and this "
-            "model needs them. Render a set with Make Training Set, estimate the cameras with a pose regressor (python "
-            f"-m backend estimate-poses {folder} --like A_SET_WITH_CAMERAS), or train a model without poses: graf, "
-            "pigan, hologan."
+            "model needs them. Render a set (Make Training Set in the panel, python -m backend training-set), estimate "
+            f"the cameras (python -m backend estimate-poses {folder} --like A_SET_WITH_CAMERAS), or train a model that "
+            "needs none."
         )
     read = _read_all(listing, side, background, progress)
     used = np.array(read.used, np.int64)
@@ -103,7 +106,9 @@ def read_images(
     found_prior = prior or (DEFAULT_PRIOR if posed is None else prior_of(*posed))
     objects = None
     if listing.objects is not None:
-        objects = torch.from_numpy(np.unique([str(listing.objects[i]) for i in used], return_inverse=True)[1])
+        names = [str(listing.objects[index]) for index in used]
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        objects = torch.tensor([numbers[name] for name in names])
     pixels = np.stack(read.images)
     exact, near = duplicates(pixels)
     report = DataReport(
@@ -128,7 +133,9 @@ def read_images(
         None if posed is None else torch.from_numpy(posed[0].astype(np.float32)),
         None if posed is None else torch.from_numpy(posed[1].astype(np.float32)),
         objects,
-        name=folder.name,
+        background=background,
+        licence=listing.licence,
+        name=listing.name or folder.name,
         report=report,
     )
 
@@ -159,7 +166,8 @@ def _list_transforms(folder: Path, file: Path) -> _Listing:
     distorted = sum(not view.lens.is_pinhole for view in views)
     warnings = (f"the lens distortion of {distorted} images is ignored: undistort them first",) if distorted else ()
     paths = [_with_extension(view.image) for view in views]
-    return _Listing("transforms.json", paths, poses, intrinsics, objects, warnings)
+    name, licence = (str(top.get(key, "")) for key in ("name", "licence"))
+    return _Listing("transforms.json", paths, poses, intrinsics, objects, warnings, name, licence)
 
 
 def _with_extension(path: Path) -> Path:
@@ -210,7 +218,7 @@ class _Reading:
     transparent: int = 0
 
 
-def _read_all(listing: _Listing, side: int, background: tuple[float, float, float], progress: Progress) -> _Reading:
+def _read_all(listing: _Listing, side: int, background: str, progress: Progress) -> _Reading:
     read = _Reading()
     small = 0
     for index, path in enumerate(listing.paths):
@@ -255,7 +263,7 @@ def _has_alpha(image: Image.Image) -> bool:
 
 
 def _square(
-    image: Image.Image, side: int, background: tuple[float, float, float]
+    image: Image.Image, side: int, background: str
 ) -> tuple[NDArray[np.uint8], tuple[float, float, float, float]]:
     """Return the middle of an image [side, side, 3], and its crop: left, top, width, height in units of the image."""
     width, height = image.size
@@ -264,7 +272,7 @@ def _square(
     box = (left, top, left + edge, top + edge)
     if _has_alpha(image):
         rgba = image.convert("RGBA")
-        color = Image.new("RGBA", image.size, tuple(round(255 * c) for c in background))
+        color = Image.new("RGBA", image.size, background)
         rgb = Image.alpha_composite(color, rgba).convert("RGB")
     else:
         rgb = image.convert("RGB")
