@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -63,7 +63,7 @@ def training_data(
         raise InvalidRequest(f"--picture must end in .png, got {picture.name!r}.")
     with progress_bar() as progress, expected_errors():
         found = read_images(folder, side, min_images=1, progress=progress)
-    report: DataReport = found.report
+    report = cast("DataReport", found.report)
     if picture is not None:
         report.write_picture(picture, found.images.permute(0, 2, 3, 1).numpy())
     if as_json:
