@@ -27,6 +27,7 @@ ENGINES: dict[str, dict[str, str]] = {
     "visible_samples": {"cpu": "fused"},
     "render_rays": {"cpu": "fused", "cuda": "stages", "mps": "stages"},
     "winograd": {"cpu": "fused"},
+    "sine": {"cpu": "fused"},
 }
 """Operation of `backend.kernels` and type of device → the fastest engine, "reference" where none is named. On CUDA,
 tinycudann takes the place of those of hash_encode and radiance_mlp where it can be used."""

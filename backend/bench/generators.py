@@ -10,7 +10,8 @@ evaluated, the backbone once for each frame. Paths take turns; each figure is a 
   multiply-add, nothing for what is element-wise), as a share of the time that each path takes. Above 100 % a path is
   faster than the reference one could be.
 
-EG3D's and StyleNeRF's weights are random, for their work does not depend on them. π-GAN and GRAF are measured twice:
+EG3D's, StyleNeRF's and StyleSDF's weights are random: the work of the first two does not depend on them, and in the
+last every sample is visible. π-GAN and GRAF are measured twice:
 with random weights whose density is scaled so that nothing is empty and nothing opaque, where no sample can be left out
 for being empty or hidden, and with weights that hold a solid object (backend/training/experiments/solid_object.py),
 from the folder WEIGHTS/pigan or WEIGHTS/graf, fitted there first if it is missing.
@@ -44,6 +45,8 @@ from ..generators.pigan import model as pigan
 from ..generators.pigan import scene as pigan_scene
 from ..generators.stylenerf import model as stylenerf
 from ..generators.stylenerf import scene as stylenerf_scene
+from ..generators.stylesdf import model as stylesdf
+from ..generators.stylesdf import scene as stylesdf_scene
 from ..models.card import ModelCard
 from ..models.library import load_model
 from ..scenes.protocol import Image
@@ -132,6 +135,16 @@ def make_stylenerf(tiny: bool, weights: Path, device: torch.device = CPU) -> Any
     )
 
 
+def make_stylesdf(tiny: bool, weights: Path, device: torch.device = CPU) -> Any:
+    """AFHQ 512²: 64² rays, 24 samples, three doublings."""
+    config = stylesdf.StyleSDFConfig(image_size=512, decoder_channels=(512, 512, 256, 128))
+    if tiny:
+        config = stylesdf.StyleSDFConfig(
+            style_dim=16, num_layers=3, thumbnail_size=8, image_size=16, decoder_channels=(8, 6), decoder_style_dim=12
+        )
+    return stylesdf_scene.load("stylesdf", _card("stylesdf", config), stylesdf.StyleSDF(config).to(device).state_dict())
+
+
 def make_pigan(tiny: bool, weights: Path, device: torch.device = CPU) -> Any:
     """128², 48 + 48 samples."""
     config = pigan.PiGANConfig(hidden_dim=32, num_steps=12) if tiny else pigan.PiGANConfig()
@@ -182,6 +195,14 @@ CASES = {
         "EG3D 512²", make_eg3d, {"new": 2.0, "camera": 3.5, "draft": 12.0}, PSNR_TARGET, size=512, memory_size=512
     ),
     "stylenerf": Case("StyleNeRF 512²", make_stylenerf, {"new": 1.8}, PSNR_TARGET, size=512, memory_size=512),
+    "stylesdf": Case(
+        "StyleSDF 512²",
+        make_stylesdf,
+        {"new": 2.5, "camera": 2.5, "draft": 5.0},
+        PSNR_TARGET,
+        size=512,
+        memory_size=512,
+    ),
     "pigan": Case("π-GAN 128², random weights", make_pigan, {"new": 1.5}),
     "graf": Case("GRAF 128², random weights", make_graf, {"new": 1.5}),
     "pigan-solid": Case("π-GAN 128², solid object", make_solid_pigan, {"new": 4.0, "camera": 4.0}),

@@ -171,6 +171,26 @@ class Renderer(nn.Module):
         """Return density: a steep sigmoid of the distance (Eq. 2), or the positive part of a raw density."""
         return torch.sigmoid(-value / self.beta) / self.beta if self.config.use_sdf else F.relu(value)
 
+    def samples(self, near: Tensor, far: Tensor, num_samples: int, jitter: Tensor | None) -> Tensor:
+        """Return t [..., num_samples] of rays between near and far [..., 1]. jitter: see `render`."""
+        t = sampling.even(near, far, num_samples, include_far=not self.config.left_edges)
+        if jitter is None:
+            return t
+        after = torch.cat((t[..., 1:], far.expand_as(t[..., :1])), -1)
+        return t + (after - t) * jitter
+
+    def lengths(self, t: Tensor, far: Tensor, directions: Tensor) -> Tensor:
+        """Return the lengths [..., num_samples] of the intervals at t, of rays that end at far [..., 1]."""
+        last = far - t[..., -1:] if self.config.white_background else compositing.ENDLESS
+        return compositing.interval_lengths(t, last, directions.norm(dim=-1, keepdim=True))
+
+    def weights(self, density: Tensor, lengths: Tensor) -> Tensor:
+        """Return the weights [..., num_samples] of samples."""
+        weights = compositing.weights_from_alpha(compositing.opacity(density, lengths))
+        if self.config.force_background and not self.config.white_background:
+            weights = torch.cat((weights[..., :-1], 1 - weights[..., :-1].sum(-1, keepdim=True)), -1)
+        return weights
+
     def render(
         self,
         ws: Tensor,
@@ -193,26 +213,14 @@ class Renderer(nn.Module):
             num_samples: overrides the config's.
             jitter: [batch, rays, num_samples or 1] in [0, 1), share of its interval by which each sample moves.
         """
-        num_samples = num_samples or self.config.num_samples
-        t = sampling.even(near, far, num_samples, include_far=not self.config.left_edges)
-        t = t.expand(*origins.shape[:2], -1)
-        if jitter is not None:
-            after = torch.cat((t[..., 1:], far.expand_as(t[..., :1])), -1)
-            t = t + (after - t) * jitter
+        t = self.samples(near, far, num_samples or self.config.num_samples, jitter).expand(*origins.shape[:2], -1)
         points = origins[:, :, None] + directions[:, :, None] * t[..., None]
         normalised = points * 2 / (far - near)[..., None] if self.config.normalize_points else points
         along = seen_along[:, :, None].expand_as(points)
         raw = self.radiance(ws, normalised.flatten(1, 2), along.flatten(1, 2)).unflatten(1, points.shape[1:3])
         rgb, value, features = raw.split((3, 1, raw.shape[-1] - 4), -1)
         value = value.squeeze(-1)
-        weights = compositing.weights_from_density(
-            self.density(value),
-            t,
-            last=far - t[..., -1:] if self.config.white_background else compositing.ENDLESS,
-            speed=directions.norm(dim=-1, keepdim=True),
-        )
-        if self.config.force_background and not self.config.white_background:
-            weights = torch.cat((weights[..., :-1], 1 - weights[..., :-1].sum(-1, keepdim=True)), -1)
+        weights = self.weights(self.density(value), self.lengths(t, far, directions))
         return Rendering(
             compositing.composite(weights, torch.sigmoid(rgb)),
             compositing.composite(weights, features),

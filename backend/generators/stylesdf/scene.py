@@ -24,6 +24,7 @@ from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.square import cut_out, square_around
 from ...scenes.trace import RayColors
 from ...scenes.volume import EMPTY, Placement, cube, distance_to_center, meets_ball, normals_from, opaque_within
+from .fast import Precomputed
 from .model import StyleSDF, StyleSDFConfig
 
 IMAGE_MEMORY = ImageMemory(1536 * MEBI, per_pixel=64)
@@ -32,7 +33,7 @@ WORLD_FROM_CANONICAL = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.
 """y up, facing +z becomes Z up, facing −Y: the front view of Blender."""
 
 TRACE_PSNR = 80.0
-"""dB, `image` against `render`: both paths are the same up to clamping, and differ by rounding."""
+"""dB, `image` against `render`: what differs is rounding, in Winograd's convolutions (fast.py) most of all."""
 
 FRONT_DIRECTION = (0.0, 0.0, -1.0)
 """The viewing direction at the centre of an image, in the camera's own frame or from in front."""
@@ -63,8 +64,9 @@ class Thumbnail:
 class StyleSDFScene:
     """One latent in the world."""
 
-    def __init__(self, network: StyleSDF, ws: Tensor, placement: Placement):
-        self.network, self.ws, self.placement = network, ws, placement
+    def __init__(self, network: StyleSDF, ws: Tensor, placement: Placement, *, differentiable: bool = False):
+        self.network, self.ws, self.placement, self.differentiable = network, ws, placement, differentiable
+        self._fast: Precomputed | None = None
         self.info = field_info(network.config, placement.metres_per_unit)
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
@@ -113,6 +115,14 @@ class StyleSDFScene:
         return RayColors(cut_out(image, camera) * alpha[..., None], alpha, distance * alpha)
 
     @torch.no_grad()
+    def fast_path(self) -> Precomputed:
+        """Return all that `render` needs of ws; of a differentiable scene, whose ws and weights may change between two
+        renders, made anew each time."""
+        if self._fast is None or self.differentiable:
+            self._fast = Precomputed(self.network, self.ws.detach())
+        return self._fast
+
+    @torch.no_grad()
     def render(
         self,
         camera: Camera,
@@ -121,16 +131,21 @@ class StyleSDFScene:
         quality: Literal["draft", "full"] = "full",
         jitter: torch.Generator | None = None,
         progress: Progress = silent,
+        reference: bool = False,
     ) -> Image:
         """See Scene.render. The features of a square around the view are grown to the decoder's own size and cut to
-        the image. A draft is the renderer's own colours, with half the samples."""
+        the image. A draft is the renderer's own colours, with half the samples.
+
+        reference: by the networks themselves, every sample evaluated.
+        """
         num_samples = self.network.config.num_samples
         steps = samples_per_ray or (max(num_samples // 2, 4) if quality == "draft" else num_samples)
         progress(0.0, "rendering")
-        thumbnail = self._square(camera, steps, jitter)
+        fast = None if reference else self.fast_path()
+        thumbnail = self._square(camera, steps, jitter, fast)
         progress(0.4, "decoding")
         decodes = quality == "full" and self.network.config.image_size > 0
-        image = self._decoded(thumbnail) if decodes else thumbnail.image
+        image = self._decoded(thumbnail, fast) if decodes else thumbnail.image
         depth = thumbnail.mean_depth * self.placement.metres_per_unit
         normal = None
         if quality == "full":
@@ -147,7 +162,13 @@ class StyleSDFScene:
             normal=None if normal is None else F.normalize(normal, dim=-1) * shown[..., None],
         )
 
-    def _square(self, camera: Camera, num_samples: int | None, jitter: torch.Generator | None) -> Thumbnail:
+    def _square(
+        self,
+        camera: Camera,
+        num_samples: int | None,
+        jitter: torch.Generator | None,
+        fast: Precomputed | None = None,
+    ) -> Thumbnail:
         """Render the square around a view at the thumbnail's size."""
         config = self.network.config
         view = square_around(camera).resized(config.thumbnail_size, config.thumbnail_size)
@@ -156,14 +177,20 @@ class StyleSDFScene:
         if config.static_directions:
             still = replace(view, world_from_camera=torch.eye(4).to(view.world_from_camera))
             seen_along = still.rays().directions.reshape(-1, 3) * rays.origins.new_tensor([1.0, -1.0, -1.0])
-        return self._rendered(rays, seen_along, distance_to_center(rays, view.projection), num_samples, jitter)
+        return self._rendered(rays, seen_along, distance_to_center(rays, view.projection), num_samples, jitter, fast)
 
     def _rendered(
-        self, rays: Rays, seen_along: Tensor, center: Tensor, num_samples: int | None, jitter: torch.Generator | None
+        self,
+        rays: Rays,
+        seen_along: Tensor,
+        center: Tensor,
+        num_samples: int | None,
+        jitter: torch.Generator | None,
+        fast: Precomputed | None = None,
     ) -> Thumbnail:
         """Volume render canonical rays around the depths `center` [rays, 1].
 
-        seen_along: unit viewing directions [rays, 3], in the frame of training.
+        seen_along: unit viewing directions [rays, 3], in the frame of training. fast: None for the network itself.
         """
         config = self.network.config
         num_samples = num_samples or config.num_samples
@@ -171,31 +198,41 @@ class StyleSDFScene:
         near = (center - config.half_depth).clamp(min=0.01 * config.half_depth)
         draws = None
         if jitter is not None:
-            draws = torch.rand(1, len(near), num_samples, generator=jitter, device=jitter.device).to(near)
-        result = self.network.renderer.render(
-            self.ws[None],
-            rays.origins[None],
-            directions[None],
-            seen_along[None],
-            near[None],
-            near[None] + 2 * config.half_depth,
-            num_samples=num_samples,
-            jitter=draws,
-        )
-        total = result.weights[0].sum(-1)
+            draws = torch.rand(len(near), num_samples, generator=jitter, device=jitter.device).to(near)
+        far = near + 2 * config.half_depth
+        if fast is None:
+            made = self.network.renderer.render(
+                self.ws[None],
+                rays.origins[None],
+                directions[None],
+                seen_along[None],
+                near[None],
+                far[None],
+                num_samples=num_samples,
+                jitter=None if draws is None else draws[None],
+            )
+            rgb, features, total = made.rgb[0], made.features[0], made.weights[0].sum(-1)
+            sum_of_t = (made.weights * made.t).sum(-1)[0]
+        else:
+            pixels = fast.renderer.render(
+                rays.origins, directions, seen_along, near, far, num_samples=num_samples, jitter=draws
+            )
+            rgb, features, total, sum_of_t = pixels.rgb, pixels.features, pixels.alpha, pixels.sum_of_t
         hit = meets_ball(rays, config.reach)
         return Thumbnail(
             rays.origins,
             directions,
-            result.rgb[0] * hit[:, None],
+            rgb * hit[:, None],
             total.clamp(0, 1) * hit,
-            (result.weights * result.t).sum(-1)[0] / total.clamp(min=EMPTY),
-            result.features[0],
+            sum_of_t / total.clamp(min=EMPTY),
+            features,
         )
 
-    def _decoded(self, thumbnail: Thumbnail) -> Tensor:
-        """Return the decoder's image [1, 3, H, W] in 0..1, not clamped."""
-        return self.network.upsample(self.ws[None], thumbnail.square(thumbnail.features)) / 2 + 0.5
+    def _decoded(self, thumbnail: Thumbnail, fast: Precomputed | None = None) -> Tensor:
+        """Return the decoder's image [1, 3, H, W] in 0..1, not clamped. fast: None for the network itself."""
+        features = thumbnail.square(thumbnail.features)
+        image = self.network.upsample(self.ws[None], features) if fast is None else fast.upsample(features)
+        return image / 2 + 0.5
 
     def _inside(self, points: Tensor) -> Tensor:
         """Return a value [n] that grows towards the inside, at canonical points [n, 3]."""
@@ -251,8 +288,8 @@ class StyleSDFGenerator(LatentGenerator[StyleSDF]):
     def synthesize(
         self, ws: Tensor, controls: dict[str, float] | None = None, *, differentiable: bool = False
     ) -> StyleSDFScene:
-        """See Generator.synthesize. Nothing is precomputed."""
-        return StyleSDFScene(self.network, self.checked(ws), self.placement)
+        """See Generator.synthesize."""
+        return StyleSDFScene(self.network, self.checked(ws), self.placement, differentiable=differentiable)
 
     def editable_parts(self) -> Mapping[Part, Editable]:
         """The distance and its steepness β make density; the view layer, the renderer's colours and the decoder make

@@ -44,7 +44,7 @@ def graf_config() -> generators.graf.GRAFConfig:
     return config
 
 
-@pytest.mark.parametrize("name", ["eg3d", "stylenerf", "pigan", "graf"])
+@pytest.mark.parametrize("name", ["eg3d", "stylenerf", "stylesdf", "pigan", "graf"])
 def test_every_path_gives_the_reference_render(name: str) -> None:
     renders = Renders(CASES[name], Path(), tiny=True, size=16)
     expected = renders.take("reference")

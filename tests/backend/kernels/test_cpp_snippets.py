@@ -23,6 +23,7 @@ from backend.kernels.radiance_mlp import RadianceMlpSpec, color_mlp, geometry_ml
 from backend.kernels.radiance_mlp import fused as networks
 from backend.kernels.ray_marching import OccupancyBits, Steps, march_rays, simd_packet
 from backend.kernels.ray_rendering import fused as rendering
+from backend.kernels.sine import fused as sine
 from backend.kernels.sparse_adam import warp_engine as adam
 from backend.kernels.spherical_harmonics import spherical_harmonics
 from backend.kernels.visible_samples import fused as visibility
@@ -117,6 +118,7 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
         rendering._kernel.__wrapped__(levels, channels, mlp)
     adam._kernel.__wrapped__(16)
     winograd._kernels.__wrapped__()
+    sine._kernels.__wrapped__()
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ import torch.nn.functional as F
 from addon.wire.messages import Latent
 from backend.cameras import from_wire, orbit
 from backend.checkpoints.convert import import_model
+from backend.generators.stylesdf import fast
+from backend.generators.stylesdf.fast import FoldedRenderer
 from backend.generators.stylesdf.model import StyleSDF, StyleSDFConfig, official_rays
 from backend.generators.stylesdf.scene import WORLD_FROM_CANONICAL, StyleSDFGenerator, load
 from backend.models.card import ModelCard
@@ -71,6 +74,38 @@ def test_the_field_is_a_distance_in_metres_and_an_oblong_image_is_the_centre_of_
     oblong = dataclasses.replace(camera, height=16, intrinsics=intrinsics)
     assert torch.allclose(scene.render(oblong).rgb, scene.render(camera).rgb[8:24], atol=1e-5)
     assert scene.render(camera, quality="draft").rgb.shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("change", [{}, {"thumbnail_size": 6, "image_size": 24}, {"image_size": 0}, {"beta": 0.003}])
+def test_the_fast_path_renders_what_the_networks_do(change: dict[str, Any]) -> None:
+    beta = change.pop("beta", None)
+    generator = _generator(dataclasses.replace(SMALL, **change))
+    renderer = generator.network.renderer
+    if beta is not None:  # a sharp surface: rays end at it
+        renderer.beta.fill_(beta)
+        renderer.distance.bias.fill_(-0.05)
+    for parameter in (p for name, p in generator.network.named_parameters() if name.endswith("noise_strength")):
+        parameter.fill_(0.3)
+    scene = generator.synthesize(ws_from_latent(generator, Latent(seed_a=2)))
+    camera = from_wire(orbit(generator.info, 32, azimuth=0.3))
+    for quality in ("full", "draft"):
+        ours, theirs = (scene.render(camera, quality=quality, reference=r) for r in (False, True))  # type: ignore
+        assert float(theirs.rgb.std()) > 0.01
+        assert torch.allclose(ours.rgb, theirs.rgb, atol=2e-5)
+        assert torch.allclose(ours.alpha, theirs.alpha, atol=1e-5) and torch.allclose(
+            ours.depth, theirs.depth, atol=1e-5
+        )
+
+
+def test_rays_are_not_evaluated_behind_the_surface(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = _generator()
+    generator.network.renderer.beta.fill_(0.001)
+    generator.network.renderer.distance.bias.fill_(-1.0)  # inside all over
+    counts = []
+    evaluate = FoldedRenderer._evaluate
+    monkeypatch.setattr(FoldedRenderer, "_evaluate", lambda *a: counts.append(len(a[1])) or evaluate(*a))
+    generator.synthesize(ws_from_latent(generator, Latent())).render(from_wire(orbit(generator.info, 32)))
+    assert sum(counts) == SMALL.thumbnail_size**2 * fast.SLAB < SMALL.thumbnail_size**2 * SMALL.num_samples
 
 
 def test_the_official_file_is_imported(tmp_path: Path) -> None:
