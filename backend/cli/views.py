@@ -167,18 +167,12 @@ def _fitted(request: ViewsRequest, steps: int, progress: Progress, shared: Works
 
 
 def _write(path: Path, found: list[ViewPair]) -> None:
-    """Write an image of the pairs, one a row: first, second, first reprojected into second, difference."""
-    import torch
-    from PIL import Image
+    """Write an image of the pairs, as `pairs_page` draws it."""
+    from ..nerf.consistency import pairs_page
+    from ..training.images import to_pil
 
-    rows = []
-    for pair in found[:8]:
-        difference = (pair.warped - pair.second).abs().mean(-1, keepdim=True).where(pair.visible[..., None], 0.0)
-        parts = (pair.first, pair.second, pair.warped, (1 - 2 * difference).expand_as(pair.first))
-        rows.append(torch.cat(parts, 1))
-    page = (torch.cat(rows).clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(page).save(path, format="PNG")
+        to_pil(pairs_page(found[:8])).save(path, format="PNG")
     except OSError as error:
         raise CannotWrite(f"{path} cannot be written: {error.strerror or error}.") from error

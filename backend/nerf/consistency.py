@@ -146,3 +146,13 @@ def measure(
         part(progress, number / len(pairs), 1.0)(0.0, f"Pair {number + 1} of {len(pairs)}")
         found.append(compare(from_wire(first, device), from_wire(second, device), appearance, geometry))
     return found
+
+
+def pairs_page(found: Sequence[ViewPair]) -> Tensor:
+    """Return an image [H, W, 3] of pairs, one a row: first, second, first reprojected into second, difference."""
+    rows = []
+    for pair in found:
+        difference = (pair.warped - pair.second).abs().mean(-1, keepdim=True).where(pair.visible[..., None], 0.0)
+        parts = (pair.first, pair.second, pair.warped, (1 - 2 * difference).expand_as(pair.first))
+        rows.append(torch.cat(parts, 1))
+    return torch.cat(rows).clamp(0, 1)

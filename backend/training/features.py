@@ -1,10 +1,10 @@
-"""Image features of chairs, and measures on them: Fréchet distance and identity.
+"""Image features learnt from the images of a data set, and identity measured by them.
 
-No network trained on photographs is available here, so generated images are compared by the features of a small one,
-`ImageFeatures`, which learns from the images of data/chair_views.py which images show the same chair, from which
-direction, and in which colours.
+`ImageFeatures` learns which images show the same object, from which direction, and in which colours. Generated images
+can be compared by it where no network trained on photographs is at hand (`judging.feature_networks`).
 
-`python -m backend.training.features VIEWS OUT` trains it in some minutes and writes OUT/features.safetensors.
+`python -m backend.training.features VIEWS OUT` trains it on the images of data/chair_views.py in some minutes and
+writes OUT/features.safetensors.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save
-from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
 from ..files import write_atomically
+from ..progress import Progress, silent
 from .data import chair_views
 from .runs import update
 
@@ -31,7 +31,7 @@ THUMBNAIL = 8
 """Pixels of the side of the thumbnail that is predicted from the features."""
 TEMPERATURE = 0.1
 STEPS = 700
-CHAIRS_PER_STEP = 32
+GROUPS_PER_STEP = 32
 
 
 class ImageFeatures(nn.Module):
@@ -70,52 +70,62 @@ def as_input(images: np.ndarray) -> Tensor:
     return flat.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def train_features(views: dict[str, np.ndarray], steps: int = STEPS, seed: int = 0) -> ImageFeatures:
-    """Train on the views of chairs [chairs, 24, …].
+def chairs(views: dict[str, np.ndarray]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return views of chairs [chairs, 24, …] as the images, groups (chair and materials) and angles of
+    `train_features`."""
+    images = torch.from_numpy(views["images"]).flatten(0, 1).permute(0, 3, 1, 2)
+    groups = torch.arange(len(images)) // chair_views.VIEWS_PER_VARIANT
+    angles = torch.stack([torch.from_numpy(views[name]).flatten() for name in ("azimuths", "elevations")], -1)
+    return images, groups, angles
 
-    A batch has two views of each of n chairs. Loss: cross-entropy of finding the other view of the same chair among
-    the 2n - 1 other images (contrastive), and squared errors of azimuth, elevation and thumbnail.
+
+def train_features(
+    images: Tensor,
+    groups: Tensor,
+    angles: Tensor | None = None,
+    steps: int = STEPS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> ImageFeatures:
+    """Train on images [n, 3, 64, 64] uint8.
+
+    groups: [n], which images show the same object in the same colours. angles: azimuth and elevation [n, 2], radians.
+    A batch has two images of each of up to 32 groups; of a group of one image, that image twice, one of them moved by
+    some pixels. Loss: cross-entropy of finding the other image of the same group among the others (contrastive), and
+    squared errors of thumbnail and, where they are known, azimuth and elevation.
     """
     torch.manual_seed(seed)
-    random = np.random.default_rng(seed)
+    random = torch.Generator().manual_seed(seed)
     network = ImageFeatures()
     adam = torch.optim.Adam(network.parameters(), 2e-3)
-    per_variant, variants = chair_views.VIEWS_PER_VARIANT, chair_views.NUM_VARIANTS
-    count = min(CHAIRS_PER_STEP, len(views["images"]))
+    order = groups.argsort(stable=True)
+    sizes = groups.unique(return_counts=True)[1]
+    starts = sizes.cumsum(0) - sizes
+    count = min(GROUPS_PER_STEP, len(sizes))
     partner = torch.arange(2 * count).roll(count)
     for step in range(steps):
         adam.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 - 2 * step / steps)
-        chosen = random.choice(len(views["images"]), count, replace=False)
-        variant = random.integers(variants, size=count)
-        two = np.argsort(random.random((count, per_variant)), axis=1)[:, :2] + variant[:, None] * per_variant
-        index = (np.tile(chosen, 2), np.concatenate((two[:, 0], two[:, 1])))
-        images = as_input(views["images"][index])
-        azimuth, elevation = (torch.from_numpy(views[name][index]) for name in ("azimuths", "elevations"))
-        features = network(images)
+        chosen = torch.randperm(len(sizes), generator=random)[:count]
+        first = (torch.rand(count, generator=random) * sizes[chosen]).long()
+        other = (first + 1 + (torch.rand(count, generator=random) * (sizes[chosen] - 1)).long()) % sizes[chosen]
+        index = order[starts[chosen].repeat(2) + torch.cat((first, other))]
+        shown = images[index].float() / 127.5 - 1
+        alone = torch.cat((torch.zeros(count, dtype=torch.bool), sizes[chosen] == 1))
+        shift = torch.randint(-3, 4, (2,), generator=random).tolist()
+        shown = torch.where(alone[:, None, None, None], shown.roll(shift, (2, 3)), shown)
+        features = network(shown)
         identities = network.identities(features)
         similarity = identities @ identities.T / TEMPERATURE - 1e9 * torch.eye(2 * count)
         active = F.leaky_relu(features, 0.2)
-        pose = torch.stack((azimuth.sin(), azimuth.cos(), elevation), -1)
-        thumbnails = F.adaptive_avg_pool2d(images, THUMBNAIL).flatten(1)
-        loss = (
-            F.cross_entropy(similarity, partner)
-            + 3 * F.mse_loss(network.pose(active), pose)
-            + 3 * F.mse_loss(network.thumbnail(active), thumbnails)
-        )
+        thumbnails = F.adaptive_avg_pool2d(shown, THUMBNAIL).flatten(1)
+        loss = F.cross_entropy(similarity, partner) + 3 * F.mse_loss(network.thumbnail(active), thumbnails)
+        if angles is not None:
+            azimuth, elevation = angles[index].unbind(-1)
+            pose = torch.stack((azimuth.sin(), azimuth.cos(), elevation), -1)
+            loss = loss + 3 * F.mse_loss(network.pose(active), pose)
         update(adam, loss)
-        if (step + 1) % 50 == 0:
-            sys.stderr.write(f"features: step {step + 1}/{steps}  loss {loss.item():.3f}\n")
+        progress(step / steps, "Training the feature network", figures={"step": step, "loss": loss.item()})
     return network.eval().requires_grad_(False)
-
-
-def frechet_distance(first: Tensor, second: Tensor) -> float:
-    """Return the squared Fréchet distance of two Gaussians fitted to features [N, d] and [M, d]:
-    |μ - ν|² + tr(A + B - 2 √(A B)) (Eq. 6 of arxiv.org/abs/1706.08500)."""
-    a, b = first.double().numpy(), second.double().numpy()
-    covariance_a, covariance_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    root = sqrtm(covariance_a @ covariance_b).real
-    distance = np.square(a.mean(0) - b.mean(0)).sum() + np.trace(covariance_a + covariance_b - 2 * root)
-    return float(max(distance, 0.0))
 
 
 @torch.no_grad()
@@ -145,7 +155,7 @@ def main(arguments: list[str]) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     names = ("images", "azimuths", "elevations")
-    network = train_features(chair_views.load_views(options.views, range(chair_views.NUM_TRAIN), names))
+    network = train_features(*chairs(chair_views.load_views(options.views, range(chair_views.NUM_TRAIN), names)))
     weights = options.out / "features.safetensors"
     write_atomically(weights, save(network.state_dict()))
     sys.stdout.write(f"{weights}: {time.perf_counter() - started:.0f} s\n")

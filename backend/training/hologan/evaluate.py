@@ -23,7 +23,8 @@ from ...files import write_atomically
 from ...generators.hologan.model import Generator
 from ...generators.hologan.scene import Facing
 from ..data import chair_views
-from ..features import ImageFeatures, as_input, features_of, frechet_distance, identity_ratio
+from ..features import ImageFeatures, as_input, features_of, identity_ratio
+from ..judging.distances import frechet_distance
 from .config import HoloGANTraining, small
 from .data import random_views, views_at
 

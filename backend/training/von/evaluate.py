@@ -22,7 +22,8 @@ from torch import Tensor
 from ...files import write_atomically
 from ...generators.von.model import TextureNetwork, over_white
 from ..data import chair_views
-from ..features import ImageFeatures, features_of, frechet_distance, identity_ratio
+from ..features import ImageFeatures, features_of, identity_ratio
+from ..judging.distances import frechet_distance
 from .config import VONTraining
 from .data import Data, chair_data, sketches
 from .train import Run
