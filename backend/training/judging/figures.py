@@ -81,7 +81,7 @@ def table(found: dict[str, Any]) -> list[Row]:
         made = f"{number(one['generated'])} ({percent(one['ratio'])})"
         rows.append(Row("variety: feature distance at like poses", made, number(one["real"]), "as real"))
     if "share" in (one := found.get("copies", {})):
-        rows.append(Row("nearer to a training image than 95 % of real", percent(one["share"]), "5 %", "5 %"))
+        rows.append(Row("images nearer to a training image than 95 % of real", percent(one["share"]), "5 %", "5 %"))
     if one := found.get("poses"):
         made, real = one["generated"]["errors"], one["real"]
         for key, label in (
@@ -100,4 +100,8 @@ def table(found: dict[str, Any]) -> list[Row]:
             Row("shapes: coverage of the held-out ones", percent(one["coverage"]), "", "high"),
             Row("shapes: 1-nearest-neighbour accuracy", percent(one["neighbour_accuracy"]), "50 %", "50 %"),
         ]
+        if one["copies"] is not None:
+            rows.append(
+                Row("shapes nearer to a training shape than 95 % of real", percent(one["copies"]), "5 %", "5 %")
+            )
     return rows

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from PIL import Image
@@ -22,6 +22,7 @@ from addon.wire.errors import UnusableDataset
 from ...nerf.consistency import measure, neighbours, pairs_page, pooled
 from ...progress import Progress, part, silent
 from ...scenes.generator import Generator
+from ..data.training_images import TrainingImages
 from ..images import image_grid, to_pil
 from .distances import (
     frechet_distance,
@@ -34,30 +35,10 @@ from .distances import (
 from .feature_networks import FeatureNetwork, small_images
 from .figures import Judged, rounded
 from .pose_regressor import PoseRegressor, turning
-from .sampling import Poses, generate, in_range, like_poses, prior_poses, scene_of
+from .sampling import Poses, cameras_of, generate, in_range, like_poses, prior_poses, scene_of
 from .shapes import Array, compare_shapes, generated_points
 
 LEAST_IMAGES = 16
-
-
-class Images(Protocol):
-    """Images of a family of objects, as `data.image_folder.read_images` returns them."""
-
-    @property
-    def images(self) -> Tensor:
-        """uint8 [n, 3, side, side]."""
-
-    @property
-    def world_from_camera(self) -> Tensor | None:
-        """[n, 4, 4], OpenCV axes, Z up, the object at the origin; None without poses."""
-
-    @property
-    def intrinsics(self) -> Tensor | None:
-        """[n, 3, 3], in units of the image's side."""
-
-    @property
-    def objects(self) -> Tensor | None:
-        """[n], which object an image shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +52,6 @@ class JudgeSettings:
     consistency_step: float = math.radians(10.0)  # of azimuth, between neighbours
     shapes: int = 32
     shape_resolution: int = 48  # cells
-    white: bool = True  # background of the images; black otherwise
     first_seed: int = 0
 
 
@@ -117,18 +97,21 @@ class Judge:
 
     def __init__(
         self,
-        data: Images,
+        data: TrainingImages,
         network: FeatureNetwork,
         *,
-        held_out: Images | None = None,
+        held_out: TrainingImages | None = None,
         regressor: PoseRegressor | None = None,
         shapes: Sequence[Array] = (),
+        training_shapes: Sequence[Array] = (),
         settings: JudgeSettings | None = None,
     ) -> None:
         """data: the images of the training. held_out: images of other objects, that generated ones are compared with
-        in place of those of the training. shapes: points of held-out shapes (`shapes.read_shapes`)."""
+        in place of those of the training. shapes, training_shapes: points of held-out and of training shapes
+        (`shapes.read_shapes`)."""
         self.data, self.network, self.held_out = data, network, held_out
-        self.regressor, self.shapes, self.settings = regressor, shapes, settings or JudgeSettings()
+        self.regressor, self.settings = regressor, settings or JudgeSettings()
+        self.shapes, self.training_shapes = shapes, training_shapes
         self._real: dict[tuple[Any, ...], _Real] = {}
         self._training: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -138,8 +121,9 @@ class Judge:
         size = min(info.image_size, self.data.images.shape[-1])
         real = self._real_images(generator, size)
         seeds = range(self.settings.first_seed, self.settings.first_seed + len(real.images))
-        white, report = self.settings.white, part(progress, 0.1, 0.6)
-        made = small_images(generate(generator, real.poses, seeds, info.image_size, white=white, progress=report), size)
+        white, report = self.data.background != "black", part(progress, 0.1, 0.6)
+        cameras = cameras_of(info, real.poses, info.image_size)
+        made = small_images(generate(generator, cameras, seeds, white=white, progress=report), size)
         case = _Case(generator, real, made, self.network(made), {}, progress)
         case.sheets["samples"] = paired_rows(made, real.images)
         figures: dict[str, Any] = {
@@ -189,8 +173,7 @@ class Judge:
         index, training = self._training_features(case.size)
         nearest = nearest_neighbours(case.features, training)
         worst = nearest.distance.argsort()[:24]
-        shown = small_images(self.data.images[index[nearest.index[worst]]], case.size)
-        case.sheets["neighbours"] = paired_rows(case.made[worst], shown, columns=8)
+        case.sheets["neighbours"] = self._neighbours_sheet(case, worst, index[nearest.index[worst]])
         found: dict[str, Any] = {"nearest_median": float(nearest.distance.median()), "among": len(index)}
         same = None
         if self.held_out is None:
@@ -229,14 +212,26 @@ class Judge:
 
     def _shapes(self, case: _Case) -> dict[str, Any]:
         settings = self.settings
-        if not (case.generator.info.has_surface and self.shapes and settings.shapes):
+        if not (case.generator.info.has_surface and len(self.shapes) > 1 and settings.shapes):
             raise _LeftOut("the model has no surface, or there are no shapes to compare with")
         seeds = range(settings.first_seed, settings.first_seed + settings.shapes)
         report = part(case.progress, 0.8, 1.0)
         clouds, failed = generated_points(case.generator, seeds, settings.shape_resolution, report)
         if len(clouds) < 2:
             raise _LeftOut(f"{failed} of {settings.shapes} seeds have no surface")
-        return asdict(compare_shapes(clouds, self.shapes, failed))
+        return asdict(compare_shapes(clouds, self.shapes, self.training_shapes, failed))
+
+    def _neighbours_sheet(self, case: _Case, seeds: Tensor, nearest: Tensor) -> Image.Image:
+        """Return the generated images that are nearest to a training image above that image, from its camera if it is
+        known."""
+        data, info = self.data, case.generator.info
+        made = case.made[seeds]
+        if data.world_from_camera is not None and data.intrinsics is not None:
+            poses = Poses(data.world_from_camera, data.intrinsics)
+            numbers = [self.settings.first_seed + int(seed) for seed in seeds]
+            cameras = cameras_of(info, poses, info.image_size, nearest)
+            made = small_images(generate(case.generator, cameras, numbers, white=data.background != "black"), case.size)
+        return paired_rows(made, small_images(data.images[nearest], case.size), columns=8)
 
     # ---- real images
 
@@ -251,12 +246,11 @@ class Judge:
         random = torch.Generator().manual_seed(0)
         source = self.held_out or self.data
 
-        def usable(data: Images) -> Tensor:
+        def usable(data: TrainingImages) -> Tensor:
             if data.world_from_camera is None:
                 inside = torch.arange(len(data.images))
             else:
-                angles = Poses(data.world_from_camera, torch.empty(0)).angles
-                inside = in_range(generator.info, angles).nonzero()[:, 0]
+                inside = in_range(generator.info, data.angles()).nonzero()[:, 0]
             return inside[torch.randperm(len(inside), generator=random)]
 
         index, rest = usable(source), usable(self.data)

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from .distances import frechet_distance, kernel_distance
 from .feature_networks import PACKAGE_NETWORKS, FeatureNetwork, in_unit_range, learnt_network, package_network
-from .pose_regressor import angles_of
 
 Worse = Callable[[Tensor, float, torch.Generator], Tensor]
 
@@ -134,7 +133,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     data = read_images(options.folder, side=options.side)
     if options.features is None:
-        angles = None if data.world_from_camera is None else angles_of(data.world_from_camera)
+        angles = None if data.world_from_camera is None else data.angles()
         network = learnt_network(data.images, data.objects, angles)
     else:
         network = package_network(options.features, options.network)

@@ -51,8 +51,8 @@ def in_range(info: ModelInfo, angles: Tensor) -> Tensor:
     return inside & (angles[:, 1] >= below - TOLERANCE) & (angles[:, 1] <= above + TOLERANCE)
 
 
-def cameras_of(info: ModelInfo, poses: Poses, size: int) -> list[Camera]:
-    """Return a data set's cameras in the world of a model, for images of size × size.
+def cameras_of(info: ModelInfo, poses: Poses, size: int, index: Tensor | None = None) -> list[Camera]:
+    """Return a data set's cameras, or some of them, in the world of a model, for images of size × size.
 
     The directions are those of the data. Distance and focal length relative to the model's own are those relative to
     the median of the data, so a model of another unit or lens still shows its object at the data's size.
@@ -62,7 +62,8 @@ def cameras_of(info: ModelInfo, poses: Poses, size: int) -> list[Camera]:
     scale = info.pose_prior.radius / radius.median()
     zoom = 1 / (2 * math.tan(info.pose_prior.fov / 2)) / focal.median()
     cameras = []
-    for matrix, intrinsics in zip(poses.world_from_camera.float(), poses.intrinsics.float(), strict=True):
+    chosen = poses if index is None else poses.at(index)
+    for matrix, intrinsics in zip(chosen.world_from_camera.float(), chosen.intrinsics.float(), strict=True):
         world = matrix.clone()
         world[:3, 3] = world[:3, 3] * scale + center
         pixels = intrinsics.clone()
@@ -97,17 +98,16 @@ def scene_of(generator: Generator, seed: int) -> Scene:
 @torch.no_grad()
 def generate(
     generator: Generator,
-    poses: Poses,
+    cameras: Sequence[Camera],
     seeds: Sequence[int],
-    size: int,
     *,
     white: bool = True,
     progress: Progress = silent,
 ) -> Tensor:
-    """Return images [n, 3, size, size] uint8, of one seed at each pose, over white or black."""
+    """Return images [n, 3, size, size] uint8, of one seed for each camera, over white or black."""
     found = []
-    for number, (seed, camera) in enumerate(zip(seeds, cameras_of(generator.info, poses, size), strict=True)):
-        progress(number / len(poses), f"Image {number + 1} of {len(poses)}")
+    for number, (seed, camera) in enumerate(zip(seeds, cameras, strict=True)):
+        progress(number / len(cameras), f"Image {number + 1} of {len(cameras)}")
         image = scene_of(generator, seed).render(camera.to(generator.device))
         found.append(flat(image, white=white))
     return torch.stack(found)

@@ -7,11 +7,13 @@ to the unit sphere: the centre of its bounding box at the origin, its farthest p
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 import trimesh
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -19,14 +21,15 @@ from scipy.spatial import cKDTree
 from addon.wire.errors import LatheError, UnusableDataset
 from meshing.cleanup import CleanUp, clean
 
-from ...generators.deepsdf.mesh_distance import MeshDistance
 from ...progress import Progress, silent
 from ...scenes.generator import Generator
 from ...tasks.mesh import extract
+from ..data.families import FAMILIES, Family
 from .sampling import scene_of
 
 Array = NDArray[np.float32]
 POINTS = 2048
+COARSE_POINTS = 128
 FORMATS = (".npz", ".obj", ".ply", ".glb", ".stl")
 
 
@@ -37,16 +40,18 @@ class ShapeFigures:
     matching_distance: float  # mean over held-out shapes of the Chamfer distance to the nearest generated one
     coverage: float  # share of held-out shapes that are the nearest of some generated one
     neighbour_accuracy: float  # 1-NN classification of generated and held-out shapes: 0.5 is best, 1 tells them apart
+    shapes: int  # generated
     failed: int  # seeds without a surface
-    shapes: int
+    copies: float | None = None  # share of generated shapes that are nearer to a training shape than 95 % of the
+    # held-out ones are; 0.05 is expected of new shapes
 
 
 def unit_points(vertices: Array, faces: NDArray[np.int32], random: np.random.Generator) -> Array:
-    """Return points [2048, 3] on a mesh, brought to the unit sphere."""
+    """Return points [2048, 3] drawn uniformly on a mesh, brought to the unit sphere."""
     center = (vertices.min(0) + vertices.max(0)) / 2
-    points, _ = MeshDistance(vertices, faces).surface_points(POINTS, random)
-    points = points - center
-    return (points / np.linalg.norm(vertices - center, axis=1).max()).astype(np.float32)
+    mesh = trimesh.Trimesh((vertices - center) / np.linalg.norm(vertices - center, axis=1).max(), faces, process=False)
+    points, _ = trimesh.sample.sample_surface(mesh, POINTS, seed=random)
+    return np.asarray(points, np.float32)
 
 
 def chamfer(first: Sequence[Array], second: Sequence[Array]) -> NDArray[np.float64]:
@@ -59,18 +64,37 @@ def chamfer(first: Sequence[Array], second: Sequence[Array]) -> NDArray[np.float
     return out
 
 
-def compare_shapes(generated: Sequence[Array], real: Sequence[Array], failed: int = 0) -> ShapeFigures:
-    """Compare two sets of point clouds in the unit sphere."""
+def nearest_shapes(clouds: Sequence[Array], others: Sequence[Array], candidates: int = 8) -> NDArray[np.float64]:
+    """Return the Chamfer distance [n] of each point cloud to the nearest of the others, among those that are nearest by
+    a few of their points."""
+    few = [torch.from_numpy(np.stack([points[:COARSE_POINTS] for points in some])) for some in (clouds, others)]
+    nearest = []
+    for cloud, points in zip(clouds, few[0], strict=True):
+        between = torch.cdist(points.expand(len(others), -1, -1), few[1])
+        order = (between.amin(1).mean(1) + between.amin(2).mean(1)).argsort()[:candidates]
+        nearest.append(chamfer([cloud], [others[i] for i in order.tolist()]).min())
+    return np.array(nearest)
+
+
+def compare_shapes(
+    generated: Sequence[Array], real: Sequence[Array], training: Sequence[Array] = (), failed: int = 0
+) -> ShapeFigures:
+    """Compare two sets of point clouds in the unit sphere; with those of the training, look for copies."""
     across, within, real_within = chamfer(generated, real), chamfer(generated, generated), chamfer(real, real)
     whole = np.block([[within, across], [across.T, real_within]])
     np.fill_diagonal(whole, np.inf)
     made = np.arange(len(whole)) < len(generated)
+    copies = None
+    if training:
+        nearest, usual = (nearest_shapes(clouds, training) for clouds in (generated, real))
+        copies = float((nearest < np.quantile(usual, 0.05)).mean())
     return ShapeFigures(
-        float(across.min(0).mean()),
-        len(set(across.argmin(1).tolist())) / len(real),
-        float((made[whole.argmin(1)] == made).mean()),
-        failed,
-        len(generated),
+        matching_distance=float(across.min(0).mean()),
+        coverage=len(set(across.argmin(1).tolist())) / len(real),
+        neighbour_accuracy=float((made[whole.argmin(1)] == made).mean()),
+        shapes=len(generated),
+        failed=failed,
+        copies=copies,
     )
 
 
@@ -92,14 +116,22 @@ def generated_points(
     return found, len(seeds) - len(found)
 
 
-def read_shapes(folder: Path, at_most: int = 64) -> list[Array]:
-    """Read the meshes of a folder as points [2048, 3] in the unit sphere. A .npz file has `vertices` and `faces`.
+def read_shapes(folder: Path, at_most: int) -> list[Array]:
+    """Return the shapes of a folder as points [2048, 3] in the unit sphere.
+
+    Of a set that `data.family_views` rendered they are the objects of its images, made again by their seeds; of any
+    other folder its meshes, where a .npz file has `vertices` and `faces`. None where there are no meshes.
 
     Raises:
-        UnusableDataset: there are fewer than two, or one cannot be read.
+        UnusableDataset: a mesh cannot be read.
     """
-    random, found = np.random.default_rng(0), []
+    random = np.random.default_rng(0)
+    if (found := family_of(folder)) is not None:
+        family, seeds = found
+        made = (family.make(seed) for seed in seeds[:at_most])
+        return [unit_points(part.vertices.astype(np.float32), part.faces, random) for part in made]
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in FORMATS) if folder.is_dir() else []
+    shapes = []
     for path in paths[:at_most]:
         try:
             if path.suffix.lower() == ".npz":
@@ -108,9 +140,17 @@ def read_shapes(folder: Path, at_most: int = 64) -> list[Array]:
             else:
                 mesh = trimesh.load(path, force="mesh")
                 vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
-            found.append(unit_points(vertices.astype(np.float32), faces.astype(np.int32), random))
+            shapes.append(unit_points(vertices.astype(np.float32), faces.astype(np.int32), random))
         except (OSError, ValueError, KeyError, AttributeError, IndexError) as error:
             raise UnusableDataset(f"{path} cannot be read as a mesh ({error}).") from error
-    if len(found) < 2:
-        raise UnusableDataset(f"{folder} holds {len(found)} meshes ({', '.join(FORMATS)}); at least two are needed.")
-    return found
+    return shapes
+
+
+def family_of(folder: Path) -> tuple[Family, list[int]] | None:
+    """Return the procedural family that the images of a folder show, and the seeds of their objects."""
+    try:
+        data = json.loads((folder / "transforms.json").read_text(encoding="utf-8"))
+        family = FAMILIES[data["distribution"]["family"]]
+        return family, sorted({int(frame["object"]) for frame in data["frames"]})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

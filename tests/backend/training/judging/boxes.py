@@ -16,22 +16,11 @@ from torch import Tensor
 from addon.wire.messages import ModelInfo, PosePrior
 from backend.cameras import Camera, intrinsics_from_fov, look_at
 from backend.scenes.protocol import FieldInfo, FieldSample, Image
+from backend.training.data.training_images import TrainingImages
 
 RADIUS, FOV = 3.8, math.radians(30.0)
+PRIOR = PosePrior(RADIUS, FOV, elevation=(math.radians(-10), math.radians(45)))
 Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class BoxImages:
-    """The part of `TrainingImages` that judging reads."""
-
-    images: Tensor
-    world_from_camera: Tensor | None
-    intrinsics: Tensor | None
-    objects: Tensor | None
-
-    def without_poses(self) -> BoxImages:
-        return BoxImages(self.images, None, None, None)
 
 
 def chair(seed: int) -> tuple[Array, Array]:
@@ -70,7 +59,7 @@ def camera(azimuth: float, elevation: float, side: int) -> Camera:
     return Camera(torch.tensor(pose), torch.tensor(intrinsics), side, side)
 
 
-def box_chairs(objects: int, views: int = 4, side: int = 32, first: int = 0) -> BoxImages:
+def box_chairs(objects: int, views: int = 4, side: int = 32, first: int = 0) -> TrainingImages:
     """Return views of chairs from all around, elevation -10° to 45°."""
     images, poses, kinds = [], [], []
     random = np.random.default_rng(first)
@@ -83,7 +72,7 @@ def box_chairs(objects: int, views: int = 4, side: int = 32, first: int = 0) -> 
             kinds.append(number)
     pixels = torch.from_numpy((np.stack(images) * 255 + 0.5).astype(np.uint8)).permute(0, 3, 1, 2).contiguous()
     lens = torch.tensor(intrinsics_from_fov(FOV, 1, 1)).expand(len(pixels), 3, 3)
-    return BoxImages(pixels, torch.stack(poses), lens, torch.tensor(kinds))
+    return TrainingImages(pixels, PRIOR, torch.stack(poses), lens, torch.tensor(kinds))
 
 
 def chair_mesh(seed: int) -> trimesh.Trimesh:
@@ -103,7 +92,7 @@ INFO = ModelInfo(
     num_ws=1, w_dim=1, num_geometry_ws=1, num_parameters=0, has_truncation=False, has_surface=True,
     no_surface_reason="", has_color=True, quantity="sdf", iso_level=0.0, iso_range=(-1.0, 1.0),
     bounds=BOUNDS,  # type: ignore[arg-type]
-    pose_prior=PosePrior(METRES * RADIUS, FOV, elevation=(math.radians(-10), math.radians(45))), image_size=32,
+    pose_prior=replace(PRIOR, radius=METRES * RADIUS), image_size=32,
 )  # fmt: skip
 
 
