@@ -18,8 +18,8 @@ class Progress(Protocol):
         *,
         figures: dict[str, float] | None = None,
     ) -> None:
-        """Report `fraction` (0..1) done, the current step, and optionally a preview (uint8 [H, W, 4], sRGB) and figures
-        (see messages.JobEvent).
+        """Report `fraction` (0..1) done, the current step, and optionally a preview (uint8 [H, W, 4], sRGB, or
+        several [n, H, W, 4]) and figures (see messages.JobEvent).
 
         In the backend a waiting render may run within the call, on this thread, so call it only where other work may
         use the device and the models in memory.

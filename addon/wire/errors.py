@@ -83,6 +83,9 @@ Action = Literal[
     "restart_fit",  # value: name
     "resume_fit",  # value: name
     "reset_crop",
+    # trainings
+    "restart_training",  # value: name
+    "resume_training",  # value: name
 ]
 """The register of remedies: each is raised somewhere, and each has a button in the add-on that does it."""
 

@@ -16,7 +16,7 @@ from addon.wire import payload
 from addon.wire.errors import CannotWrite, Remedy, error_from_dict, error_to_dict
 
 from .job import QueuedJob
-from .tasks import is_resumable
+from .tasks import resume_remedy
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class JobJournal:
             ).fetchall()
         for id, task, request, submitted_at, kind, error, sequence in rows:
             job = QueuedJob(id, task, None, None, submitted_at, kind)
-            job.name = str(json.loads(request).get("name", "")) if is_resumable(task) else ""
+            job.name = str(json.loads(request).get("name", "")) if resume_remedy(task, "") else ""
             job.fraction = 1.0 if kind == "done" else 0.0
             job.error = error_from_dict(json.loads(error)) if error else None
             yield job, sequence

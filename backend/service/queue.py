@@ -40,7 +40,7 @@ from addon.wire.messages import JobEvent, JobStatus, Request, SheetResult
 from ..progress import Progress
 from .job import Kind, QueuedJob, error_info
 from .journal import JobJournal
-from .tasks import is_interleaved
+from .tasks import is_interleaved, resume_remedy
 
 log = logging.getLogger(__name__)
 Parts = list[bytes | memoryview]
@@ -333,7 +333,8 @@ class JobQueue:
                     assert preview is not None and self._put_blob is not None
                     last_preview = now
                     try:
-                        sha256 = self._put_blob(payload.pack(SheetResult(np.ascontiguousarray(preview)[None])))
+                        images = preview if preview.ndim == 4 else preview[None]
+                        sha256 = self._put_blob(payload.pack(SheetResult(np.ascontiguousarray(images))))
                     except LatheError as error:
                         log.warning("no preview: %s", error)
                 with self._changed:
@@ -367,7 +368,7 @@ def _interrupted(job: QueuedJob) -> BackendDied:
         return BackendDied(
             f"The backend ended while this job was waiting or running; it was interrupted. {job.name} continues "
             "from its last autosave, if there was one.",
-            remedy=Remedy("resume_fit", "Continue", job.name),
+            remedy=resume_remedy(job.task, job.name),
         )
     return BackendDied(
         "The backend ended while this job was waiting or running; it was interrupted. Start it again.",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from addon.wire import messages as m
-from addon.wire.errors import LatheError, OutOfMemory
+from addon.wire.errors import LatheError, OutOfMemory, Remedy
 
 from ..progress import Progress
 from ..tasks.errors import as_lathe_error
@@ -21,7 +21,7 @@ class TaskSpec:
     request: type
     result: type
     module: str = ""  # in backend/tasks; "": as the task is called
-    resumable: bool = False  # it saves its state under the `name` of its request, and continues from it
+    resume: Remedy | None = None  # it saves its state under the `name` of its request; what continues from it
     interleaved: bool = False  # it runs within the progress reports of other tasks, and no other within it
 
 
@@ -33,19 +33,23 @@ TASKS: dict[str, TaskSpec] = {
     "fit_shape": TaskSpec(m.FitShapeRequest, m.ModelResult),
     "image_to_shape": TaskSpec(m.ImageToShapeRequest, m.ImageToShapeResult),
     "transfer_texture": TaskSpec(m.TransferTextureRequest, m.ImageToShapeResult),
-    "fit": TaskSpec(m.FitRequest, m.FitResult, resumable=True),
+    "fit": TaskSpec(m.FitRequest, m.FitResult, resume=Remedy("resume_fit", "Continue")),
     "discard_fit": TaskSpec(m.DiscardFitRequest, m.ModelResult, module="fit"),
     "sfm": TaskSpec(m.SfmRequest, m.SfmResult),
     "views": TaskSpec(m.ViewsRequest, m.ViewsResult),
     "training_set": TaskSpec(m.TrainingSetRequest, m.TrainingSetResult),
     "import_checkpoint": TaskSpec(m.ImportRequest, m.ModelResult),
+    "train": TaskSpec(m.TrainRequest, m.TrainResult, resume=Remedy("resume_training", "Continue")),
+    "discard_training": TaskSpec(m.DiscardTrainingRequest, m.ModelResult, module="train"),
 }
 """By name. Modules are imported when first used: importing PyTorch takes seconds, and the socket opens before."""
 
 
-def is_resumable(task: str) -> bool:
-    """Return whether a task saves its state; False for one of a journal that is not known any more."""
-    return task in TASKS and TASKS[task].resumable
+def resume_remedy(task: str, name: str) -> Remedy | None:
+    """Return the remedy that continues a task which saves its state, under this name; None for other tasks, and for one
+    of a journal that is not known any more."""
+    found = TASKS[task].resume if task in TASKS else None
+    return found and replace(found, value=name)
 
 
 def is_interleaved(task: str) -> bool:

@@ -13,7 +13,7 @@ from addon.wire.errors import (
     Remedy,
     remedy_from_dict,
 )
-from addon.wire.messages import FitRequest, GenerateRequest, MeshRequest, RenderRequest, Request
+from addon.wire.messages import FitRequest, GenerateRequest, MeshRequest, RenderRequest, Request, TrainRequest
 
 
 def as_lathe_error(error: Exception, request: Request | None = None) -> LatheError | None:
@@ -61,6 +61,10 @@ def _out_of_memory(request: Request | None) -> OutOfMemory:
             return OutOfMemory(
                 "There is too little memory for this fit. Use the preset 'draft', or fewer or smaller images.",
                 remedy=Remedy("use_preset", "Use draft", "draft"),
+            )
+        case TrainRequest():
+            return OutOfMemory(
+                "There is too little memory for this training. Use a smaller batch, or the preset 'small'."
             )
         case _:
             return OutOfMemory("There is too little memory for this. Close other programs and try again.")

@@ -50,6 +50,7 @@ from ..scenes.generator import Generator
 from ..scenes.latents import ws_from_latent
 from ..scenes.placed import PlacedScene
 from ..scenes.protocol import Scene
+from ..training.adversarial.stored import stored_trainings, trainable_models
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +132,10 @@ class Workspace:
                 found.append(self._info(folder))
             except LatheError as error:
                 broken.append(BrokenModel(name, payload.from_plain(ErrorInfo, error_to_dict(error))))
-        return ModelList(tuple(found), tuple(broken), fit_state.stored_fits(), importable_kinds())
+        return ModelList(
+            tuple(found), tuple(broken), fit_state.stored_fits(), importable_kinds(), trainable_models(),
+            stored_trainings(),
+        )  # fmt: skip
 
     def _info(self, folder: Path) -> ModelInfo:
         key = self._key(folder)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import safe_open
@@ -25,6 +25,9 @@ from torch import Tensor, nn
 from ..files import cannot_write, write_atomically
 from ..optimizers import optimizer_tensors, restore_optimizer
 from .curves import EventFile
+
+CHECKPOINT = "checkpoint.safetensors"
+"""In the folder of a run."""
 
 
 class State:
@@ -89,13 +92,21 @@ class State:
         return int(metadata["step"])
 
 
-def progress_of(checkpoint: Path) -> tuple[int, float]:
-    """Return step and seconds of training of a checkpoint; zeros if there is none. Raises OSError, SafetensorError."""
+class Saved(NamedTuple):
+    """Progress of a run, from the header of its checkpoint."""
+
+    step: int
+    seconds: float  # of training, over all sessions
+    config: dict[str, Any]
+
+
+def saved_of(checkpoint: Path) -> Saved:
+    """Return the progress of a run; zeros if there is no checkpoint. Raises OSError, SafetensorError."""
     if not checkpoint.exists():
-        return 0, 0.0
+        return Saved(0, 0.0, {})
     with safe_open(checkpoint, "pt") as file:
         metadata = file.metadata()
-    return int(metadata["step"]), float(metadata.get("seconds", 0))
+    return Saved(int(metadata["step"]), float(metadata.get("seconds", 0)), json.loads(metadata["config"]))
 
 
 def _adam(key: str) -> str:

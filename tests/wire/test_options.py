@@ -16,6 +16,7 @@ from tests.wire.examples import LATENT, SCENE, SHA
 VALID: tuple[Any, ...] = (
     LATENT,
     m.FitOptions(),
+    m.TrainOptions(),
     m.SfmRequest({"a.png": SHA}),
     m.ViewsRequest(SCENE),
     m.TrainingSetRequest("/data"),
@@ -25,7 +26,9 @@ VALID: tuple[Any, ...] = (
     m.FitShapeRequest("a", SHA),
 )
 OPTIONS = [
-    (kind, option) for kind in (m.Latent, m.FitOptions, *m.REQUESTS.values()) for option in options_of(kind).values()
+    (kind, option)
+    for kind in (m.Latent, m.FitOptions, m.TrainOptions, *m.REQUESTS.values())
+    for option in options_of(kind).values()
 ]
 RANGES = [
     (message, option)

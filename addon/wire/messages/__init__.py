@@ -27,6 +27,7 @@ from .service import ErrorInfo, Handshake, ServerInfo
 from .sfm import SfmRequest, SfmResult
 from .shape import CompleteRequest, FitShapeRequest, LatentResult, MeshBlob, ScanBlob
 from .tasks import PACKED, REQUESTS, Request
+from .train import DiscardTrainingRequest, StoredTraining, Trainable, TrainOptions, TrainRequest, TrainResult
 from .training_set import TrainingSetRequest, TrainingSetResult
 from .views import ViewsRequest, ViewsResult
 
@@ -53,6 +54,7 @@ __all__ = [
     "Control",
     "Direction",
     "DiscardFitRequest",
+    "DiscardTrainingRequest",
     "ErrorInfo",
     "FitOptions",
     "FitRequest",
@@ -89,7 +91,12 @@ __all__ = [
     "SheetResult",
     "StoredFit",
     "StoredRow",
+    "StoredTraining",
     "Submitted",
+    "TrainOptions",
+    "TrainRequest",
+    "TrainResult",
+    "Trainable",
     "TrainingSetRequest",
     "TrainingSetResult",
     "TransferTextureRequest",

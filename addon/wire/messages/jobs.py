@@ -28,10 +28,11 @@ class JobEvent:
     kind: Literal["queued", "started", "progress", "done", "failed", "cancelled", "superseded"]
     fraction: float = 0.0  # 0..1
     text: str = ""
-    preview: str = ""  # sha256 of a packed SheetResult, or empty
+    preview: str = ""  # sha256 of a packed SheetResult, or empty; of a training: its sweep and its curves
     error: ErrorInfo | None = None
     figures: dict[str, float] = field(default_factory=dict)  # of a fit: step, loss, psnr (dB, held-out images),
-    # train_psnr (dB, of the batch), rays_per_second, seconds (of fitting so far), seconds_left
+    # train_psnr (dB, of the batch), rays_per_second, seconds (of fitting so far), seconds_left; of a training: step,
+    # steps (in total), seconds, seconds_left, and its losses by name
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from .common import Bounds
 from .service import ErrorInfo
+from .train import StoredTraining, Trainable
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class ModelList:
     broken: tuple[BrokenModel, ...] = ()
     fits: tuple[StoredFit, ...] = ()
     kinds: tuple[str, ...] = ()  # architectures of official checkpoints that can be imported
+    trainings: tuple[Trainable, ...] = ()  # models that can be trained
+    stored_trainings: tuple[StoredTraining, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

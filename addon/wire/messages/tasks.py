@@ -11,6 +11,7 @@ from .models import ModelResult
 from .render import GenerateRequest, ImageResult, RenderRequest, SheetResult
 from .sfm import SfmRequest, SfmResult
 from .shape import CompleteRequest, FitShapeRequest, LatentResult, MeshBlob, ScanBlob
+from .train import DiscardTrainingRequest, TrainRequest, TrainResult
 from .training_set import TrainingSetRequest, TrainingSetResult
 from .views import ViewsRequest, ViewsResult
 
@@ -28,6 +29,8 @@ Request = (
     | ViewsRequest
     | TrainingSetRequest
     | ImportRequest
+    | TrainRequest
+    | DiscardTrainingRequest
 )
 
 REQUESTS: dict[str, type] = {
@@ -44,6 +47,8 @@ REQUESTS: dict[str, type] = {
     "views": ViewsRequest,
     "training_set": TrainingSetRequest,
     "import_checkpoint": ImportRequest,
+    "train": TrainRequest,
+    "discard_training": DiscardTrainingRequest,
 }
 
 PACKED: dict[str, type] = {
@@ -59,6 +64,7 @@ PACKED: dict[str, type] = {
         SfmResult,
         ViewsResult,
         TrainingSetResult,
+        TrainResult,
         ScanBlob,
         MeshBlob,
         CodeBlob,

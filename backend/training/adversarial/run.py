@@ -30,7 +30,7 @@ from addon.wire.errors import Cancelled, CannotWrite, Diverged, InvalidRequest
 
 from ...models.card import ModelCard
 from ..curves import draw_curves, read_losses
-from ..runs import Journal, Loop, State, follow, log, say
+from ..runs import CHECKPOINT, Journal, Loop, State, follow, log, say
 from .config import AdversarialTraining
 from .processes import Processes
 from .watch import Watch
@@ -136,7 +136,7 @@ class AdversarialRun:
             self.optimizers,
             tensors,
         )
-        self.checkpoint = None if out is None else out / "checkpoint.safetensors"
+        self.checkpoint = None if out is None else out / CHECKPOINT
         if self.checkpoint is not None and self.checkpoint.exists() and not options.resume:
             raise InvalidRequest(
                 f"{out} already holds a training: go on with it by --resume, or give another folder as --out."

@@ -7,7 +7,7 @@ import typing
 import pytest
 
 from addon.wire.messages import PACKED, REQUESTS
-from backend.service.tasks import TASKS, function_of, is_interleaved, is_resumable
+from backend.service.tasks import TASKS, function_of, is_interleaved, resume_remedy
 
 
 def test_every_request_of_the_wire_has_a_task() -> None:
@@ -22,8 +22,8 @@ def test_a_task_takes_its_request_and_returns_its_result(task: str) -> None:
 
 
 def test_resumable_tasks_name_their_state() -> None:
-    assert all("name" in spec.request.__annotations__ for spec in TASKS.values() if spec.resumable)
+    assert all("name" in spec.request.__annotations__ for spec in TASKS.values() if spec.resume)
 
 
 def test_a_task_of_an_older_version_is_neither_resumed_nor_interleaved() -> None:
-    assert not is_resumable("of_long_ago") and not is_interleaved("of_long_ago")
+    assert not resume_remedy("of_long_ago", "chair") and not is_interleaved("of_long_ago")

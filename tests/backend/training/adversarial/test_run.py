@@ -94,11 +94,11 @@ def test_a_run_that_is_cancelled_after_a_step_keeps_it_and_goes_on(tmp_path: Pat
     seldom = dataclasses.replace(QUIET, report_steps=1000, checkpoint_seconds=1e9)
     with pytest.raises(Cancelled):
         toy.train(tmp_path, dataclasses.replace(seldom, each_step=stop))
-    step, seconds = runs.progress_of(tmp_path / "checkpoint.safetensors")
-    assert step == 5 and seconds > 0
+    saved = runs.saved_of(tmp_path / runs.CHECKPOINT)
+    assert saved.step == 5 and saved.seconds > 0 and saved.config["steps"] == toy.CONFIG.steps
     whole, again = toy.train(None, QUIET), toy.train(tmp_path, seldom)
     assert all(torch.equal(weights(again)[name], value) for name, value in weights(whole).items())
-    assert runs.progress_of(tmp_path / "checkpoint.safetensors")[1] >= seconds
+    assert runs.saved_of(tmp_path / runs.CHECKPOINT).seconds >= saved.seconds
     assert (tmp_path / "curves.png").stat().st_size > 0 and list((tmp_path / "tensorboard").iterdir())
 
 
