@@ -23,6 +23,7 @@ from .path import properties as path
 from .preview import live
 from .preview import properties as preview
 from .shape import properties as shape
+from .training_set import properties as training_set
 
 
 class LatheScene(bpy.types.PropertyGroup):
@@ -67,6 +68,7 @@ class LatheScene(bpy.types.PropertyGroup):
     fit: PointerProperty(type=shape.LatheShapeFit)
     capture: PointerProperty(type=field.LatheCapture)
     field: PointerProperty(type=field.LatheFieldFit)
+    training_set: PointerProperty(type=training_set.LatheTrainingSet)
     export: PointerProperty(type=shape.LatheExport)
     last_object: PointerProperty(
         type=bpy.types.Object,
@@ -126,6 +128,7 @@ CLASSES = (
     *preview.CLASSES,
     *path.CLASSES,
     *field.CLASSES,
+    *training_set.CLASSES,
     LatheScene,
     LatheObject,
 )

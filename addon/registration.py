@@ -30,6 +30,8 @@ from .scene import apply, thumbnails
 from .scene.settings import models_known
 from .shape import operators as shape_operators
 from .shape import panels as shape
+from .training_set import operators as training_set_operators
+from .training_set import panels as training_set
 from .ui import jobs
 
 log = logging.getLogger(__name__)
@@ -104,6 +106,7 @@ OPERATORS = (
     *path_operators.CLASSES,
     *field_operators.CLASSES,
     *image_operators.CLASSES,
+    *training_set_operators.CLASSES,
 )
 LISTS = (models.LATHE_MT_model, shape.LATHE_UL_history)
 PANELS: tuple[Any, ...] = (
@@ -126,6 +129,8 @@ PANELS: tuple[Any, ...] = (
     field.LATHE_PT_fit_options,
     image.LATHE_PT_picture,
     shape.LATHE_PT_scan,
+    training_set.LATHE_PT_training_set,
+    training_set.LATHE_PT_training_set_ranges,
     path.LATHE_PT_path,
     shape.LATHE_PT_export,
 )

@@ -20,7 +20,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -146,7 +146,7 @@ def capture_steps(scene: Any, settings: CaptureSettings, folder: Path) -> Genera
         NotSupported: the engine lacks a pass, or cannot render here.
         CannotWrite: no space, no permission.
     """
-    with _as_cannot_write(folder):
+    with as_cannot_write(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "transforms.json").exists() and not (folder / "capture.json").exists():
             raise InvalidRequest(
@@ -180,7 +180,7 @@ def _steps(
         files["normal_file_path"] = "normals/{}.png"
     if settings.mask:
         files["mask_path"] = "masks/{}.png"
-    with _as_cannot_write(folder):
+    with as_cannot_write(folder):
         for pattern in files.values():
             (folder / pattern).parent.mkdir(exist_ok=True)
     wanted = {shot.name: _checksum_of(handle.get(), shot, target, settings, engine) for shot in shots}
@@ -208,7 +208,7 @@ def _steps(
     finally:
         taken = [shot for shot in shots if known.get(shot.name) == wanted[shot.name]]
         if taken:
-            _write_json(folder / "transforms.json", rig.transforms(taken, _box(target), files))
+            write_json(folder / "transforms.json", rig.transforms(taken, _box(target), files))
     yield Step(1.0, f"{len(shots)} images")
     return Captured(folder, len(todo), skipped)
 
@@ -226,7 +226,22 @@ def find_target(scene: Any, view_layer: Any, wanted: str) -> Target:
     """
     items = [item for item in view_layer.objects if wanted == "scene" or item.select_get()]
     items += [child for item in items if item.type in ("EMPTY", "ARMATURE") for child in item.children_recursive]
-    chosen = {item.name for item in items if not item.hide_render}
+    found = bounds_of(view_layer, {item.name for item in items if not item.hide_render})
+    if found is None:
+        raise InvalidRequest(
+            "Select the objects to capture first, or choose Whole Scene: the selected objects have no surface"
+            if wanted == "selected"
+            else "The scene has no surface to capture: add an object"
+        )
+    return found
+
+
+def bounds_of(view_layer: Any, chosen: set[str]) -> Target | None:
+    """Return the bounds of objects, given by name, as they are rendered; None if they have no surface.
+
+    Raises:
+        InvalidRequest: the bounds are not finite, or have no size.
+    """
     view_layer.update()
     clouds, names = [], set()
     meshes: dict[tuple[str, int], np.ndarray] = {}  # shared by many instances
@@ -243,11 +258,7 @@ def find_target(scene: Any, view_layer: Any, wanted: str) -> Target:
             clouds.append((meshes[key] @ matrix[:3, :3].T + matrix[:3, 3]).astype(np.float32))
             names.add(item.original.name)
     if not clouds:
-        raise InvalidRequest(
-            "Select the objects to capture first, or choose Whole Scene: the selected objects have no surface"
-            if wanted == "selected"
-            else "The scene has no surface to capture: add an object"
-        )
+        return None
     points = np.concatenate(clouds)
     if not np.isfinite(points).all():
         raise InvalidRequest("The object to capture has coordinates that are not finite: repair its mesh")
@@ -382,12 +393,35 @@ def _along_path(
 # --------------------------------------------------------------------------------------------------------- the images
 
 
+def show_only(copy: Any, only: Iterable[Any]) -> None:
+    """Replace the objects of a copied scene."""
+    for child in list(copy.collection.children):
+        copy.collection.children.unlink(child)
+    for item in list(copy.collection.objects):
+        copy.collection.objects.unlink(item)
+    for item in only:
+        copy.collection.objects.link(item)
+
+
 @contextlib.contextmanager
-def _studio(scene: Any, layer: str, shot: Shot, lens: Lens, settings: CaptureSettings, engine: str) -> Iterator[Any]:
-    """Make a copy of the scene that shares its objects, with this shot's camera, and remove it afterwards."""
+def studio(
+    scene: Any,
+    layer: str,
+    shot: Shot,
+    lens: Lens,
+    settings: CaptureSettings,
+    engine: str,
+    only: Iterable[Any] | None = None,
+) -> Iterator[Any]:
+    """Make a copy of the scene that shares its objects, with this shot's camera, and remove it afterwards.
+
+    only: the objects of the copy, instead of all of the scene.
+    """
     images = {image.name for image in bpy.data.images}
     copy = scene.copy()
     try:
+        if only is not None:
+            show_only(copy, only)
         with _camera(lens) as camera:
             camera.matrix_world = Matrix(np.array(shot.camera.world_from_camera) @ frames.CAMERA_FLIP)
             copy.collection.objects.link(camera)
@@ -436,33 +470,39 @@ def _render_shot(
     """Render one image and write its files, the image last."""
     paths = {key: folder / pattern.format(shot.name) for key, pattern in files.items()}
     image = paths["file_path"]
-    with _studio(scene, layer, shot, lens, settings, engine) as copy:
-        _render(copy)
+    with studio(scene, layer, shot, lens, settings, engine) as copy:
+        render(copy)
         result = next(image for image in bpy.data.images if image.type == "RENDER_RESULT")
         output = copy.render.image_settings
         if len(paths) > 1:
             passes = image.with_name(f".{shot.name}.exr")
             try:
-                _set_output(output, "MULTI_LAYER_IMAGE", "OPEN_EXR_MULTILAYER", "RGBA", "32")
+                set_output(output, "MULTI_LAYER_IMAGE", "OPEN_EXR_MULTILAYER", "RGBA", "32")
                 output.exr_codec = "NONE"
                 if hasattr(output, "use_exr_interleave"):  # from 5.0 on, where the default is several parts
                     output.use_exr_interleave = True
-                with _as_cannot_write(passes):
+                with as_cannot_write(passes):
                     result.save_render(str(passes), scene=copy)
                 _write_passes(exr.read(passes), layer, target, paths)
             finally:
                 passes.unlink(missing_ok=True)
-        _set_output(output, "IMAGE", "PNG", "RGBA" if settings.transparent else "RGB", "8")
-        part = image.with_name(f".{shot.name}.png")
-        try:
-            with _as_cannot_write(image):
-                result.save_render(str(part), scene=copy)
-                os.replace(part, image)
-        finally:
-            part.unlink(missing_ok=True)
+        save_png(copy, image, settings.transparent)
 
 
-def _render(scene: Any) -> None:
+def save_png(copy: Any, path: Path, transparent: bool) -> None:
+    """Write the last render of a scene atomically. Raises CannotWrite."""
+    result = next(image for image in bpy.data.images if image.type == "RENDER_RESULT")
+    set_output(copy.render.image_settings, "IMAGE", "PNG", "RGBA" if transparent else "RGB", "8")
+    part = path.with_name(f".{path.name}")
+    try:
+        with as_cannot_write(path):
+            result.save_render(str(part), scene=copy)
+            os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def render(scene: Any) -> None:
     """Render a scene. Raises NotSupported if the engine fails."""
     manager = bpy.context.window_manager
     window = bpy.context.window or (manager.windows[0] if manager and manager.windows else None)
@@ -482,7 +522,7 @@ def _no_render(scene: Any, why: str) -> NotSupported:
     return NotSupported(f"{scene.render.engine.replace('_', ' ').title()} could not render: {why.strip()}; {remedy}")
 
 
-def _set_output(output: Any, media: str, kind: str, color: str, depth: str) -> None:
+def set_output(output: Any, media: str, kind: str, color: str, depth: str) -> None:
     """Set a scene's image settings. From 5.0 on, file formats depend on the media type."""
     if hasattr(output, "media_type"):
         output.media_type = media
@@ -575,23 +615,23 @@ def _read_checksums(folder: Path) -> dict[str, str]:
 
 
 def _write_checksums(folder: Path, checksums: dict[str, str]) -> None:
-    _write_json(folder / "capture.json", {"version": 1, "pictures": checksums})
+    write_json(folder / "capture.json", {"version": 1, "pictures": checksums})
 
 
-def _write_json(path: Path, document: Any) -> None:
+def write_json(path: Path, document: Any) -> None:
     _write_bytes(path, json.dumps(document, indent=1).encode())
 
 
 def _write_bytes(path: Path, data: bytes) -> None:
     """Write a file atomically."""
     part = path.with_name(f".{path.name}.part")
-    with _as_cannot_write(path):
+    with as_cannot_write(path):
         part.write_bytes(data)
         os.replace(part, path)
 
 
 @contextlib.contextmanager
-def _as_cannot_write(path: Path) -> Iterator[None]:
+def as_cannot_write(path: Path) -> Iterator[None]:
     """Turn errors of the system, or of Blender, while writing a file into CannotWrite."""
     try:
         yield

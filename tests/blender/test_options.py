@@ -24,6 +24,7 @@ GROUPS: dict[type, str] = {
     m.FitOptions: "field",
     m.SfmRequest: "field",
     m.ViewsRequest: "field",
+    m.TrainingSetRequest: "training_set",
 }
 """Property group of `scene.lathe` that holds the options of a message."""
 
