@@ -51,6 +51,7 @@ OPERATORS = {
     "Keep on an Object": "Auf einem Objekt behalten",
     "Keyframe Walk": "Wanderung als Keyframes",
     "Let the system choose a port": "Port vom System wählen lassen",
+    "Make Training Set": "Trainingssatz erstellen",
     "Mesh Again": "Neu vernetzen",
     "Model Card": "Steckbrief des Modells",
     "More": "Mehr",
@@ -106,8 +107,10 @@ LABELS = {
     "Action": "Aktion",
     "Active Object": "Aktives Objekt",
     "All": "Alle",
+    "Ambient": "Umgebungslicht",
     "An image file": "Eine Bilddatei",
     "Angle": "Winkel",
+    "Animals": "Tiere",
     "Appearance": "Farben",
     "Apple GPU": "Apple-GPU",
     "Apple silicon": "Apple-Prozessoren",
@@ -117,6 +120,7 @@ LABELS = {
     "As the data set suggests": "Wie der Datensatz es nahelegt",
     "At 3D Cursor": "Am 3D-Cursor",
     "Automatic": "Automatisch",
+    "Azimuth": "Azimut",
     "Backend": "Rechenprozess",
     "Background": "Hintergrund",
     "Black": "Schwarz",
@@ -126,11 +130,14 @@ LABELS = {
     "Camera Path": "Kamerafahrt",
     "Cancelling …": "Wird abgebrochen …",
     "Capture": "Aufnahme",
+    "Chairs": "Stühle",
+    "Chairs, stools and armchairs": "Stühle, Hocker und Sessel",
     "Check": "Prüfung",
     "Choose a model": "Ein Modell wählen",
     "Clear Near Cameras": "Vor Kameras räumen",
     "Close small holes": "Kleine Löcher schließen",
     "Code B": "Code B",
+    "Collection": "Sammlung",
     "Color": "Farbe",
     "Colors": "Farben",
     "Colours with alpha": "Farben mit Alpha",
@@ -158,6 +165,7 @@ LABELS = {
     "Ended": "Beendet",
     "Export": "Ausgabe",
     "Exposure": "Belichtung",
+    "Family": "Familie",
     "Fast, with fewer samples": "Schnell, mit weniger Stützstellen",
     "Favourite": "Favorit",
     "Favourites Only": "Nur Favoriten",
@@ -168,6 +176,7 @@ LABELS = {
     "Fill": "Ausfüllung",
     "Fill Holes": "Löcher schließen",
     "Fine": "Fein",
+    "First": "Erstes",
     "Fit": "Strahlungsfeld",
     "Fit Them Too": "Mit anpassen",
     "Flip Camera Axes": "Kameraachsen umkehren",
@@ -188,6 +197,7 @@ LABELS = {
     "Hash Grid": "Hash-Gitter",
     "Hemisphere": "Halbkugel",
     "Hide the last error": "Den letzten Fehler ausblenden",
+    "Highest": "Höchste",
     "History": "Verlauf",
     "Image": "Bild",
     "Images": "Bilder",
@@ -203,7 +213,9 @@ LABELS = {
     "Learn per Image": "Je Bild lernen",
     "Level": "Pegel",
     "Licence: {licence}": "Lizenz: {licence}",
+    "Light": "Licht",
     "Live Level": "Pegel live",
+    "Lowest": "Niedrigste",
     "Masks": "Masken",
     "Mesh": "Netz",
     "Method": "Verfahren",
@@ -231,6 +243,7 @@ LABELS = {
     "Nothing is running": "Nichts läuft",
     "Number": "Zahl",
     "Object Alone": "Nur das Objekt",
+    "Objects": "Objekte",
     "Official": "Wie veröffentlicht",
     "On": "Ein",
     "Opacity Loss": "Deckkraftverlust",
@@ -252,6 +265,8 @@ LABELS = {
     "Quality of each image": "Güte jedes Bildes",
     "Random": "Zufällig",
     "Random seed of the fit": "Startwert der Anpassung",
+    "Random Sun": "Zufällige Sonne",
+    "Ranges": "Bereiche",
     "Ready": "Bereit",
     "Ready on {device}": "Bereit auf {device}",
     "Refine Cameras": "Kameras verfeinern",
@@ -291,6 +306,9 @@ LABELS = {
     "Stopping …": "Endet …",
     "Strength": "Stärke",
     "Style Mixing": "Stilmischung",
+    "Sun Azimuth": "Azimut der Sonne",
+    "Sun Elevation": "Höhe der Sonne",
+    "Sun Strength": "Stärke der Sonne",
     "Surroundings": "Umgebung",
     "Target": "Ziel",
     "Target Faces": "Zahl der Flächen",
@@ -306,9 +324,12 @@ LABELS = {
     "There is no error": "Es gibt keinen Fehler",
     "There is nothing to hide": "Es gibt nichts auszublenden",
     "Through": "Durch",
+    "Toy animals with four legs": "Spielzeugtiere mit vier Beinen",
+    "Training Set": "Trainingssatz",
     "Training steps": "Trainingsschritte",
     "Transparent": "Durchsichtig",
     "Truncation": "Beschneidung",
+    "Turn": "Drehung",
     "Unit": "Einheit",
     "Use Masks": "Masken verwenden",
     "Value": "Wert",
@@ -365,6 +386,7 @@ SENTENCES = {
     "A path is being rendered: wait for it or cancel it in Jobs": (
         "Eine Kamerafahrt wird gerendert: abwarten oder in „Aufträge“ abbrechen"
     ),
+    "A procedural family, rendered by the backend": "Eine prozedurale Familie, vom Rechenprozess gerendert",
     "A Python that already has the backend's packages. Empty uses the one that Set Up installs": (
         "Ein Python, das die Pakete des Rechenprozesses schon hat. Leer: das von „Einrichten“ installierte"
     ),
@@ -375,6 +397,12 @@ SENTENCES = {
     ): (
         "Eine Kamera mit dem Blick der Regler hinzufügen und aktiv machen. In Grundstellung zeigen die Regler den "
         "Blick aus dem Training"
+    ),
+    "A sun from a random direction, and uniform light from all sides": (
+        "Eine Sonne aus zufälliger Richtung und gleichmäßiges Licht von allen Seiten"
+    ),
+    "A training set is being rendered: wait for it or press Esc": (
+        "Ein Trainingssatz wird gerendert: abwarten oder Esc drücken"
     ),
     "Add an empty with this latent and the view of the sliders, which can be keyframed, driven and copied": (
         "Ein Leerobjekt mit dieser Form und dem Blick der Regler hinzufügen, für Keyframes, Treiber und Kopien"
@@ -439,9 +467,14 @@ SENTENCES = {
     "Choose a radiance field as the model of new shapes first": (
         "Zuerst ein Strahlungsfeld als Modell neuer Formen wählen"
     ),
+    "Choose the collection of the objects": "Die Sammlung der Objekte wählen",
     "Choose the folder for frames or data sets": "Den Ordner für Einzelbilder oder Datensätze wählen",
     "Choose the folder of the data set": "Den Ordner des Datensatzes wählen",
+    "Choose the folder of the training set": "Den Ordner des Trainingssatzes wählen",
     "Chosen by the graphics card found on this computer": "Nach der Grafikkarte in diesem Rechner gewählt",
+    "Class of the objects, each different from all others": (
+        "Klasse der Objekte, von denen jedes anders ist als alle übrigen"
+    ),
     "Colour behind images with alpha. White and black also say that images without alpha have that background": (
         "Farbe hinter Bildern mit Alpha. Weiß und Schwarz gelten auch als Hintergrund von Bildern ohne Alpha"
     ),
@@ -569,6 +602,9 @@ SENTENCES = {
     "Folder for the frames 0001.png, 0002.png and so on. // is the folder of the .blend file": (
         "Ordner für die Einzelbilder 0001.png, 0002.png usw. // ist der Ordner der .blend-Datei"
     ),
+    "Folder of the training set; one that was begun is continued. // is the folder of the .blend file": (
+        "Ordner des Trainingssatzes; ein angefangener wird fortgesetzt. // ist der Ordner der .blend-Datei"
+    ),
     "For AMD graphics cards, Linux only": "Für Grafikkarten von AMD, nur unter Linux",
     "For NVIDIA graphics cards": "Für Grafikkarten von NVIDIA",
     "Found from a scan or an image": "Aus einem Scan oder Bild ermittelt",
@@ -582,6 +618,7 @@ SENTENCES = {
         "Gitterzellen entlang der längsten Seite. Die doppelte Zahl gibt viermal so viele Flächen"
     ),
     "Hide the results of the check": "Das Ergebnis der Prüfung ausblenden",
+    "Highest elevation of the viewpoints in degrees": "Höchster Höhenwinkel der Blickpunkte in Grad",
     "How the mesh stores the colours of the model": "Wie das Netz die Farben des Modells speichert",
     "Ignore the pixels that the masks of the data set exclude": (
         "Pixel auslassen, die von den Masken des Datensatzes ausgeschlossen werden"
@@ -590,6 +627,7 @@ SENTENCES = {
         "Für den Merkmalsabgleich werden die Bilder auf so viele Pixel der längeren Seite verkleinert. Mehr ist "
         "langsamer"
     ),
+    "Images of each object": "Bilder je Objekt",
     "Import an official checkpoint, a file or a folder, as a model. No code in it is executed": (
         "Einen veröffentlichten Checkpoint, Datei oder Ordner, als Modell einlesen. Darin enthaltener Code wird "
         "nicht ausgeführt"
@@ -615,6 +653,9 @@ SENTENCES = {
         "abgeschaltet"
     ),
     "Larger, and fitted longer": "Größer und länger angepasst",
+    "Largest azimuth of the viewpoints to either side, in degrees": (
+        "Größter Azimut der Blickpunkte nach beiden Seiten in Grad"
+    ),
     "Latent, model and mesh settings that the tab shows and uses": (
         "Form, Modell und Netzeinstellungen, die der Reiter zeigt und verwendet"
     ),
@@ -623,11 +664,13 @@ SENTENCES = {
         "Ebenen des Modells, zu denen die Richtung addiert wird; keine bedeutet alle"
     ),
     "Leave Edit Mode (Tab) first": "Zuerst den Bearbeitungsmodus verlassen (Tab)",
+    "Light of the images": "Beleuchtung der Bilder",
     "Linear light, as in a physical renderer": "Lineares Licht, wie bei physikalischen Renderern",
     "Lower corner of the crop box, in the field's own coordinates": (
         "Untere Ecke des Zuschnitts, in Koordinaten des Feldes"
     ),
     "Lower corner of the field's own box": "Untere Ecke des Kastens des Feldes",
+    "Lowest elevation of the viewpoints in degrees": "Niedrigster Höhenwinkel der Blickpunkte in Grad",
     "Mark two latents of this model as favourites in the history first": (
         "Zuerst im Verlauf zwei Formen dieses Modells als Favoriten setzen"
     ),
@@ -662,6 +705,10 @@ SENTENCES = {
     "Number of additional images that are not used for training, to measure the quality of the fit": (
         "Zahl zusätzlicher Bilder, die nicht zum Training dienen und an denen die Güte gemessen wird"
     ),
+    "Number of different objects": "Anzahl der verschiedenen Objekte",
+    "Number of images of all objects together. A generator needs some thousands; 64 are the least": (
+        "Anzahl der Bilder aller Objekte zusammen. Ein Generator braucht einige tausend, mindestens 64"
+    ),
     "Number of images on the sheet": "Zahl der Bilder auf dem Bogen",
     "Number of images to render for the data set": "Zahl der Bilder, die für den Datensatz gerendert werden",
     "Number of images; 0 uses the tab's setting": "Zahl der Bilder; 0: Einstellung des Reiters",
@@ -674,6 +721,9 @@ SENTENCES = {
     ),
     "Objects that the cameras are aimed at. The images contain everything that is rendered": (
         "Objekte, auf die die Kameras gerichtet sind. Die Bilder enthalten alles, was gerendert wird"
+    ),
+    "Of the camera; its distance is such that the object's sphere fills the image": (
+        "Sichtfeld der Kamera; ihr Abstand ist so, dass die Kugel um das Objekt das Bild füllt"
     ),
     "On a circle around the target": "Auf einem Kreis um das Ziel",
     "One image for each seed A": "Ein Bild für jeden Startwert A",
@@ -692,7 +742,9 @@ SENTENCES = {
     "Photographs or a video, whose cameras are estimated first": (
         "Fotos oder ein Video, deren Kameras zuerst bestimmt werden"
     ),
+    "Pixels along each side": "Pixel je Seite",
     "Pixels along each side of the baked image": "Pixel je Seite der gebackenen Textur",
+    "Pixels along each side of the images": "Pixel je Seite der Bilder",
     "Pixels along the longer side of each image. The aspect is that of the scene's render settings": (
         "Pixel der längeren Bildseite. Das Seitenverhältnis ist das der Rendereinstellungen der Szene"
     ),
@@ -707,6 +759,15 @@ SENTENCES = {
         "Startwert der Form. Sind beide Mischungen 0, ist jede Zahl eine andere Form des Modells"
     ),
     "Random seed of the training": "Startwert des Trainings",
+    "Range of the sun's directions around the object; 0 is its front": (
+        "Bereich der Richtungen der Sonne um das Objekt; 0 ist vorn"
+    ),
+    "Range of the sun's height": "Bereich der Höhe der Sonne",
+    "Range of the sun's strength": "Bereich der Stärke der Sonne",
+    "Range of the viewpoints above the horizon": "Bereich der Blickpunkte über dem Horizont",
+    "Range of the viewpoints around the object; 0 sees its front": (
+        "Bereich der Blickpunkte um das Objekt; 0 sieht es von vorn"
+    ),
     "Read the list of models from the backend again": "Die Liste der Modelle neu vom Rechenprozess lesen",
     "Remove all latents except the favourites": "Alle Formen außer den Favoriten entfernen",
     "Remove everything outside the crop box from images and meshes": (
@@ -736,6 +797,16 @@ SENTENCES = {
     ): (
         "Jedes Bild neu rendern. Aus: vorhandene Bilder mit gleicher Kamera, gleichem Ziel und gleichen "
         "Einstellungen werden übersprungen. Änderungen an Licht und Material werden nicht erkannt"
+    ),
+    "Render every image again. If off, existing images are kept, and a set with other settings is not touched. "
+    "Changes of shapes, lights and materials are not detected": (
+        "Jedes Bild neu rendern. Sonst bleiben vorhandene Bilder, und ein Satz mit anderen Einstellungen wird "
+        "nicht angetastet. Änderungen von Formen, Lichtern und Materialien werden nicht erkannt"
+    ),
+    "Render many objects of one class from random viewpoints, to train a generator on. Esc stops it; pressed "
+    "again, it goes on": (
+        "Viele Objekte einer Klasse von zufälligen Blickpunkten rendern, um einen Generator damit zu trainieren. "
+        "Esc hält an; nochmals gedrückt geht es weiter"
     ),
     "Render the scene from all sides as a data set. Esc cancels it; pressed again, it is resumed": (
         "Die Szene von allen Seiten als Datensatz rendern. Esc bricht ab; erneut gedrückt, wird fortgesetzt"
@@ -775,7 +846,9 @@ SENTENCES = {
     "Seconds by which Continue extends a finished fit": (
         "Sekunden, um die „Fortsetzen“ eine fertige Anpassung verlängert"
     ),
+    "Seed of the first object; the others follow": "Startwert des ersten Objekts; die übrigen folgen",
     "Seed of the rotation of the rig": "Startwert für die Drehung der Kameras",
+    "Seed of the viewpoints and lights": "Startwert der Blickpunkte und Lichter",
     "Seed that differs from image to image; everything else stays the same": (
         "Startwert, der sich von Bild zu Bild ändert; alles andere bleibt gleich"
     ),
@@ -820,6 +893,7 @@ SENTENCES = {
     "Size of the field, and duration of the fit unless seconds or steps are given": (
         "Größe des Feldes und Dauer der Anpassung, wenn weder Sekunden noch Schritte angegeben sind"
     ),
+    "Source of the objects": "Herkunft der Objekte",
     "Stanford, Z up, with vertex colours": "Stanford, Z nach oben, mit Punktfarben",
     "Start the backend process": "Den Rechenprozess starten",
     "Step {step:.0f}, loss {loss:.4f}": "Schritt {step:.0f}, Verlust {loss:.4f}",
@@ -838,6 +912,7 @@ SENTENCES = {
         "Gespeicherte Form anstelle von Startwert A, etwa die eines ergänzten Scans oder eines Bildes"
     ),
     "Stored latent in place of seed B, to mix with": "Gespeicherte Form anstelle von Startwert B, zum Mischen",
+    "Strength of the light from all sides": "Stärke des Lichts von allen Seiten",
     "Take all layers from seed A again": "Wieder alle Ebenen von Startwert A nehmen",
     (
         "Take this layer of the model from seed B, whatever the mixes are. Early layers control geometry, late ones "
@@ -864,9 +939,11 @@ SENTENCES = {
     ),
     "The images are not ready yet: wait for them": "Die Bilder sind noch nicht fertig: abwarten",
     "The images are written to {folder}": "Die Bilder werden nach {folder} geschrieben",
+    "The lights and the world of the scene": "Die Lichter und die Welt der Szene",
     "The network of the 2020 paper: slow, for comparison": (
         "Das Netzwerk der Veröffentlichung von 2020: langsam, zum Vergleich"
     ),
+    "The objects of a collection, rendered by Blender": "Die Objekte einer Sammlung, von Blender gerendert",
     "The scene has no active camera: add one where the depth image was taken from": (
         "Die Szene hat keine aktive Kamera: eine dort hinzufügen, wo das Tiefenbild aufgenommen wurde"
     ),

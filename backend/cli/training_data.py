@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def add_to(cli: typer.Typer) -> None:
     """Add the commands to the command line."""
-    cli.command()(training_set)
-    cli.command()(training_data)
+    cli.command("training-set")(training_set)
+    cli.command("training-data")(training_data)
 
 
 @options_from(TrainingSetRequest, "options")
