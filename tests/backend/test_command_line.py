@@ -20,7 +20,7 @@ from backend.cli.shapes import read_scan
 COMMANDS = (
     "serve", "models", "generate", "render", "mesh", "complete", "fit-shape", "image-to-shape", "fit", "eval",
     "sfm", "views",
-    "consistency", "bench", "import", "training-set", "training-data",
+    "consistency", "judge", "estimate-poses", "bench", "import", "training-set", "training-data",
     "train",
 )  # fmt: skip
 

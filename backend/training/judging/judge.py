@@ -52,6 +52,7 @@ class JudgeSettings:
     consistency_step: float = math.radians(10.0)  # of azimuth, between neighbours
     shapes: int = 32
     shape_resolution: int = 48  # cells
+    training_shapes: int = 2000  # that copies are looked for in
     first_seed: int = 0
 
 

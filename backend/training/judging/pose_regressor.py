@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -72,6 +72,7 @@ class PoseRegressor:
     held_out: PoseErrors
     radius: float  # distance of the cameras from the object's centre, units of the data
     fov: float  # radians
+    trained_on: str = ""  # `kept.digest` of the images
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -124,6 +125,7 @@ def train_pose_regressor(
     objects: Tensor | None = None,
     *,
     fov: float,
+    trained_on: str = "",
     steps: int = 1200,
     batch: int = 64,
     seed: int = 0,
@@ -167,8 +169,8 @@ def train_pose_regressor(
             progress(step / steps, "Training the pose regressor", figures={"step": step, "loss": loss.item()})
     network.eval().requires_grad_(False).cpu()
     radius = float(world_from_camera[:, :3, 3].norm(dim=-1).median())
-    made = PoseRegressor(network, PoseErrors(math.nan, math.nan, math.nan, math.nan, 0), radius, fov)
-    return PoseRegressor(network, pose_errors(made(images[held]), angles[held]), radius, fov)
+    made = PoseRegressor(network, PoseErrors(math.nan, math.nan, math.nan, math.nan, 0), radius, fov, trained_on)
+    return replace(made, held_out=pose_errors(made(images[held]), angles[held]))
 
 
 def augmented(images: Tensor, angles: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -209,7 +211,10 @@ def estimate_poses(regressor: PoseRegressor, images: Tensor) -> Tensor:
 
 def save_regressor(path: Path, regressor: PoseRegressor) -> None:
     """Write a regressor to a .safetensors file."""
-    facts = {"held_out": asdict(regressor.held_out), "radius": regressor.radius, "fov": regressor.fov}
+    facts = {
+        "held_out": asdict(regressor.held_out), "radius": regressor.radius, "fov": regressor.fov,
+        "trained_on": regressor.trained_on,
+    }  # fmt: skip
     write_atomically(path, save(regressor.network.state_dict(), {"pose_regressor": json.dumps(facts)}))
 
 
@@ -220,8 +225,8 @@ def load_regressor(path: Path) -> PoseRegressor:
         with safe_open(path, "pt") as file:
             facts = json.loads(file.metadata()["pose_regressor"])
         network.load_state_dict(load_file(path))
-        errors = PoseErrors(**facts["held_out"])
-        return PoseRegressor(network.eval().requires_grad_(False), errors, facts["radius"], facts["fov"])
+        facts["held_out"] = PoseErrors(**facts["held_out"])
+        return PoseRegressor(network.eval().requires_grad_(False), **facts)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UnreadableFile(f"{path} is no pose regressor, or is damaged ({error}).") from error
 

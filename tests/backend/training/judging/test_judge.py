@@ -83,7 +83,7 @@ def test_each_fault_shows_in_its_own_measure(judge: Judge) -> None:
     assert found["one chair for all seeds"]["variety"]["ratio"] < 0.6
     assert found["training chairs"]["variety"]["ratio"] > 0.85
     assert found["training chairs"]["shapes"]["copies"] > 0.6 > 0.4 > perfect["shapes"]["copies"]
-    assert found["one chair for all seeds"]["shapes"]["coverage"] <= 1 / 6 + 1e-6
+    assert found["one chair for all seeds"]["shapes"]["coverage"] < 0.2
 
 
 def test_the_same_generator_gets_the_same_figures_and_a_table_that_names_the_features(judge: Judge) -> None:
