@@ -17,92 +17,53 @@ from torch import Tensor, nn
 
 from ...checkpoints.convert import bijection, replaced
 from ..layers.stylegan2 import BINOMIAL, EqualLinear, filter2d, low_pass
+from ..pigan.discriminator import SLOPE, ResidualBlock
 
-VOLUME_CHANNELS = {4: 400, 8: 400, 16: 400, 32: 256, 64: 128, 128: 64}
+VOLUME_WIDTHS = {4: 400, 8: 400, 16: 400, 32: 256, 64: 128, 128: 64}
 """Published widths by resolution, of the volume discriminator; 400 below."""
 
-CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256, 256: 128, 512: 64, 1024: 32}
+WIDTHS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256, 256: 128, 512: 64, 1024: 32}
 """Published widths by resolution, of the image discriminator (channel multiplier 2)."""
 
 
-class BiasedLeakyReLU(nn.Module):
-    """Bias, leaky ReLU of slope 0.2, gain."""
-
-    def __init__(self, channels: int, gain: float = math.sqrt(2)):
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.gain = gain
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: [batch, channels, height, width]."""
-        return F.leaky_relu(x + self.bias[:, None, None], 0.2) * self.gain
-
-
-class ActivatedConv(nn.Module):
-    """Convolution that keeps the size, with bias and leaky ReLU; first layers of the volume discriminator.
-
-    coordinates: join each pixel's row and column, −1..1, behind the channels (CoordConv, arxiv.org/abs/1807.03247).
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, size: int, *, coordinates: bool = False):
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels + 2 * coordinates, out_channels, size, padding=size // 2, bias=False)
-        self.activation = BiasedLeakyReLU(out_channels, gain=1.0)
-        self.coordinates = coordinates
-        bound = 1 / math.sqrt(in_channels * size * size)
-        nn.init.uniform_(self.activation.bias, -bound, bound)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return [batch, out, height, width] of x [batch, in, height, width]."""
-        return self.activation(self.conv(with_coordinates(x) if self.coordinates else x))
-
-
-def with_coordinates(x: Tensor) -> Tensor:
-    """Return maps [batch, channels + 2, n, m] with each pixel's row and column, −1..1, behind the channels."""
-    rows = torch.linspace(-1, 1, x.shape[-2]).to(x)[:, None].expand(x.shape[-2:])
-    columns = torch.linspace(-1, 1, x.shape[-1]).to(x).expand(x.shape[-2:])
-    return torch.cat((x, torch.stack((rows, columns)).expand(len(x), -1, -1, -1)), 1)
-
-
-class VolumeBlock(nn.Module):
-    """Residual block of two coordinate convolutions, halved by averaging."""
-
-    def __init__(self, in_channels: int, out_channels: int):
-        super().__init__()
-        self.conv1 = ActivatedConv(in_channels, out_channels, 3, coordinates=True)
-        self.conv2 = ActivatedConv(out_channels, out_channels, 3, coordinates=True)
-        self.skip = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch, in, n, n] → [batch, out, n / 2, n / 2]."""
-        y = F.avg_pool2d(self.conv2(self.conv1(x)), 2)
-        x = F.avg_pool2d(x, 2)
-        return (y + (x if self.skip is None else self.skip(x))) / math.sqrt(2)
-
-
 class VolumeDiscriminator(nn.Module):
-    """Thumbnail → its score and its view: the discriminator of stage one. Weights are not equalised.
+    """Thumbnail → its score and its view: the discriminator of stage one, of π-GAN's blocks.
 
     Args:
-        side: of the images, a power of two.
-        channels: width by resolution from `side` down to 2; one that is left out has the width of the smallest.
+        side: of the largest images, a power of two.
+        widths: channels by resolution from `side` down to 2; one that is left out has that of the smallest.
+        num_views: numbers that describe a view; two are azimuth and elevation.
+        sizes: how many sizes of images it takes, from `side` down; one, as published, unless training starts small.
     """
 
-    def __init__(self, side: int, channels: Mapping[int, int] = VOLUME_CHANNELS):
+    def __init__(self, side: int, widths: Mapping[int, int] = VOLUME_WIDTHS, num_views: int = 2, sizes: int = 1):
         super().__init__()
-        widths = [channels.get(side >> i, channels[min(channels)]) for i in range(int(math.log2(side)))]
-        self.first = ActivatedConv(3, widths[0], 1)
-        self.blocks = nn.ModuleList(VolumeBlock(a, b) for a, b in pairwise(widths))
-        self.last = nn.Conv2d(widths[-1], 3, 2)
+        channels = [widths.get(side >> i, widths[min(widths)]) for i in range(side.bit_length() - 1)]
+        self.side = side
+        self.first = nn.ModuleList(nn.Conv2d(3, channels[i], 1) for i in range(sizes))
+        self.blocks = nn.ModuleList(ResidualBlock(a, b, "progressive") for a, b in pairwise(channels))
+        self.last = nn.Conv2d(channels[-1], 1 + num_views, 2)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scores [batch, 1], and views [batch, 2] (azimuth, elevation, radians), of images [batch, 3, side,
-        side] in −1..1."""
-        x = self.first(images)
-        for block in self.blocks:
+        """Return scores [batch, 1], and views [batch, num_views], of images [batch, 3, n, n] in −1..1."""
+        halvings = (self.side // images.shape[-1]).bit_length() - 1
+        x = F.leaky_relu(self.first[halvings](images), SLOPE)
+        for block in self.blocks[halvings:]:
             x = block(x)
         found = self.last(x).flatten(1)
         return found[:, :1], found[:, 1:]
+
+
+class BiasedLeakyReLU(nn.Module):
+    """Bias, leaky ReLU, gain √2."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [batch, channels, height, width]."""
+        return F.leaky_relu(x + self.bias[:, None, None], SLOPE) * math.sqrt(2)
 
 
 class EqualConv(nn.Module):
@@ -144,19 +105,19 @@ class Discriminator(nn.Module):
 
     Args:
         side: of the images, a power of two from 8.
-        channels: width by resolution from `side` down to 4.
+        widths: channels by resolution from `side` down to 4.
         group: images whose deviation is measured together; as many as the batch has, if fewer.
     """
 
-    def __init__(self, side: int, channels: Mapping[int, int] = CHANNELS, group: int = 4):
+    def __init__(self, side: int, widths: Mapping[int, int] = WIDTHS, group: int = 4):
         super().__init__()
-        widths = [channels[side >> i] for i in range(int(math.log2(side)) - 1)]
+        channels = [widths[side >> i] for i in range(side.bit_length() - 2)]
         self.group = group
-        self.first = nn.Sequential(EqualConv(3, widths[0], 1), BiasedLeakyReLU(widths[0]))
-        self.blocks = nn.ModuleList(ImageBlock(a, b) for a, b in pairwise(widths))
-        self.conv = nn.Sequential(EqualConv(widths[-1] + 1, channels[4], 3), BiasedLeakyReLU(channels[4]))
-        self.dense = EqualLinear(channels[4] * 16, channels[4], activation="lrelu")
-        self.score = EqualLinear(channels[4], 1)
+        self.first = nn.Sequential(EqualConv(3, channels[0], 1), BiasedLeakyReLU(channels[0]))
+        self.blocks = nn.ModuleList(ImageBlock(a, b) for a, b in pairwise(channels))
+        self.conv = nn.Sequential(EqualConv(channels[-1] + 1, widths[4], 3), BiasedLeakyReLU(widths[4]))
+        self.dense = EqualLinear(widths[4] * 16, widths[4], activation="lrelu")
+        self.score = EqualLinear(widths[4], 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return scores [batch, 1] of images [batch, 3, side, side] in −1..1."""
@@ -183,10 +144,11 @@ def deviation_map(x: Tensor, group: int) -> Tensor:
 
 
 VOLUME_NAMES = (
-    (r"^convs\.0\.", "first."),
+    (r"^convs\.0\.(conv|activation)\.", "first.0."),
     (r"^convs\.(\d+)\.", lambda m: f"blocks.{int(m[1]) - 1}."),
-    (r"\.conv\.conv\.", ".conv."),
-    (r"\.skip\.conv\.", ".skip."),
+    (r"\.conv1\.(conv\.conv|activation)\.", ".first."),
+    (r"\.conv2\.(conv\.conv|activation)\.", ".second."),
+    (r"\.skip\.conv\.", ".projection."),
     (r"^final_conv\.conv\.", "last."),
 )
 """Official parameter name of the volume discriminator → ours, each pattern applied in turn."""
@@ -216,16 +178,22 @@ def image_name(official: str) -> str:
 
 def volume_discriminator_from_official(weights: Mapping[str, Tensor]) -> VolumeDiscriminator:
     """Return the stage-one discriminator with these official weights; its sizes are those of the tensors."""
-    side, channels = _sizes(weights, "convs.0.conv.weight", "convs.{}.conv2.conv.conv.weight", 2)
-    network = VolumeDiscriminator(side, channels).to(weights["convs.0.conv.weight"].dtype)
+    side, widths = _sizes(weights, "convs.0.conv.weight", "convs.{}.conv2.conv.conv.weight", 2)
+    network = VolumeDiscriminator(side, widths).to(weights["convs.0.conv.weight"].dtype)
+    biases = {
+        name.replace(".weight", ".bias"): value.new_zeros(len(value))
+        for name, value in weights.items()
+        if name.endswith(".skip.conv.weight")
+    }
+    weights = {**biases, **weights}  # shortcuts with and without a bias
     network.load_state_dict(bijection(weights, network.state_dict(), rename=volume_name))
     return network
 
 
 def discriminator_from_official(weights: Mapping[str, Tensor]) -> Discriminator:
     """Return the stage-two discriminator with these official weights; its sizes are those of the tensors."""
-    side, channels = _sizes(weights, "convs.0.0.weight", "convs.{}.conv2.1.weight", 4)
-    network = Discriminator(side, channels).to(weights["convs.0.0.weight"].dtype)
+    side, widths = _sizes(weights, "convs.0.0.weight", "convs.{}.conv2.1.weight", 4)
+    network = Discriminator(side, widths).to(weights["convs.0.0.weight"].dtype)
     ignored = {"*.kernel": "the low-pass filter"}
     network.load_state_dict(bijection(weights, network.state_dict(), rename=image_name, ignored=ignored))
     return network

@@ -50,7 +50,7 @@ class StyleSDFConfig:
     force_background: bool = True
     """Give the last sample all remaining transmittance, so that every pixel is opaque."""
     white_background: bool = False
-    """Rays end at the far end and what they leave over is white: for objects, in place of `force_background`."""
+    """Objects inside the ball of `half_depth`: nothing around it, and white behind, in place of `force_background`."""
     num_samples: int = 24
     half_depth: float = 0.12
     """Rays run this far in front of and behind the origin."""
@@ -106,10 +106,15 @@ class FiLMLayer(nn.Module):
         """Return frequency and phase [batch, out] of w [batch, style_dim]."""
         return FREQUENCY_SCALE * self.frequency(w) + FREQUENCY_SHIFT, PHASE_SCALE * self.phase(w)
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """x: [batch, points, in]; w: [batch, style_dim]."""
+    def forward(self, x: Tensor, w: Tensor, product: torch.dtype | None = None) -> Tensor:
+        """x: [batch, points, in]; w: [batch, style_dim]; product: type of the matrix product, that of x by default. The
+        sine's argument keeps the type of w: thirty times the product, it needs its digits."""
         frequency, phase = self.modulation(w)
-        return torch.sin(frequency[:, None] * F.linear(x, self.weight, self.bias) + phase[:, None])
+        if product is None:
+            y = F.linear(x, self.weight, self.bias)
+        else:
+            y = F.linear(x.to(product), self.weight.to(product)).to(w) + self.bias
+        return torch.sin(frequency[:, None] * y + phase[:, None])
 
 
 @dataclass(frozen=True)
@@ -122,10 +127,14 @@ class Rendering:
     t: Tensor  # [..., num_samples]
     weights: Tensor  # [..., num_samples]
     points: Tensor  # [..., num_samples, 3] canonical
+    inside: Tensor | None = None  # [..., num_samples] bool, with a white background: in the ball of the object
 
 
 class Renderer(nn.Module):
     """The low-resolution radiance field over a signed distance (section 3.1)."""
+
+    product: torch.dtype | None = None
+    """Type of the matrix products behind the first layer; None: that of the weights."""
 
     def __init__(self, config: StyleSDFConfig):
         super().__init__()
@@ -147,13 +156,26 @@ class Renderer(nn.Module):
             fan_in = layer.weight.shape[1]
             bound = 1 / fan_in if i == 0 else math.sqrt(6 / fan_in) / 25
             nn.init.uniform_(layer.weight, -bound, bound)
+            for affine in (layer.frequency, layer.phase):
+                nn.init.kaiming_normal_(affine.weight, 0.2)
+                affine.weight.data.mul_(0.05)
+                nn.init.zeros_(affine.bias)
+        for head in (self.distance, self.color):
+            bound = math.sqrt(6 / head.in_features) / 25
+            nn.init.uniform_(head.weight, -bound, bound)
 
     def features(self, ws: Tensor, points: Tensor) -> Tensor:
         """Return the last distance layer [batch, points, width] at normalised points [batch, points, 3]."""
         x = points
         for i, layer in enumerate(self.layers):
-            x = layer(x, ws[:, i, : self.config.style_dim])
+            x = layer(x, ws[:, i, : self.config.style_dim], self.product if i else None)
         return x
+
+    def signed_distance(self, ws: Tensor, points: Tensor) -> Tensor:
+        """Return signed distances (raw densities without use_sdf) [batch, points] at canonical points [batch, points,
+        3]."""
+        scaled = points / self.config.half_depth if self.config.normalize_points else points
+        return self.distance(self.features(ws, scaled)).squeeze(-1)
 
     def radiance(self, ws: Tensor, points: Tensor, directions: Tensor) -> Tensor:
         """Evaluate the field: raw colour, signed distance, features [batch, points, 4 + width].
@@ -164,7 +186,8 @@ class Renderer(nn.Module):
             directions: [batch, points, 3].
         """
         x = self.features(ws, points)
-        seen = self.view_layer(torch.cat((x, directions), -1), ws[:, len(self.layers), : self.config.style_dim])
+        w = ws[:, len(self.layers), : self.config.style_dim]
+        seen = self.view_layer(torch.cat((x, directions), -1), w, self.product)
         return torch.cat((self.color(seen), self.distance(x), seen), -1)
 
     def density(self, value: Tensor) -> Tensor:
@@ -202,6 +225,7 @@ class Renderer(nn.Module):
         *,
         num_samples: int | None = None,
         jitter: Tensor | None = None,
+        with_features: bool = True,
     ) -> Rendering:
         """Volume render canonical rays (section 3.1).
 
@@ -212,23 +236,42 @@ class Renderer(nn.Module):
             near, far: [batch, 1, 1] or [batch, rays, 1].
             num_samples: overrides the config's.
             jitter: [batch, rays, num_samples or 1] in [0, 1), share of its interval by which each sample moves.
+            with_features: False leaves out the features, which only a decoder needs.
         """
         t = self.samples(near, far, num_samples or self.config.num_samples, jitter).expand(*origins.shape[:2], -1)
         points = origins[:, :, None] + directions[:, :, None] * t[..., None]
         normalised = points * 2 / (far - near)[..., None] if self.config.normalize_points else points
         along = seen_along[:, :, None].expand_as(points)
-        raw = self.radiance(ws, normalised.flatten(1, 2), along.flatten(1, 2)).unflatten(1, points.shape[1:3])
+        radiance = self._radiance_inside if self.config.white_background else self.radiance
+        raw = radiance(ws, normalised.flatten(1, 2), along.flatten(1, 2)).unflatten(1, points.shape[1:3])
         rgb, value, features = raw.split((3, 1, raw.shape[-1] - 4), -1)
         value = value.squeeze(-1)
-        weights = self.weights(self.density(value), self.lengths(t, far, directions))
+        density = self.density(value)
+        inside = self.inside(normalised) if self.config.white_background else None
+        weights = self.weights(density if inside is None else density * inside, self.lengths(t, far, directions))
         return Rendering(
             compositing.composite(weights, torch.sigmoid(rgb)),
-            compositing.composite(weights, features),
+            compositing.composite(weights, features if with_features else features[..., :0]),
             value,
             t,
             weights,
             points,
+            inside,
         )
+
+    def inside(self, normalised: Tensor) -> Tensor:
+        """Return whether normalised points [..., 3] lie in the ball of an object."""
+        reach = 1.0 if self.config.normalize_points else self.config.half_depth
+        return normalised.square().sum(-1) < reach * reach
+
+    def _radiance_inside(self, ws: Tensor, points: Tensor, directions: Tensor) -> Tensor:
+        """See `radiance`: zeros outside the ball, where nothing is computed."""
+        rows = []
+        for w, ball, of, along in zip(ws, self.inside(points), points, directions, strict=True):
+            index = ball.nonzero().squeeze(-1)
+            found = self.radiance(w[None], of[index][None], along[index][None])[0]
+            rows.append(found.new_zeros(len(of), found.shape[-1]).index_copy(0, index, found))
+        return torch.stack(rows)
 
 
 class StyledConv(nn.Module):
@@ -328,6 +371,9 @@ class StyleSDF(nn.Module):
         self.mapping_network = nn.ModuleList(
             nn.Linear(config.style_dim, config.style_dim) for _ in range(config.mapping_layers)
         )
+        for layer in self.mapping_network:
+            assert isinstance(layer, nn.Linear)
+            nn.init.kaiming_normal_(layer.weight, 0.2)
         self.renderer = Renderer(config)
         if config.image_size:
             self.decoder = Decoder(config)

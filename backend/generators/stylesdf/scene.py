@@ -78,7 +78,10 @@ class StyleSDFScene:
         else:
             along = self.placement.directions_to_canonical(directions).reshape(1, -1, 3)
         raw = self.network.renderer.radiance(self.ws[None], canonical / self._unit, along)
-        value = raw[..., 3] * self.placement.metres_per_unit
+        value = raw[..., 3]
+        if config.white_background and config.use_sdf:
+            value = torch.maximum(value, canonical.norm(dim=-1) - config.half_depth)
+        value = value * self.placement.metres_per_unit
         if not config.use_sdf:
             value = F.relu(raw[..., 3]) / self.placement.metres_per_unit
         return FieldSample(value.reshape(points.shape[:-1]), torch.sigmoid(raw[..., :3]).reshape(points.shape))
@@ -229,15 +232,20 @@ class StyleSDFScene:
         )
 
     def _decoded(self, thumbnail: Thumbnail, fast: Precomputed | None = None) -> Tensor:
-        """Return the decoder's image [1, 3, H, W] in 0..1, not clamped. fast: None for the network itself."""
+        """Return the decoder's image [1, 3, H, W] in 0..1, not clamped, without the white that it was trained on. fast:
+        None for the network itself."""
         features = thumbnail.square(thumbnail.features)
         image = self.network.upsample(self.ws[None], features) if fast is None else fast.upsample(features)
-        return image / 2 + 0.5
+        image = image / 2 + 0.5
+        if not self.network.config.white_background:
+            return image
+        alpha = F.interpolate(thumbnail.square(thumbnail.alpha[:, None]), image.shape[-2:], mode="bilinear")
+        straight = compositing.unpremultiply((image - (1 - alpha)).permute(0, 2, 3, 1), alpha[:, 0])
+        return straight.permute(0, 3, 1, 2)
 
     def _inside(self, points: Tensor) -> Tensor:
         """Return a value [n] that grows towards the inside, at canonical points [n, 3]."""
-        renderer = self.network.renderer
-        value = renderer.distance(renderer.features(self.ws[None], points[None] / self._unit)).flatten()
+        value = self.network.renderer.signed_distance(self.ws[None], points[None])[0]
         return -value if self.network.config.use_sdf else value
 
 

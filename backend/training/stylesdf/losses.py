@@ -22,9 +22,13 @@ def eikonal(gradient: Tensor) -> Tensor:
     return (gradient.norm(dim=-1) - 1).square().mean()
 
 
-def minimal_surface(distances: Tensor, sharpness: float = 100.0) -> Tensor:
-    """Return the mean of exp(−sharpness · |sdf|) (Eq. 7): few points lie on a surface."""
-    return torch.exp(-sharpness * distances.abs()).mean()
+def minimal_surface(distances: Tensor, sharpness: float = 100.0, inside: Tensor | None = None) -> Tensor:
+    """Return the mean of exp(−sharpness · |sdf|) (Eq. 7): few points lie on a surface.
+
+    inside: bool, shaped like distances; points outside count as far from any surface.
+    """
+    near = torch.exp(-sharpness * distances.abs())
+    return (near if inside is None else near * inside).mean()
 
 
 def view_loss(estimated: Tensor, views: Tensor) -> Tensor:
