@@ -104,7 +104,7 @@ def config_from_official(
         force_background=bool(rendering.get("force_background", default.force_background)),
         num_samples=int(rendering.get("N_samples", default.num_samples)),
         thumbnail_size=thumbnail,
-        image_size=thumbnail * 2 ** (len(channels) - 1) if channels else 0,
+        image_size=thumbnail * 2 ** (len(channels) - 1) if channels else thumbnail,
         decoder_channels=tuple(channels),
         decoder_style_dim=decoder_style,
         decoder_mapping_layers=_count(r"decoder\.style\.\d+\.weight", weights),

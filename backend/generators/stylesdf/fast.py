@@ -137,6 +137,8 @@ class FoldedRenderer:
             rows = slice(count, count + some.shape[0] * some.shape[1])
             value = self._evaluate(some.flatten(0, 1), scratch[0, rows], scratch[1, : rows.stop - count])
             density[alive, slab] = renderer.density(value).view(some.shape[:2])
+            if renderer.config.white_background:
+                density[alive, slab] *= renderer.inside(some)
             slot[alive, slab] = torch.arange(count, rows.stop, device=t.device).view(some.shape[:2])
             depth += (density[:, slab] * lengths[:, slab]).sum(-1)
             count = rows.stop

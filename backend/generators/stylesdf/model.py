@@ -57,13 +57,18 @@ class StyleSDFConfig:
     fov_degrees: float = 12.0
     thumbnail_size: int = 64
     image_size: int = 1024
-    """Side of the final image; 0 for a renderer without decoder."""
+    """Side of the final image; no more than the thumbnail's for a renderer without decoder."""
     decoder_channels: tuple[int, ...] = (512, 512, 256, 128, 64)
     """From the thumbnail's resolution up, one for each doubling and one before."""
     decoder_style_dim: int = 512
     decoder_mapping_layers: int = 5
     mapping_lr: float = 0.01
     """Learning rate multiplier of the decoder's mapping network."""
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether a decoder grows the thumbnail's features to the final image."""
+        return self.image_size > self.thumbnail_size
 
     @property
     def num_renderer_ws(self) -> int:
@@ -73,7 +78,7 @@ class StyleSDFConfig:
     @property
     def num_decoder_ws(self) -> int:
         """Rows of ws that the decoder uses."""
-        return 2 * len(self.decoder_channels) if self.image_size else 0
+        return 2 * len(self.decoder_channels) if self.has_decoder else 0
 
     @property
     def num_ws(self) -> int:
@@ -89,7 +94,7 @@ class StyleSDFConfig:
     @property
     def w_dim(self) -> int:
         """Width of a row of ws."""
-        return max(self.style_dim, self.decoder_style_dim if self.image_size else 0)
+        return max(self.style_dim, self.decoder_style_dim if self.has_decoder else 0)
 
 
 class FiLMLayer(nn.Module):
@@ -375,7 +380,7 @@ class StyleSDF(nn.Module):
             assert isinstance(layer, nn.Linear)
             nn.init.kaiming_normal_(layer.weight, 0.2)
         self.renderer = Renderer(config)
-        if config.image_size:
+        if config.has_decoder:
             self.decoder = Decoder(config)
 
     def map(self, z: Tensor) -> Tensor:
@@ -390,7 +395,7 @@ class StyleSDF(nn.Module):
         generator = torch.Generator().manual_seed(0)
         z = torch.randn(TRUNCATION_SAMPLES, self.config.style_dim, generator=generator)
         w = self.map(z.to(self.renderer.distance.weight))
-        return w.mean(0), self.decoder.map(w).mean(0) if self.config.image_size else None
+        return w.mean(0), self.decoder.map(w).mean(0) if self.config.has_decoder else None
 
     def mapping(
         self,
@@ -407,7 +412,7 @@ class StyleSDF(nn.Module):
         if truncation_psi != 1:
             mean, decoder_mean = means or self.mean_latents()
             w = mean + truncation_psi * (w - mean)
-        if not self.config.image_size:
+        if not self.config.has_decoder:
             return self.rows(w, None)
         decoder_w = self.decoder.map(w)
         if truncation_psi != 1:

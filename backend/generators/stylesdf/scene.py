@@ -112,7 +112,7 @@ class StyleSDFScene:
         cut off gradients."""
         thumbnail = self._square(camera, None, jitter)
         alpha = cut_out(thumbnail.square(thumbnail.alpha[:, None]), camera)[..., 0]
-        image = self._decoded(thumbnail) if self.network.config.image_size else thumbnail.image
+        image = self._decoded(thumbnail) if self.network.config.has_decoder else thumbnail.image
         depth = thumbnail.mean_depth * self.placement.metres_per_unit
         distance = cut_out(thumbnail.square(depth[:, None]), camera)[..., 0] / camera.rays().depth_from_distance
         return RayColors(cut_out(image, camera) * alpha[..., None], alpha, distance * alpha)
@@ -147,7 +147,7 @@ class StyleSDFScene:
         fast = None if reference else self.fast_path()
         thumbnail = self._square(camera, steps, jitter, fast)
         progress(0.4, "decoding")
-        decodes = quality == "full" and self.network.config.image_size > 0
+        decodes = quality == "full" and self.network.config.has_decoder
         image = self._decoded(thumbnail, fast) if decodes else thumbnail.image
         depth = thumbnail.mean_depth * self.placement.metres_per_unit
         normal = None
@@ -306,8 +306,8 @@ class StyleSDFGenerator(LatentGenerator[StyleSDF]):
         n = self.network
         renderer = n.renderer
         colors: Editable = (renderer.view_layer, renderer.color)
-        decoder: Editable = (n.decoder.convs, n.decoder.to_images) if n.config.image_size else ()
-        late: Editable = (*n.decoder.convs[-4:], *n.decoder.to_images[-2:]) if n.config.image_size else colors
+        decoder: Editable = (n.decoder.convs, n.decoder.to_images) if n.config.has_decoder else ()
+        late: Editable = (*n.decoder.convs[-4:], *n.decoder.to_images[-2:]) if n.config.has_decoder else colors
         return {
             "geometry": (renderer.layers, renderer.distance, *([renderer.beta] if n.config.use_sdf else [])),
             "appearance": (*colors, *decoder),
@@ -333,7 +333,7 @@ def model_info(name: str, card: ModelCard, network: StyleSDF) -> ModelInfo:
             azimuth=(-0.6, 0.6),
             elevation=(-0.3, 0.3),
         ),
-        image_size=config.image_size or config.thumbnail_size,
+        image_size=max(config.image_size, config.thumbnail_size),
         iso_range=(-half / 4, half / 4) if config.use_sdf else None,
     )
 

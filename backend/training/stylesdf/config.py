@@ -100,7 +100,7 @@ def small() -> StyleSDFTraining:
         force_background=False,
         white_background=True,
         thumbnail_size=64,
-        image_size=0,
+        image_size=64,
         decoder_channels=(),
     )
     return StyleSDFTraining(

@@ -40,7 +40,7 @@ def card(generator: StyleSDFConfig, data: TrainingImages, config: StyleSDFTraini
             width=generator.style_dim,
             thumbnail=generator.thumbnail_size,
             samples=generator.num_samples,
-            decoder=f", grown to {generator.image_size}² by a decoder" if generator.image_size else "",
+            decoder=f", grown to {generator.image_size}² by a decoder" if generator.has_decoder else "",
             images=len(data.images),
             poses="with poses" if data.world_from_camera is not None else "without poses",
             loss=config.loss,

@@ -64,14 +64,14 @@ def train_renderer(
     """Train stage one. Returns the run, and whether all steps are done."""
     torch.manual_seed(config.seed)
     around, device = goes_around(data), options.device
-    generator = StyleSDF(replace(config.generator, image_size=0) if config.decoder else config.generator).to(device)
+    alone = replace(config.generator, image_size=config.generator.thumbnail_size)
+    generator = StyleSDF(alone).to(device)
     renderer = generator.renderer
     renderer.product = torch.bfloat16 if config.is_mixed(device) else None
     if out is None or not (out / "checkpoint.safetensors").exists():
         start_as_sphere(generator, config)
-    thumbnail_size = config.generator.thumbnail_size
-    sizes = (thumbnail_size // config.side_at(0)).bit_length()
-    discriminator = VolumeDiscriminator(thumbnail_size, config.discriminator_widths, 3 if around else 2, sizes)
+    sizes = (alone.thumbnail_size // config.side_at(0)).bit_length()
+    discriminator = VolumeDiscriminator(alone.thumbnail_size, config.discriminator_widths, 3 if around else 2, sizes)
     run = AdversarialRun(
         config, out, generator, discriminator, options, card=lambda: card(generator.config, data, config)
     )
@@ -222,7 +222,7 @@ def render(generator: StyleSDF, ws: Tensor, cameras: Cameras, size: int, radius:
         rays.near,
         rays.far,
         jitter=jitter,
-        with_features=config.image_size > 0,
+        with_features=config.has_decoder,
     )
 
 
