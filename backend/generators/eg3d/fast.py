@@ -1,6 +1,6 @@
 """Fast rendering of EG3D for one latent: the images of model.py's stages, precomputed.
 
-Differences: styles, demodulation, gains and low-pass filters are folded into the weights once; 3 × 3
+Differences: styles, demodulation and gains are folded into the weights once; 3 × 3
 convolutions are Winograd's (layers/winograd.py) on channels-last images; plane features lie together in memory and are
 gathered as weighted sums of rows; rays go in chunks that stay in the cache; the last feature map is never written, only
 its colours.
@@ -9,6 +9,7 @@ its colours.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from ...progress import Progress, part
 from ...rendering.sampling import merged
 from ...threads import run_on_torch_threads
 from ..layers.stylegan2 import ToImage, modulated_weight
-from ..layers.winograd import Conv3x3, framed, upsampled
+from ..layers.winograd import Conv3x3, DoublingConv3x3, framed, upsampled
 from .model import (
     EG3D,
     EG3D_PLANE_AXES,
@@ -37,16 +38,28 @@ from .model import (
 
 RAYS_AT_ONCE = 512
 SMALLEST_WINOGRAD = 64
-"""Below this input resolution transforming the weights costs more than the multiplications they save; twice this for
-convolutions that double, whose weights are four times as many."""
+"""Below this input resolution transforming the weights costs more than the multiplications they save."""
 
 
 def conv(layer: StyledConv, w: Tensor) -> Conv3x3:
-    """A styled convolution for one w [w_dim]."""
-    weight = modulated_weight(layer.weight, layer.affine(w[None]))[0]
+    """A styled convolution that keeps the size, for one w [w_dim]."""
+    return Conv3x3(modulated(layer, w), layer.bias, **finish(layer))
+
+
+def doubling_conv(layer: StyledConv, w: Tensor) -> DoublingConv3x3:
+    """A styled convolution that doubles, for one w [w_dim]."""
+    return DoublingConv3x3(modulated(layer, w), layer.bias, taps=layer.taps, **finish(layer))
+
+
+def modulated(layer: StyledConv, w: Tensor) -> Tensor:
+    """Weights [out, in, 3, 3] for one w [w_dim]."""
+    return modulated_weight(layer.weight, layer.affine(w[None]))[0]
+
+
+def finish(layer: StyledConv) -> dict[str, Any]:
+    """What Conv3x3 does after the convolution."""
     slope, gain = {"lrelu": (0.2, math.sqrt(2)), "relu": (0.0, math.sqrt(2)), "linear": (1.0, 1.0)}[layer.activation]
-    taps = layer.taps if layer.up else None
-    return Conv3x3(weight, layer.bias, slope=slope, gain=gain, clamp=layer.conv_clamp, taps=taps)
+    return {"slope": slope, "gain": gain, "clamp": layer.conv_clamp}
 
 
 class ReferenceConv:
@@ -78,8 +91,13 @@ class PrecomputedBlock:
 
     def __init__(self, block: SynthesisBlock, ws: Tensor, resolution: int):
         self.up, self.taps = block.up, block.taps
-        pays = not block.up or resolution // 2 >= 2 * SMALLEST_WINOGRAD
-        self.conv0 = conv(block.conv0, ws[0]) if pays else ReferenceConv(block.conv0, ws[0])
+        self.conv0: Conv3x3 | DoublingConv3x3 | ReferenceConv
+        if not block.up:
+            self.conv0 = conv(block.conv0, ws[0])
+        elif resolution // 2 >= SMALLEST_WINOGRAD:
+            self.conv0 = doubling_conv(block.conv0, ws[0])
+        else:
+            self.conv0 = ReferenceConv(block.conv0, ws[0])
         self.conv1 = conv(block.conv1, ws[1])
         self.noises = [c.noise * c.noise_strength if c.use_noise else None for c in (block.conv0, block.conv1)]
         self.to_image = PixelsToImage(block.to_image, ws[2])

@@ -1,14 +1,12 @@
-"""3 × 3 convolutions of one latent, precomputed: fewer multiplications, no separate filter passes.
+"""3 × 3 convolutions of one latent, precomputed: fewer multiplications.
 
 Winograd's minimal filtering F(4 × 4, 3 × 3) (arxiv.org/abs/1509.09308) makes 4 × 4 outputs of a 6 × 6 *tile* with 36
-multiplications for each pair of channels instead of 144: transform tile and weights, multiply, transform back. An
-up-sampling convolution (zero insertion, transposed convolution, low-pass filter) is four 3 × 3 convolutions, one for
-each *phase* of the doubled grid. Their weights are linear in the original ones, so the filter folds into the transform
-of the weights and costs nothing afterwards.
+multiplications for each pair of channels instead of 144: transform tile and weights, multiply, transform back. A
+doubling convolution (zero insertion, transposed convolution, low-pass filter) makes 8 × 8 with 81 instead of 144.
+The transforms are those of backend/kernels/winograd.
 
 Images here are channels-last, [height, width, channels], without a batch. Work goes in bands of tile rows that stay in
 the cache, and whatever is done to each pixel afterwards (noise, bias, activation, a 1 × 1 convolution) happens there.
-The transforms are those of backend/kernels/winograd.
 """
 
 from __future__ import annotations
@@ -19,12 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...kernels.winograd import from_frequencies, to_frequencies
+from ...kernels.winograd import from_frequencies, from_phases, low_pass, tiles_across, to_frequencies, to_phases
 from ...threads import num_threads_on, run_on_torch_threads
 
 TILES_AT_ONCE = 128
 
-# Transform for the interpolation points 0, ±1, ±2, ∞ (section 4.3 of the paper); the others are in kernels/winograd.
+DOUBLED_TILES_AT_ONCE = 64
+
+# Transforms of the weights, for the interpolation points of backend/kernels/winograd/reference.py.
 WEIGHTS = (
     (1 / 4, 0, 0),
     (-1 / 6, -1 / 6, -1 / 6),
@@ -33,31 +33,39 @@ WEIGHTS = (
     (1 / 24, -1 / 12, 1 / 6),
     (0, 0, 1),
 )
+WEIGHTS_OF_PHASES = (
+    (0, 0, 1 / 2),
+    (-1 / 2, 0, -1 / 2),
+    (1 / 6, 0, -1 / 6),
+    (1 / 3, 0, 1 / 6),
+    (1, 0, 0),
+    (0, 1, 0),
+)
+"""Five frequencies of the even phase, whose pixels see the weights 2 and 0, and the middle weight for the odd phase."""
 
 
-def phases(taps: Sequence[float], kernel_size: int) -> Tensor:
-    """Return the matrices [2, 3, kernel_size] that split a 1D upsampling convolution into one per phase.
+def phases(taps: Sequence[float]) -> Tensor:
+    """Return the weights [2, 3] of a 1D image that is doubled: zero insertion and low-pass filter.
 
-    Output 2 i + a is Σ_p K_a[p] x[i + p − 1] with K_a = phases[a] @ w, for a kernel of 1 or 3 and four taps or fewer.
+    Output 2 i + a is Σ_p phases[a, p] x[i + p − 1], for four taps or fewer.
     """
     line = torch.tensor(taps, dtype=torch.float64)
     line = line / line.sum() * 2
     n = len(line)
-    # Where zero insertion and padding put the first output sample; see stylegan2.convolve.
-    shift = kernel_size // 2 + (n + 1) // 2 - (kernel_size - 1)
-    result = torch.zeros(2, 3, kernel_size, dtype=torch.float64)
+    # Where zero insertion and padding put the first output sample; see stylegan2.upsample2d.
+    shift = (n + 1) // 2
+    result = torch.zeros(2, 3, dtype=torch.float64)
     for a in range(2):
         for p in range(3):
-            for k in range(kernel_size):
-                t = 2 * (p - 1) - a + shift + k
-                if 0 <= t < n:
-                    result[a, p, k] = line[n - 1 - t]
+            t = 2 * (p - 1) - a + shift
+            if 0 <= t < n:
+                result[a, p] = line[n - 1 - t]
     return result
 
 
 def upsampled(image: Tensor, taps: Sequence[float]) -> Tensor:
     """stylegan2.upsample2d of an image [height, width, channels], without inserting zeros."""
-    weights = phases(taps, 1)[:, :, 0].tolist()
+    weights = phases(taps).tolist()
     for dim in (0, 1):
         size = image.shape[dim]
         padded = F.pad(image, (0, 0, 1, 1) if dim == 1 else (0, 0, 0, 0, 1, 1))
@@ -80,35 +88,13 @@ class Conv3x3:
         weight: [out, in, 3, 3].
         bias: [out].
         slope: of a leaky ReLU, for what is below zero; 1 is none.
-        gain: factor after the activation.
+        gain: positive factor after the activation.
         clamp: bound after the gain.
-        taps: low-pass filter of an up-sampling convolution; None keeps the size.
     """
 
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor,
-        *,
-        slope: float,
-        gain: float,
-        clamp: float | None,
-        taps: Sequence[float] | None = None,
-    ):
-        self.scale = 1 if taps is None else 2
+    def __init__(self, weight: Tensor, bias: Tensor, *, slope: float, gain: float, clamp: float | None):
         self.slope, self.gain, self.clamp = slope, gain, clamp
-        self.out_channels = weight.shape[0]
-        one = torch.tensor(WEIGHTS, dtype=torch.float64)  # [6, 3]
-        # [phases, 6, 3]; a positive gain passes through the activation, so the weights take it.
-        transform = one[None] if taps is None else one @ phases(taps, 3)
-        transform = transform.flatten(0, 1).to(weight)
-        out, inside = weight.shape[:2]
-        # Both dimensions at once, as one product: [phases 6 phases 6, 9] · [9, in out].
-        both = torch.kron(transform, transform)
-        u = both @ (weight * gain).permute(2, 3, 1, 0).reshape(9, inside * out)
-        s = self.scale
-        u = u.reshape(s, 6, s, 6, inside, out).permute(1, 3, 4, 0, 2, 5)
-        self.weights = u.reshape(36, inside, s * s * out).contiguous()
+        self.weights = transformed(weight * gain, WEIGHTS)  # a positive gain passes through the activation
         self.bias = bias * gain
 
     def __call__(
@@ -123,13 +109,13 @@ class Conv3x3:
 
         Args:
             x: framed, [height + 2, width + 2, in]; both sides multiples of 4.
-            noise: added before the bias, [scale · height, scale · width].
+            noise: added before the bias, [height, width].
             then: maps pixels [n, out] to [n, m].
             keep: False leaves the first result out (an empty tensor).
         """
         height, width, inside = x.shape[0] - 2, x.shape[1] - 2, x.shape[2]
-        rows, columns, s, out = height // 4, width // 4, self.scale, self.out_channels
-        result = empty_frame(s * height, s * width, out, x) if keep else x.new_empty(0)
+        rows, columns, out = height // 4, width // 4, len(self.bias)
+        result = empty_frame(height, width, out, x) if keep else x.new_empty(0)
         step = max(TILES_AT_ONCE // columns, 1)
         mapped: list[list[Tensor]] = [[] for _ in range(num_threads_on(x.device))]
 
@@ -137,16 +123,16 @@ class Conv3x3:
             # Bands share their memory: fresh pages would cost a sixth of the time.
             most = min(step, stop - begin)
             transformed = x.new_empty(36 * most * columns * inside)
-            products = x.new_empty(36 * most * columns * s * s * out)
-            band = x.new_empty(0 if keep else 4 * s * most, s * width, out)
+            products = x.new_empty(36 * most * columns * out)
+            band = x.new_empty(0 if keep else 4 * most, width, out)
             for first in range(begin, stop, step):
                 count = min(step, stop - first)
                 number = count * columns
                 data = transformed[: 36 * number * inside].view(36, number, inside)
-                product = products[: 36 * number * s * s * out].view(36, number, s * s * out)
+                product = products[: 36 * number * out].view(36, number, out)
                 to_frequencies(x[4 * first : 4 * (first + count) + 2], data)
                 torch.bmm(data, self.weights, out=product)
-                start, end = 4 * s * first, 4 * s * (first + count)
+                start, end = 4 * first, 4 * (first + count)
                 lines = result[1 + start : 1 + end, 1:-1] if keep else band[: end - start]
                 from_frequencies(
                     product,
@@ -154,7 +140,6 @@ class Conv3x3:
                     self.bias,
                     noise=None if noise is None else noise[start:end],
                     noise_gain=self.gain,
-                    scale=s,
                     slope=self.slope,
                     clamp=self.clamp,
                 )
@@ -163,6 +148,86 @@ class Conv3x3:
 
         run_on_torch_threads(bands, rows, x.device)
         return result, torch.cat([lines for part in mapped for lines in part]) if then is not None else None
+
+
+class DoublingConv3x3:
+    """One doubling convolution with its bias and activation. Arguments: Conv3x3, and the taps of the low-pass filter,
+    four or fewer."""
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        *,
+        slope: float,
+        gain: float,
+        clamp: float | None,
+        taps: Sequence[float],
+    ):
+        self.slope, self.gain, self.clamp = slope, gain, clamp
+        weights = transformed(weight * gain, WEIGHTS_OF_PHASES).unflatten(0, (6, 6))
+        self.weights = (weights[:5, :5].flatten(0, 1), weights[:5, 5], weights[5, :5], weights[5, 5:])
+        """By the phases of rows and columns: even-even [25, in, out], even-odd, odd-even [5, ...], odd-odd [1, ...]."""
+        self.bias = bias * gain
+        # The filter sees one pixel before its place to two behind it; see stylegan2.convolve.
+        before = (len(taps) + 1) // 2 - 1
+        line = [0.0] * (1 - before) + [2 * tap / sum(taps) for tap in reversed(taps)]
+        tap0, tap1, tap2, tap3 = line + [0.0] * (4 - len(line))
+        self.taps = (tap0, tap1, tap2, tap3)
+
+    def __call__(self, x: Tensor, *, noise: Tensor | None = None) -> tuple[Tensor, None]:
+        """The framed result.
+
+        Args:
+            x: framed, [height + 2, width + 2, in]; both sides multiples of 4.
+            noise: added before the bias, [2 · height, 2 · width].
+        """
+        height, width, inside = x.shape[0] - 2, x.shape[1] - 2, x.shape[2]
+        columns, out = tiles_across(x), len(self.bias)
+        result = empty_frame(2 * height, 2 * width, out, x)
+        step = max(DOUBLED_TILES_AT_ONCE // columns, 1)
+
+        def bands(_: int, begin: int, stop: int) -> None:
+            transformed = x.new_empty(81 * step * columns, inside)
+            products = x.new_empty(81 * step * columns, out)
+            unfiltered = x.new_zeros(3 + 8 * step, 8 * columns, out)  # three rows of the band before, then this one's
+            row = max(begin - 1, 0)
+            while row < stop:
+                count = 1 if row < begin else min(step, stop - row)
+                number = count * columns
+                data, product = transformed[: 81 * number], products[: 81 * number]
+                to_phases(x, data, row, count)
+                sizes = [25 * number, 20 * number, 20 * number, 16 * number]
+                for weights, some, into in zip(self.weights, data.split(sizes), product.split(sizes), strict=True):
+                    n = len(weights)
+                    torch.bmm(some.view(n, -1, inside), weights, out=into.view(n, -1, out))
+                from_phases(product, unfiltered[3 : 3 + 8 * count])
+                # row 0 of `unfiltered` is 8 · row − 3; a pixel sees one row before and two behind
+                start, end = max(8 * row - 2, 0), min(8 * (row + count) - 2, 2 * height)
+                if row >= begin:
+                    low_pass(
+                        unfiltered[start + 2 - 8 * row : end + 5 - 8 * row],
+                        result[1 + start : 1 + end, 1:-1],
+                        self.taps,
+                        self.bias,
+                        noise=None if noise is None else noise[start:end],
+                        noise_gain=self.gain,
+                        slope=self.slope,
+                        clamp=self.clamp,
+                    )
+                unfiltered[:3] = unfiltered[8 * count : 8 * count + 3]
+                row += count
+
+        run_on_torch_threads(bands, height // 4 + 1, x.device)
+        return result, None
+
+
+def transformed(weight: Tensor, transform: tuple[tuple[float, ...], ...]) -> Tensor:
+    """Return weights [out, in, 3, 3] in frequencies [36, in, out], by the transform [6, 3] of each side."""
+    out, inside = weight.shape[:2]
+    one = torch.tensor(transform, dtype=torch.float64)
+    both = torch.kron(one, one).to(weight)
+    return (both @ weight.permute(2, 3, 1, 0).reshape(9, inside * out)).view(36, inside, out)
 
 
 def empty_frame(height: int, width: int, channels: int, like: Tensor) -> Tensor:

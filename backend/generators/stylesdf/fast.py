@@ -2,7 +2,7 @@
 
 Differences: frequencies and phases are folded into the renderer's layers; rays go in chunks that stay in the cache,
 each until it is opaque, and only samples with a visible weight pass the view layer. In the decoder, styles,
-demodulation, gains and low-pass filters are folded into the weights once; 3 × 3 convolutions are Winograd's
+demodulation and gains are folded into the weights once; 3 × 3 convolutions are Winograd's
 (layers/winograd.py) on channels-last images; the last feature map is never written, only its colours.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from ...kernels.sine import sine_
 from ...threads import run_on_torch_threads
 from ..layers.stylegan2 import BINOMIAL, modulated_weight
-from ..layers.winograd import Conv3x3, framed, upsampled
+from ..layers.winograd import Conv3x3, DoublingConv3x3, framed, upsampled
 from .model import Decoder, FiLMLayer, Renderer, StyledConv, StyleSDF, ToImage
 
 SAMPLES_AT_ONCE = 4096
@@ -158,11 +158,12 @@ class FoldedRenderer:
         return Composite(composite(rgb), composite(seen), weights.sum(-1), (weights * t).sum(-1))
 
 
-def conv(layer: StyledConv, w: Tensor) -> Conv3x3:
+def conv(layer: StyledConv, w: Tensor) -> Conv3x3 | DoublingConv3x3:
     """A styled convolution for one w [decoder_style_dim]."""
     weight = modulated_weight(layer.weight / math.sqrt(layer.weight[0].numel()), layer.style(w[None]))[0]
-    taps = BINOMIAL if layer.up else None
-    return Conv3x3(weight, layer.bias, slope=0.2, gain=math.sqrt(2), clamp=None, taps=taps)
+    if layer.up:
+        return DoublingConv3x3(weight, layer.bias, slope=0.2, gain=math.sqrt(2), clamp=None, taps=BINOMIAL)
+    return Conv3x3(weight, layer.bias, slope=0.2, gain=math.sqrt(2), clamp=None)
 
 
 class PixelsToImage:
@@ -189,13 +190,14 @@ class PrecomputedDecoder:
     def __call__(self, features: Tensor) -> Tensor:
         """Return rgb in −1..1 (not clamped) [1, 3, H, W] of features [1, style_dim, height, width]."""
         x = framed(features[0].permute(1, 2, 0))
-        last = len(self.convs) - 1
         image: Tensor | None = None
-        for number, layer in enumerate(self.convs):
-            then = None if number % 2 else self.to_images[number // 2]
-            x, made = layer(x, noise=self.noises[number], then=then, keep=number < last)
-            if made is not None:
-                image = made if image is None else made.add_(upsampled(image, BINOMIAL))
+        for number, (layer, noise) in enumerate(zip(self.convs, self.noises, strict=True)):
+            if isinstance(layer, DoublingConv3x3):
+                x, _ = layer(x, noise=noise)
+                continue
+            x, made = layer(x, noise=noise, then=self.to_images[number // 2], keep=number < len(self.convs) - 1)
+            assert made is not None
+            image = made if image is None else made.add_(upsampled(image, BINOMIAL))
         assert image is not None
         return image.permute(2, 0, 1)[None]
 

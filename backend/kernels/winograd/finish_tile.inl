@@ -1,4 +1,4 @@
-// WIDTH channels of one tile and phase, from channel c on: rows first, then columns.
+// WIDTH channels of one tile, from channel c on: rows first, then columns.
 float half[4][6][WIDTH];
 for (int x = 0; x < 6; ++x)
     for (int i = 0; i < WIDTH; ++i) {
@@ -23,7 +23,7 @@ for (int y = 0; y < 4; ++y) {
         made[3][i] = odd1 + 8.0f * odd2 + m5;
     }
     for (int x = 0; x < 4; ++x) {
-        float* to = pixels + (size_t)(y * scale) * row_stride + (size_t)(x * scale) * channels + c;
+        float* to = pixels + (size_t)y * row_stride + (size_t)x * channels + c;
         for (int i = 0; i < WIDTH; ++i) {
             float v = made[x][i] + bias[c + i] + added[4 * y + x];
             v = v < 0.0f ? v * slope : v;

@@ -11,21 +11,37 @@ import torch
 from backend.generators.eg3d.fast import Precomputed, planes_of
 from backend.generators.eg3d.model import EG3D, SUPERRESOLUTIONS, BackboneConfig, EG3DConfig, sample_planes
 from backend.generators.layers.stylegan2 import BINOMIAL, bias_act, convolve, low_pass, upsample2d
-from backend.generators.layers.winograd import Conv3x3, framed, upsampled
+from backend.generators.layers.winograd import Conv3x3, DoublingConv3x3, framed, upsampled
 
 
-@pytest.mark.parametrize("taps", [BINOMIAL, (1.0, 2.0, 1.0), (1.0, 2.0, 3.0, 4.0), (1.0, 1.0)])
-@pytest.mark.parametrize("up", [False, True])
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (8, 12)])
-def test_winograd_equals_convolution_filter_and_activation(taps, up: bool, height: int, width: int) -> None:
+def test_winograd_equals_convolution_and_activation(height: int, width: int) -> None:
     torch.manual_seed(0)
     x, weight, bias = torch.randn(1, 5, height, width), torch.randn(6, 5, 3, 3) / 7, torch.randn(6)
-    expected = bias_act(convolve(x, weight, up=up, kernel=low_pass(taps)), bias, "lrelu", clamp=1.0)
-    conv = Conv3x3(weight, bias, slope=0.2, gain=math.sqrt(2), clamp=1.0, taps=taps if up else None)
+    expected = bias_act(convolve(x, weight, up=False, kernel=None), bias, "lrelu", clamp=1.0)
+    conv = Conv3x3(weight, bias, slope=0.2, gain=math.sqrt(2), clamp=1.0)
     result, doubled = conv(framed(x[0].permute(1, 2, 0)), then=lambda pixels: 2 * pixels)
     assert torch.allclose(result[1:-1, 1:-1].permute(2, 0, 1), expected[0], atol=2e-5)
     assert doubled is not None
     assert torch.equal(doubled, 2 * result[1:-1, 1:-1])
+    assert float(result[0].abs().sum() + result[:, -1].abs().sum()) == 0
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("taps", [BINOMIAL, (1.0, 2.0, 1.0), (1.0, 2.0, 3.0, 4.0), (1.0, 1.0)])
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (8, 12), (20, 124)])
+def test_winograd_equals_doubling_convolution_filter_and_activation(
+    taps: tuple[float, ...], height: int, width: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.threads.num_threads", lambda: threads)
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(1, 5, height, width), torch.randn(6, 5, 3, 3) / 7, torch.randn(6)
+    noise = torch.randn(2 * height, 2 * width)
+    expected = convolve(x, weight, up=True, kernel=low_pass(taps)) + noise
+    expected = bias_act(expected, bias, "lrelu", clamp=1.0)
+    conv = DoublingConv3x3(weight, bias, slope=0.2, gain=math.sqrt(2), clamp=1.0, taps=taps)
+    result, _ = conv(framed(x[0].permute(1, 2, 0)), noise=noise)
+    assert torch.allclose(result[1:-1, 1:-1].permute(2, 0, 1), expected[0], atol=2e-5)
     assert float(result[0].abs().sum() + result[:, -1].abs().sum()) == 0
 
 
