@@ -45,7 +45,7 @@ class PiGANTraining(AdversarialTraining):
     hierarchical: bool = True
     blocks: Blocks = "progressive"
     encoder: bool = True  # the discriminator also guesses z and the pose
-    discriminator_width: float = 1.0  # factor on the published numbers of channels
+    channels: tuple[int, ...] = ()  # of the discriminator at sides 2, 4, 8 … of the image; () as published
 
     def __post_init__(self) -> None:
         firsts = [stage.first_step for stage in self.stages]
@@ -122,5 +122,6 @@ def small_published() -> PiGANTraining:
     return PiGANTraining(
         steps=40_000, batch=16, gamma=10.0, betas=(0.0, 0.9), mean_kimg=2.0, final_rate=0.25,
         stages=(Stage(0, 16, 16, 2e-4, 4e-4), Stage(4000, 32, 8, 1e-4, 2e-4)), fade_steps=1000, noise_steps=2000,
-        z_dim=64, hidden_dim=64, num_layers=3, mapping_dim=64, num_steps=6, encoder=False, discriminator_width=0.25,
+        z_dim=64, hidden_dim=64, num_layers=3, mapping_dim=64, num_steps=6, blocks="strided", encoder=False,
+        channels=(96, 96, 96, 64, 32),
     )  # fmt: skip

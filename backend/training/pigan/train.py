@@ -42,10 +42,9 @@ def train(config: PiGANTraining, data: TrainingImages, out: Path | None, options
         )
     torch.manual_seed(config.seed)
     generator = PiGAN(network_config(config, data))
-    discriminator = ProgressiveDiscriminator(
-        config.side, config.blocks, config.z_dim if config.encoder else 0,
-        {side: max(round(width * config.discriminator_width), 1) for side, width in WIDTHS.items()},
-    )  # fmt: skip
+    widths = {2 ** (1 + i): width for i, width in enumerate(config.channels)} or WIDTHS
+    latent_dim = config.z_dim if config.encoder else 0
+    discriminator = ProgressiveDiscriminator(config.side, config.blocks, latent_dim, widths)
     run = AdversarialRun(
         config, out, generator, discriminator, options, card=lambda: card(config, data), clip=config.clip
     )

@@ -30,7 +30,7 @@ DATA = coloured_balls()
 TINY = replace(
     small_published(), steps=30, batch=8, fade_steps=10,
     stages=(Stage(0, 8, 8, 1e-3, 1e-3), Stage(15, 16, 4, 5e-4, 1e-3)),
-    z_dim=6, hidden_dim=16, num_layers=2, mapping_dim=16, num_steps=4, discriminator_width=0.02, encoder=True,
+    z_dim=6, hidden_dim=16, num_layers=2, mapping_dim=16, num_steps=4, channels=(8, 8, 6, 4), encoder=True,
     pose_weight=1.0, top_k_interval=1, top_k_smallest=0.6, noise_steps=20,
 )  # fmt: skip
 QUIET = RunOptions(progress=lambda *_: None, report_steps=1, checkpoint_seconds=0.0)
@@ -66,7 +66,7 @@ def test_the_best_are_those_of_all_processes() -> None:
 
 def test_training_renders_what_the_scene_of_the_model_folder_renders() -> None:
     torch.manual_seed(1)
-    config = replace(TINY, num_steps=32, hidden_dim=32, stages=(Stage(0, 16, 1, 1e-4, 1e-4),))
+    config = replace(TINY, batch=1, num_steps=32, hidden_dim=32, stages=(Stage(0, 16, 1, 1e-4, 1e-4),))
     network = PiGAN(network_config(config, DATA))
     with torch.no_grad():
         network.density.weight.mul_(200)

@@ -68,6 +68,21 @@ def test_the_field_of_view_is_between_the_edges_at_every_image_size(size: int) -
     assert torch.allclose(rays.directions @ axis, torch.tensor(math.cos(math.radians(SMALL.fov_degrees) / 2)).expand(2))
 
 
+def test_training_mode_folds_frequencies_into_weights_with_the_same_result() -> None:
+    torch.manual_seed(4)
+    network = PiGAN(SMALL).double()
+    ws = network.mapping_network(torch.randn(2, 8, dtype=torch.float64))
+    points, directions = torch.rand(2, 2, 7, 3, dtype=torch.float64) * 0.2 - 0.1
+    layers = list(network.layers.parameters())
+
+    def found(training: bool) -> tuple[torch.Tensor, ...]:
+        values = network.train(training).radiance(ws, points, directions)
+        return values, *torch.autograd.grad(values.square().sum(), layers, retain_graph=True)
+
+    for folded, plain in zip(found(True), found(False), strict=True):
+        assert torch.allclose(folded, plain, rtol=1e-9, atol=1e-9)
+
+
 def test_field_is_in_metres_and_locking_the_view_ignores_directions() -> None:
     near, far = _generator(metres_per_unit=1.0), _generator(metres_per_unit=4.0)
     ws = ws_from_latent(near, Latent(seed_a=2))
