@@ -22,7 +22,6 @@ from ..layers.stylegan2 import ToImage, modulated_weight
 from ..layers.winograd import Conv3x3, DoublingConv3x3, framed, upsampled
 from .model import (
     EG3D,
-    EG3D_PLANE_AXES,
     Backbone,
     Composite,
     Rendering,
@@ -113,7 +112,7 @@ class PrecomputedBlock:
 
 def can_precompute(blocks: list[SynthesisBlock]) -> bool:
     """Return whether PrecomputedBlock supports these blocks."""
-    return all(b.architecture == "skip" and b.conv1.weight.shape[-1] == 3 for b in blocks)
+    return all(b.architecture == "skip" and b.has_second and b.conv1.weight.shape[-1] == 3 for b in blocks)
 
 
 def planes_of(backbone: Backbone, ws: Tensor) -> Tensor:
@@ -200,8 +199,8 @@ class Precomputed:
         inside = (neighbours >= 0) & (neighbours < self.size)
         shares = torch.stack([1 - share, share], dim=-1) * inside
         neighbours = neighbours.clamp_(0, self.size - 1)
-        across = [a for a, _ in EG3D_PLANE_AXES]
-        down = [b for _, b in EG3D_PLANE_AXES]
+        across = [a for a, _ in self.network.config.rendering.plane_axes]
+        down = [b for _, b in self.network.config.rendering.plane_axes]
         rows = neighbours[:, down, :, None] * (3 * self.size) + neighbours[:, across, None, :] * 3  # [n, 3, 2, 2]
         rows += torch.arange(3, device=points.device)[:, None, None]
         weights = shares[:, down, :, None] * shares[:, across, None, :] / 3

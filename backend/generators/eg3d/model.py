@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from addon.wire.messages import Bounds
+
 from ...rendering import sampling
 from ...rendering.boxes import box_interval
 from ...rendering.compositing import weights_from_alpha
@@ -40,6 +42,9 @@ EG3D_PLANE_AXES = ((0, 1), (0, 2), (2, 0))
 """The two coordinates (horizontal, vertical) each plane sees. The third repeats the second's axes where the paper has
 (y, z): the published code projects so, and weights trained with it expect it."""
 
+PAPER_PLANE_AXES = ((0, 1), (0, 2), (2, 1))
+"""The planes (x, y), (x, z) and (z, y) of section 4: each pair of axes has one."""
+
 
 @dataclass(frozen=True)
 class MappingConfig:
@@ -60,6 +65,8 @@ class BackboneConfig:
     channel_max: int = 512
     architecture: Literal["orig", "skip", "resnet"] = "skip"
     kernel_size: int = 3
+    convs: Literal[1, 2] = 2
+    """Convolutions of a block; with 1, only the one that doubles the resolution."""
     activation: str = "lrelu"
     conv_clamp: float | None = 256.0
     use_noise: bool = True
@@ -127,12 +134,24 @@ class RenderingConfig:
     depth_resolution_importance: int = 48
     disparity_space_sampling: bool = False
     white_back: bool = False
+    plane_axes: tuple[tuple[int, int], ...] = EG3D_PLANE_AXES
+    """The two coordinates (horizontal, vertical) each plane sees."""
+    ray_box: tuple[float, float, float] | None = None
+    """Half the sides of a box around the middle outside of which there is nothing, canonical units: rays start and end
+    there if `ray_start` is None, and those that miss it show the background. None: the cube of the planes, and rays
+    that miss it are sampled all the same, as in the published code."""
     neural_resolution: int = 128
     """Rays along each side of the rendered feature image."""
     camera_radius: float = 2.7
     """Distance of the training cameras from the middle."""
     fov_degrees: float = 18.837
     """Of the conditioning camera."""
+
+    @property
+    def bounds(self) -> Bounds:
+        """The box in which there may be something, canonical units."""
+        x, y, z = self.ray_box or (self.box_warp / 2,) * 3
+        return (-x, -y, -z), (x, y, z)
 
 
 @dataclass(frozen=True)
@@ -202,7 +221,8 @@ class StyledConv(nn.Module):
 class SynthesisBlock(nn.Module):
     """Two styled convolutions at one resolution, and the image made so far (section 4.1 of arxiv.org/abs/1912.04958).
 
-    The first block (``in_channels`` 0) starts from a learned constant and has one convolution only.
+    The first block (``in_channels`` 0) starts from a learned constant and has one convolution only; with ``convs`` 1
+    the others have one, too: that which takes their input.
     """
 
     kernel: Tensor
@@ -223,6 +243,7 @@ class SynthesisBlock(nn.Module):
         conv_clamp: float | None,
         use_noise: bool,
         taps: tuple[float, ...],
+        convs: Literal[1, 2] = 2,
     ):
         super().__init__()
         self.up, self.architecture, self.taps = up, architecture, taps
@@ -245,7 +266,9 @@ class SynthesisBlock(nn.Module):
             self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
         else:
             self.conv0 = conv(in_channels, up=up)
-        self.conv1 = conv(out_channels, up=False)
+        self.has_second = in_channels == 0 or convs == 2
+        if self.has_second:
+            self.conv1 = conv(out_channels, up=False)
         self.has_image = is_last or architecture == "skip"
         if self.has_image:
             self.to_image = ToImage(out_channels, image_channels, w_dim, conv_clamp)
@@ -268,7 +291,8 @@ class SynthesisBlock(nn.Module):
             x = straight + self.conv1(x, next(styles), noise=noise, gain=math.sqrt(0.5))
         else:
             x = self.conv0(x, next(styles), noise=noise)
-            x = self.conv1(x, next(styles), noise=noise)
+            if self.has_second:
+                x = self.conv1(x, next(styles), noise=noise)
         if image is not None and self.up:
             image = upsample2d(image, self.kernel)
         if self.has_image:
@@ -286,6 +310,9 @@ class Backbone(nn.Module):
         levels = int(math.log2(c.resolution))
         if 2**levels != c.resolution or levels < 2:
             raise ValueError(f"plane resolution must be a power of two from 4 up, got {c.resolution}")
+        if c.convs == 1 and c.architecture == "resnet":
+            raise ValueError("blocks of the resnet architecture have two convolutions: set convs to 2")
+        self.convs = c.convs
         self.resolutions = [2**i for i in range(2, levels + 1)]
         self.blocks = nn.ModuleDict()
         for r in self.resolutions:
@@ -303,8 +330,9 @@ class Backbone(nn.Module):
                 conv_clamp=c.conv_clamp,
                 use_noise=c.use_noise,
                 taps=c.taps,
+                convs=c.convs,
             )
-        self.num_ws = 2 * len(self.resolutions)
+        self.num_ws = 2 + c.convs * (len(self.resolutions) - 1)
 
     def forward(self, ws: Tensor, *, noise: bool = True) -> Tensor:
         """Planes [batch, 3, features, height, width] of ws [batch, num_ws, w_dim]."""
@@ -313,7 +341,7 @@ class Backbone(nn.Module):
         first = 0
         for block in self.blocks.values():
             x, image = block(x, image, ws[:, first:], noise=noise)
-            first += 1 if first == 0 else 2
+            first += 1 if first == 0 else self.convs
         assert image is not None
         return image.unflatten(1, (3, -1))
 
@@ -404,11 +432,13 @@ def coarse_distances(near: Tensor, far: Tensor, samples: int, *, disparity: bool
     return near + t * (far - near)
 
 
-def sample_planes(planes: Tensor, points: Tensor, box_warp: float) -> Tensor:
+def sample_planes(
+    planes: Tensor, points: Tensor, box_warp: float, axes: tuple[tuple[int, int], ...] = EG3D_PLANE_AXES
+) -> Tensor:
     """Bilinear features of each plane at canonical points [batch, points, 3], 0 outside: [batch, 3, points, f]."""
     batch, _, features, height, width = planes.shape
     scaled = points * (2 / box_warp)
-    at = torch.stack([scaled[..., axes] for axes in EG3D_PLANE_AXES], dim=1)  # [batch, 3, points, 2]
+    at = torch.stack([scaled[..., pair] for pair in axes], dim=1)  # [batch, 3, points, 2]
     sampled = F.grid_sample(
         planes.reshape(batch * 3, features, height, width),
         at.reshape(batch * 3, 1, -1, 2),
@@ -576,12 +606,16 @@ class EG3D(nn.Module):
 
     def density_and_features(self, planes: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Raw density [batch, points, 1] and features [batch, points, f] at canonical points [batch, points, 3]."""
-        return self.decoder(sample_planes(planes, points, self.config.rendering.box_warp).mean(dim=1))
+        r = self.config.rendering
+        return self.decoder(sample_planes(planes, points, r.box_warp, r.plane_axes).mean(dim=1))
 
     def ray_limits(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         r = self.config.rendering
         if r.ray_start is None or r.ray_end is None:
-            return box_entry_and_exit(origins, directions, r.box_warp)
+            if r.ray_box is None:
+                return box_entry_and_exit(origins, directions, r.box_warp)
+            near, far = (distance[..., None] for distance in box_interval(origins, directions, r.bounds))
+            return near, torch.maximum(near, far)
         return origins.new_tensor(r.ray_start), origins.new_tensor(r.ray_end)
 
     def render_rays(

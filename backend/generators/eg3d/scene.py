@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from addon.wire.messages import ModelInfo, PosePrior
+from addon.wire.messages import Bounds, ModelInfo, PosePrior
 
 from ...cameras import Camera, Rays
 from ...models.card import ModelCard
@@ -23,7 +23,6 @@ from ...scenes.latent_generator import Editable, LatentGenerator, latent_model_i
 from ...scenes.protocol import FieldInfo, FieldSample, Image
 from ...scenes.square import EMPTY, cut_out, square_around
 from ...scenes.trace import RayColors
-from ...scenes.volume import cube
 from ..layers.config import config_from_json
 from .fast import Precomputed
 from .model import EG3D, EG3DConfig, Rendering, activate_density, square_image
@@ -68,9 +67,9 @@ class CanonicalRays:
     """Broadcasts against [1, rays, 1]."""
     far: Tensor
 
-    def in_box(self, side: float) -> Tensor:
-        """Rays [1, rays, 1] that meet the centred cube."""
-        near, far = box_interval(self.origins, self.directions, cube(side / 2))
+    def in_box(self, box: Bounds) -> Tensor:
+        """Rays [1, rays, 1] that meet the box."""
+        near, far = box_interval(self.origins, self.directions, box)
         return (far > near)[..., None]
 
 
@@ -117,7 +116,7 @@ class EG3DScene:
         """Density and raw colour at world points [..., 3]; zero outside the planes. See Scene.field."""
         canonical = points @ self.canonical_from_world[:3, :3].T + self.canonical_from_world[:3, 3]
         raw, values = self.network.density_and_features(self.planes, canonical.reshape(1, -1, 3))
-        inside = (canonical.abs() <= self.network.config.rendering.box_warp / 2).all(dim=-1)
+        inside = (canonical.abs() <= canonical.new_tensor(self.network.config.rendering.bounds[1])).all(dim=-1)
         density = activate_density(raw).reshape(points.shape[:-1]) / self.metres_per_unit
         return FieldSample(density * inside, values[..., :3].reshape(points.shape).clamp(0, 1))
 
@@ -150,7 +149,7 @@ class EG3DScene:
         made = self.network.render_rays(
             self.planes, origins, directions, canonical.near, canonical.far, jitter=noise, u=u, samples=settings.samples
         ).composite
-        hit = canonical.in_box(self.network.config.rendering.box_warp)
+        hit = canonical.in_box(self.network.config.rendering.bounds)
         rgb = made.features[..., :3] / 2 + 0.5
         if self.network.config.rendering.white_back:
             rgb = rgb - (1 - made.alpha)
@@ -233,11 +232,12 @@ class EG3DScene:
                 distance = -(origins * directions).sum(dim=-1, keepdim=True)
             near, far = near + distance - r.camera_radius, far + distance - r.camera_radius
         near = near.clamp(min=0.01 * r.box_warp)
-        return CanonicalRays(origins, directions, near, torch.maximum(far, near + 0.01 * r.box_warp))
+        shortest = 0.01 * r.box_warp if r.ray_box is None else 0.0
+        return CanonicalRays(origins, directions, near, torch.maximum(far, near + shortest))
 
     def _alpha(self, rendering: Rendering, rays: CanonicalRays) -> Tensor:
         """Return the opacity of an image [1, 1, n, n]: 0 for rays that miss the planes."""
-        hit = square_image(rays.in_box(self.network.config.rendering.box_warp))
+        hit = square_image(rays.in_box(self.network.config.rendering.bounds))
         return (rendering.alpha * hit).clamp(0, 1)
 
     def _draws(
@@ -263,8 +263,9 @@ class EG3DScene:
 
 def field_info(config: EG3DConfig, metres_per_unit: float) -> FieldInfo:
     """The field of every scene of this network."""
-    half = config.rendering.box_warp / 2 * metres_per_unit
-    return FieldInfo("density", iso_level(metres_per_unit), bounds=cube(half), image_space=True)
+    x, y, z = (half * metres_per_unit for half in config.rendering.bounds[1])
+    bounds = (-x, -z, -y), (x, z, y)  # WORLD_FROM_CANONICAL
+    return FieldInfo("density", iso_level(metres_per_unit), bounds=bounds, image_space=True)
 
 
 def iso_level(metres_per_unit: float) -> float:

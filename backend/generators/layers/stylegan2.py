@@ -52,8 +52,11 @@ def filter2d(x: Tensor, kernel: Tensor, *, up: int = 1, padding: tuple[int, int]
 
 def upsample2d(x: Tensor, kernel: Tensor) -> Tensor:
     """Double the resolution of x [batch, channels, height, width], low-passed and centred."""
-    k = kernel.shape[-1]
-    return filter2d(x, kernel, up=2, padding=((k + 1) // 2, (k - 2) // 2), gain=4.0)
+    k, channels = kernel.shape[-1], x.shape[1]
+    if k % 2:
+        return filter2d(x, kernel, up=2, padding=((k + 1) // 2, (k - 2) // 2), gain=4.0)
+    weight = (kernel * 4).to(x.dtype).expand(channels, 1, k, k)
+    return F.conv_transpose2d(x, weight, stride=2, padding=(k - 2) // 2, groups=channels)
 
 
 def convolve(x: Tensor, weight: Tensor, *, up: bool, kernel: Tensor | None) -> Tensor:
@@ -146,8 +149,15 @@ def modulated_conv2d(
         styles: [batch, in].
         kernel: low-pass filter, needed when ``up``.
     """
-    weights = modulated_weight(weight, styles, demodulate=demodulate)
-    return torch.cat([convolve(x[i : i + 1], w, up=up, kernel=kernel) for i, w in enumerate(weights)])
+    if len(x) == 1:
+        return convolve(x, modulated_weight(weight, styles, demodulate=demodulate)[0], up=up, kernel=kernel)
+    # The same for a batch, as one convolution: styles scale its input, and the norms of the weights its output.
+    spatial = [1] * (weight.ndim - 2)
+    x = convolve(x * styles.reshape(len(styles), -1, *spatial), weight, up=up, kernel=kernel)
+    if demodulate:
+        norm = (styles.square() @ weight.square().flatten(2).sum(dim=2).T + 1e-8).rsqrt()
+        x = x * norm.reshape(len(styles), -1, *spatial)
+    return x
 
 
 class ToImage(nn.Module):

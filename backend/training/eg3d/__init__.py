@@ -1,0 +1,1 @@
+"""Training of EG3D: config, rendering, discriminator, train."""

@@ -1,0 +1,103 @@
+"""The small recipe's discriminator: an image folded 2 × 2 into channels, few convolutions, the pose by projection."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+POSE_NUMBERS = 12
+"""Of a camera, for the discriminator: the three axes and the direction to it."""
+
+
+@dataclass(frozen=True)
+class FoldedDiscriminatorConfig:
+    channels: tuple[int, ...] = (32, 64, 128, 192)
+    """At half the image's side, and at each half of it down to 4²."""
+    pose_features: int = 128
+    pose_noise: float = 0.2
+    """Standard deviation of the noise on the pose's numbers, which lie in -1..1: less than exact poses are memorised."""
+    group: int = 4
+    """Images of a minibatch group (section 3 of arxiv.org/abs/1710.10196)."""
+
+
+class FoldedDiscriminator(nn.Module):
+    """Scores [batch, 1] of images [batch, 3, side, side] and poses [batch, 12].
+
+    With `upscaled`, an image of twice the side is seen with them, folded 4 × 4. Its weights start at zero, so a trained
+    discriminator of the small image goes on from where it was.
+    """
+
+    def __init__(self, config: FoldedDiscriminatorConfig, side: int, *, upscaled: bool = False) -> None:
+        super().__init__()
+        if side != 4 * 2 ** len(config.channels):
+            raise ValueError(
+                f"{len(config.channels)} widths are for images of {4 * 2 ** len(config.channels)}², got {side}²"
+            )
+        self.config = config
+        self.first = convolution(12, config.channels[0])
+        if upscaled:
+            self.upscaled = convolution(48, config.channels[0])
+            nn.init.zeros_(self.upscaled.weight)
+        self.blocks = nn.ModuleList(Block(a, b) for a, b in zip(config.channels, config.channels[1:], strict=False))
+        last = config.channels[-1]
+        self.last = convolution(last + 1, last)
+        self.hidden = nn.Linear(16 * last, last)
+        self.score = nn.Linear(last, 1)
+        self.image_features = nn.Linear(last, config.pose_features)
+        self.pose = nn.Sequential(
+            nn.Linear(POSE_NUMBERS, config.pose_features),
+            nn.LeakyReLU(0.2),
+            nn.Linear(config.pose_features, config.pose_features),
+        )
+
+    def forward(self, image: Tensor, pose: Tensor, upscaled: Tensor | None = None) -> Tensor:
+        x = self.first(F.pixel_unshuffle(image, 2))
+        if upscaled is not None:
+            x = x + self.upscaled(F.pixel_unshuffle(upscaled, 4))
+        x = F.leaky_relu(x, 0.2)
+        for block in self.blocks:
+            x = block(x)
+        x = torch.cat([x, self._spread(x)], dim=1)
+        x = F.leaky_relu(self.last(x), 0.2)
+        x = F.leaky_relu(self.hidden(x.flatten(1)), 0.2)
+        agreement = (self.image_features(x) * self.pose(pose)).sum(dim=1, keepdim=True)
+        return self.score(x) + agreement / math.sqrt(self.config.pose_features)
+
+    def _spread(self, x: Tensor) -> Tensor:
+        """Standard deviation over each group of images, averaged over everything: [batch, 1, h, w]."""
+        size = math.gcd(self.config.group, len(x))
+        groups = x.unflatten(0, (size, -1))  # images that are far apart in the batch
+        spread = (groups.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
+        return spread.repeat(size)[:, None, None, None].expand(-1, 1, *x.shape[2:])
+
+
+class Block(nn.Module):
+    """Halves the side; one convolution beside a 1 × 1 one."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.main = convolution(in_channels, out_channels)
+        self.skip = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        nn.init.normal_(self.skip.weight, std=math.sqrt(1 / in_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.avg_pool2d(x, 2)
+        return (self.skip(x) + F.leaky_relu(self.main(x), 0.2)) * math.sqrt(0.5)
+
+
+def convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
+    layer = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+    nn.init.kaiming_normal_(layer.weight, a=0.2)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def pose_numbers(world_from_camera: Tensor) -> Tensor:
+    """Return the numbers [n, 12] of poses [n, 4, 4]: the three axes and the direction to the camera."""
+    direction = F.normalize(world_from_camera[:, :3, 3], dim=-1)
+    return torch.cat([world_from_camera[:, :3, :3].flatten(1), direction], dim=1)
