@@ -22,6 +22,7 @@ from .spec import TriplaneSpec
 
 U64 = wp.uint64  # addresses
 
+
 def render_triplanes_fused(
     planes: Tensor, parameters: Tensor, origins: Tensor, directions: Tensor, distances: Tensor, spec: TriplaneSpec
 ) -> Tensor:
@@ -96,7 +97,8 @@ def _constants(spec: TriplaneSpec, samples: int) -> dict[str, int | float]:
     outputs = _padded(spec)
     biases_1 = spec.channels * spec.hidden
     weights_2 = biases_1 + spec.hidden
-    axes = {f"{name}_{plane}": pair[i] for plane, pair in enumerate(spec.axes) for i, name in enumerate(("ACROSS", "DOWN"))}
+    axes = {f"ACROSS_{plane}": across for plane, (across, _) in enumerate(spec.axes)}
+    axes |= {f"DOWN_{plane}": down for plane, (_, down) in enumerate(spec.axes)}
     return {
         "TILE": TILE, "CHANNELS": spec.channels, "HIDDEN": spec.hidden, "FEATURES": spec.features, "OUTPUTS": outputs,
         "SAMPLES": samples, "RESOLUTION": spec.resolution, "BIASES_1": biases_1, "WEIGHTS_2": weights_2,

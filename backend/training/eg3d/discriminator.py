@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...generators.eg3d.discriminator import minibatch_spread
+
 POSE_NUMBERS = 12
 """Of a camera, for the discriminator: the three axes and the direction to it."""
 
@@ -19,19 +21,19 @@ class FoldedDiscriminatorConfig:
     """At half the image's side, and at each half of it down to 4²."""
     pose_features: int = 128
     pose_noise: float = 0.2
-    """Standard deviation of the noise on the pose's numbers, which lie in -1..1: less than exact poses are memorised."""
+    """Standard deviation of the noise on the numbers of a pose, which lie in −1..1: exact poses would be memorised."""
     group: int = 4
     """Images of a minibatch group (section 3 of arxiv.org/abs/1710.10196)."""
 
 
 class FoldedDiscriminator(nn.Module):
-    """Scores [batch, 1] of images [batch, 3, side, side] and poses [batch, 12].
+    """Scores [batch, 1] of raw images [batch, 3, side, side] and poses [batch, 12]; later, of upscaled ones, too.
 
-    With `upscaled`, an image of twice the side is seen with them, folded 4 × 4. Its weights start at zero, so a trained
-    discriminator of the small image goes on from where it was.
+    An upscaled image [batch, 3, 2 side, 2 side] is folded 4 × 4. Its weights start at zero, so a discriminator that was
+    trained on the raw image goes on from where it was.
     """
 
-    def __init__(self, config: FoldedDiscriminatorConfig, side: int, *, upscaled: bool = False) -> None:
+    def __init__(self, config: FoldedDiscriminatorConfig, side: int) -> None:
         super().__init__()
         if side != 4 * 2 ** len(config.channels):
             raise ValueError(
@@ -39,9 +41,8 @@ class FoldedDiscriminator(nn.Module):
             )
         self.config = config
         self.first = convolution(12, config.channels[0])
-        if upscaled:
-            self.upscaled = convolution(48, config.channels[0])
-            nn.init.zeros_(self.upscaled.weight)
+        self.upscaled = nn.Conv2d(48, config.channels[0], 3, padding=1, bias=False)
+        nn.init.zeros_(self.upscaled.weight)
         self.blocks = nn.ModuleList(Block(a, b) for a, b in zip(config.channels, config.channels[1:], strict=False))
         last = config.channels[-1]
         self.last = convolution(last + 1, last)
@@ -54,25 +55,18 @@ class FoldedDiscriminator(nn.Module):
             nn.Linear(config.pose_features, config.pose_features),
         )
 
-    def forward(self, image: Tensor, pose: Tensor, upscaled: Tensor | None = None) -> Tensor:
-        x = self.first(F.pixel_unshuffle(image, 2))
+    def forward(self, pose: Tensor, raw: Tensor, upscaled: Tensor | None = None) -> Tensor:
+        x = self.first(F.pixel_unshuffle(raw, 2))
         if upscaled is not None:
             x = x + self.upscaled(F.pixel_unshuffle(upscaled, 4))
         x = F.leaky_relu(x, 0.2)
         for block in self.blocks:
             x = block(x)
-        x = torch.cat([x, self._spread(x)], dim=1)
+        x = torch.cat([x, minibatch_spread(x, self.config.group)], dim=1)
         x = F.leaky_relu(self.last(x), 0.2)
         x = F.leaky_relu(self.hidden(x.flatten(1)), 0.2)
         agreement = (self.image_features(x) * self.pose(pose)).sum(dim=1, keepdim=True)
         return self.score(x) + agreement / math.sqrt(self.config.pose_features)
-
-    def _spread(self, x: Tensor) -> Tensor:
-        """Standard deviation over each group of images, averaged over everything: [batch, 1, h, w]."""
-        size = math.gcd(self.config.group, len(x))
-        groups = x.unflatten(0, (size, -1))  # images that are far apart in the batch
-        spread = (groups.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
-        return spread.repeat(size)[:, None, None, None].expand(-1, 1, *x.shape[2:])
 
 
 class Block(nn.Module):

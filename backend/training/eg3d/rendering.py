@@ -86,7 +86,8 @@ def decoder_parameters(network: EG3D, spec: TriplaneSpec) -> Tensor:
     """Return the decoder's weights as the kernel takes them, their gains multiplied in; differentiable."""
 
     def folded(layer: EqualLinear) -> tuple[Tensor, Tensor]:
-        return layer.weight.T * (layer.lr_multiplier / math.sqrt(layer.weight.shape[1])), layer.bias * layer.lr_multiplier
+        gain = layer.lr_multiplier / math.sqrt(layer.weight.shape[1])
+        return layer.weight.T * gain, layer.bias * layer.lr_multiplier
 
     out, out_bias = folded(network.decoder.out)
     first = 1 + spec.features

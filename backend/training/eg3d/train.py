@@ -1,77 +1,115 @@
-"""Training of EG3D (arxiv.org/abs/2112.07945)."""
+"""Train EG3D: tri-planes, a dual discriminator, cameras (arxiv.org/abs/2112.07945).
+
+`python -m backend train eg3d --data IMAGES --out FOLDER` runs `small()`, for a CPU (small.py); `--preset published` the
+paper's recipe, which is this file. The images need poses.
+"""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ...generators.eg3d.discriminator import DualDiscriminator, resized
 from ...generators.eg3d.model import EG3D
-from ...generators.eg3d.scene import WORLD_FROM_CANONICAL
-from ...models.card import ModelCard
-from ..adversarial.losses import discriminator_loss, generator_loss, gradient_penalty
+from ..adversarial.command import Recipe
+from ..adversarial.losses import discriminator_loss, generator_loss, penalty
 from ..adversarial.run import AdversarialRun, RunOptions
-from .config import EG3DTraining
-from .discriminator import POSE_NUMBERS, FoldedDiscriminator, pose_numbers
+from ..data.training_images import TrainingImages
+from .common import canonical_cameras, card, follow_w, network_config
+from .config import EG3DTraining, SmallEG3DTraining, published, small, small_published
+from .losses import DENSITY_POINTS, blurred, density_variation, swapped
 from .rendering import render_features
+from .small import train_small
 
-MEAN_W_DECAY = 0.998
 
-
-def train_small(config: EG3DTraining, data, out: Path | None, options: RunOptions, *, licence: str = "") -> EG3D:
-    """Train the raw image of the renderer, without superresolution."""
+def train(
+    config: EG3DTraining | SmallEG3DTraining, data: TrainingImages, out: Path | None, options: RunOptions
+) -> AdversarialRun:
+    """Train, or resume, and leave a model folder in `out`. Raises: see AdversarialRun."""
+    if isinstance(config, SmallEG3DTraining):
+        return train_small(config, data, out, options)
     torch.manual_seed(config.seed)
-    side = config.generator.rendering.neural_resolution
-    generator, discriminator = EG3D(config.generator), FoldedDiscriminator(config.discriminator, side)
-    generator.superresolution.requires_grad_(False)
-    poses, intrinsics = canonical_poses(data.world_from_camera).to(options.device), data.intrinsics.to(options.device)
-    run = AdversarialRun(config, out, generator, discriminator, options, card=lambda: card(config, data))
-    for step in run:
-        index = step.choose(len(data.images))
-        real = step.images(data.images, index)
-        camera, lens = poses[index], intrinsics[index]
-
-        # 1. Generate a representation of a scene.
-        ws = generator.mapping(step.normal(config.generator.z_dim), None)
-        with torch.no_grad():
-            generator.mapping_network.w_mean.lerp_(ws[:, 0].mean(dim=0), 1 - MEAN_W_DECAY)
-        planes = generator.backbone(ws)
-
-        # 2. Render it from a random camera pose: one of the training images.
-        jitter = step.uniform(side**2, 1, 1)
-        fake = render_features(generator, planes, camera, lens, side, jitter=jitter, features=3)
-
-        # 3. Show the image to the discriminator, with its pose.
-        seen = pose_numbers(camera) + config.discriminator.pose_noise * step.normal(POSE_NUMBERS)
-        shown_real, shown_fake = real.requires_grad_(True), fake.detach().requires_grad_(True)
-        real_score, fake_score = discriminator(shown_real, seen), discriminator(shown_fake, seen)
-        loss_d = discriminator_loss(config.loss, real_score, fake_score)
-        r1, r2 = gradient_penalty(real_score, shown_real), gradient_penalty(fake_score, shown_fake)
-        run.update("discriminator", loss_d + config.gamma_at(step.number) / 2 * (r1 + r2))
-
-        # 4. Back-propagate through discriminator and differentiable rendering.
-        with torch.no_grad():
-            real_score = discriminator(real, seen)
-        loss_g = generator_loss(config.loss, discriminator(fake, seen), real_score)
-        run.update("generator", loss_g)
-        run.report(loss_d=loss_d, loss_g=loss_g, r1=r1, r2=r2)
-    return run.mean
-
-
-def canonical_poses(world_from_camera: Tensor) -> Tensor:
-    """Return poses [n, 4, 4] in EG3D's canonical frame of those in the world."""
-    return torch.tensor(WORLD_FROM_CANONICAL).T @ world_from_camera
-
-
-def card(config: EG3DTraining, data) -> ModelCard:
-    """Return the card of a trained model."""
-    prior = data.prior
-    return ModelCard(
-        kind="eg3d", label="EG3D", description="", licence="", non_commercial=False,
-        constructor=asdict(config.generator),
-        pose_prior={"azimuth": list(prior.azimuth), "elevation": list(prior.elevation), "radius": prior.radius, "fov": prior.fov},
+    generator, discriminator = EG3D(network_config(config, data)), DualDiscriminator(config.discriminator)
+    run = AdversarialRun(
+        config, out, generator, discriminator, options,
+        card=lambda: card(config, data), optimizers=optimizers(config, generator, discriminator),
     )  # fmt: skip
+    poses, lenses = canonical_cameras(data, options.device)
+    cameras = torch.cat([poses.flatten(1), lenses.flatten(1)], dim=1)
+    spread = cameras.std(dim=0)
+    rendering = config.generator.rendering
+    for step in run:
+        rays, sigma = config.neural_resolution_at(step.images_seen), config.blur_at(step.images_seen)
+        chance = config.swap_chance_at(step.images_seen)
+        index, random_camera = step.choose(len(data.images)), (step.uniform() * len(data.images)).long()
+        real, camera, pose = step.images(data.images, index), cameras[random_camera], poses[random_camera]
+
+        # 1. Generate a representation of a scene: three planes of features
+        z = step.normal(config.generator.z_dim)
+        conditioned = config.generator.condition_dim > 0
+        with run.precision():
+            ws = generator.mapping(z, swapped(camera, chance, step.uniform(1)) if conditioned else None)
+            planes = generator.backbone(ws)
+        follow_w(generator, ws, options.processes)
+
+        # 2. Render it from a random camera pose, and upscale the image
+        jitter = step.uniform(rays**2, rendering.depth_resolution, 1)
+        u = step.uniform(rays**2, rendering.depth_resolution_importance)
+        features = render_features(generator, planes.float(), pose, lenses[random_camera], rays, jitter=jitter, u=u)
+        with run.precision():
+            fake = [generator.superresolution(features, ws).float(), features[:, :3]]
+
+        # 3. Show both images to the discriminator, with the camera
+        def score(images: list[Tensor], camera: Tensor, sigma: float = sigma) -> Tensor:
+            with run.precision():
+                scores: Tensor = discriminator(blurred(images[0], sigma), images[1], camera)
+            return scores.float()
+
+        noise = [config.pose_noise * spread * step.normal(cameras.shape[1]) for _ in range(2)]
+        seen_real, seen_fake = cameras[index] + noise[0], camera + noise[1]
+        shown_real = [x.requires_grad_() for x in (real, blurred(resized(real, rays), sigma))]
+        shown_fake = [x.detach().requires_grad_() for x in fake]
+        real_scores, fake_scores = score(shown_real, seen_real), score(shown_fake, seen_fake)
+        loss_d = discriminator_loss(config.loss, real_scores, fake_scores)
+        gradients = penalty(config, step.number, (real_scores, shown_real), (fake_scores, shown_fake))
+        run.update("discriminator", loss_d + gradients)
+
+        # 4. Back-propagate through discriminator and differentiable rendering
+        again = score(shown_real, seen_real).detach() if config.loss == "r3gan" else None
+        loss_g = generator_loss(config.loss, score(fake, seen_fake), again)
+        run.update("generator", loss_g)
+
+        if step.number % config.density_every == 0:
+            places, offsets = step.uniform(DENSITY_POINTS, 3), step.normal(DENSITY_POINTS, 3)
+            one = torch.rand((), generator=step.random).to(camera)  # for the whole batch
+            ws = generator.mapping(z, swapped(camera, chance, one) if conditioned else None)
+            variation = density_variation(generator, generator.backbone(ws), places, offsets * config.density_distance)
+            run.update("generator", config.density_every * config.density_weight * variation)
+        run.report(loss_d=loss_d, loss_g=loss_g, penalty=gradients, real=real_scores, fake=fake_scores)
+    return run
+
+
+def optimizers(
+    config: EG3DTraining, generator: EG3D, discriminator: DualDiscriminator
+) -> dict[str, torch.optim.Optimizer]:
+    """Return Adam for both networks. Terms that come every k steps of their own make it k + 1 updates in k steps, for
+    which rate and memory are those of k (appendix B of arxiv.org/abs/1912.04958)."""
+    found: dict[str, torch.optim.Optimizer] = {}
+    for name, network, rate, every in (
+        ("generator", generator, config.generator_rate, config.density_every),
+        ("discriminator", discriminator, config.discriminator_rate, config.regularise_every),
+    ):
+        share = every / (every + 1)
+        betas = (config.betas[0] ** share, config.betas[1] ** share)
+        found[name] = torch.optim.Adam(network.parameters(), rate * share, betas, eps=1e-8)
+    return found
+
+
+RECIPE: Recipe[Any] = Recipe(
+    "eg3d", "EG3D", "Tri-planes of features, volume-rendered and upscaled, trained on images with poses.",
+    {"small": small, "small-published": small_published, "published": published},
+    side=lambda config: config.side, train=train, needs_poses=True,
+)  # fmt: skip

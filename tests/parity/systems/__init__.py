@@ -20,6 +20,7 @@ MODULES: dict[str, str] = {
     "facebookresearch/DeepSDF": "deepsdf",
     "stevliu/editnerf": "editnerf",
     "NVlabs/eg3d": "eg3d",
+    "NVlabs/eg3d: training": "eg3d_training",
     "3D-GAN (Wu et al. 2016)": "gan3d",
     "autonomousvision/graf": "graf",
     "autonomousvision/graf: training": "graf_training",

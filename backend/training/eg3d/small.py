@@ -1,0 +1,64 @@
+"""The small recipe's loop: the raw image first, and its superresolution once it is good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from ...generators.eg3d.model import EG3D
+from ...generators.layers.stylegan2 import ToImage
+from ..adversarial.losses import discriminator_loss, generator_loss, penalty
+from ..adversarial.run import AdversarialRun, RunOptions
+from ..data.training_images import TrainingImages
+from .common import canonical_cameras, card, follow_w, network_config
+from .config import SmallEG3DTraining
+from .discriminator import POSE_NUMBERS, FoldedDiscriminator, pose_numbers
+from .rendering import render_features
+
+
+def train_small(
+    config: SmallEG3DTraining, data: TrainingImages, out: Path | None, options: RunOptions
+) -> AdversarialRun:
+    """Train, or resume. Raises: see AdversarialRun."""
+    torch.manual_seed(config.seed)
+    generator = EG3D(network_config(config, data))
+    for layer in generator.superresolution.modules():
+        if isinstance(layer, ToImage):
+            torch.nn.init.zeros_(layer.weight)  # it adds nothing yet: the image is the raw one, doubled
+    rays = config.generator.rendering.neural_resolution
+    discriminator = FoldedDiscriminator(config.discriminator, rays)
+    run = AdversarialRun(config, out, generator, discriminator, options, card=lambda: card(config, data))
+    poses, lenses = canonical_cameras(data, options.device)
+    for step in run:
+        upscales = step.number >= config.superresolve_from
+        index = step.choose(len(data.images))
+        image, pose, lens = step.images(data.images, index), poses[index], lenses[index]
+        real = [F.avg_pool2d(image, 2), image] if upscales else [F.avg_pool2d(image, 2)]
+
+        # 1. Generate a representation of a scene: three planes of features
+        ws = generator.mapping(step.normal(config.generator.z_dim), None)
+        follow_w(generator, ws, options.processes)
+        planes = generator.backbone(ws)
+
+        # 2. Render it from a random camera pose: that of a training image
+        jitter = step.uniform(rays**2, 1, 1)
+        features = render_features(generator, planes, pose, lens, rays, jitter=jitter, features=None if upscales else 3)
+        fake = [features[:, :3], generator.superresolution(features, ws)] if upscales else [features]
+
+        # 3. Show the image to the discriminator, with its pose
+        seen = pose_numbers(pose) + config.discriminator.pose_noise * step.normal(POSE_NUMBERS)
+        real, shown = [x.requires_grad_() for x in real], [x.detach().requires_grad_() for x in fake]
+        real_scores, fake_scores = discriminator(seen, *real), discriminator(seen, *shown)
+        loss_d = discriminator_loss(config.loss, real_scores, fake_scores)
+        gradients = penalty(config, step.number, (real_scores, real), (fake_scores, shown))
+        run.update("discriminator", loss_d + gradients)
+
+        # 4. Back-propagate through discriminator and differentiable rendering
+        with torch.no_grad():
+            again = discriminator(seen, *real) if config.loss == "r3gan" else None
+        loss_g = generator_loss(config.loss, discriminator(seen, *fake), again)
+        run.update("generator", loss_g)
+        run.report(loss_d=loss_d, loss_g=loss_g, penalty=gradients, real=real_scores, fake=fake_scores)
+    return run
