@@ -23,6 +23,7 @@ from .path import properties as path
 from .preview import live
 from .preview import properties as preview
 from .shape import properties as shape
+from .training import properties as training
 from .training_set import properties as training_set
 
 
@@ -70,6 +71,7 @@ class LatheScene(bpy.types.PropertyGroup):
     field: PointerProperty(type=field.LatheFieldFit)
     training_set: PointerProperty(type=training_set.LatheTrainingSet)
     export: PointerProperty(type=shape.LatheExport)
+    training: PointerProperty(type=training.LatheTraining)
     last_object: PointerProperty(
         type=bpy.types.Object,
         name="Last Object",
@@ -129,6 +131,7 @@ CLASSES = (
     *path.CLASSES,
     *field.CLASSES,
     *training_set.CLASSES,
+    *training.CLASSES,
     LatheScene,
     LatheObject,
 )

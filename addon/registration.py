@@ -30,6 +30,8 @@ from .scene import apply, thumbnails
 from .scene.settings import models_known
 from .shape import operators as shape_operators
 from .shape import panels as shape
+from .training import operators as training_operators
+from .training import panels as training
 from .training_set import operators as training_set_operators
 from .training_set import panels as training_set
 from .ui import jobs
@@ -107,8 +109,11 @@ OPERATORS = (
     *field_operators.CLASSES,
     *image_operators.CLASSES,
     *training_set_operators.CLASSES,
+    *training_operators.CLASSES,
 )
-LISTS = (models.LATHE_MT_model, shape.LATHE_UL_history)
+LISTS = (
+    models.LATHE_MT_model, shape.LATHE_UL_history, training.LATHE_MT_trainable, training.LATHE_MT_training_preset,
+)  # fmt: skip
 PANELS: tuple[Any, ...] = (
     jobs.LATHE_PT_jobs,
     backend.LATHE_PT_backend,
@@ -131,6 +136,8 @@ PANELS: tuple[Any, ...] = (
     shape.LATHE_PT_scan,
     training_set.LATHE_PT_training_set,
     training_set.LATHE_PT_training_set_ranges,
+    training.LATHE_PT_train,
+    training.LATHE_PT_train_options,
     path.LATHE_PT_path,
     shape.LATHE_PT_export,
 )

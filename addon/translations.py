@@ -24,6 +24,7 @@ OPERATORS = {
     "Choose Model": "Modell wählen",
     "Choose Python": "Python wählen",
     "Choose the device automatically": "Gerät automatisch wählen",
+    "Choose Training": "Training wählen",
     "Clear History": "Verlauf leeren",
     "Clear Layers": "Ebenen zurücknehmen",
     "Clear Walk": "Wanderung entfernen",
@@ -44,6 +45,7 @@ OPERATORS = {
     "Fit without masks": "Ohne Masken anpassen",
     "Flip Axes": "Achsen umkehren",
     "From Favourites": "Aus den Favoriten",
+    "Generate from It": "Daraus erzeugen",
     "Generate Mesh": "Netz erzeugen",
     "Image to Shape": "Bild zu Form",
     "Import Checkpoint": "Checkpoint einlesen",
@@ -68,6 +70,7 @@ OPERATORS = {
     "Reset View": "Blick zurücksetzen",
     "Restart": "Neu starten",
     "Restart Backend": "Rechenprozess neu starten",
+    "Resume": "Fortsetzen",
     "Say which kind it is": "Art angeben",
     "Send the files again": "Dateien neu senden",
     "Send the latent": "Form senden",
@@ -84,6 +87,7 @@ OPERATORS = {
     "Stop": "Beenden",
     "Swap Seeds": "Startwerte tauschen",
     "Take Texture from Image": "Textur eines Bildes übernehmen",
+    "Train": "Trainieren",
     "Try Again": "Noch einmal versuchen",
     "Update Latent Lathe": "Latent Lathe aktualisieren",
     "Update the add-on": "Erweiterung aktualisieren",
@@ -100,12 +104,14 @@ OPERATORS = {
 """Labels of operators."""
 
 LABELS = {
+    ": step {step} of {steps}, {hours:.1f} hours": ": Schritt {step} von {steps}, {hours:.1f} Stunden",
     "A .npy or .exr file": "Eine .npy- oder .exr-Datei",
     "A control of the model": "Ein Regler des Modells",
     "A file or a folder": "Eine Datei oder ein Ordner",
     "A first look": "Für einen ersten Eindruck",
     "Action": "Aktion",
     "Active Object": "Aktives Objekt",
+    "Adversarial loss": "Verlust des Gegenspielers",
     "All": "Alle",
     "Ambient": "Umgebungslicht",
     "An image file": "Eine Bilddatei",
@@ -118,11 +124,13 @@ LABELS = {
     "Argument of the fix": "Wert für die Abhilfe",
     "As in the Tab": "Wie im Reiter",
     "As the data set suggests": "Wie der Datensatz es nahelegt",
+    "As the Preset": "Wie die Voreinstellung",
     "At 3D Cursor": "Am 3D-Cursor",
     "Automatic": "Automatisch",
     "Azimuth": "Azimut",
     "Backend": "Rechenprozess",
     "Background": "Hintergrund",
+    "Batch": "Stapel",
     "Black": "Schwarz",
     "Box Maximum": "Obere Ecke",
     "Box Minimum": "Untere Ecke",
@@ -199,6 +207,7 @@ LABELS = {
     "Hide the last error": "Den letzten Fehler ausblenden",
     "Highest": "Höchste",
     "History": "Verlauf",
+    "Hours": "Stunden",
     "Image": "Bild",
     "Images": "Bilder",
     "Iterations": "Schritte",
@@ -215,6 +224,8 @@ LABELS = {
     "Licence: {licence}": "Lizenz: {licence}",
     "Light": "Licht",
     "Live Level": "Pegel live",
+    "Loss": "Verlust",
+    "Losses: {losses}": "Verluste: {losses}",
     "Lowest": "Niedrigste",
     "Masks": "Masken",
     "Mesh": "Netz",
@@ -227,12 +238,16 @@ LABELS = {
     "Model of new shapes": "Modell neuer Formen",
     "Model of the latent": "Modell der Form",
     "Model of this shape": "Modell dieser Form",
+    "Model to Train": "Zu trainierendes Modell",
     "More": "Mehr",
     "Name of the model": "Name des Modells",
+    "Name of the model to train": "Name des zu trainierenden Modells",
+    "Name of the model's preset": "Name der Voreinstellung des Modells",
     "Network": "Netzwerk",
     "New Shape": "Neue Form",
     "No fit is running": "Keine Anpassung läuft",
     "No job is running": "Kein Auftrag läuft",
+    "No training is running": "Es läuft kein Training",
     "None": "Keine",
     "Normal": "Normale",
     "Normals": "Normalen",
@@ -257,10 +272,12 @@ LABELS = {
     "Pitch": "Neigung",
     "Place": "Platzieren",
     "Placement of the cameras": "Aufstellung der Kameras",
+    "Preset": "Voreinstellung",
     "Press Capture first": "Zuerst „Aufnehmen“ drücken",
     "Press Find Cameras first": "Zuerst „Kameras finden“ drücken",
     "Preview": "Vorschau",
     "Processor": "Prozessor",
+    "Published": "Veröffentlicht",
     "Quality": "Güte",
     "Quality of each image": "Güte jedes Bildes",
     "Random": "Zufällig",
@@ -301,6 +318,7 @@ LABELS = {
     "Source of the images": "Herkunft der Bilder",
     "Sphere": "Kugel",
     "Starting …": "Startet …",
+    "Step {step:.0f} of {steps:.0f}": "Schritt {step:.0f} von {steps:.0f}",
     "Steps": "Schritte",
     "Stopped": "Gestoppt",
     "Stopping …": "Endet …",
@@ -317,7 +335,9 @@ LABELS = {
     "Texture Size": "Texturgröße",
     "The backend is starting": "Der Rechenprozess startet",
     "The check is running": "Die Prüfung läuft",
+    "The images need cameras": "Die Bilder brauchen Kameras",
     "The largest 3D viewport": "Das größte 3D-Ansichtsfenster",
+    "The loss of the preset": "Der Verlust der Voreinstellung",
     "The model's own controls": "Die Regler des Modells",
     "The Python executable": "Die Programmdatei von Python",
     "The selected objects": "Die ausgewählten Objekte",
@@ -325,6 +345,8 @@ LABELS = {
     "There is nothing to hide": "Es gibt nichts auszublenden",
     "Through": "Durch",
     "Toy animals with four legs": "Spielzeugtiere mit vier Beinen",
+    "Train": "Training",
+    "Training": "Training",
     "Training Set": "Trainingssatz",
     "Training steps": "Trainingsschritte",
     "Transparent": "Durchsichtig",
@@ -349,6 +371,7 @@ LABELS = {
     "World normals as colours": "Normalen der Welt als Farben",
     "Wrote {file}": "{file} geschrieben",
     "Yaw": "Drehung",
+    "{hours}:{minutes:02d} hours left": "Noch {hours}:{minutes:02d} Stunden",
     "{name} Seed": "Startwert {name}",
 }
 """Labels of panels and properties, and choices."""
@@ -391,6 +414,7 @@ SENTENCES = {
         "Ein Python, das die Pakete des Rechenprozesses schon hat. Leer: das von „Einrichten“ installierte"
     ),
     "A radiance field has no latents": "Ein Strahlungsfeld hat keine Startwerte",
+    "A training is running: pause it first": "Ein Training läuft: zuerst anhalten",
     (
         "Add a camera with the view of the sliders and make it the active one. At their defaults the sliders show the "
         "model's training view"
@@ -470,7 +494,11 @@ SENTENCES = {
     "Choose the collection of the objects": "Die Sammlung der Objekte wählen",
     "Choose the folder for frames or data sets": "Den Ordner für Einzelbilder oder Datensätze wählen",
     "Choose the folder of the data set": "Den Ordner des Datensatzes wählen",
+    "Choose the folder of the images": "Den Ordner der Bilder wählen",
     "Choose the folder of the training set": "Den Ordner des Trainingssatzes wählen",
+    "Choose the trained model for new shapes and render its preview": (
+        "Das trainierte Modell für neue Formen wählen und seine Vorschau rendern"
+    ),
     "Chosen by the graphics card found on this computer": "Nach der Grafikkarte in diesem Rechner gewählt",
     "Class of the objects, each different from all others": (
         "Klasse der Objekte, von denen jedes anders ist als alle übrigen"
@@ -499,6 +527,9 @@ SENTENCES = {
     "Copy model, latent and mesh settings of the active generated object to the settings of new shapes": (
         "Modell, Form und Netzeinstellungen des aktiven erzeugten Objekts für neue Formen übernehmen"
     ),
+    "Delete the state and the images of this training, so that it cannot be resumed. Its model stays": (
+        "Stand und Bilder dieses Trainings löschen, so dass es nicht fortgesetzt werden kann. Sein Modell bleibt"
+    ),
     "Delete the state of this fit, so that it cannot be continued. The field itself stays": (
         "Den Stand dieser Anpassung löschen, sodass sie nicht fortgesetzt werden kann. Das Feld selbst bleibt"
     ),
@@ -526,6 +557,9 @@ SENTENCES = {
     "Duration of the fit in seconds, over all sessions; 0 uses the duration of the quality": (
         "Dauer der Anpassung in Sekunden, über alle Sitzungen; 0 nimmt die Dauer der Güte"
     ),
+    "Duration of the training in hours, over all sessions; 0 trains until the steps are done": (
+        "Dauer des Trainings in Stunden, über alle Sitzungen; 0 trainiert, bis die Schritte getan sind"
+    ),
     "Ease in and out at each seed. If off, the speed is constant": (
         "Bei jedem Startwert sanft anhalten. Aus: gleichbleibende Geschwindigkeit"
     ),
@@ -537,6 +571,10 @@ SENTENCES = {
     ),
     "Elevation of the conditioning camera, from the model's usual view": (
         "Höhenwinkel der vorgegebenen Kamera, vom üblichen Blick des Modells aus"
+    ),
+    "End the training and delete its state, so that it cannot be resumed. The model stays as it is now": (
+        "Das Training beenden und seinen Stand löschen, so dass es nicht fortgesetzt werden kann. Das Modell "
+        "bleibt, wie es jetzt ist"
     ),
     "End with the first seed, for a loop": "Mit dem ersten Startwert enden, für eine Schleife",
     "Estimate the cameras of photographs or of the frames of a video, and show them in the scene": (
@@ -602,6 +640,13 @@ SENTENCES = {
     "Folder for the frames 0001.png, 0002.png and so on. // is the folder of the .blend file": (
         "Ordner für die Einzelbilder 0001.png, 0002.png usw. // ist der Ordner der .blend-Datei"
     ),
+    (
+        "Folder of the images of one class of objects, with cameras (transforms.json or dataset.json) or "
+        "without. // is the folder of the .blend file"
+    ): (
+        "Ordner mit Bildern einer Klasse von Objekten, mit Kameras (transforms.json oder dataset.json) oder "
+        "ohne. // ist der Ordner der .blend-Datei"
+    ),
     "Folder of the training set; one that was begun is continued. // is the folder of the .blend file": (
         "Ordner des Trainingssatzes; ein angefangener wird fortgesetzt. // ist der Ordner der .blend-Datei"
     ),
@@ -626,6 +671,9 @@ SENTENCES = {
     "Images are scaled down to this many pixels along the longer side for feature matching. More is slower": (
         "Für den Merkmalsabgleich werden die Bilder auf so viele Pixel der längeren Seite verkleinert. Mehr ist "
         "langsamer"
+    ),
+    "Images of a training step; 0 uses the preset's. Fewer need less memory": (
+        "Bilder eines Trainingsschritts; 0 nimmt die der Voreinstellung. Weniger brauchen weniger Speicher"
     ),
     "Images of each object": "Bilder je Objekt",
     "Import an official checkpoint, a file or a folder, as a model. No code in it is executed": (
@@ -677,6 +725,9 @@ SENTENCES = {
     "Maximum number of images; of a video, or of more photos, this many are taken at equal intervals": (
         "Höchstzahl der Bilder; aus einem Video oder mehr Fotos werden so viele in gleichen Abständen genommen"
     ),
+    "Model to train; empty is the first of the backend's list": (
+        "Zu trainierendes Modell; leer ist das erste der Liste des Rechenprozesses"
+    ),
     "Multiresolution hash encoding with small networks: fast": (
         "Hash-Kodierung in mehreren Auflösungen mit kleinen Netzwerken: schnell"
     ),
@@ -694,6 +745,14 @@ SENTENCES = {
     "Name of the new model: letters, digits, '.', '-' and '_'. Empty uses the object's name": (
         "Name des neuen Modells: Buchstaben, Ziffern, „.“, „-“ und „_“. Leer: Name des Objekts"
     ),
+    (
+        "Name of the trained model: letters, digits, '.', '-' and '_'. Empty uses the names of the folder and the model"
+    ): (
+        "Name des trainierten Modells: Buchstaben, Ziffern, „.“, „-“ und „_“. Leer nimmt die Namen des "
+        "Ordners und des Modells"
+    ),
+    "Name of the training; empty uses the first": "Name des Trainings; leer nimmt das erste",
+    "Name of the training; empty uses the last": "Name des Trainings; leer nimmt das letzte",
     "Negate the y and z axes of all cameras, for data sets whose axes differ from those of their format": (
         "Die y- und z-Achsen aller Kameras umkehren, für Datensätze, deren Achsen von ihrem Format abweichen"
     ),
@@ -716,6 +775,9 @@ SENTENCES = {
     "Number of training images. 100 suit an object, 30 a quick test": (
         "Zahl der Trainingsbilder. 100 für ein Objekt, 30 für einen schnellen Test"
     ),
+    "Number of training steps, over all sessions, along which the learning rate falls; 0 uses the preset's": (
+        "Anzahl der Trainingsschritte, über alle Sitzungen, über die die Lernrate fällt; 0 nimmt die der Voreinstellung"
+    ),
     "Number of training steps, over all sessions; 0 stops by time": (
         "Zahl der Trainingsschritte, über alle Sitzungen; 0 endet nach der Zeit"
     ),
@@ -737,6 +799,10 @@ SENTENCES = {
     ),
     "Pause the fit. Its state is stored, also beyond this session, so that it can be continued": (
         "Die Anpassung anhalten. Ihr Stand bleibt gespeichert, auch über diese Sitzung hinaus, und sie kann "
+        "fortgesetzt werden"
+    ),
+    "Pause the training. Its state is stored, also beyond this session, so that it can be resumed": (
+        "Das Training anhalten. Sein Stand bleibt gespeichert, auch über diese Sitzung hinaus, und es kann "
         "fortgesetzt werden"
     ),
     "Photographs or a video, whose cameras are estimated first": (
@@ -769,6 +835,9 @@ SENTENCES = {
         "Bereich der Blickpunkte um das Objekt; 0 sieht es von vorn"
     ),
     "Read the list of models from the backend again": "Die Liste der Modelle neu vom Rechenprozess lesen",
+    "Relativistic loss with gradient penalties on real and generated images": (
+        "Relativistischer Verlust mit Gradientenstrafen auf echten und erzeugten Bildern"
+    ),
     "Remove all latents except the favourites": "Alle Formen außer den Favoriten entfernen",
     "Remove everything outside the crop box from images and meshes": (
         "Alles außerhalb des Zuschnitts aus Bildern und Netzen entfernen"
@@ -841,12 +910,17 @@ SENTENCES = {
     "Restart the backend to use the device that you chose": (
         "Rechenprozess neu starten, um das gewählte Gerät zu nutzen"
     ),
+    "Resume this training where it was paused or interrupted. If its hours are over, those above are added": (
+        "Dieses Training dort fortsetzen, wo es angehalten oder unterbrochen wurde. Sind seine Stunden um, "
+        "kommen die obigen hinzu"
+    ),
     "Rotation of the camera about its line of sight": "Drehung der Kamera um ihre Blickrichtung",
     "Rows that are taken from stored codes": "Zeilen, die aus gespeicherten Formen stammen",
     "Seconds by which Continue extends a finished fit": (
         "Sekunden, um die „Fortsetzen“ eine fertige Anpassung verlängert"
     ),
     "Seed of the first object; the others follow": "Startwert des ersten Objekts; die übrigen folgen",
+    "Seed of the first weights and of all random draws": "Startwert der ersten Gewichte und aller Zufallszahlen",
     "Seed of the rotation of the rig": "Startwert für die Drehung der Kameras",
     "Seed of the viewpoints and lights": "Startwert der Blickpunkte und Lichter",
     "Seed that differs from image to image; everything else stays the same": (
@@ -892,6 +966,9 @@ SENTENCES = {
     "Simplify to about this many triangles; 0 keeps all": "Auf etwa so viele Dreiecke vereinfachen; 0 behält alle",
     "Size of the field, and duration of the fit unless seconds or steps are given": (
         "Größe des Feldes und Dauer der Anpassung, wenn weder Sekunden noch Schritte angegeben sind"
+    ),
+    "Size of the networks and schedule; empty is the model's first": (
+        "Größe der Netze und Ablauf; leer ist die erste des Modells"
     ),
     "Source of the objects": "Herkunft der Objekte",
     "Stanford, Z up, with vertex colours": "Stanford, Z nach oben, mit Punktfarben",
@@ -940,6 +1017,7 @@ SENTENCES = {
     "The images are not ready yet: wait for them": "Die Bilder sind noch nicht fertig: abwarten",
     "The images are written to {folder}": "Die Bilder werden nach {folder} geschrieben",
     "The lights and the world of the scene": "Die Lichter und die Welt der Szene",
+    "The loss of the model's own paper": "Der Verlust aus dem Artikel zum Modell",
     "The network of the 2020 paper: slow, for comparison": (
         "Das Netzwerk der Veröffentlichung von 2020: langsam, zum Vergleich"
     ),
@@ -961,6 +1039,7 @@ SENTENCES = {
     "There is no log yet: it is written when the backend starts": (
         "Noch kein Protokoll: es entsteht beim Start des Rechenprozesses"
     ),
+    "There is no training to continue": "Es gibt kein Training zum Fortsetzen",
     "There is nothing to remove: favourites are kept": "Es gibt nichts zu entfernen: Favoriten bleiben",
     "This empty is the box of a radiance field": "Dieses Leerobjekt ist der Kasten eines Strahlungsfelds",
     "This field is already in the scene: duplicate its box for another copy": (
@@ -970,12 +1049,19 @@ SENTENCES = {
         "Dieses Feld wird gerade angepasst: zuerst anhalten oder abwarten"
     ),
     "This object was generated by a model": "Dieses Objekt hat ein Modell erzeugt",
+    "This training has no model yet: wait for its first images": (
+        "Dieses Training hat noch kein Modell: auf seine ersten Bilder warten"
+    ),
     "Toggle whether this latent is a favourite. Favourites are never dropped from the history": (
         "Diese Form als Favoriten setzen oder nicht. Favoriten werden nie aus dem Verlauf entfernt"
     ),
     "Train a shape network on the active mesh. It becomes a new model": (
         "Ein Netzwerk auf die Form des aktiven Netzes trainieren. Es wird ein neues Modell"
     ),
+    "Train the model on the images, from the start. The result is a model of its own, which generates shapes": (
+        "Das Modell von vorn auf den Bildern trainieren. Das Ergebnis ist ein eigenes Modell, das Formen erzeugt"
+    ),
+    "Train this model, or with this preset": "Dieses Modell trainieren, oder mit dieser Voreinstellung",
     (
         "Transfer the texture of the object in an image to this shape. The image may have any size; its alpha, if it "
         "has one, masks the object"

@@ -52,7 +52,7 @@ class Job:
         self.state: State = "running"
         self.fraction = 0.0
         self.text = ""
-        self.figures: dict[str, float] = {}  # of a fit: see JobEvent
+        self.figures: dict[str, float] = {}  # of a fit or training: see JobEvent
         self.result: Any = None
         self.error: errors.LatheError | None = None
         self.started = time.monotonic()
@@ -169,7 +169,7 @@ class Hold:
 class Jobs:
     """All jobs of one Blender session."""
 
-    LONG = ("set_up", "fit_shape", "fit", "sfm")  # kinds that Esc does not cancel
+    LONG = ("set_up", "fit_shape", "fit", "sfm", "train")  # kinds that Esc does not cancel
 
     def __init__(self) -> None:
         self.all: list[Job] = []  # newest last; old ones that have ended are dropped

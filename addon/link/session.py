@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..wire import errors
-from ..wire.messages import BrokenModel, ModelInfo, ServerInfo, StoredFit
+from ..wire.messages import BrokenModel, ModelInfo, ServerInfo, StoredFit, StoredTraining, Trainable
 from .client import Client
 from .jobs import Job, Jobs, Then
 from .process import START_SECONDS, Backend, died
@@ -75,6 +75,10 @@ class Session:
         self.models: dict[str, ModelInfo] = {}
         self.broken_models: tuple[BrokenModel, ...] = ()
         self.fits: tuple[StoredFit, ...] = ()  # fits that can be continued
+        self.trainings: tuple[Trainable, ...] = ()  # models that can be trained
+        self.stored_trainings: tuple[StoredTraining, ...] = ()  # trainings that can be resumed
+        self.training = ""  # name of the running training, or of the last one
+        self.training_report: tuple[str, ...] = ()  # about the images of the last training
         self.fitting = ""  # name of the running fit, or of the last one
         self.warnings: tuple[str, ...] = ()  # about the images of the last fit
         self.preview_note = ""  # about the last preview, if it differs from what was requested
@@ -181,11 +185,12 @@ class Session:
             raise
 
     def refresh_models(self, client: Client, timeout: float | None = None) -> None:
-        """Read the list of models, stored fits and importable architectures from the backend."""
+        """Read the lists of models, stored fits and trainings, and importable architectures from the backend."""
         found = client.models(timeout)
         self.models = {model.name: model for model in found.models}
         self.broken_models = found.broken
         self.fits = found.fits
+        self.trainings, self.stored_trainings = found.trainings, found.stored_trainings
         self.kinds = found.kinds
         self.jobs.version += 1
 

@@ -25,6 +25,7 @@ from ..scene.gather import subject
 from ..scene.settings import set_control
 from ..shape.actions import generate_mesh, variants
 from ..shape.scan import complete, fit_shape
+from ..training import actions as training
 from ..wire import errors
 from ..wire.errors import Action
 from ..wire.messages import MAX_IMAGE_SIDE
@@ -103,6 +104,8 @@ def _choose_name(context: Any, value: str) -> None:
     failed, lathe = session.jobs.failed, context.scene.lathe
     if failed is not None and failed.kind == "fit_shape":
         lathe.fit.name = free_name(lathe.fit.name or context.active_object.name)
+    elif failed is not None and failed.kind == "train":
+        lathe.training.name = free_name(training.training_name(context))
     elif failed is not None and failed.kind == "import":
         name = model_name(Path(session.importing))
         _in_window(lambda path: bpy.ops.lathe.import_checkpoint("INVOKE_DEFAULT", filepath=path, name=name))(
@@ -170,6 +173,7 @@ RETRY: dict[str, Callable[[Any], Any]] = {
     "set_up": set_up,
     "sfm": field.find_cameras,
     "start": restart_backend,
+    "train": training.train,
     "variants": variants,
 }
 """Function that starts a job again, by kind of job."""
@@ -219,5 +223,8 @@ REMEDIES: dict[Action, Handler] = {
     "restart_fit": lambda context, value: field.fit(context),
     "resume_fit": field.continue_fit,
     "reset_crop": lambda context, value: field.reset_crop(context),
+    # trainings
+    "restart_training": lambda context, value: training.train(context),
+    "resume_training": training.resume,
 }
 """Handler of each action in the register of remedies (`wire/errors.py`)."""

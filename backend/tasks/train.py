@@ -62,8 +62,9 @@ def train(request: TrainRequest, progress: Progress, workspace: Workspace) -> Tr
     reading = part(progress, 0.0, READING)
     if request.resume:
         stored = read_request(folder)
+        hours = request.options.hours or stored.options.hours
         steps = request.options.steps or stored.options.steps
-        request = replace(stored, options=replace(stored.options, hours=request.options.hours, steps=steps))
+        request = replace(stored, options=replace(stored.options, hours=hours, steps=steps))
         write_request(request, folder)
         images = _read(request, folder, reading)
     else:
@@ -82,6 +83,7 @@ def train(request: TrainRequest, progress: Progress, workspace: Workspace) -> Tr
         raise Diverged(error.message, remedy=Remedy("resume_training", "Continue", request.name)) from error
     finally:
         report.publish()
+    report.end()
     saved = saved_of(out / CHECKPOINT)
     return TrainResult(request.name, saved.step, saved.seconds, tuple(str(images.report).splitlines()))
 
@@ -184,6 +186,10 @@ class _Report:
             **losses,
         }  # fmt: skip
         self.progress(min(fraction, 1.0), "Training", self._new_sheet(), figures=figures)
+
+    def end(self) -> None:
+        """Report the last sheet, which is drawn after the last step. Raises Cancelled."""
+        self.progress(1.0, "Trained", self._new_sheet())
 
     def _new_sheet(self) -> np.ndarray | None:
         """Return sweep and curves, uint8 [2, H, W, 4], if the run has drawn another sheet; store the model with it."""

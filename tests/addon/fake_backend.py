@@ -59,6 +59,10 @@ CAR = replace(
     FACE, name="car", label="Car", pose_conditioned=False, controls=(), code_names=("Shape", "Texture"),
     capabilities=("transfer_texture",),
 )  # fmt: skip
+TRAINABLE = (
+    messages.Trainable("fakegan", "Fake GAN", "A generator of faces.", ("small", "published"), True),
+    messages.Trainable("other", "Other GAN", "Another generator.", ("tiny",)),
+)
 POSES = np.stack([np.eye(4, dtype=np.float32)] * 2)
 POSES[:, :3, 3] = (0, 0, -3), (0, 1, -3)
 
@@ -127,6 +131,7 @@ class State:
         self.requests: list[Any] = []
         self.models = [SPHERE, FLAT]
         self.fits: dict[str, messages.StoredFit] = {}
+        self.trainings: dict[str, messages.StoredTraining] = {}
 
     def tell(
         self,
@@ -177,6 +182,11 @@ class State:
             if isinstance(request, messages.FitRequest):
                 self.fit(job, request)
                 return
+            if isinstance(request, messages.TrainRequest):
+                self.train(job, request)
+                return
+            if isinstance(request, messages.DiscardTrainingRequest):
+                del self.trainings[request.name]
             if isinstance(request, messages.DiscardFitRequest):
                 del self.fits[request.name]
             if isinstance(request, messages.ImportRequest):
@@ -205,7 +215,10 @@ class State:
         self.tell(job, "done", 1.0)
 
     def model_list(self) -> messages.ModelList:
-        return messages.ModelList(tuple(self.models), fits=tuple(self.fits.values()), kinds=("fakegan", "other"))
+        return messages.ModelList(
+            tuple(self.models), fits=tuple(self.fits.values()), kinds=("fakegan", "other"), trainings=TRAINABLE,
+            stored_trainings=tuple(self.trainings.values()),
+        )  # fmt: skip
 
     def check_import(self, request: messages.ImportRequest) -> None:
         """Refuse files that begin with "bad", unless their kind is given."""
@@ -245,6 +258,33 @@ class State:
         )
         self.tell(job, "done", 1.0)
 
+    def train(self, job: str, request: messages.TrainRequest) -> None:
+        """Train: a name that begins with "hang" until it is cancelled."""
+        before = self.trainings.get(request.name)
+        if request.resume and before is None:
+            raise errors.InvalidRequest(f"There is no training named {request.name!r} to continue")
+        missing = [name for name, sha256 in request.files.items() if sha256 not in self.blobs]
+        if missing:
+            raise errors.BlobMissing(f"{missing[0]} was not uploaded")
+        sheet = np.full((2, 4, 6, 4), 255, np.uint8)
+        sheet[0, ..., 0], sheet[1, ..., 2] = 128, 64
+        self.models = [m for m in self.models if m.name != request.name]
+        self.models.append(replace(FACE, name=request.name, label=request.name, source="trained", controls=()))
+        figures = {"step": 10.0, "steps": 40.0, "seconds_left": 3720.0, "loss_d": 0.5, "loss_g": 1.25, "penalty": 9.0}
+        preview = self.keep(payload.pack(messages.SheetResult(sheet)))
+        self.tell(job, "progress", 0.3, preview=preview, figures=figures)
+        while request.name.startswith("hang") and not request.resume and job not in self.cancelled:
+            time.sleep(0.01)
+        finished, model = job not in self.cancelled, before.model if before else request.model
+        steps = (before.steps if before else 0) + 10
+        self.trainings[request.name] = messages.StoredTraining(request.name, model, steps, 40, 3600.0, finished)
+        if not finished:
+            self.tell(job, "cancelled")
+            return
+        time.sleep(0.1)
+        self.results[job] = messages.TrainResult(request.name, steps, 3600.0, ("64 images used",))
+        self.tell(job, "done", 1.0)
+
     def answer(self, request: Any) -> Any:
         if isinstance(request, messages.SfmRequest):
             text = json.dumps({"frames": [{"file_path": f"images/{name}"} for name in request.files]})
@@ -256,7 +296,7 @@ class State:
                 np.full((4, 3), 255, np.uint8), text, json.dumps(report),
                 files | {"transforms.json": self.keep(text.encode())},
             )  # fmt: skip
-        if isinstance(request, messages.DiscardFitRequest):
+        if isinstance(request, messages.DiscardFitRequest | messages.DiscardTrainingRequest):
             return messages.ModelResult(request.name)
         if isinstance(request, messages.RenderRequest):
             return image(request)

@@ -12,7 +12,9 @@ import build
 
 ADDON = build.ROOT / "addon"
 
-FEATURES = (("backend",), ("models",), ("shape",), ("preview", "path"), ("field",), ("image", "training_set"))
+FEATURES = (
+    ("backend",), ("models",), ("shape",), ("preview", "path"), ("field",), ("image", "training_set", "training"),
+)  # fmt: skip
 INTERFACE = ("operators", "panels")
 """Files of a feature that draw and press; what they do is in its other files, which scripts call."""
 

@@ -25,6 +25,7 @@ GROUPS: dict[type, str] = {
     m.SfmRequest: "field",
     m.ViewsRequest: "field",
     m.TrainingSetRequest: "training_set",
+    m.TrainOptions: "training",
 }
 """Property group of `scene.lathe` that holds the options of a message."""
 
@@ -122,7 +123,8 @@ def same(first: float, second: float) -> bool:
 
 
 def test_every_option_of_a_request_has_a_property_or_a_reason_for_none() -> None:
-    known = {(kind, name) for kind in (m.Latent, m.FitOptions, *m.REQUESTS.values()) for name in options_of(kind)}
+    kinds = (m.Latent, m.FitOptions, m.TrainOptions, *m.REQUESTS.values())
+    known = {(kind, name) for kind in kinds for name in options_of(kind)}
     shown = {(kind, option.name) for kind, option, _ in properties()}
     assert shown | set(ABSENT) == known and not shown & set(ABSENT)
     assert set(DEFAULTS) <= shown and set(RENAMED) <= shown

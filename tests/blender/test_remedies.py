@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from addon.wire.errors import ACTIONS, Remedy
+from addon.wire.messages import StoredTraining
 from tests.addon.fake_backend import FACE, FIELD, SPHERE
 from tests.blender import test_main_job as main
 
@@ -40,6 +41,7 @@ CALLS: dict[str, tuple[str, str]] = {
     "add_camera": ("add_camera", ""),
     "fit_views": ("fit_views", "face"),
     "restart_fit": ("field.fit", "chair"),
+    "restart_training": ("training.train", "chair"),
 }
 """Action -> the function that its button calls, and the remedy's value. Their own tests say what they do."""
 
@@ -56,8 +58,8 @@ WINDOWS: dict[str, tuple[str, str]] = {
 }
 """Action -> the operator that its button opens, and the remedy's value."""
 
-OWN_TESTS = {"choose_name", "reset_control", "reset_crop", "resume_fit", "retry", "run_sfm", "set_level", "set_value",
-             "upload_again", "use_cpu_build"}  # fmt: skip
+OWN_TESTS = {"choose_name", "reset_control", "reset_crop", "resume_fit", "resume_training", "retry", "run_sfm",
+             "set_level", "set_value", "upload_again", "use_cpu_build"}  # fmt: skip
 
 
 def press(action: str, value: str = "") -> None:
@@ -108,7 +110,8 @@ def test_the_button_calls_the_function(action: str) -> None:
     path, value = CALLS[action]
     owner, name = lathe.ui.remedies, path
     if "." in path:
-        owner, name = lathe.field.actions, path.split(".")[1]
+        room, name = path.split(".")
+        owner = getattr(lathe, room).actions
     called, original = [], getattr(owner, name)
     setattr(owner, name, lambda context, *rest: called.append(rest))
     try:
@@ -162,6 +165,10 @@ def test_a_taken_name_is_replaced_by_a_free_one() -> None:
     failed("fit", "choose_name")
     press("choose_name")
     assert scene.field.name == "chair-3"
+    scene.training.name = "face"
+    failed("train", "choose_name")
+    press("choose_name")
+    assert scene.training.name == "face-2"
 
 
 def test_a_render_that_is_too_large_gets_the_largest_size_of_its_aspect() -> None:
@@ -230,10 +237,12 @@ def test_the_failed_job_is_started_again(action: str) -> None:
     assert calls == list(original)
 
 
-def test_a_fit_is_continued_by_its_name() -> None:
+@pytest.mark.parametrize(("action", "kind"), [("resume_fit", "fit"), ("resume_training", "train")])
+def test_a_fit_and_a_training_are_continued_by_their_name(action: str, kind: str) -> None:
     main.bpy, main.lathe = bpy, lathe
     main.started()
-    press("resume_fit", "ring")
+    lathe.link.session.session.stored_trainings = (StoredTraining("ring", "fakegan", 1, 2, 1.0, False),)
+    press(action, "ring")
     job = lathe.link.session.session.jobs.all[-1]
-    assert job.kind == "fit"
+    assert job.kind == kind and "ring" in job.label
     main.settle()

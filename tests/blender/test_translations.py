@@ -18,7 +18,7 @@ DRAWN = {"text", "heading"}
 NOT_TRANSLATED = {
     "", " ", "PLY", "OBJ", "GLB", "USD", "Wavefront", "Stanford", "Universal Scene Description", "NeRF", "sRGB", "CPU",
     "CUDA", "ROCm", "CUDA / ROCm", "Apple", "PyTorch", "Python", "Checkpoint", "Name", "Format", "Code", "Linear",
-    "Live", "Maximum", "Minimum", "Port", "Standard",
+    "R3GAN", "Live", "Maximum", "Minimum", "Port", "Standard",
     "Unique name used in the code and scripting",  # Blender's own, of each property group from 5.1 on
 }  # fmt: skip
 """Names that are the same in German, or that Blender translates itself."""

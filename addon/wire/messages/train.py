@@ -76,8 +76,8 @@ class TrainRequest:
     preset: str = ""  # one of that model's; empty is its first
     files: dict[str, str] = field(default_factory=dict)  # path within the data set -> sha256 of the uploaded bytes
     options: TrainOptions = TrainOptions()
-    resume: bool = False  # continue the training of this name with its own model, files and options, but with these
-    # hours, and these steps if they are > 0
+    resume: bool = False  # continue the training of this name with its own model, files and options; hours and steps
+    # count if they are > 0
 
     def __post_init__(self) -> None:
         check_name("name", self.name)

@@ -80,6 +80,7 @@ def test_a_training_becomes_a_model_that_renders(workspace: Workspace, request_o
     assert result.report[0].startswith("balls: 64 of 64 images used")
     assert [figures["step"] for figures in watched.figures] == list(range(1, 13))
     assert {"loss_d", "loss_g", "seconds", "seconds_left"} <= watched.figures[-1].keys()
+    assert len(watched.images) == 1, "the sheet at the end"
     info = workspace.generator("balls").info
     assert (info.kind, info.label, info.source) == ("graf", "balls (GRAF)", "trained")
     assert "balls" in {model.name for model in workspace.models().models}

@@ -1,0 +1,1 @@
+"""Training of generators on a user's own images."""
