@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ...rendering import sampling
 from ...rendering.compositing import transmittance
-from ...rendering.sampling import evenly_drawn, merged, midpoints
+from ...rendering.sampling import evenly_drawn, merged, midpoints, stratified
 from ..layers.stylegan2 import (
     BINOMIAL,
     EqualLinear,
@@ -188,6 +188,20 @@ def encode(points: Tensor, num_frequencies: int) -> Tensor:
     return torch.cat(waves, dim=-1)
 
 
+MAGNITUDE_DECAY = 0.999
+"""Share of itself that the running mean square of a layer's input keeps at each forward pass of training."""
+
+
+@torch.no_grad()
+def follow_mean_square(running: Tensor, x: Tensor) -> None:
+    """Update a layer's running mean square [] by its input, of all processes that train together."""
+    square = x.square().mean()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(square)
+        square = square / torch.distributed.get_world_size()
+    running.copy_(torch.lerp(square, running, MAGNITUDE_DECAY))
+
+
 class PointLayer(nn.Module):
     """A layer on points [batch, points, in]: modulated and demodulated, or (w_dim 0) a plain ReLU layer."""
 
@@ -207,6 +221,8 @@ class PointLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor | None) -> Tensor:
         if self.input_gain:
+            if self.training:
+                follow_mean_square(self.mean_square, x)
             x = x * self.mean_square.rsqrt()
         if not self.modulated:
             return F.relu(F.linear(x, self.weight, self.bias))
@@ -347,9 +363,12 @@ def volume_weights(density: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     return alpha * passed, passed[..., -1]
 
 
-def importance_samples(t: Tensor, weights: Tensor, num_samples: int) -> Tensor:
-    """Draw evenly where the weights are, [batch, rays, num_samples] (section 5.2 of arxiv.org/abs/2003.08934)."""
-    u = evenly_drawn(num_samples, like=t)
+def importance_samples(t: Tensor, weights: Tensor, num_samples: int, u: Tensor | None = None) -> Tensor:
+    """Draw where the weights are, [batch, rays, num_samples] (section 5.2 of arxiv.org/abs/2003.08934).
+
+    u: uniform in 0..1, [batch, rays, num_samples]; None: evenly.
+    """
+    u = evenly_drawn(num_samples, like=t) if u is None else u
     return sampling.inverse_cdf(midpoints(t), weights[..., 1:-1], u, side="left")
 
 
@@ -361,7 +380,7 @@ def background_points(origins: Tensor, directions: Tensor, inverse_distance: Ten
     Args:
         origins: [batch, rays, 3], in the sphere.
         directions: [batch, rays, 3], unit.
-        inverse_distance: [samples], 0..1.
+        inverse_distance: [samples] or [batch, rays, samples], 0..1.
     Returns:
         [batch, rays, samples, 4].
     """
@@ -375,8 +394,28 @@ def background_points(origins: Tensor, directions: Tensor, inverse_distance: Ten
     angle, axis, on_sphere = angle[..., None], axis[..., None, :], on_sphere[..., None, :]
     # Rodrigues' rotation; the point is perpendicular to the axis.
     turned = on_sphere * torch.cos(angle) + torch.linalg.cross(axis, on_sphere, dim=-1) * torch.sin(angle)
-    height = inverse_distance[:, None].expand(*turned.shape[:-1], 1)
+    height = inverse_distance[..., None].expand(*turned.shape[:-1], 1)
     return torch.cat([F.normalize(turned, dim=-1), height], dim=-1)
+
+
+@dataclass(frozen=True)
+class RenderNoise:
+    """Random numbers of one training render. Positions are uniform in 0..1, densities normal; None: not needed.
+
+    All are [batch, rays, samples].
+    """
+
+    position: Tensor
+    density: Tensor
+    """Added to the raw density, which makes empty space a little dense and solid matter a little transparent."""
+    fine_position: Tensor | None = None
+    fine_density: Tensor | None = None
+    background_position: Tensor | None = None
+    background_density: Tensor | None = None
+
+    def part(self, rays: slice) -> RenderNoise:
+        """The numbers of some of the rays."""
+        return RenderNoise(*(None if x is None else x[:, rays] for x in vars(self).values()))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -396,6 +435,9 @@ class Rendering:
     t: Tensor
     """[batch, rays, samples], sorted."""
     depths: Tensor
+    values: Tensor
+    """[batch, rays, samples, 3 + f], colour and features of each sample."""
+    background_values: Tensor | None
 
     @property
     def surface_depth(self) -> Tensor:
@@ -450,17 +492,19 @@ class UpsamplerLayer(nn.Module):
         n = self.kernel.shape[-1]
         return filter2d(repeated, self.kernel, padding=(n // 2, (n - 1) // 2))
 
-    def forward(self, x: Tensor, w: Tensor, *, noise: bool, gain: float = 1.0) -> Tensor:
-        c = self.config
+    def forward(self, x: Tensor, w: Tensor, *, noise: bool, gain: float = 1.0, double: bool = True) -> Tensor:
+        c, up = self.config, self.up and double
         if c.input_gain:
+            if self.training:
+                follow_mean_square(self.mean_square, x)
             x = x * self.mean_square.rsqrt()
         styles = self.affine(w)
-        if c.mode == "default" or not self.up:
-            x = modulated_conv2d(x, self.weight, styles, up=self.up, kernel=self.kernel)
+        if c.mode == "default" or not up:
+            x = modulated_conv2d(x, self.weight, styles, up=up, kernel=self.kernel)
         else:
             # Official doubling layers convolve with flipped weights, in whichever way they double.
             x = self.doubled(modulated_conv2d(x, self.weight.flip(2, 3), styles, kernel=self.kernel))
-        if c.use_noise and noise:
+        if c.use_noise and noise and double:
             x = x + self.noise * self.noise_strength
         return bias_act(x, self.bias, c.activation, gain=gain, clamp=c.conv_clamp)
 
@@ -514,13 +558,16 @@ class UpsamplerBlock(nn.Module):
             self.shortcut = Shortcut(in_channels, channels, True, c.taps)
         self.register_buffer("kernel", low_pass(c.taps), persistent=False)
 
-    def forward(self, x: Tensor, image: Tensor | None, ws: Tensor, *, noise: bool) -> tuple[Tensor, Tensor | None]:
-        """ws: [batch, one per convolution and one for the image, w_dim]."""
+    def forward(
+        self, x: Tensor, image: Tensor | None, ws: Tensor, *, noise: bool, double: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """ws: [batch, one per convolution and one for the image, w_dim]. double: False keeps the resolution."""
         c = self.config
         straight = self.shortcut(x) if c.architecture == "resnet" else None
-        x = self.conv0(x, ws[:, 0], noise=noise)
+        x = self.conv0(x, ws[:, 0], noise=noise, double=double)
         if not c.single_layer:
-            x = self.conv1(x, ws[:, 1], noise=noise, gain=1.0 if straight is None else math.sqrt(0.5))
+            gain = 1.0 if straight is None else math.sqrt(0.5)
+            x = self.conv1(x, ws[:, 1], noise=noise, gain=gain, double=double)
         if straight is not None:
             x = straight + x
         if image is not None and image.shape[-1] != x.shape[-1]:
@@ -625,6 +672,7 @@ class StyleNeRF(nn.Module):
         near: Tensor | None = None,
         far: Tensor | None = None,
         num_samples: int | None = None,
+        random: RenderNoise | None = None,
     ) -> Rendering:
         """Volume-render rays (section 3.1).
 
@@ -634,6 +682,7 @@ class StyleNeRF(nn.Module):
             codes: shape codes [batch, z_dim] of foreground and background, for those that are not modulated.
             near, far: depths, broadcast against [batch, rays, 1]; None: the trained range.
             num_samples: on the foreground, instead of the trained number.
+            random: of a training step; None: samples at fixed places, densities as they are.
         """
         c = self.config
         foreground_ws, background_ws, _ = self.split(ws)
@@ -643,11 +692,12 @@ class StyleNeRF(nn.Module):
         far = origins.new_tensor(c.camera.far) if far is None else far
         lengths = rays.norm(dim=-1, keepdim=True)  # [batch, rays, 1]
 
-        def evaluate(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        def evaluate(t: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
             depths = depths_between(t, near, far, c.camera.depth_warp)
             points = self.warp(origins[:, :, None] + depths[..., None] * rays[:, :, None])
             values, raw = self.foreground(points.reshape(batch, -1, 3), foreground_ws, codes[0])
-            return depths, values.reshape(*t.shape, -1), self.density(raw).reshape(t.shape)
+            raw = raw.reshape(t.shape)
+            return depths, values.reshape(*t.shape, -1), self.density(raw if noise is None else raw + noise)
 
         def weigh(t: Tensor, depths: Tensor, density: Tensor) -> tuple[Tensor, Tensor]:
             steps = (t if c.camera.intervals_in_t else depths).diff(dim=-1) * lengths
@@ -655,11 +705,13 @@ class StyleNeRF(nn.Module):
             return volume_weights(density, torch.cat([steps, end], dim=-1))
 
         t = torch.linspace(0, 1, samples, device=origins.device, dtype=origins.dtype).expand(batch, num_rays, samples)
-        depths, values, density = evaluate(t)
+        if random is not None:
+            t = stratified(t, random.position)
+        depths, values, density = evaluate(t, None if random is None else random.density)
         weights, passed = weigh(t, depths, density)
         if c.renderer.hierarchical:
-            fine = importance_samples(t, weights.detach(), samples)
-            fine_depths, fine_values, fine_density = evaluate(fine)
+            fine = importance_samples(t, weights.detach(), samples, None if random is None else random.fine_position)
+            fine_depths, fine_values, fine_density = evaluate(fine, None if random is None else random.fine_density)
             t, order = merged(fine, t)
             depths = torch.cat([fine_depths, depths], dim=-1).gather(-1, order)
             density = torch.cat([fine_density, density], dim=-1).gather(-1, order)
@@ -668,26 +720,40 @@ class StyleNeRF(nn.Module):
             weights, passed = weigh(t, depths, density)
         foreground = (weights[..., None] * values).sum(dim=-2)
         if c.background is None:
-            return Rendering(foreground, foreground, None, weights, passed, None, t, depths)
-        background, background_weights = self.render_background(background_ws, origins, rays, codes[1])
-        background = passed[..., None] * background
+            return Rendering(foreground, foreground, None, weights, passed, None, t, depths, values, None)
+        around, background_weights = self.render_background(background_ws, origins, rays, codes[1], random)
+        background = passed[..., None] * (background_weights[..., None] * around).sum(dim=-2)
         return Rendering(
-            foreground + background, foreground, background, weights, passed, background_weights, t, depths
+            foreground + background,
+            foreground,
+            background,
+            weights,
+            passed,
+            background_weights,
+            t,
+            depths,
+            values,
+            around,
         )
 
     def render_background(
-        self, ws: Tensor | None, origins: Tensor, rays: Tensor, code: Tensor | None
+        self, ws: Tensor | None, origins: Tensor, rays: Tensor, code: Tensor | None, random: RenderNoise | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Colour and features [batch, rays, 3 + f] of the background alone, and its weights."""
+        """Colour and features [batch, rays, samples, 3 + f] of the background's samples, and their weights."""
         batch, num_rays, _ = origins.shape
         inverse = self.background_inverse_distances(origins)
+        if random is not None and random.background_position is not None:
+            inverse = -stratified(-inverse.expand_as(random.background_position), random.background_position)
         points = background_points(origins, F.normalize(rays, dim=-1), inverse)
         values, raw = self.background(points.reshape(batch, -1, 4), ws, code)
-        values = values.reshape(batch, num_rays, len(inverse), -1)
+        values = values.reshape(batch, num_rays, inverse.shape[-1], -1)
+        raw = raw.reshape(values.shape[:-1])
+        if random is not None and random.background_density is not None:
+            raw = raw + random.background_density
         # Intervals are differences of inverse distance: the field learned its densities in that measure.
-        lengths = torch.cat([-inverse.diff(), inverse.new_tensor([math.inf])])
-        weights, _ = volume_weights(self.density(raw).reshape(values.shape[:-1]), lengths)
-        return (weights[..., None] * values).sum(dim=-2), weights
+        lengths = torch.cat([-inverse.diff(dim=-1), torch.full_like(inverse[..., :1], math.inf)], dim=-1)
+        weights, _ = volume_weights(self.density(raw), lengths)
+        return values, weights
 
     def background_inverse_distances(self, like: Tensor) -> Tensor:
         """Inverse distances of the background's samples, near to far, [samples]."""
@@ -712,6 +778,25 @@ class StyleNeRF(nn.Module):
             if shown is not None:
                 images.append(shown)
         return images
+
+    def colors_of_rays(self, rendering: Rendering, ws: Tensor, target: int) -> Tensor:
+        """Colours [batch, 3, rays] of single rays as an original radiance field has them (Eq. 1 and 5).
+
+        Each sample gets a colour of its own by the upsampler's layers up to ``target``, without doubling; the colours
+        are composited. Raises ValueError where the layers look at neighbours.
+        """
+        c = self.config.upsampler
+        if c.kernel_size != 1 or c.architecture == "resnet":
+            raise ValueError("single samples have a colour only where the upsampler's convolutions are 1 × 1 ones")
+        weights, values = rendering.weights, rendering.values
+        if rendering.background_weights is not None and rendering.background_values is not None:
+            behind = rendering.transmittance[..., None] * rendering.background_weights
+            weights, values = torch.cat([weights, behind], -1), torch.cat([values, rendering.background_values], -2)
+        shown, x = self.colour_and_features(values.permute(0, 3, 1, 2))
+        for block, resolution, own in zip(self.blocks, c.resolutions, self.split(ws)[2], strict=True):
+            if resolution <= target:
+                x, shown = block(x, shown, own, noise=False, double=False)
+        return (shown * weights[:, None]).sum(-1)
 
     def stage(self, alpha: float) -> tuple[int, int, float]:
         """Resolution of the rays, resolution of the image and blend (0..1) of a training progress alpha in 0..1."""
@@ -767,7 +852,11 @@ class StyleNeRF(nn.Module):
         pixels = self.pixels(alpha, roll, like=ws).expand(len(ws), -1, -1)
         origins, rays = camera_rays(pixels, camera_from_pixels, world_from_camera)
         rendering = self.render(ws, origins, rays, codes, num_samples=20 if alpha == -1 else None)
-        side = math.isqrt(pixels.shape[1])
+        return *self.upsampled(rendering, ws, alpha, noise=noise), rendering
+
+    def upsampled(self, rendering: Rendering, ws: Tensor, alpha: float, *, noise: bool = True) -> tuple[Tensor, Tensor]:
+        """The final image [batch, 3, H, W] of a square of rendered rays at a training progress, and their colours."""
+        side = math.isqrt(rendering.features.shape[1])
         stacked = rendering.features.transpose(1, 2).unflatten(2, (side, side))
         rendered, features = self.colour_and_features(stacked)
         _, target, blend = self.stage(alpha)
@@ -776,7 +865,7 @@ class StyleNeRF(nn.Module):
         if blend < 1 and len(images) > 1:
             before = F.interpolate(images[-2], image.shape[-2:], mode="bilinear", align_corners=False)
             image = before * (1 - blend) + image * blend
-        return image, rendered, rendering
+        return image, rendered
 
     def colour_and_features(self, stacked: Tensor) -> tuple[Tensor, Tensor]:
         """Split [batch, 3 + f, H, W]; a field without colour of its own shows its first features."""

@@ -31,6 +31,7 @@ MODULES: dict[str, str] = {
     "marcoamonteiro/pi-GAN: training": "pigan_training",
     "XingangPan/ShadeGAN": "shadegan",
     "facebookresearch/StyleNeRF": "stylenerf",
+    "facebookresearch/StyleNeRF: training": "stylenerf_training",
     "royorel/StyleSDF": "stylesdf",
     "royorel/StyleSDF: training": "stylesdf_training",
     "junyanz/VON": "von",
