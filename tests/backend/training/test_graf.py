@@ -13,6 +13,7 @@ from backend.generators.graf.discriminator import PatchDiscriminator
 from backend.generators.graf.model import GRAF
 from backend.generators.graf.scene import load
 from backend.models.library import load_model
+from backend.training.adversarial.command import recipe
 from backend.training.adversarial.losses import generator_loss, penalty
 from backend.training.adversarial.run import RunOptions, Step
 from backend.training.data.random_cameras import cameras_at, random_cameras
@@ -165,3 +166,13 @@ def test_thirty_steps_change_the_geometry_and_leave_a_model_that_renders(tmp_pat
 def test_the_published_rates_are_halved_three_times() -> None:
     config = published()
     assert [config.rate_at(s) for s in (0, 49_999, 50_000, 100_000, 250_000)] == [1, 1, 0.5, 0.25, 0.125]
+
+
+@pytest.mark.parametrize("name", ["graf", "pigan"])
+def test_every_preset_of_the_command_line_takes_steps_batch_and_either_loss(name: str) -> None:
+    found = recipe(name)
+    assert found.configuration().loss == "r3gan" and found.configuration("published").loss == "published"
+    for preset in found.presets:
+        config = found.configuration(preset, batch=2, steps=7, loss="published")
+        assert (config.steps, config.batch_at(0), config.loss) == (7, 2, "published")
+        assert found.side(config) == config.side
