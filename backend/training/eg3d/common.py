@@ -49,13 +49,16 @@ def follow_w(generator: EG3D, ws: Tensor, processes: Processes) -> None:
 def card(config: EG3DTraining | SmallEG3DTraining, data: TrainingImages) -> ModelCard:
     """Return the card of the model that a training gives."""
     what, metres = data.name or "Objects", data.metres_per_unit
+    network = network_config(config, data)
+    if isinstance(config, SmallEG3DTraining):
+        network = replace(network, rendering=replace(network.rendering, depth_resolution=config.shown_samples))
     return ModelCard(
         kind="eg3d",
         label=f"{what} (EG3D)",
         description=f"{what} as tri-planes of features, learned from images with poses",
         licence=data.licence,
         non_commercial=False,
-        constructor=asdict(network_config(config, data)),
+        constructor=asdict(network),
         metres_per_unit=metres,
         pose_prior={**asdict(data.prior), "radius": data.prior.radius * metres},
         background=data.background,

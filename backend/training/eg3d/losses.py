@@ -24,13 +24,13 @@ def blurred(image: Tensor, sigma: float) -> Tensor:
     return F.conv2d(image, line.mT, padding=(reach, 0), groups=image.shape[1])
 
 
-def swapped(condition: Tensor, chance: float, u: Tensor) -> Tensor:
-    """Cameras [batch, numbers] that the generator is conditioned on: with this chance that of another image, so that a
-    scene does not give away where it is seen from (section 4.4).
+def swapped(camera: Tensor, other: Tensor, chance: float, u: Tensor) -> Tensor:
+    """Cameras [batch, numbers] that the generator is conditioned on: with this chance another one, so that a scene does
+    not give away where it is seen from (section 4.4).
 
     u: uniform numbers 0..1, [batch, 1], or one for all.
     """
-    return torch.where(u < chance, condition.roll(1, 0), condition)
+    return torch.where(u < chance, other, camera)
 
 
 def density_variation(generator: EG3D, planes: Tensor, places: Tensor, offsets: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from ...generators.eg3d.model import EG3D
 from ...generators.layers.stylegan2 import ToImage
+from ...kernels.triplane_rendering import Impl
 from ..adversarial.losses import discriminator_loss, generator_loss, penalty
 from ..adversarial.run import AdversarialRun, RunOptions
 from ..data.training_images import TrainingImages
@@ -19,9 +20,9 @@ from .rendering import render_features
 
 
 def train_small(
-    config: SmallEG3DTraining, data: TrainingImages, out: Path | None, options: RunOptions
+    config: SmallEG3DTraining, data: TrainingImages, out: Path | None, options: RunOptions, *, impl: Impl = "auto"
 ) -> AdversarialRun:
-    """Train, or resume. Raises: see AdversarialRun."""
+    """Train, or resume. impl: engine of the renderer. Raises: see AdversarialRun."""
     torch.manual_seed(config.seed)
     generator = EG3D(network_config(config, data))
     for layer in generator.superresolution.modules():
@@ -44,7 +45,9 @@ def train_small(
 
         # 2. Render it from a random camera pose: that of a training image
         jitter = step.uniform(rays**2, 1, 1)
-        features = render_features(generator, planes, pose, lens, rays, jitter=jitter, features=None if upscales else 3)
+        features = render_features(
+            generator, planes, pose, lens, rays, jitter=jitter, features=None if upscales else 3, impl=impl
+        )
         fake = [features[:, :3], generator.superresolution(features, ws)] if upscales else [features]
 
         # 3. Show the image to the discriminator, with its pose

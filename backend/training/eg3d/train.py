@@ -46,12 +46,13 @@ def train(
         chance = config.swap_chance_at(step.images_seen)
         index, random_camera = step.choose(len(data.images)), (step.uniform() * len(data.images)).long()
         real, camera, pose = step.images(data.images, index), cameras[random_camera], poses[random_camera]
+        other = cameras[(step.uniform() * len(data.images)).long()]
 
         # 1. Generate a representation of a scene: three planes of features
         z = step.normal(config.generator.z_dim)
         conditioned = config.generator.condition_dim > 0
         with run.precision():
-            ws = generator.mapping(z, swapped(camera, chance, step.uniform(1)) if conditioned else None)
+            ws = generator.mapping(z, swapped(camera, other, chance, step.uniform(1)) if conditioned else None)
             planes = generator.backbone(ws)
         follow_w(generator, ws, options.processes)
 
@@ -85,7 +86,7 @@ def train(
         if step.number % config.density_every == 0:
             places, offsets = step.uniform(DENSITY_POINTS, 3), step.normal(DENSITY_POINTS, 3)
             one = torch.rand((), generator=step.random).to(camera)  # for the whole batch
-            ws = generator.mapping(z, swapped(camera, chance, one) if conditioned else None)
+            ws = generator.mapping(z, swapped(camera, other, chance, one) if conditioned else None)
             variation = density_variation(generator, generator.backbone(ws), places, offsets * config.density_distance)
             run.update("generator", config.density_every * config.density_weight * variation)
         run.report(loss_d=loss_d, loss_g=loss_g, penalty=gradients, real=real_scores, fake=fake_scores)

@@ -43,7 +43,7 @@ def _generator(base: EG3DConfig) -> EG3DConfig:
 
 
 TINY: SmallEG3DTraining = replace(
-    small(), generator=_generator(small().generator), steps=30, superresolve_from=20, batch=4,
+    small(), generator=_generator(small().generator), steps=30, superresolve_from=20, batch=4, shown_samples=9,
     discriminator=FoldedDiscriminatorConfig(channels=(4, 8), pose_features=4),
 )  # fmt: skip
 TINY_PUBLISHED: EG3DTraining = replace(
@@ -168,6 +168,7 @@ def test_thirty_steps_train_geometry_then_superresolution_and_leave_a_model(tmp_
     assert moved["mapping_network.w_mean"] > 0
     model = load_model(tmp_path / "model")
     assert (model.info.image_size, model.info.pose_prior.radius) == (32, pytest.approx(4.0))
+    assert model.network.config.rendering.depth_resolution == 9  # type: ignore[attr-defined]
     render = model.synthesize(model.mapping(model.sample_z(0))[0]).render(from_wire(orbit(model.info, 32)))
     assert render.rgb.isfinite().all()
 
@@ -206,7 +207,7 @@ def test_blur_keeps_a_constant_inside_and_cameras_are_swapped_with_their_chance(
     assert float(blurred(image, 1.5)[0, 0, 0, 0]) < 0.5 and blurred(image, 0.2) is image
     condition = torch.arange(4.0)[:, None].expand(4, 25)
     u = torch.tensor([[0.1], [0.9], [0.1], [0.9]])
-    assert swapped(condition, 0.5, u)[:, 0].tolist() == [3, 1, 1, 3]
+    assert swapped(condition, condition.roll(1, 0), 0.5, u)[:, 0].tolist() == [3, 1, 1, 3]
 
 
 def test_the_density_variation_is_zero_for_constant_planes_only() -> None:

@@ -96,7 +96,7 @@ class Phases:
     def _generated(self, phase: str) -> tuple[Tensor, Tensor, Tensor]:
         draws = [self.inputs[f"{phase}/draw{i}_{kind}"] for i, kind in enumerate(("rand", "rand_like", "rand"))]
         camera, generator = self.inputs["gen_c"], self.generator
-        ws = generator.mapping(self.inputs["gen_z"], swapped(camera, self.chance, draws[0]))
+        ws = generator.mapping(self.inputs["gen_z"], swapped(camera, camera.roll(1, 0), self.chance, draws[0]))
         pose, lens = camera[:, :16].unflatten(1, (4, 4)), camera[:, 16:].unflatten(1, (3, 3))
         features = render_features(
             generator, generator.backbone(ws), pose, lens, self.set.meta["neural_rendering_resolution"],
@@ -117,7 +117,9 @@ class Phases:
 
     def _generator_regularised(self) -> dict[str, Tensor]:
         one, places, offsets = (self.inputs[f"Greg/draw{i}_{k}"] for i, k in enumerate(("rand", "rand", "randn_like")))
-        ws = self.generator.mapping(self.inputs["gen_z"], swapped(self.inputs["gen_c"], self.chance, one))
+        ws = self.generator.mapping(
+            self.inputs["gen_z"], swapped(self.inputs["gen_c"], self.inputs["gen_c"].roll(1, 0), self.chance, one)
+        )
         offsets = offsets * self.set.meta["density_reg_p_dist"]
         loss = density_variation(self.generator, self.generator.backbone(ws), places, offsets)
         return self._gradients("Greg", self.set.meta["density_reg"] * loss)
