@@ -59,8 +59,12 @@ class Field(Protocol):
     def positive(self, raw: Tensor) -> Tensor:
         """Return raw density made non-negative: a function that never falls."""
 
-    def color(self, features: Tensor, directions: Tensor) -> Tensor:
-        """Return colour 0..1 [n, 3] of features [n, num_features] seen along unit directions [n, 3]."""
+    def values(self, features: Tensor, points: Tensor, directions: Tensor) -> Tensor:
+        """Return what is summed along rays [n, channels] of features [n, num_features] at points [n, 3] seen along unit
+        directions [n, 3]: colour 0..1, and whatever else `pixels` needs."""
+
+    def pixels(self, values: Tensor) -> Tensor:
+        """Return premultiplied colour [rays, 3] of sums Σ w v [rays, channels]."""
 
 
 class Occupancy:
@@ -114,10 +118,11 @@ STRIDES = (Strides(2, 8), Strides(1, 8))
 
 @dataclass(frozen=True)
 class March:
-    """Result of marched rays. rgb [rays, 3] premultiplied; alpha [rays] Σ w before any background; t [rays] Σ w t, not
-    divided by Σ w; evaluated: number of samples."""
+    """Result of marched rays. rgb [rays, 3] premultiplied; values [rays, channels] Σ w v; alpha [rays] Σ w before any
+    background; t [rays] Σ w t, not divided by Σ w; evaluated: number of samples."""
 
     rgb: Tensor
+    values: Tensor
     alpha: Tensor
     t: Tensor
     evaluated: int
@@ -159,6 +164,7 @@ def march(
     made = [part for part in parts if part is not None]
     return March(
         torch.cat([part.rgb for part in made]),
+        torch.cat([part.values for part in made]),
         torch.cat([part.alpha for part in made]),
         torch.cat([part.t for part in made]),
         sum(part.evaluated for part in made),
@@ -182,8 +188,8 @@ def _marched(samples: _Samples, num_fine: int, u: Tensor | None, last_back: bool
     alpha = weights.sum(-1)
     if last_back:
         weights = compositing.with_background_last(weights)
-    rgb = samples.composited(weights, between)
-    return March(rgb, alpha, (weights * samples.t).sum(-1), samples.count)
+    values = samples.composited(weights, between)
+    return March(samples.field.pixels(values), values, alpha, (weights * samples.t).sum(-1), samples.count)
 
 
 def strides_for(
@@ -345,7 +351,7 @@ class _Samples:
         self.count += len(rays)
 
     def composited(self, weights: Tensor, between: _Between) -> Tensor:
-        """Return Σ w c [rays, 3] for weights [rays, samples]."""
+        """Return Σ w v [rays, channels] for weights [rays, samples]."""
         # Empty samples have no colour: the other neighbour gets all of the weight.
         featured = self.slot >= 0
         before, after = featured.gather(-1, between.before), featured.gather(-1, between.after)
@@ -357,9 +363,12 @@ class _Samples:
         self.evaluate(shown & ~featured)
         rays, places = shown.nonzero(as_tuple=True)
         kept, slots = moved[rays, places], self.slot[rays, places]
-        rgb = torch.zeros_like(self.origins)
-        for some, ray, weight in zip(*(x.split(POINTS_AT_ONCE) for x in (slots, rays, kept)), strict=True):
-            color = self.field.color(self.features[some], self.directions[ray])
-            rgb.index_add_(0, ray, weight[:, None] * color)
+        t, values = self.t[rays, places], weights.new_zeros(0)
+        for some, ray, at, weight in zip(*(x.split(POINTS_AT_ONCE) for x in (slots, rays, t, kept)), strict=True):
+            origins, directions = self.origins[ray], self.directions[ray]
+            found = self.field.values(self.features[some], origins + directions * at[:, None], directions)
+            if not len(values):
+                values = found.new_zeros(len(weights), found.shape[-1])
+            values.index_add_(0, ray, weight[:, None] * found)
         total = torch.zeros_like(weights[:, 0]).index_add_(0, rays, kept)
-        return rgb * (weights.sum(-1) / total.clamp(min=FAINT))[:, None]
+        return values * (weights.sum(-1) / total.clamp(min=FAINT))[:, None]

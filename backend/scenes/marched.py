@@ -36,12 +36,20 @@ class MarchedField:
     """
 
     def __init__(
-        self, field: Field, shell: Shell, like: Tensor, *, hierarchical: bool = False, last_back: bool = False
+        self,
+        field: Field,
+        shell: Shell,
+        like: Tensor,
+        *,
+        hierarchical: bool = False,
+        last_back: bool = False,
+        skips_empty: bool = True,
     ):
         """like: a tensor of the field's type and device. hierarchical: as many fine samples as coarse ones.
-        last_back: the last sample takes the light that is left, so that every pixel is opaque."""
+        last_back: the last sample takes the light that is left, so that every pixel is opaque. skips_empty: make an
+        occupancy grid."""
         self.field, self.shell, self.like = field, shell, like
-        self.hierarchical, self.last_back = hierarchical, last_back
+        self.hierarchical, self.last_back, self.skips_empty = hierarchical, last_back, skips_empty
         self._occupancy: marching.Occupancy | None = None
         self._strides: dict[int, marching.Strides] = {}
 
@@ -52,25 +60,33 @@ class MarchedField:
     @property
     def _occupied(self) -> marching.Occupancy | None:
         """The grid of cells where density may be positive; None where it would leave out too little."""
+        if not self.skips_empty:
+            return None
         if self._occupancy is None:
             self._occupancy = marching.Occupancy(self.field, self.shell.reach, OCCUPANCY_RESOLUTION, like=self.like)
         return self._occupancy if self._occupancy.share < WORTH_SKIPPING else None
 
     def _strides_for(self, steps: int) -> marching.Strides:
         if steps not in self._strides:
-            self._strides[steps] = marching.strides_for(
-                self.field,
-                *chords(self.shell, PROBES, steps, self.like),
-                num_fine=steps if self.hierarchical else 0,
-                last_back=self.last_back,
-                occupied=self._occupied,
-            )
+            self.probe(*chords(self.shell, PROBES, steps, self.like))
         return self._strides[steps]
 
-    def render_rays(self, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None) -> RayColors:
-        """See VolumeScene.reference_rays."""
+    def probe(self, origins: Tensor, directions: Tensor, t: Tensor) -> None:
+        """Choose the strides for as many samples as t [rays, samples] has by these rays."""
+        self._strides[t.shape[-1]] = marching.strides_for(
+            self.field,
+            origins,
+            directions,
+            t,
+            num_fine=t.shape[-1] if self.hierarchical else 0,
+            last_back=self.last_back,
+            occupied=self._occupied,
+        )
+
+    def march(self, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None) -> marching.March:
+        """Render rays. See VolumeScene.reference_rays."""
         steps = t.shape[-1]
-        result = marching.march(
+        return marching.march(
             self.field,
             origins,
             directions,
@@ -81,6 +97,10 @@ class MarchedField:
             occupied=self._occupied,
             strides=self._strides_for(steps),
         )
+
+    def render_rays(self, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None) -> RayColors:
+        """See VolumeScene.reference_rays."""
+        result = self.march(origins, directions, t, u)
         return RayColors(result.rgb, torch.ones_like(result.alpha) if self.last_back else result.alpha, result.t)
 
 

@@ -163,6 +163,18 @@ class VolumeScene(ABC):
         """Return the precomputed field that `render` uses; None: it uses the reference path."""
         return None
 
+    def tracked(
+        self, rays: Rays, projection: Literal["perspective", "orthographic"], hit: Tensor
+    ) -> tuple[FastField, Tensor] | None:
+        """Return fewer samples than `num_steps` that are enough for the fast path of a full render, where a model can
+        predict the surface: the field for them and t [rays, steps]. None: there are none.
+
+        Args:
+            rays: of a view, canonical, [rays].
+            hit: indices of the rays that meet the shell.
+        """
+        return None
+
     def trace(self, rays: Rays, *, samples: int | None = None, jitter: torch.Generator | None = None) -> RayColors:
         """See Scene.trace. The shell is centred at each ray origin's own distance from the world's origin, as for
         perspective cameras. Rays that miss it have alpha 0."""
@@ -233,9 +245,6 @@ class VolumeScene(ABC):
 
         reference: by the network itself, every sample evaluated.
         """
-        fast = None if reference else self.fast_field()
-        render_rays = self.reference_rays if fast is None else fast.render_rays
-        raw_density = self.raw_density if fast is None else fast.raw_density
         scale = 2 if quality == "draft" else 1
         view = camera.resized(math.ceil(camera.width / scale), math.ceil(camera.height / scale))
         rays = self.placement.canonical_rays(view)
@@ -243,6 +252,11 @@ class VolumeScene(ABC):
         rgb, normal = torch.zeros_like(rays.origins), torch.zeros_like(rays.origins)
         alpha, mean_t = torch.zeros_like(t[:, 0]), torch.zeros_like(t[:, 0])
         hit = meets_ball(rays, self.shell.reach).nonzero().squeeze(-1)
+        fast = None if reference else self.fast_field()
+        if fast is not None and quality == "full" and samples_per_ray is None and jitter is None:
+            fast, t = self.tracked(rays, view.projection, hit) or (fast, t)
+        render_rays = self.reference_rays if fast is None else fast.render_rays
+        raw_density = self.raw_density if fast is None else fast.raw_density
         has_normal = False
         for start in range(0, len(hit), RAYS_AT_ONCE):
             progress(start / len(hit), "rendering")

@@ -62,8 +62,12 @@ class FastField:
         """See marching.Field."""
         return F.relu(raw)
 
-    def color(self, features: Tensor, directions: Tensor) -> Tensor:
+    def values(self, features: Tensor, points: Tensor, directions: Tensor) -> Tensor:
         """See marching.Field."""
         encoded = positional_encoding(directions, self.network.config.direction_frequencies)
         x = torch.addmm(self.color_bias, encoded, self.from_direction).addmm_(features, self.color_weight)
         return torch.sigmoid(self.network.color(x.relu_()))
+
+    def pixels(self, values: Tensor) -> Tensor:
+        """See marching.Field."""
+        return values

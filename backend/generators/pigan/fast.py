@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...kernels.sine import sine_
 from .model import FREQUENCY_SCALE, FREQUENCY_SHIFT, LOCKED_DIRECTION, FiLMLayer, PiGAN
 
 
@@ -13,13 +14,14 @@ class FoldedField:
 
     def __init__(self, network: PiGAN, ws: Tensor, *, lock_view: bool):
         self.network, self.lock_view = network, lock_view
-        folded = [self._fold(layer, w) for layer, w in zip((*network.layers, network.color_layer), ws, strict=True)]
+        folded = [self.fold(layer, w) for layer, w in zip((*network.layers, network.color_layer), ws, strict=True)]
         self.layers, (color_weight, self.color_bias) = folded[:-1], folded[-1]
         # directions come first in what the colour layer sees
         self.color_weight, self.direction_weight = color_weight[3:], color_weight[:3]
 
     @staticmethod
-    def _fold(layer: FiLMLayer, w: Tensor) -> tuple[Tensor, Tensor]:
+    def fold(layer: FiLMLayer, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Return weight [in, out] and bias of a layer with the frequency and phase of w [2 · out]."""
         frequency, phase = w.chunk(2, -1)
         frequency = frequency * FREQUENCY_SCALE + FREQUENCY_SHIFT
         return (frequency[:, None] * layer.weight).T.contiguous(), frequency * layer.bias + phase
@@ -40,17 +42,21 @@ class FoldedField:
         """See marching.Field."""
         x = self.network.encode(points[None])[0]
         for weight, bias in self.layers[:-1]:
-            x = torch.addmm(bias, x, weight).sin_()
+            x = sine_(torch.addmm(bias, x, weight))
         weight, bias = self.layers[-1]
-        return self.network.density(torch.addmm(bias, x, weight, out=features).sin_()).squeeze(-1)
+        return self.network.density(sine_(torch.addmm(bias, x, weight, out=features))).squeeze(-1)
 
     def positive(self, raw: Tensor) -> Tensor:
         """See marching.Field."""
         return self.network.positive(raw)
 
-    def color(self, features: Tensor, directions: Tensor) -> Tensor:
+    def values(self, features: Tensor, points: Tensor, directions: Tensor) -> Tensor:
         """See marching.Field."""
         if self.lock_view:
             directions = directions.new_tensor(LOCKED_DIRECTION).expand_as(directions)
         x = torch.addmm(self.color_bias, directions, self.direction_weight).addmm_(features, self.color_weight)
-        return torch.sigmoid(self.network.color(x.sin_()))
+        return torch.sigmoid(self.network.color(sine_(x)))
+
+    def pixels(self, values: Tensor) -> Tensor:
+        """See marching.Field."""
+        return values

@@ -56,7 +56,7 @@ def config_from_official(
         shading=bool(constructor.get("shading", default.shading)),
         view_condition=view_condition,
         light_condition=light_condition,
-        surface=_surface_config(weights),
+        surface=_surface_config(weights, render),
         ray_start=float(render.get("ray_start", default.ray_start)),
         ray_end=float(render.get("ray_end", default.ray_end)),
         fov_degrees=float(render.get("fov", default.fov_degrees)),
@@ -76,11 +76,15 @@ def _num_blocks(weights: Mapping[str, Tensor]) -> int:
     return _count(r"surfacenet\.network\.\d+\.conv1\.weight", weights)
 
 
-def _surface_config(weights: Mapping[str, Tensor]) -> SurfaceConfig | None:
+def _surface_config(weights: Mapping[str, Tensor], render: Mapping[str, Any]) -> SurfaceConfig | None:
     if "surfacenet.linear.weight" not in weights:
         return None
     blocks = [weights[f"surfacenet.network.{FIRST_BLOCK + i}.conv1.weight"] for i in range(_num_blocks(weights))]
-    return SurfaceConfig((weights["surfacenet.linear.weight"].shape[0], *(block.shape[0] for block in blocks)))
+    return SurfaceConfig(
+        (weights["surfacenet.linear.weight"].shape[0], *(block.shape[0] for block in blocks)),
+        num_steps=int(render.get("num_steps_min", SurfaceConfig.num_steps)),
+        delta=float(render.get("delta_min", SurfaceConfig.delta)),
+    )
 
 
 def renamer(num_blocks: int) -> Callable[[str], str]:

@@ -35,6 +35,10 @@ class SurfaceConfig:
 
     channels: tuple[int, ...] = (128, 64, 32, 16)
     """At 8², then after each doubling."""
+    num_steps: int = 6
+    """Coarse samples around the predicted surface at the end of the training, and as many fine ones."""
+    delta: float = 0.06
+    """Length over which they are spread."""
 
 
 @dataclass(frozen=True)
@@ -294,6 +298,22 @@ def shade(normal: Tensor, light: Tensor) -> Tensor:
     ambient, diffuse = (light[:, :2] / 2 + 0.5).split(1, -1)
     towards = F.normalize(torch.cat((light[:, 2:], torch.ones_like(light[:, :1])), -1), dim=-1)
     return ambient + diffuse * (normal * towards[:, None]).sum(-1).clamp(min=0)
+
+
+def predicted_along(predicted: Tensor, origins: Tensor, directions: Tensor, config: ShadeGANConfig) -> Tensor:
+    """Return t of the predicted surface [rays], between the pixels of one official view [n, n]; NaN outside of it.
+
+    origins, directions: canonical [rays, 3], from the view's camera.
+    """
+    backward = F.normalize(origins, dim=-1)
+    right = F.normalize(torch.linalg.cross(origins.new_tensor((0.0, 1.0, 0.0)).expand_as(backward), backward), dim=-1)
+    up = torch.linalg.cross(backward, right)
+    depth = -(directions * backward).sum(-1) * math.tan(math.radians(config.fov_degrees) / 2)
+    place = torch.stack(((directions * right).sum(-1), -(directions * up).sum(-1)), -1) / depth[:, None]
+    # pixel centres of the official image, whose edges are those of the prediction, run from -1 to 1
+    place = place * (config.image_size - 1) / config.image_size
+    t = F.grid_sample(predicted[None, None], place[None, None], padding_mode="border", align_corners=False).flatten()
+    return torch.where((place.abs() <= 1 + 1e-4).all(-1) & (depth > 0), t, math.nan)
 
 
 def tracked_t(predicted: Tensor, size: int, num_steps: int, delta: float) -> Tensor:

@@ -26,8 +26,12 @@ class Ball:
     def positive(self, raw: Tensor) -> Tensor:
         return torch.relu(raw)
 
-    def color(self, features: Tensor, directions: Tensor) -> Tensor:
+    def values(self, features: Tensor, points: Tensor, directions: Tensor) -> Tensor:
+        assert torch.allclose(features, points, atol=1e-5)
         return (features + 1) / 2
+
+    def pixels(self, values: Tensor) -> Tensor:
+        return values
 
 
 def _rays(size: int = 24) -> tuple[Tensor, Tensor, Tensor]:
@@ -42,7 +46,7 @@ def _everything(field: Ball, origins: Tensor, directions: Tensor, t: Tensor, num
         points = origins[:, None] + directions[:, None] * t[..., None]
         features = torch.empty(points.numel() // 3, 3)
         density = field.positive(field.density(points.reshape(-1, 3), features))
-        return density.reshape(t.shape), field.color(features, features).reshape(*t.shape, 3)
+        return density.reshape(t.shape), field.values(features, features, features).reshape(*t.shape, 3)
 
     if num_fine:
         weights = compositing.weights_from_density(evaluate(t)[0], t) + 1e-5
