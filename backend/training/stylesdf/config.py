@@ -90,8 +90,8 @@ def published() -> StyleSDFTraining:
 def small() -> StyleSDFTraining:
     """The starter model: objects on white at 64², for a few hours of one CPU core.
 
-    Two fifths of the published width and half the layers, samples inside the object's ball alone, 32² first. With its
-    two coordinates, a convolution of the discriminator takes a multiple of 16 channels, which a CPU likes.
+    Two fifths of the published width and half the layers, samples inside the object's ball alone, 16² and 32² first.
+    With its two coordinates, a convolution of the discriminator takes a multiple of 16 channels, which a CPU likes.
     """
     generator = StyleSDFConfig(
         style_dim=96,
@@ -105,10 +105,10 @@ def small() -> StyleSDFTraining:
     )
     return StyleSDFTraining(
         generator=generator,
-        sides=((0.0, 32), (40.0, 64)),
+        sides=((0.0, 16), (30.0, 32), (90.0, 64)),
         discriminator_widths={64: 14, 32: 30, 16: 62, 8: 126, 4: 126, 2: 126},
         loss="r3gan",
-        steps=10_000,
+        steps=40_000,
         batch=8,
         gamma=8.0,
         final_gamma=4.0,

@@ -211,7 +211,7 @@ def test_the_published_preset_is_the_paper_s() -> None:
     assert (config.view, config.eikonal, config.minimal_surface, config.sharpness) == (15.0, 0.1, 0.05, 100.0)
     assert (config.generator_rate, config.discriminator_rate, config.betas) == (2e-5, 2e-4, (0.0, 0.9))
     assert config.side_at(0) == 64 and config.gamma_at(0) == 10.0 and config.image_size == 512
-    assert small().side_at(0) == 32 and small().gamma_at(0) == small().gamma / 4
+    assert small().side_at(0) == 16 and small().gamma_at(0) == small().gamma / 16
 
 
 def test_two_processes_train_as_one_does_with_the_same_batch(tmp_path: Path) -> None:
