@@ -244,6 +244,7 @@ class ShadeGAN(nn.Module):
         *,
         u: Tensor | None = None,
         coarse_points: Tensor | None = None,
+        density_noise: tuple[Tensor, Tensor] | None = None,
     ) -> Rendering:
         """Volume render canonical rays and shade them (Eq. 3–6).
 
@@ -254,8 +255,11 @@ class ShadeGAN(nn.Module):
             t: coarse samples [batch, rays, num_steps].
             u: [batch, rays, num_steps] in [0, 1) for the fine samples; None spaces them evenly.
             coarse_points: [batch, rays, num_steps, 3]; None is origins + t · directions.
+            density_noise: added to the raw density, in training, of the coarse samples [batch, rays, num_steps] and of
+                all, sorted [batch, rays, 2 · num_steps].
         """
         config = self.config
+        noise = (0.0, 0.0) if density_noise is None else density_noise
         if coarse_points is None:
             coarse_points = origins[:, :, None] + directions[:, :, None] * t[..., None]
 
@@ -267,7 +271,7 @@ class ShadeGAN(nn.Module):
             return torch.cat((albedo, normals, density[..., None]), -1).unflatten(1, points.shape[1:3])
 
         coarse = evaluate(coarse_points)
-        coarse_weights = compositing.weights_from_density(self.positive(coarse[..., -1]), t)
+        coarse_weights = compositing.weights_from_density(self.positive(coarse[..., -1] + noise[0]), t)
         u = sampling.evenly_drawn(t.shape[-1], t) if u is None else u
         t_fine = sampling.inverse_cdf(
             sampling.midpoints(t), (coarse_weights + 1e-5)[..., 1:-1], u, padding=1e-5, side="left"
@@ -276,7 +280,7 @@ class ShadeGAN(nn.Module):
         t_coarse = t
         t, order = sampling.merged(t_fine, t_coarse)
         samples = torch.cat((fine, coarse), -2).gather(-2, order[..., None].expand(*order.shape, fine.shape[-1]))
-        weights = compositing.weights_from_density(self.positive(samples[..., -1]), t)
+        weights = compositing.weights_from_density(self.positive(samples[..., -1] + noise[1]), t)
         alpha = weights.sum(-1)
         if config.last_back:
             weights = compositing.with_background_last(weights)

@@ -33,18 +33,10 @@ from .config import PiGANTraining, published, small, small_published
 
 def train(config: PiGANTraining, data: TrainingImages, out: Path | None, options: RunOptions) -> AdversarialRun:
     """Train, or resume, and leave a model folder in `out`. Raises: see AdversarialRun."""
-    count = options.processes.count
-    batches = [config.batch_at(stage.first_step) for stage in config.stages]
-    if any(batch % count for batch in batches):
-        raise InvalidRequest(
-            f"The batches of the stages, {', '.join(map(str, batches))} images, cannot all be divided over {count} "
-            "processes: give a number of processes that divides them, or another batch."
-        )
+    check_batches(config, options.processes)
     torch.manual_seed(config.seed)
     generator = PiGAN(network_config(config, data))
-    widths = {2 ** (1 + i): width for i, width in enumerate(config.channels)} or WIDTHS
-    latent_dim = config.z_dim if config.encoder else 0
-    discriminator = ProgressiveDiscriminator(config.side, config.blocks, latent_dim, widths)
+    discriminator = growing_discriminator(config)
     run = AdversarialRun(
         config, out, generator, discriminator, options, card=lambda: card(config, data), clip=config.clip
     )
@@ -90,11 +82,7 @@ def render(generator: PiGAN, ws: Tensor, cameras: Cameras, side: int, step: Step
     noise: standard deviation of the noise on raw densities.
     """
     config = generator.config
-    rotation = WORLD_FROM_CANONICAL.to(ws)
-    origins, directions = cameras.rays(pixel_centers(side).to(ws))
-    # the cameras' median distance is one canonical unit
-    origins = (origins @ rotation) * config.half_depth
-    directions = F.normalize(directions @ rotation, dim=-1)
+    origins, directions = canonical_rays(cameras, side, config.half_depth)
     t = even_around(origins.norm(dim=-1, keepdim=True), config.half_depth, config.num_steps)
     shape = (side * side, config.num_steps)
     t = sampling.jittered(t, step.uniform(*shape))
@@ -103,6 +91,31 @@ def render(generator: PiGAN, ws: Tensor, cameras: Cameras, side: int, step: Step
     density_noise = (step.normal(*shape) * noise, step.normal(*merged) * noise)
     rgb = generator.render(ws, origins, directions, t, u=u, density_noise=density_noise).rgb
     return rgb.transpose(1, 2).unflatten(2, (side, side)) * 2 - 1
+
+
+def canonical_rays(cameras: Cameras, side: int, radius: float) -> tuple[Tensor, Tensor]:
+    """Return origins and unit directions [batch, side², 3] of world cameras in π-GAN's own frame, where the unit sphere
+    of the data has this radius, so that the cameras' median distance is one."""
+    rotation = WORLD_FROM_CANONICAL.to(cameras.intrinsics)
+    origins, directions = cameras.rays(pixel_centers(side).to(rotation))
+    return (origins @ rotation) * radius, F.normalize(directions @ rotation, dim=-1)
+
+
+def growing_discriminator(config: PiGANTraining) -> ProgressiveDiscriminator:
+    """Return the discriminator of a configuration, for its largest images."""
+    widths = {2 ** (1 + i): width for i, width in enumerate(config.channels)} or WIDTHS
+    return ProgressiveDiscriminator(config.side, config.blocks, config.z_dim if config.encoder else 0, widths)
+
+
+def check_batches(config: PiGANTraining, processes: Processes) -> None:
+    """Raise InvalidRequest where the batch of a stage cannot be divided over the processes."""
+    count = processes.count
+    batches = [config.batch_at(stage.first_step) for stage in config.stages]
+    if any(batch % count for batch in batches):
+        raise InvalidRequest(
+            f"The batches of the stages, {', '.join(map(str, batches))} images, cannot all be divided over {count} "
+            "processes: give a number of processes that divides them, or another batch."
+        )
 
 
 def resized(images: Tensor, side: int) -> Tensor:
