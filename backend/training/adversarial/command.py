@@ -21,6 +21,8 @@ from ...device import best_device, device_of
 from ...generators import trainings
 from ..data.image_folder import read_images
 from ..data.training_images import TrainingImages
+from ..judging.feature_networks import package_network
+from ..judging.judge import Judge, quick, record
 from ..runs import log, say
 from .config import AdversarialTraining, Loss
 from .processes import joined, own_device, start, started_by_torchrun
@@ -101,8 +103,11 @@ def run_recipe(recipe: Recipe[Any], arguments: list[str]) -> None:
         images = read_images(given.data, side=recipe.side(config), needs_poses=recipe.needs_poses)
         if processes.leads:
             log(str(images.report))
+        judge = None
+        if given.judge is not None and processes.leads:
+            judge = record(Judge(images, package_network(given.judge), settings=quick()), given.out / "figures.jsonl")
         options = RunOptions(
-            device=device, processes=processes, hours=given.hours, resume=given.resume, progress=say,
+            judge=judge, device=device, processes=processes, hours=given.hours, resume=given.resume, progress=say,
             watch_seconds=60 * given.watch_minutes,
         )  # fmt: skip
         recipe.train(config, images, given.out, options)
@@ -122,6 +127,12 @@ def _parser(recipe: Recipe[Any]) -> argparse.ArgumentParser:
     parser.add_argument("--loss", choices=("published", "r3gan"), help="adversarial loss; the preset's if left out")
     parser.add_argument("--batch", type=int, help="images a step, of all processes together; the preset's if left out")
     parser.add_argument("--seed", type=int, help="seed of weights and random numbers; the preset's if left out")
+    parser.add_argument(
+        "--judge",
+        type=Path,
+        metavar="PACKAGE",
+        help="measure the model at each sheet, by the npm package nsfwjs (see judge)",
+    )
     parser.add_argument("--watch-minutes", type=float, default=10.0, help="time between sheets")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps; the fastest if left out")
     return parser

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from addon.wire.errors import Cancelled, CannotWrite, Diverged, InvalidRequest
 
 from ...models.card import ModelCard
+from ...scenes.generator import Generator
 from ..curves import draw_curves, read_losses
 from ..runs import CHECKPOINT, Journal, Loop, State, follow, log, say
 from .config import AdversarialTraining
@@ -49,6 +50,7 @@ class RunOptions:
     checkpoint_seconds: float = 120.0
     watch_seconds: float = 600.0  # between sheets …
     first_watch_seconds: float | None = None  # … and before the first one; then they come at times that double
+    judge: Callable[[Generator, int], None] | None = None  # called with the model and the step after each sheet
     each_step: Callable[[int, Mapping[str, float]], None] = lambda step, means: None  # after each: steps done, losses;
     # what it raises ends the run, after a checkpoint
 
@@ -229,7 +231,9 @@ class AdversarialRun:
         try:
             draw_curves(read_losses(path.with_name("losses.jsonl"))).save(path.with_name("curves.png"))
             if self._watch is not None:
-                self._watch(path)
+                generator = self._watch(path)
+                if self.options.judge is not None:
+                    self.options.judge(generator, self._number)
         except (OSError, CannotWrite) as error:
             log(f"The sheets could not be written to {path.parent}: {error}. The training goes on.")
 

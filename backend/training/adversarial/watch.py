@@ -29,11 +29,12 @@ class Watch:
     def __init__(self, out: Path, card: Callable[[], ModelCard], mean: nn.Module) -> None:
         self.out, self.card, self.mean = out, card, mean
 
-    def __call__(self, path: Path) -> None:
-        """Write the model folder and the sheets of the weights as they are now."""
+    def __call__(self, path: Path) -> Generator:
+        """Write the model folder and the sheets of the weights as they are now, and return the model."""
         generator = self.export()
         sweep(generator).save(path)
         samples(generator).save(path.with_name("samples.png"))
+        return generator
 
     def export(self) -> Generator:
         """Write the model folder of the weights as they are now, and return the model. Raises CannotWrite."""

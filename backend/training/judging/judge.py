@@ -7,23 +7,26 @@ is judged through `Generator` and `Scene` alone.
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from addon.wire.errors import UnusableDataset
+from addon.wire.errors import LatheError, UnusableDataset
 
 from ...nerf.consistency import measure, neighbours, pairs_page, pooled
 from ...progress import Progress, part, silent
 from ...scenes.generator import Generator
 from ..data.training_images import TrainingImages
 from ..images import image_grid, to_pil
+from ..runs import log
 from .distances import (
     frechet_distance,
     kernel_distance,
@@ -283,6 +286,24 @@ class Judge:
             features = torch.cat([self.network(small_images(self.data.images[i], size)) for i in parts])
             self._training[size] = index, features
         return self._training[size]
+
+
+def record(judge: Judge, path: Path) -> Callable[[Generator, int], None]:
+    """Return a function that judges a generator after a step of its training and appends the figures to a file, one
+    line of JSON each. What cannot be measured yet is logged, and no reason to stop the training."""
+
+    def one(generator: Generator, step: int) -> None:
+        try:
+            figures = judge(generator).figures
+        except LatheError as error:
+            log(f"Step {step} was not judged: {error.message}")
+            return
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **figures}, ensure_ascii=False) + "\n")
+        found = figures["distances"]
+        log(f"Step {step}: KID-like × 1000 {found['kid_x1000']:.3g} (real {found['kid_x1000_real']:.3g})")
+
+    return one
 
 
 def all_pairs(count: int) -> Tensor:

@@ -8,6 +8,7 @@ to the unit sphere: the centre of its bounding box at the origin, its farthest p
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,12 @@ from scipy.spatial import cKDTree
 
 from addon.wire.errors import LatheError, UnusableDataset
 from meshing.cleanup import CleanUp, clean
+from meshing.grid import extract_surface
+from meshing.mesh import Mesh
 
 from ...progress import Progress, silent
 from ...scenes.generator import Generator
-from ...tasks.mesh import extract
+from ...scenes.protocol import Scene, value_of
 from ..data.families import FAMILIES, Family
 from .sampling import scene_of
 
@@ -107,13 +110,28 @@ def generated_points(
         progress(number / len(seeds), f"Shape {number + 1} of {len(seeds)}")
         scene = scene_of(generator, seed)
         try:
-            mesh = extract(scene, resolution, scene.info.iso_level, generator.device, silent)
-            mesh = clean(mesh, CleanUp(least_fraction=0.05, measure="area"))
+            mesh = clean(surface(scene, resolution, generator.device), CleanUp(least_fraction=0.05, measure="area"))
         except LatheError:
             continue
         if len(mesh.faces):
             found.append(unit_points(mesh.vertices, mesh.faces, random))
     return found, len(seeds) - len(found)
+
+
+def surface(scene: Scene, resolution: int, device: torch.device) -> Mesh:
+    """Return the surface of a scene by marching cubes, closed where it leaves the bounds."""
+    info, signed = scene.info, scene.info.quantity == "sdf"
+
+    def values(points: Array) -> Array:
+        with torch.no_grad():
+            found: Array = value_of(scene, torch.from_numpy(points).to(device)).float().cpu().numpy()
+        return found
+
+    return extract_surface(
+        values, info.bounds, resolution + 1, info.iso_level, inside="negative" if signed else "positive",
+        lipschitz=(info.lipschitz or math.inf) if signed else None, clamp=info.clamp, cap=True, relative=not signed,
+        batch_size=1 << 16,
+    )  # fmt: skip
 
 
 def read_shapes(folder: Path, at_most: int) -> list[Array]:

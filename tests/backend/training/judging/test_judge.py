@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from addon.wire.errors import UnusableDataset
 from backend.training.judging.feature_networks import FeatureNetwork
-from backend.training.judging.judge import Judge, JudgeSettings
+from backend.training.judging.judge import Judge, JudgeSettings, quick, record
 from backend.training.judging.pose_regressor import PoseErrors, PoseNetwork, PoseRegressor
 from backend.training.judging.sampling import Poses, cameras_of, generate, in_range
 from backend.training.judging.shapes import compare_shapes, read_shapes, unit_points
@@ -91,6 +92,18 @@ def test_the_same_generator_gets_the_same_figures_and_a_table_that_names_the_fea
     assert {**first.figures, "seconds": 0} == {**second.figures, "seconds": 0}
     assert "features: thumbnails" in first.markdown and "KID-like × 1000" in first.markdown
     assert set(first.sheets) == {"samples", "neighbours", "consistency"}
+
+
+def test_a_training_is_followed_by_lines_of_figures(judge: Judge, tmp_path: Path) -> None:
+    followed = Judge(judge.data, NETWORK, settings=replace(quick(), images=32))
+    write = record(followed, tmp_path / "figures.jsonl")
+    write(BoxGenerator(worse=torch.zeros_like), 10)
+    write(BoxGenerator(), 20)
+    narrow = replace(INFO, pose_prior=replace(INFO.pose_prior, azimuth=(0.0, 0.01)))
+    write(replace(BoxGenerator(), info=narrow), 30)  # cannot be judged, and stops nothing
+    lines = [json.loads(line) for line in (tmp_path / "figures.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [10, 20]
+    assert lines[0]["distances"]["kid_x1000"] > 3 * lines[1]["distances"]["kid_x1000"]
 
 
 def test_poses_are_compared_with_the_requested_ones(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
