@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +13,6 @@ from addon.wire.messages import TrainingSetRequest
 
 from .console import Json, answer, expected_errors, progress_bar, stdout
 from .options import options_from
-
-if TYPE_CHECKING:
-    from ..training.data.report import DataReport
 
 
 def add_to(cli: typer.Typer) -> None:
@@ -56,6 +53,7 @@ def training_data(
 ) -> None:
     """Report what a training would read from a folder: counts, sizes, duplicates, broken files, poses."""
     from ..training.data.image_folder import read_images
+    from ..training.data.report import report_of
 
     if not 8 <= side <= 1024:
         raise InvalidRequest(f"--side must be between 8 and 1024 pixels, got {side}.")
@@ -63,7 +61,7 @@ def training_data(
         raise InvalidRequest(f"--picture must end in .png, got {picture.name!r}.")
     with progress_bar() as progress, expected_errors():
         found = read_images(folder, side, min_images=1, progress=progress)
-    report = cast("DataReport", found.report)
+    report = report_of(found)
     if picture is not None:
         report.write_picture(picture, found.images.permute(0, 2, 3, 1).numpy())
     if as_json:

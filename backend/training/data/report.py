@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ...files import cannot_write, replacing
+from .training_images import TrainingImages
 
 THUMBNAIL = 16
 NEAR = 3.0
@@ -120,6 +121,12 @@ class DataReport:
                 sheet.save(partial, "PNG")
         except OSError as error:
             raise cannot_write("The picture", path.parent, error) from error
+
+
+def report_of(images: TrainingImages) -> DataReport:
+    """Return the report of images that `read_images` has read."""
+    assert isinstance(images.report, DataReport)
+    return images.report
 
 
 def pose_histogram(angles: NDArray[np.float64]) -> Image.Image:
