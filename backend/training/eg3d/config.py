@@ -100,7 +100,7 @@ def small_generator() -> EG3DConfig:
 def small() -> SmallEG3DTraining:
     """Return a recipe for hours on one core, with R3GAN's loss."""
     return SmallEG3DTraining(
-        generator=small_generator(), steps=9_000, superresolve_from=6_600, batch=16, loss="r3gan", gamma=6.0,
+        generator=small_generator(), steps=7_200, superresolve_from=4_000, batch=16, loss="r3gan", gamma=6.0,
         final_gamma=2.0, generator_rate=3e-3, discriminator_rate=5e-4, final_rate=0.3, betas=(0.0, 0.97),
         mean_kimg=5.0,
     )  # fmt: skip

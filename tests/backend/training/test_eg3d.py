@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from backend.cameras import Camera, from_wire, orbit
@@ -16,6 +20,7 @@ from backend.generators.eg3d.model import EG3D, BackboneConfig, EG3DConfig, rays
 from backend.generators.eg3d.scene import load
 from backend.models.library import load_model
 from backend.training.adversarial.losses import generator_loss
+from backend.training.adversarial.processes import joined
 from backend.training.adversarial.run import RunOptions
 from backend.training.eg3d.common import canonical_cameras, card, network_config
 from backend.training.eg3d.config import EG3DTraining, SmallEG3DTraining, published, small
@@ -46,6 +51,7 @@ TINY: SmallEG3DTraining = replace(
     small(), generator=_generator(small().generator), steps=30, superresolve_from=20, batch=4, shown_samples=9,
     discriminator=FoldedDiscriminatorConfig(channels=(4, 8), pose_features=4),
 )  # fmt: skip
+SHORT = replace(TINY, steps=5, superresolve_from=3, batch=8)  # groups of the spread are whole in each process
 TINY_PUBLISHED: EG3DTraining = replace(
     published(), generator=replace(_generator(published().generator), condition_scale=1.0),
     discriminator=DualDiscriminatorConfig(side=32, channel_base=128, channel_max=8), steps=4, batch=4,
@@ -226,3 +232,21 @@ def test_the_field_of_view_of_the_model_is_that_of_the_images() -> None:
     info = load("g", replace(card(TINY, DATA), pose_prior={}), EG3D(network_config(TINY, DATA)).state_dict()).info
     assert info.pose_prior.fov == pytest.approx(math.radians(30), abs=1e-4)
     assert info.pose_prior.radius == pytest.approx(4.0)
+
+
+def test_two_processes_train_as_one_does_with_the_same_batch(tmp_path: Path) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"}
+    command = [*launcher, "-m", __name__, str(tmp_path / "two")]
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+    train(SHORT, DATA, tmp_path / "one", QUIET)
+    one, two = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("one", "two"))
+    assert set(one) == set(two)
+    for name, value in one.items():
+        if name.startswith(("generator.", "mean.", "discriminator.")):
+            assert torch.allclose(value, two[name], atol=1e-5), name
+
+
+if __name__ == "__main__":
+    with joined(CPU) as own:
+        train(SHORT, DATA, Path(sys.argv[1]), replace(QUIET, processes=own))
