@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 import build
+from tests.backend.fixtures.trainings import write_images
 from tests.shared import CHECKPOINTS
 
 pytestmark = [pytest.mark.window, pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -38,6 +39,7 @@ def start(scenario: str, limit: int, files: dict[str, bytes] | None = None) -> t
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     for name, content in (files or {}).items():
+        (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_bytes(content)
     for name in ("driver.py", f"{scenario}.py"):
         shutil.copy(HERE / name, out / name)
@@ -192,6 +194,38 @@ def test_a_walk_is_keyframed_and_rendered_by_buttons(sliders: dict[str, Any]) ->
 def test_sliders_never_hold_the_main_thread_for_more_than_50_ms(sliders: dict[str, Any]) -> None:
     assert sliders["holds"], "the add-on was never called"
     assert [hold for hold in sliders["holds"] if hold[0] > HOLD_LIMIT_SECONDS] == []
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the scenario train noted."""
+    folder = write_images(tmp_path_factory.mktemp("train") / "images")
+    files = {f"images/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    child, out = start("train", limit=900, files=files)
+    status = child.wait()
+    noted = results(out)
+    assert status == 0, f"{noted.get('error', '')}\n{(out / 'window.log').read_text()[-4000:]}"
+    return noted
+
+
+def test_a_training_shows_itself_is_paused_and_goes_on_to_a_model(train: dict[str, Any]) -> None:
+    assert "graf" in train["trainable"]
+    assert train["figures"]["step"] >= 20 and train["figures"]["loss_d"] > 0
+    sweep, curves = train["sheets"]
+    assert sweep["size"] == curves["size"] == [7 * 64, 10 * 64] and curves["colors"] > 10
+    steps = train["paused"]["stored"]["balls"]
+    assert train["paused"] == {"state": "cancelled", "stored": {"balls": steps}, "model": True}
+    assert steps >= train["figures"]["step"] and train["resumed"]["step"] > steps
+    assert train["stopped"] == {"state": "cancelled", "stored": [], "model": True}
+
+
+def test_the_trained_model_generates(train: dict[str, Any]) -> None:
+    assert train["generated"]["model"] == "balls" and train["generated"]["size"] == [64, 64]
+
+
+def test_trainings_never_hold_the_main_thread_for_more_than_50_ms(train: dict[str, Any]) -> None:
+    assert train["holds"], "the add-on was never called"
+    assert [hold for hold in train["holds"] if hold[0] > HOLD_LIMIT_SECONDS] == []
 
 
 def test_the_backend_ends_when_blender_is_killed() -> None:

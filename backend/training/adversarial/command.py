@@ -7,15 +7,17 @@ A model's loop `backend/training/<model>/train.py` holds its `RECIPE`; `TRAINING
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import math
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from addon.wire.errors import InvalidRequest
+from addon.wire.errors import Cancelled, InvalidRequest
 
 from ...device import best_device, device_of
 from ...generators import trainings
@@ -25,7 +27,7 @@ from ..judging.feature_networks import package_network
 from ..judging.judge import Judge, quick, record
 from ..runs import log, say
 from .config import AdversarialTraining, Loss
-from .processes import joined, own_device, start, started_by_torchrun
+from .processes import Processes, joined, own_device, start, started_by_torchrun
 from .run import RunOptions
 
 Config = TypeVar("Config", bound=AdversarialTraining)
@@ -83,6 +85,7 @@ def run_recipe(recipe: Recipe[Any], arguments: list[str]) -> None:
         InvalidRequest: an argument is out of range; see also `AdversarialRun`.
         UnreadableFile, UnusableDataset: see `read_images`.
         Diverged, CannotWrite: see `AdversarialRun`.
+        Cancelled: Ctrl-C was pressed; the step is finished and saved.
     """
     given = _parser(recipe).parse_args(arguments)
     config = recipe.configuration(
@@ -110,7 +113,34 @@ def run_recipe(recipe: Recipe[Any], arguments: list[str]) -> None:
             judge=judge, device=device, processes=processes, hours=given.hours, resume=given.resume, progress=say,
             watch_seconds=60 * given.watch_minutes,
         )  # fmt: skip
-        recipe.train(config, images, given.out, options)
+        with _interruptible(given.out, processes) as each_step:
+            recipe.train(config, images, given.out, replace(options, each_step=each_step))
+
+
+@contextlib.contextmanager
+def _interruptible(out: Path, processes: Processes) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+    """Have Ctrl-C end the training after its step, with a checkpoint; a second one ends it at once.
+
+    Yields what a run is to call after each step. Several processes are ended by torchrun, at their last checkpoint.
+    """
+    asked = False
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, before)
+
+    def check(step: int, losses: Mapping[str, float]) -> None:
+        if asked:
+            raise Cancelled(f"Stopped after step {step}; the same command with --resume goes on from {out}.")
+
+    if processes.count == 1:
+        signal.signal(signal.SIGINT, ask)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _parser(recipe: Recipe[Any]) -> argparse.ArgumentParser:

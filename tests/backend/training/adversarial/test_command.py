@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from addon.wire.errors import LatheError
+from addon.wire.errors import Cancelled, LatheError
 from backend.generators.hologan import recipe as registered
+from backend.training.adversarial import command
 from backend.training.adversarial.command import recipe, run_recipe
+from backend.training.runs import CHECKPOINT, saved_of
 
 Run = Callable[..., None]
 SIDE = 4
@@ -49,6 +55,33 @@ def test_it_trains_for_the_steps_that_are_given_and_goes_on(run: Run, images: Pa
         run("--data", images, "--out", out, "--steps", 5, "--device", "cpu")
     run("--data", images, "--out", out, "--steps", 5, "--resume", "--device", "cpu")
     assert lines(out)[-1]["step"] == 5
+
+
+def test_an_interrupt_finishes_the_step_and_saves_it(run: Run, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+
+    def interrupt() -> None:
+        while not (out / "losses.jsonl").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(Cancelled, match=r"Stopped after step \d+; .* --resume"):
+        run("--data", images, "--out", out, "--steps", 10**6, "--device", "cpu")
+    assert saved_of(out / CHECKPOINT).step == lines(out)[-1]["step"] > 0
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_several_processes_are_started_by_torchrun_with_the_same_arguments(
+    run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Any] = []
+    monkeypatch.setattr(command, "start", lambda *given: started.append(given) or 3)
+    arguments = ["--data", str(images), "--out", str(tmp_path / "run"), "--processes", "2"]
+    with pytest.raises(SystemExit) as ended:
+        run(*arguments)
+    assert started == [(["train", "toy", *arguments], 2)] and ended.value.code == 3
 
 
 def test_presets_and_their_changes() -> None:
