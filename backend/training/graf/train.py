@@ -41,12 +41,12 @@ def train(config: GRAFTraining, data: TrainingImages, out: Path | None, options:
         ws = generator.ws_from_z(step.normal(config.z_dim))
 
         # 2. Render a patch of it from a random camera pose
+        cameras, places = random_cameras(step, data, config.poses), random_places(config, step)
         with run.precision():
-            cameras, places = random_cameras(step, data, config.poses), random_places(config, step)
             fake = render(generator, ws, cameras, places, step, config.noise_at(step.number))
 
-        # 3. Show it to the discriminator, and patches of real images
-        real = patches_at(step.images(data.images, step.choose(len(data.images))), random_places(config, step))
+        # 3. Show it to the discriminator, and the patch at the same place of a real image
+        real = patches_at(step.images(data.images, step.choose(len(data.images))), places)
         real, seen = real.requires_grad_(), fake.detach().requires_grad_()
         real_scores, fake_scores = discriminator(real), discriminator(seen)
         loss_d = discriminator_loss(config.loss, real_scores, fake_scores)
