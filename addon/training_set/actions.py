@@ -65,6 +65,9 @@ def make(context: Any) -> Job:
     problem = problem_make(context)
     if problem:
         raise errors.InvalidRequest(problem)
+    training = context.scene.lathe.training
+    if not training.folder:  # what was made is what is trained on next
+        training.folder = context.scene.lathe.training_set.folder
     return _of_family(context) if context.scene.lathe.training_set.source == "FAMILY" else _of_collection(context)
 
 

@@ -161,6 +161,7 @@ def test_the_button_makes_a_set_and_says_what_is_missing(tmp_path: str) -> None:
     assert bpy.ops.lathe.make_training_set() == {"FINISHED"}
     job = lathe.link.session.session.jobs.find("training_set")
     lathe.link.session.session.jobs.wait_for(job, 60)
+    assert scene.lathe.training.folder == given.folder
     assert job.result == given.folder and len(list(Path(given.folder).glob("images/*.png"))) == 3
     given.collection = bpy.data.collections.new("Empty")
     with pytest.raises(RuntimeError, match="has no objects to render"):

@@ -1,7 +1,7 @@
 """Renders of a procedural family from random poses: training sets of the 3D-aware GANs.
 
 `python -m backend training-set OUT --family chairs` writes `OUT/transforms.json` (images, cameras, and the distribution
-that they were drawn from) and then the images that are missing, so it resumes where it was stopped. About 0.5 s an
+that they were drawn from) and then the images that are missing, so it resumes where it was stopped. About 0.3 s an
 object of 8 views of 128² on one free core. `--part 0 --parts 2` makes every second object, for two processes.
 `--first 100000` starts at another seed: objects that no model was trained on.
 
