@@ -43,6 +43,8 @@ from ..generators.graf import model as graf
 from ..generators.graf import scene as graf_scene
 from ..generators.pigan import model as pigan
 from ..generators.pigan import scene as pigan_scene
+from ..generators.shadegan import model as shadegan
+from ..generators.shadegan import scene as shadegan_scene
 from ..generators.stylenerf import model as stylenerf
 from ..generators.stylenerf import scene as stylenerf_scene
 from ..generators.stylesdf import model as stylesdf
@@ -154,6 +156,16 @@ def make_pigan(tiny: bool, weights: Path, device: torch.device = CPU) -> Any:
     )
 
 
+def make_shadegan(tiny: bool, weights: Path, device: torch.device = CPU) -> Any:
+    """128², 12 + 12 samples with their normals; the surface network's random weights miss the surface."""
+    config = shadegan.ShadeGANConfig(hidden_dim=32) if tiny else shadegan.ShadeGANConfig()
+    network = shadegan.ShadeGAN(config)
+    return _with_something_everywhere(
+        shadegan_scene.load("shadegan", _card("shadegan", config), network.to(device).state_dict()),
+        scale=2 / config.box_side,
+    )
+
+
 def make_graf(tiny: bool, weights: Path, device: torch.device = CPU) -> Any:
     """128², 64 samples."""
     config = graf.GRAFConfig(hidden_dim=32, num_samples=12) if tiny else graf.GRAFConfig()
@@ -176,17 +188,20 @@ def _card(kind: str, config: Any) -> ModelCard:
     return ModelCard(kind, kind, "random weights", "none", False, dataclasses.asdict(config))
 
 
-def _with_something_everywhere(generator: Any) -> Any:
-    """Scale density so that half of all points have some, and an average ray loses most of its light on its way."""
+def _with_something_everywhere(generator: Any, scale: float = 1.0) -> Any:
+    """Scale density so that half of all points have some, and an average ray loses most of its light on its way.
+
+    scale: of the network's points to canonical ones.
+    """
     network, config = generator.network, generator.network.config
     with torch.no_grad():
         ws = generator.mapping(generator.sample_z(0))
         points = (2 * torch.rand(1, 4096, 3).to(ws) - 1) * config.half_depth
-        raw = network.density(network.features(ws, points))
+        raw = network.density(network.features(ws, points * scale))
         # The mean of what is positive of a centred normal variable is 0.4 of its deviation.
-        scale = OPTICAL_DEPTH / (0.4 * raw.std() * 2 * config.half_depth)
-        network.density.weight.mul_(scale)
-        network.density.bias.copy_((network.density.bias - raw.mean()) * scale)
+        gain = OPTICAL_DEPTH / (0.4 * raw.std() * 2 * config.half_depth)
+        network.density.weight.mul_(gain)
+        network.density.bias.copy_((network.density.bias - raw.mean()) * gain)
     return generator
 
 
@@ -204,6 +219,7 @@ CASES = {
         memory_size=512,
     ),
     "pigan": Case("π-GAN 128², random weights", make_pigan, {"new": 1.5}),
+    "shadegan": Case("ShadeGAN 128², random weights", make_shadegan, {"new": 2.5}),
     "graf": Case("GRAF 128², random weights", make_graf, {"new": 1.5}),
     "pigan-solid": Case("π-GAN 128², solid object", make_solid_pigan, {"new": 4.0, "camera": 4.0}),
     "graf-solid": Case("GRAF 128², solid object", make_solid_graf, {"new": 4.0, "camera": 4.0}),

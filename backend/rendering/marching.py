@@ -13,7 +13,7 @@ The result is that of the reference path (`weights_from_density` of every sample
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -127,6 +127,17 @@ class March:
     t: Tensor
     evaluated: int
 
+    @staticmethod
+    def joined(parts: Sequence[March]) -> March:
+        """Return the rays of all parts in a row."""
+        return March(
+            torch.cat([part.rgb for part in parts]),
+            torch.cat([part.values for part in parts]),
+            torch.cat([part.alpha for part in parts]),
+            torch.cat([part.t for part in parts]),
+            sum(part.evaluated for part in parts),
+        )
+
 
 def march(
     field: Field,
@@ -161,14 +172,7 @@ def march(
         parts[number] = _marched(samples, num_fine, drawn, last_back, strides)
 
     run_on_torch_threads(some, len(t), t.device)
-    made = [part for part in parts if part is not None]
-    return March(
-        torch.cat([part.rgb for part in made]),
-        torch.cat([part.values for part in made]),
-        torch.cat([part.alpha for part in made]),
-        torch.cat([part.t for part in made]),
-        sum(part.evaluated for part in made),
-    )
+    return March.joined([part for part in parts if part is not None])
 
 
 def _marched(samples: _Samples, num_fine: int, u: Tensor | None, last_back: bool, strides: Strides) -> March:

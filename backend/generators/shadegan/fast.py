@@ -8,17 +8,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...kernels.sine import sine_
+from ...rendering.marching import March
 from ...scenes.marched import MarchedField
 from ...scenes.trace import RayColors
+from ...threads import num_threads_on
 from ..pigan.fast import FoldedField as PiGANField
 from .model import LIGHT_DIM, ShadeGAN, shade
 
-POINTS_AT_ONCE = 512
-"""Points whose activations and derivatives in all layers stay in the processor's cache."""
+RAYS_AT_ONCE = 96
+"""Rays whose samples' slopes in all layers stay in the processor's cache."""
 
 
 class FoldedField:
-    """The field of one latent, each layer sin((f ∘ W) x + (f b + p)). Values along rays are albedo and normal."""
+    """The field of one latent, each layer sin((f ∘ W) x + (f b + p)). Values along rays are albedo and normal.
+
+    Features are the last layer, and where normals are asked for the slopes (cosines) of all layers.
+    """
 
     def __init__(self, network: ShadeGAN, ws: Tensor, light: Tensor):
         self.network, self.light = network, light
@@ -47,15 +52,16 @@ class FoldedField:
     @property
     def num_features(self) -> int:
         """See marching.Field."""
-        return self.network.config.hidden_dim
+        config = self.network.config
+        return config.hidden_dim * (1 + config.num_layers * config.shading)
 
     def density(self, points: Tensor, features: Tensor) -> Tensor:
         """See marching.Field."""
         x = self._scaled(points)
-        for weight, bias in self.layers[:-1]:
-            x = sine_(torch.addmm(bias, x, weight))
-        weight, bias = self.layers[-1]
-        return self.network.density(sine_(torch.addmm(bias, x, weight, out=features))).squeeze(-1)
+        last, *slopes = features.split(self.network.config.hidden_dim, -1)
+        for layer, (weight, bias) in enumerate(self.layers):
+            x = sine_(torch.addmm(bias, x, weight), slopes[layer] if slopes else None)
+        return self.network.density(last.copy_(x)).squeeze(-1)
 
     def positive(self, raw: Tensor) -> Tensor:
         """See marching.Field."""
@@ -63,24 +69,19 @@ class FoldedField:
 
     def values(self, features: Tensor, points: Tensor, directions: Tensor) -> Tensor:
         """Return albedo 0..1 and normals, not of unit length, [n, 6]. See marching.Field."""
+        last, *slopes = features.split(self.network.config.hidden_dim, -1)
         bias = self.color_bias
         if self.direction_weight is not None:
             bias = torch.addmm(bias, directions, self.direction_weight)
-        albedo = torch.sigmoid(self.network.color(sine_(torch.addmm(bias, features, self.color_weight))))
-        if not self.network.config.shading:
-            return torch.cat((albedo, torch.zeros_like(albedo)), -1)
-        return torch.cat((albedo, torch.cat([self.normals(some) for some in points.split(POINTS_AT_ONCE)])), -1)
+        albedo = torch.sigmoid(self.network.color(sine_(torch.addmm(bias, last, self.color_weight))))
+        normals = self._normals(slopes) if slopes else torch.zeros_like(albedo)
+        return torch.cat((albedo, normals), -1)
 
-    def normals(self, points: Tensor) -> Tensor:
-        """Return −∇σ in the cube scaled to ±1 (Eq. 4) [n, 3] at canonical points [n, 3]."""
-        x, slopes = self._scaled(points), []
-        for weight, bias in self.layers:
-            x = torch.addmm(bias, x, weight)
-            slopes.append(torch.empty_like(x))
-            sine_(x, slopes[-1])
+    def _normals(self, slopes: list[Tensor]) -> Tensor:
+        """Return −∇σ in the cube scaled to ±1 (Eq. 4) [n, 3], by the slopes of all layers [n, hidden_dim]."""
         gradient = -self.network.density.weight
         for (weight, _), slope in zip(reversed(self.layers), reversed(slopes), strict=True):
-            gradient = slope.mul_(gradient) @ weight.T
+            gradient = (slope * gradient) @ weight.T
         return gradient
 
     def pixels(self, values: Tensor) -> Tensor:
@@ -93,6 +94,14 @@ class FoldedField:
 
 class ShadedField(MarchedField):
     """MarchedField with the normals of its pixels."""
+
+    def march(self, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None) -> March:
+        """See MarchedField.march."""
+        count = RAYS_AT_ONCE * num_threads_on(t.device) if t.device.type == "cpu" else len(t)
+        draws = [None] * len(t) if u is None else u.split(count)
+        pieces = zip(origins.split(count), directions.split(count), t.split(count), draws, strict=False)
+        parts = [super(ShadedField, self).march(*piece) for piece in pieces]
+        return March.joined(parts)
 
     def render_rays(self, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None) -> RayColors:
         """See VolumeScene.reference_rays."""

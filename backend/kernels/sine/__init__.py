@@ -23,7 +23,7 @@ def sine_(x: Tensor, cosine: Tensor | None = None, *, impl: Impl = "auto") -> Te
     """Replace x by its sine and return it. Not differentiable.
 
     Args:
-        cosine: is given the cosine of x, the sine's derivative; the shape of x.
+        cosine: is given the cosine of x, the sine's derivative; the shape of x, often a part of a wider tensor's rows.
 
     Raises:
         ValueError: `cosine` has another shape, or there is no engine named `impl`.
@@ -31,8 +31,9 @@ def sine_(x: Tensor, cosine: Tensor | None = None, *, impl: Impl = "auto") -> Te
     """
     if cosine is not None and cosine.shape != x.shape:
         raise ValueError(f"cosine must be {list(x.shape)}, got {list(cosine.shape)}")
-    given = (x,) if cosine is None else (x, cosine)
-    fits = all(t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() for t in given)
+    fits = x.device.type == "cpu" and x.dtype == torch.float32 and x.is_contiguous()
+    if cosine is not None:
+        fits &= cosine.dtype == x.dtype and cosine.device == x.device and x.ndim == 2 and cosine.stride(1) == 1
     if impl == "auto":
         impl = "fused" if fits and fastest_engine("sine", x.device) == "fused" else "reference"
     if impl == "reference":

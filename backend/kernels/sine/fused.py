@@ -20,29 +20,31 @@ SMALLEST = 1 << 17
 
 def sine_fused(x: Tensor, cosine: Tensor | None) -> None:
     """See `sine_`."""
+    width = x.shape[-1] if x.ndim else 1
+    rows = x.numel() // max(width, 1)
     kernel = _kernels()[cosine is not None]
-    pointers = [x.data_ptr()] if cosine is None else [x.data_ptr(), cosine.data_ptr()]
+    last = [x.data_ptr()] if cosine is None else [x.data_ptr(), cosine.data_ptr(), cosine.stride(0)]
 
     def work(_: int, start: int, end: int) -> None:
-        wp.launch(kernel, 1, inputs=[start, end, *pointers], device="cpu")
+        wp.launch(kernel, 1, inputs=[start, end, width, *last], device="cpu")
 
-    run_on_threads(work, x.numel(), SMALLEST)
+    run_on_threads(work, rows, max(SMALLEST // max(width, 1), 1))
 
 
 @lru_cache(maxsize=1)
 def _kernels() -> tuple[Any, Any]:
     @wp.func_native(snippet("sine/sine.inl", BLOCK=BLOCK))
-    def run_sine(start: int, end: int, values_at: U64): ...
+    def run_sine(start: int, end: int, width: int, values_at: U64): ...
 
     @wp.kernel(enable_backward=False, module="unique")
-    def sine(start: int, end: int, values: U64):
-        run_sine(start, end, values)
+    def sine(start: int, end: int, width: int, values: U64):
+        run_sine(start, end, width, values)
 
     @wp.func_native(snippet("sine/sine.inl", BLOCK=BLOCK, COSINES=1))
-    def run_both(start: int, end: int, values_at: U64, cosines_at: U64): ...
+    def run_both(start: int, end: int, width: int, values_at: U64, cosines_at: U64, stride: int): ...
 
     @wp.kernel(enable_backward=False, module="unique")
-    def both(start: int, end: int, values: U64, cosines: U64):
-        run_both(start, end, values, cosines)
+    def both(start: int, end: int, width: int, values: U64, cosines: U64, stride: int):
+        run_both(start, end, width, values, cosines, stride)
 
     return sine, both

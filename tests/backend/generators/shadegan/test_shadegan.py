@@ -102,7 +102,10 @@ def test_normals_by_hand_are_the_gradient_of_density() -> None:
     generator = _generator()
     ws, points = ws_from_latent(generator, Latent()), torch.rand(700, 3) * 0.2 - 0.1
     expected = generator.network.geometry(ws[None], points[None])[2][0]
-    found = FoldedField(generator.network, ws, torch.zeros(4)).normals(points)
+    field = FoldedField(generator.network, ws, torch.zeros(4))
+    features = torch.empty(700, field.num_features)
+    field.density(points, features)
+    found = field.values(features, points, points)[:, 3:]
     assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
@@ -124,6 +127,9 @@ def _solid(monkeypatch: pytest.MonkeyPatch, off: float = 0.0) -> tuple[ShadeGANS
         PLAIN(self, points, features)
         return (0.08 - points.norm(dim=-1)) * 40000
 
+    def values(self: FoldedField, features: Tensor, points: Tensor, directions: Tensor) -> Tensor:
+        return torch.cat((VALUES(self, features, points, directions)[:, :3], F.normalize(points, dim=-1)), -1)
+
     def geometry(ws: Tensor, points: Tensor, *, normals: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         _, features, found = ShadeGAN.geometry(network, ws, points, normals=normals)
         return (0.08 - points.norm(dim=-1)) * 40000, features, F.normalize(points, dim=-1) if normals else found
@@ -131,7 +137,7 @@ def _solid(monkeypatch: pytest.MonkeyPatch, off: float = 0.0) -> tuple[ShadeGANS
     monkeypatch.setattr(network, "predicted_t", predicted)
     monkeypatch.setattr(network, "geometry", geometry)
     monkeypatch.setattr(FoldedField, "density", density)
-    monkeypatch.setattr(FoldedField, "normals", lambda self, points: F.normalize(points, dim=-1))
+    monkeypatch.setattr(FoldedField, "values", values)
     counts: list[int] = []
     march = ShadedField.march
 
@@ -143,7 +149,7 @@ def _solid(monkeypatch: pytest.MonkeyPatch, off: float = 0.0) -> tuple[ShadeGANS
     return generator.synthesize(ws_from_latent(generator, Latent())), counts
 
 
-PLAIN = FoldedField.density
+PLAIN, VALUES = FoldedField.density, FoldedField.values
 
 
 def test_few_samples_around_the_tracked_surface_show_what_many_do(monkeypatch: pytest.MonkeyPatch) -> None:
