@@ -111,15 +111,14 @@ class FiLMLayer(nn.Module):
         """Return frequency and phase [batch, out] of w [batch, style_dim]."""
         return FREQUENCY_SCALE * self.frequency(w) + FREQUENCY_SHIFT, PHASE_SCALE * self.phase(w)
 
-    def forward(self, x: Tensor, w: Tensor, product: torch.dtype | None = None) -> Tensor:
-        """x: [batch, points, in]; w: [batch, style_dim]; product: type of the matrix product, that of x by default. The
-        sine's argument keeps the type of w: thirty times the product, it needs its digits."""
-        frequency, phase = self.modulation(w)
-        if product is None:
-            y = F.linear(x, self.weight, self.bias)
-        else:
-            y = F.linear(x.to(product), self.weight.to(product)).to(w) + self.bias
-        return torch.sin(frequency[:, None] * y + phase[:, None])
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """x: [batch, points, in]; w: [batch, style_dim]."""
+        frequency, phase = (y[:, None] for y in self.modulation(w))
+        if self.training:
+            # frequencies folded into the weights: rounds differently, and is 1.5 times as fast with its gradient
+            weight = (frequency.transpose(1, 2) * self.weight).transpose(1, 2)
+            return torch.sin(torch.baddbmm(frequency * self.bias + phase, x, weight))
+        return torch.sin(frequency * F.linear(x, self.weight, self.bias) + phase)
 
 
 @dataclass(frozen=True)
@@ -137,9 +136,6 @@ class Rendering:
 
 class Renderer(nn.Module):
     """The low-resolution radiance field over a signed distance (section 3.1)."""
-
-    product: torch.dtype | None = None
-    """Type of the matrix products behind the first layer; None: that of the weights."""
 
     def __init__(self, config: StyleSDFConfig):
         super().__init__()
@@ -173,7 +169,7 @@ class Renderer(nn.Module):
         """Return the last distance layer [batch, points, width] at normalised points [batch, points, 3]."""
         x = points
         for i, layer in enumerate(self.layers):
-            x = layer(x, ws[:, i, : self.config.style_dim], self.product if i else None)
+            x = layer(x, ws[:, i, : self.config.style_dim])
         return x
 
     def signed_distance(self, ws: Tensor, points: Tensor) -> Tensor:
@@ -192,7 +188,7 @@ class Renderer(nn.Module):
         """
         x = self.features(ws, points)
         w = ws[:, len(self.layers), : self.config.style_dim]
-        seen = self.view_layer(torch.cat((x, directions), -1), w, self.product)
+        seen = self.view_layer(torch.cat((x, directions), -1), w)
         return torch.cat((self.color(seen), self.distance(x), seen), -1)
 
     def density(self, value: Tensor) -> Tensor:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-import torch
-
 from ...generators.stylesdf.discriminator import VOLUME_WIDTHS, WIDTHS
 from ...generators.stylesdf.model import StyleSDFConfig
 from ..adversarial.config import AdversarialTraining
@@ -56,10 +54,6 @@ class StyleSDFTraining(AdversarialTraining):
     def gamma_at(self, step: int) -> float:
         """See AdversarialTraining.gamma_at: a quarter at half the side, which has as many pixels fewer."""
         return super().gamma_at(step) * (self.side_at(step) / self.generator.thumbnail_size) ** 2
-
-    def is_mixed(self, device: torch.device) -> bool:
-        """Return whether the field's matrix products are in bfloat16 on a device."""
-        return self.mixed_on_cpu if device.type == "cpu" else self.mixed_precision
 
 
 def published() -> StyleSDFTraining:
@@ -124,7 +118,6 @@ def small() -> StyleSDFTraining:
         view=4.0,
         minimal_surface=0.1,
         eikonal_points=256,
-        mixed_on_cpu=True,
     )
 
 

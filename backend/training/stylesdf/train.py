@@ -67,7 +67,6 @@ def train_renderer(
     alone = replace(config.generator, image_size=config.generator.thumbnail_size)
     generator = StyleSDF(alone).to(device)
     renderer = generator.renderer
-    renderer.product = torch.bfloat16 if config.is_mixed(device) else None
     if out is None or not (out / "checkpoint.safetensors").exists():
         start_as_sphere(generator, config)
     sizes = (alone.thumbnail_size // config.side_at(0)).bit_length()
@@ -129,7 +128,6 @@ def train_decoder(
     generator = StyleSDF(config.generator).to(device)
     generator.requires_grad_(False)
     generator.load_state_dict(trained.state_dict(), strict=False)
-    generator.renderer.product = torch.bfloat16 if config.is_mixed(device) else None
     decoder = generator.decoder.requires_grad_(True)
     discriminator = Discriminator(config.generator.image_size, stage.discriminator_widths).to(device)
     mean_length = torch.zeros((), device=device)

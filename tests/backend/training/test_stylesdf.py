@@ -43,7 +43,7 @@ FIELD = StyleSDFConfig(
 )  # fmt: skip
 TINY = replace(
     small(), generator=FIELD, steps=30, batch=4, sides=((0.0, 8), (0.06, 16)), sphere_steps=120, sphere_rate=1e-3,
-    generator_rate=1e-4, discriminator_widths={16: 6, 8: 6, 4: 8, 2: 8}, eikonal_points=32, mixed_on_cpu=False,
+    generator_rate=1e-4, discriminator_widths={16: 6, 8: 6, 4: 8, 2: 8}, eikonal_points=32,
 )  # fmt: skip
 QUIET = RunOptions(progress=lambda *_: None, report_steps=1, checkpoint_seconds=0.0)
 
