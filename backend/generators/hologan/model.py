@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,7 @@ class HoloGANConfig:
     projected: int = 1024  # channels that the projection unit makes of channels × depth
     image_channels: tuple[int, ...] = (256, 64)  # of the 2D convolutions, each of which doubles the image's side
     slope: float = 0.0  # of the negative half of the activation: 0 at side 64 (ReLU), 0.2 at 128
+    doubling: Literal["transposed", "resized"] = "transposed"  # transposed convolutions as released, or `Resized` ones
 
     @property
     def side(self) -> int:
@@ -77,6 +79,29 @@ class SameTranspose(nn.Module):
             # where the kernel is smaller than the stride nothing overlaps and nothing is cropped
             crop += [-before, -after]
         return F.pad(full, crop)
+
+
+class Resized(nn.Module):
+    """A linear interpolation to twice the size (or none, `factor` 1), then a convolution 3 × 3.
+
+    A transposed convolution adds up a different number of its weights at neighbouring pixels where its kernel (3, 5) is
+    not a multiple of its stride, and even where it is (4) training leaves their sums unequal: a checkerboard
+    (distill.pub/2016/deconv-checkerboard). Here all pixels are sums of the same weights.
+    """
+
+    def __init__(self, dimensions: int, inputs: int, outputs: int, factor: int = 2, *, bias: bool = False) -> None:
+        """bias: useless where a normalisation follows."""
+        super().__init__()
+        self.factor = factor
+        self.mode = "trilinear" if dimensions == 3 else "bilinear"
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, *[3] * dimensions) / math.sqrt(inputs * 3**dimensions))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.factor > 1:
+            x = F.interpolate(x, scale_factor=self.factor, mode=self.mode, align_corners=False)
+        convolve = F.conv3d if self.mode == "trilinear" else F.conv2d
+        return convolve(x, self.weight, self.bias, padding=1)
 
 
 class Style(nn.Module):
@@ -149,13 +174,18 @@ class Generator(nn.Module):
         widths = (config.projected, *config.image_channels)
         self.constant = nn.Parameter(torch.randn(config.constant_channels, 4, 4, 4) * 0.02)
         self.style_constant = Style(config.z_dim, config.constant_channels)
-        self.grow = nn.ModuleList(SameTranspose(3, a, b, 3, 2) for a, b in pairwise(volume))
+        resized = config.doubling == "resized"
+        self.grow = nn.ModuleList(
+            Resized(3, a, b) if resized else SameTranspose(3, a, b, 3, 2) for a, b in pairwise(volume)
+        )
         self.style_grow = nn.ModuleList(Style(config.z_dim, b) for b in volume[1:])
         self.volume_projection = nn.ModuleList(SameTranspose(3, a, b, 3, 1) for a, b in pairwise(turned))
         self.projection = SameTranspose(2, VOLUME_SIDE * turned[-1], config.projected, 1, 1)
-        self.upsample = nn.ModuleList(SameTranspose(2, a, b, 4, 2) for a, b in pairwise(widths))
+        self.upsample = nn.ModuleList(
+            Resized(2, a, b) if resized else SameTranspose(2, a, b, 4, 2) for a, b in pairwise(widths)
+        )
         self.style_upsample = nn.ModuleList(Style(config.z_dim, b) for b in widths[1:])
-        self.output = SameTranspose(2, widths[-1], 3, 4, 1)
+        self.output = Resized(2, widths[-1], 3, 1, bias=True) if resized else SameTranspose(2, widths[-1], 3, 4, 1)
 
     def _activate(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self.config.slope) if self.config.slope else F.relu(x)

@@ -1,14 +1,6 @@
-"""Training commands of HoloGAN."""
+"""Adversarial training of HoloGAN."""
 
 from __future__ import annotations
 
-
-def hologan(arguments: list[str]) -> None:
-    """Train HoloGAN on unposed images."""
-    from ...training.hologan.train import main
-
-    main(arguments)
-
-
-RECIPES = {"hologan": hologan}
-"""Name in `python -m backend train NAME` → command."""
+TRAININGS = {"hologan": "backend.training.hologan.train"}
+"""Name in `python -m backend train NAME` → module with its `RECIPE`."""

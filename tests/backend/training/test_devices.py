@@ -11,8 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from addon.wire.messages import PosePrior
 from backend.generators.deepsdf.model import DecoderSpec
 from backend.generators.hologan.model import HoloGANConfig
+from backend.training.adversarial.run import RunOptions
+from backend.training.data.training_images import TrainingImages
 from backend.training.deepsdf import config as deepsdf
 from backend.training.deepsdf.train import train as train_deepsdf
 from backend.training.experiments import solid_object
@@ -55,11 +58,11 @@ def image_to_shape_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
 
 
 def hologan_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
-    config = HoloGANTraining(
-        HoloGANConfig(z_dim=4, constant_channels=8, volume_channels=(8, 6), projected=16, image_channels=(8, 8)),
-        discriminator_channels=4, steps=2, batch=2,
-    )  # fmt: skip
-    return (train_hologan(config, out, IMAGES.flatten(0, 1).permute(0, 3, 1, 2), device=device, snapshot_steps=1),)
+    network = HoloGANConfig(z_dim=4, constant_channels=8, volume_channels=(8, 6), projected=16, image_channels=(8, 8))
+    config = HoloGANTraining(generator=network, discriminator_channels=4, steps=2, batch=2)
+    images = IMAGES.flatten(0, 1).permute(0, 3, 1, 2).contiguous()
+    options = RunOptions(device=device, progress=lambda *_: None)
+    return (train_hologan(config, TrainingImages(images, PosePrior(radius=4.0, fov=0.5)), None, options).generator,)
 
 
 def von_run(out: Path, device: torch.device) -> Iterable[nn.Module]:

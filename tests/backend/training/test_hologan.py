@@ -1,162 +1,121 @@
-"""Training of HoloGAN: it learns, resumes after a kill, and its figures are correct."""
+"""Training of HoloGAN: both losses, the view that its discriminator is told, processes; and no checkerboards."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from safetensors.torch import load_file
 
-from backend.generators.hologan.model import Generator, HoloGANConfig
-from backend.training import features
-from backend.training.hologan import evaluate as figures
-from backend.training.hologan.config import HoloGANTraining, official, small
-from backend.training.hologan.data import real_images
-from backend.training.hologan.train import contact_sheet, train
+from backend.cameras import from_wire, orbit
+from backend.generators.hologan.model import Generator, HoloGANConfig, Resized, SameTranspose
+from backend.generators.hologan.scene import HoloGAN
+from backend.models.library import load_model
+from backend.training.adversarial.folded_discriminator import FoldedDiscriminator, angles_condition
+from backend.training.adversarial.processes import joined
+from backend.training.adversarial.run import RunOptions, Step
+from backend.training.data.random_cameras import random_cameras
+from backend.training.hologan.config import HoloGANTraining, published, small
+from backend.training.hologan.train import new_discriminator, train, views_at
+from backend.training.judging.checkerboard import checkerboard
 
-TINY = HoloGANTraining(
-    HoloGANConfig(
-        z_dim=4, constant_channels=8, volume_channels=(8, 6), projected=16, image_channels=(12, 8), slope=0.2
+from .coloured_balls import coloured_balls
+
+ROOT = Path(__file__).resolve().parents[3]
+DATA = coloured_balls(side=64)
+TINY = replace(
+    small(), steps=30, batch=8,
+    generator=HoloGANConfig(
+        z_dim=4, constant_channels=8, volume_channels=(8, 6), projected=12, image_channels=(8, 6), slope=0.2,
+        doubling="resized",
     ),
-    discriminator_channels=6,
-    azimuth=1.0,
-    steps=50,
-    batch=8,
-    generator_rate=2e-3,
-    discriminator_rate=1e-3,
-    mean_decay=0.9,
-)
+    discriminator_widths=(6, 6, 8, 8),
+)  # fmt: skip
+PUBLISHED = replace(TINY, loss="published", told_view=False, discriminator_widths=(), discriminator_channels=4)
+QUIET = RunOptions(progress=lambda *_: None, report_steps=10, checkpoint_seconds=1e9)
 
 
-def _discs(count: int = 64) -> Tensor:
-    """Coloured discs on white [count, 3, 64, 64] uint8."""
-    random = np.random.default_rng(0)
-    y, x = np.mgrid[:64, :64] - 31.5
-    inside = np.hypot(x, y) < random.uniform(10, 24, (count, 1, 1))
-    color = random.uniform(0, 0.8, (count, 3, 1, 1))
-    images = np.where(inside[:, None], color, 1.0) * np.ones((count, 3, 64, 64))
-    return torch.from_numpy((images * 255).astype(np.uint8))
+@pytest.mark.parametrize("config", [TINY, PUBLISHED], ids=["r3gan", "published"])
+def test_in_thirty_steps_images_approach_the_real_ones_and_leave_a_model(
+    tmp_path: Path, config: HoloGANTraining
+) -> None:
+    real = (DATA.images / 127.5 - 1).mean(0)
+    step = Step(0, replace(config, batch=32), QUIET)
+    z, views = 2 * step.uniform(4) - 1, views_at(random_cameras(step, DATA, "data").angles())
+
+    @torch.no_grad()
+    def distance(generator: torch.nn.Module) -> float:
+        return float((generator(z, views).mean(0) - real).abs().mean())
+
+    torch.manual_seed(config.seed)
+    first = Generator(config.generator)
+    run = train(config, DATA, tmp_path, QUIET)
+    assert distance(run.generator) < 0.8 * distance(first)
+    moved = (run.generator.constant - first.constant).detach().abs()  # through the projection and the rotation
+    assert float(moved.max()) > 1e-3
+    model = load_model(tmp_path / "model")
+    assert isinstance(model, HoloGAN) and model.info.pose_prior.fov == pytest.approx(DATA.prior.fov)
+    scene = model.synthesize(model.mapping(model.sample_z(0))[0])
+    camera = from_wire(orbit(model.info, 64, azimuth=0.5, elevation=0.3))
+    shown = scene.render(camera).rgb.permute(2, 0, 1)
+    own = run.mean(*(x.expand(1, -1) for x in (model.sample_z(0), views_at(torch.tensor([[0.5, 0.3]])))))[0]
+    assert (shown - (own.detach() / 2 + 0.5)).abs().mean() < 0.02  # the world's angles are the network's
 
 
-def test_in_fifty_steps_the_losses_improve_and_images_approach_the_real_ones(tmp_path: Path) -> None:
-    images = _discs()
-    real = (images / 127.5 - 1).mean(0)
-    torch.manual_seed(TINY.seed)
-    before = figures.generated(Generator(TINY.generator), TINY, 64).mean(0)
-    trained = train(TINY, tmp_path, images, snapshot_steps=25, report_steps=10)
-    after = figures.generated(trained, TINY, 64).mean(0)
-    assert (after - real).abs().mean() < 0.8 * (before - real).abs().mean()
-    losses = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in losses] == [10, 20, 30, 40, 50]
-    assert losses[-1]["loss_d"] < losses[0]["loss_d"] < 2 * math.log(2) + 0.2  # guessing has 2 log 2
-    assert losses[-1]["real"] > losses[-1]["fake"]
-    assert losses[-1]["identity"] < 0.6 / 3  # the variance of z, the loss without any knowledge, is a third
-    assert sorted(path.name for path in (tmp_path / "snapshots").iterdir()) == [
-        "step000025.safetensors",
-        "step000050.safetensors",
-    ]
-    assert (tmp_path / "progress.png").is_file()
+def test_a_told_discriminator_tells_views_apart() -> None:
+    torch.manual_seed(0)
+    discriminator = new_discriminator(TINY)
+    image, angles = torch.randn(4, 3, 64, 64), torch.rand(4, 2)
+    score, guess = discriminator(image, angles_condition(angles))
+    turned, _ = discriminator(image, angles_condition(angles + torch.tensor([3.14159265, 0.0])))
+    again, _ = discriminator(image, angles_condition(angles + torch.tensor([2 * 3.14159265, 0.0])))
+    assert guess.shape == (4, 4) and (score - turned).abs().min() > 1e-5
+    torch.testing.assert_close(score, again, atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="pixels a side"):
+        FoldedDiscriminator(64, (8, 8))
 
 
-class _KilledError(Exception):
-    pass
-
-
-def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
-    config, images = dataclasses.replace(TINY, steps=12), _discs()
-    whole = train(config, tmp_path / "whole", images)
-
-    def die(fraction: float, text: str) -> None:
-        if fraction > 0.5:
-            raise _KilledError
-
-    with pytest.raises(_KilledError):
-        train(config, tmp_path / "killed", images, progress=die, checkpoint_seconds=0.0, report_steps=1)
-    again = train(config, tmp_path / "killed", images)
-    for name, value in whole.state_dict().items():
-        torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=1e-5)
-
-
-def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
-    train(dataclasses.replace(TINY, steps=1), tmp_path, _discs(8))
-    with pytest.raises(ValueError, match=r"another configuration \(identity\)"):
-        train(dataclasses.replace(TINY, steps=2, identity=9.0), tmp_path, _discs(8))
+def test_resized_doublings_make_no_checkerboard_and_transposed_ones_do() -> None:
+    """Of features without any pattern: smooth random ones, a fresh layer's weights."""
+    torch.manual_seed(0)
+    smooth = torch.nn.functional.interpolate(torch.randn(8, 6, 8, 8), 32, mode="bicubic")
+    with torch.no_grad():
+        transposed = checkerboard(SameTranspose(2, 6, 3, 3, 2)(smooth))
+        resized = checkerboard(Resized(2, 6, 3)(smooth))
+    assert resized[2] < 0.1 < 1 < transposed[2]
+    pattern = torch.zeros(1, 3, 64, 64)
+    pattern[..., ::4, :] = 1
+    assert checkerboard(pattern)[4] > 100
 
 
 def test_presets_have_the_sizes_they_state() -> None:
-    assert official().generator == HoloGANConfig() and official().generator_rate == 1e-4
-    assert official().generator.side == small().generator.side == 64
-    weights = sum(p.numel() for p in Generator(small().generator).parameters())
-    assert 4 * weights < 12e6  # bytes of the starter model
+    assert published().generator == HoloGANConfig() and published().generator.doubling == "transposed"
+    assert published().loss == "published" and published().gamma == 0 and not published().told_view
+    assert published().generator.side == small().generator.side == 64
+    assert 4 * sum(p.numel() for p in Generator(small().generator).parameters()) < 12e6  # bytes of the starter
 
 
-def test_the_contact_sheet_rotates_a_code_along_each_row() -> None:
-    sheet = np.asarray(contact_sheet(Generator(TINY.generator), TINY, rows=2, columns=3, scale=1))
-    assert sheet.shape == (128, 192, 3)
+def test_two_processes_train_as_one_does_with_the_same_batch(tmp_path: Path) -> None:
+    one = train(SHORT, DATA, None, QUIET)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    found = subprocess.run(
+        [*command, "tests.backend.training.test_hologan", str(tmp_path)], cwd=ROOT, capture_output=True, text=True,
+        check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    stored = load_file(tmp_path / "checkpoint.safetensors")
+    for name in ("generator", "mean", "discriminator"):
+        for key, value in getattr(one, name).state_dict().items():
+            torch.testing.assert_close(stored[f"{name}.{key}"], value, rtol=0, atol=1e-5)
 
 
-def test_real_images_are_those_of_the_front(tmp_path: Path) -> None:
-    azimuths = np.array([0.0, 1.0, 3.0, 6.0], np.float32)
-    images = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
-    np.savez(tmp_path / "chair0000.npz", images=images, azimuths=azimuths)
-    found = real_images(tmp_path, azimuth=0.5, seeds=range(1))
-    assert found.shape == (2, 3, 8, 8) and found[:, 0, 0, 0].tolist() == [0, 3]
+SHORT = replace(TINY, steps=5, generator_rate=2e-4, discriminator_rate=2e-4)
 
-
-# ----------------------------------------------------------------------------------------------------------- figures
-
-
-def _views(chairs: int = 8) -> dict[str, np.ndarray]:
-    """Chairs that are a bar at a place given by the azimuth, in one colour for each set of materials."""
-    random = np.random.default_rng(0)
-    azimuths = random.uniform(-1, 1, (chairs, 24)).astype(np.float32)
-    images = np.full((chairs, 24, 64, 64, 3), 255, np.uint8)
-    for chair in range(chairs):
-        for view in range(24):
-            if view % 6 == 0:
-                color = random.integers(0, 255, 3)
-            x = int(32 + 20 * azimuths[chair, view])
-            images[chair, view, 10:54, x - 6 : x + 6] = color
-    return {"images": images, "azimuths": azimuths, "elevations": np.zeros_like(azimuths)}
-
-
-def test_features_learn_pose_and_identity() -> None:
-    views = _views()
-    network = features.train_features(*features.chairs(views), steps=100)
-    images = features.as_input(views["images"])
-    found = features.features_of(network, images)
-    error = network.azimuths(found) - torch.from_numpy(views["azimuths"]).flatten()
-    assert error.abs().mean() < 0.3  # guessing gives 0.5
-    same, other = features.identity_ratio(images.view(8 * 4, 6, 3, 64, 64), network)
-    assert same < 0.7 * other
-
-
-class _Turns(torch.nn.Module):
-    """A generator whose images are the azimuth itself, and a network that reads it."""
-
-    def __init__(self, direction: float, offset: float) -> None:
-        super().__init__()
-        self.direction, self.offset = direction, offset
-
-    def forward(self, x: Tensor, view: Tensor | None = None) -> Tensor:
-        return x if view is None else view[:, 0] * self.direction + self.offset
-
-    def azimuths(self, features: Tensor) -> Tensor:
-        return torch.atan2(features.sin(), features.cos())
-
-
-@pytest.mark.parametrize(("direction", "offset"), [(1.0, 0.3), (-1.0, 2.8)])
-def test_direction_and_offset_of_a_turn_are_found(direction: float, offset: float) -> None:
-    one = _Turns(direction, offset)
-    found = figures.turning(one, TINY, one)  # type: ignore[arg-type]
-    assert found.direction == direction and found.offset == pytest.approx(math.degrees(offset), abs=0.1)
-    assert found.slope == pytest.approx(1, abs=1e-3) and found.error < 0.1
-    facing = figures.facing_of(found, 1.0)
-    # a world azimuth is seen as itself, but for what the middle of the range is off by
-    asked = facing.front + facing.direction * 0.4
-    assert float(one(torch.zeros(0), torch.tensor([[asked]]))) == pytest.approx(0.4 + offset, abs=1e-3)
+if __name__ == "__main__":
+    with joined(torch.device("cpu")) as processes:
+        train(SHORT, DATA, Path(sys.argv[1]), replace(QUIET, processes=processes))
