@@ -27,8 +27,9 @@ from ..data.random_cameras import random_cameras
 from ..data.training_images import TrainingImages
 from .config import HoloGANTraining, published, small
 
-FACING = Facing(0.0, 1.0)
-"""The network's azimuths are the world's: they are what it was trained with."""
+FACING = Facing(0.0, -1.0)
+"""The network's azimuths are the negative of the world's: with growing azimuth the near side of its volume moves to the
+right, as if the camera moved to the left. With the same sign, azimuth and elevation would turn it as nothing turns."""
 
 
 def train(config: HoloGANTraining, data: TrainingImages, out: Path | None, options: RunOptions) -> AdversarialRun:
@@ -80,9 +81,9 @@ def new_discriminator(config: HoloGANTraining) -> nn.Module:
 
 
 def views_at(angles: Tensor) -> Tensor:
-    """Return views [n, 6] without scaling or translation, of azimuths and elevations [n, 2], radians."""
+    """Return the network's views [n, 6], unscaled, of azimuths and elevations [n, 2] in the world, radians."""
     view = angles.new_zeros(len(angles), 6)
-    view[:, :2], view[:, 2] = angles, 1.0
+    view[:, 0], view[:, 1], view[:, 2] = FACING.front + FACING.direction * angles[:, 0], angles[:, 1], 1.0
     return view
 
 

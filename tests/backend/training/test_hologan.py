@@ -13,7 +13,14 @@ import torch
 from safetensors.torch import load_file
 
 from backend.cameras import from_wire, orbit
-from backend.generators.hologan.model import Generator, HoloGANConfig, Resized, SameTranspose
+from backend.generators.hologan.model import (
+    Generator,
+    HoloGANConfig,
+    Resized,
+    SameTranspose,
+    rotate_volume,
+    towards_image,
+)
 from backend.generators.hologan.scene import HoloGAN
 from backend.models.library import load_model
 from backend.training.adversarial.folded_discriminator import FoldedDiscriminator, angles_condition
@@ -64,7 +71,7 @@ def test_in_thirty_steps_images_approach_the_real_ones_and_leave_a_model(
     camera = from_wire(orbit(model.info, 64, azimuth=0.5, elevation=0.3))
     shown = scene.render(camera).rgb.permute(2, 0, 1)
     own = run.mean(*(x.expand(1, -1) for x in (model.sample_z(0), views_at(torch.tensor([[0.5, 0.3]])))))[0]
-    assert (shown - (own.detach() / 2 + 0.5)).abs().mean() < 0.02  # the world's angles are the network's
+    assert (shown - (own.detach() / 2 + 0.5)).abs().mean() < 0.02  # the world's angles, by `facing`
 
 
 def test_a_told_discriminator_tells_views_apart() -> None:
@@ -78,6 +85,22 @@ def test_a_told_discriminator_tells_views_apart() -> None:
     torch.testing.assert_close(score, again, atol=1e-5, rtol=0)
     with pytest.raises(ValueError, match="pixels a side"):
         FoldedDiscriminator(64, (8, 8))
+
+
+def test_a_volume_turns_as_an_object_seen_by_the_moving_camera() -> None:
+    """One voxel: from the right its near side is to the left; from above, lower. As in the images of the data."""
+
+    def place(azimuth: float, elevation: float) -> tuple[float, float]:
+        volume = torch.zeros(1, 1, 16, 16, 16)
+        volume[..., 4, 8, 8] = 1.0
+        shown = towards_image(rotate_volume(volume, views_at(torch.tensor([[azimuth, elevation]])))).sum(-1)[0, 0]
+        row, column = (shown.nonzero().float() * shown[shown != 0][:, None]).sum(0) / shown.sum()
+        return float(row), float(column)
+
+    front = place(0.0, 0.0)
+    near = place(0.0, 0.5)[0] > front[0]  # else it lies on the far side, and moves the other way
+    assert abs(place(0.0, 0.5)[0] - front[0]) > 1
+    assert (place(0.5, 0.0)[1] < front[1]) == near and abs(place(0.5, 0.0)[1] - front[1]) > 1
 
 
 def test_resized_doublings_make_no_checkerboard_and_transposed_ones_do() -> None:
