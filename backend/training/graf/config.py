@@ -51,7 +51,7 @@ def published() -> GRAFTraining:
 
 
 def small() -> GRAFTraining:
-    """Return a recipe for one CPU core and hours, with R3GAN's loss."""
+    """Return a recipe for a CPU and some hours, with R3GAN's loss: 128 thousand images, 0.13 s each on one core."""
     return replace(
         small_published(), loss="r3gan", gamma=1.0, final_gamma=0.25, optimizer="adam", betas=(0.0, 0.95),
         generator_rate=4e-4, discriminator_rate=4e-4,
@@ -61,7 +61,7 @@ def small() -> GRAFTraining:
 def small_published() -> GRAFTraining:
     """Return the published losses at the size of `small()`, for comparison."""
     return GRAFTraining(
-        steps=40_000, batch=8, gamma=20 / 32**2, generator_rate=5e-4, discriminator_rate=2e-4, final_rate=0.1,
+        steps=16_000, batch=8, gamma=20 / 32**2, generator_rate=5e-4, discriminator_rate=2e-4, final_rate=0.1,
         mean_kimg=2.0, mixed_on_cpu=True, scales=PatchScales(smallest=0.5, anneal=0.01, interval=250),
         noise_steps=2000, z_dim=64, appearance_dim=32, num_layers=4, hidden_dim=128, point_frequencies=6,
         num_samples=16, discriminator_channels=32,

@@ -110,7 +110,10 @@ def published(data: Literal["carla", "celeba", "cats"] = "carla") -> PiGANTraini
 
 
 def small() -> PiGANTraining:
-    """Return a recipe for one CPU core and hours, with R3GAN's loss: images of 16, then 32 pixels."""
+    """Return a recipe for a CPU and some hours, with R3GAN's loss.
+
+    64 thousand images of 16² pixels, 23 ms each on one core, then 288 thousand of 32², 64 ms each.
+    """
     return replace(
         small_published(), loss="r3gan", gamma=2.0, final_gamma=0.5, betas=(0.0, 0.95), top_k_smallest=1.0,
         stages=(Stage(0, 16, 16, 4e-4, 4e-4), Stage(4000, 32, 8, 2e-4, 2e-4)),
