@@ -28,7 +28,7 @@ class TrainingSetRequest:
         ),
     )
     objects: int = field(
-        default=1500, metadata=option("Objects", "Number of different objects", minimum=1, maximum=100_000)
+        default=900, metadata=option("Objects", "Number of different objects", minimum=1, maximum=100_000)
     )
     views: int = field(default=8, metadata=option("Views", "Images of each object", minimum=1, maximum=1000))
     size: int = field(
