@@ -476,11 +476,11 @@ SENTENCES = {
     "Cameras are being estimated: wait for it or cancel it in Jobs": (
         "Kameras werden bestimmt: abwarten oder in „Aufträge“ abbrechen"
     ),
-    "Cancel every running job except Set Up and fits, which have their own buttons": (
-        "Alle laufenden Aufträge abbrechen, außer „Einrichten“ und Anpassungen, die eigene Knöpfe haben"
+    "Cancel every running job except Set Up, fits and trainings, which have their own buttons": (
+        "Alle laufenden Aufträge abbrechen, außer „Einrichten“, Anpassungen und Trainings, die eigene Knöpfe haben"
     ),
-    "Cancel this job (Esc cancels all but Set Up and fits)": (
-        "Diesen Auftrag abbrechen (Esc bricht alle ab, außer „Einrichten“ und Anpassungen)"
+    "Cancel this job (Esc cancels all but Set Up, fits and trainings)": (
+        "Diesen Auftrag abbrechen (Esc bricht alle ab, außer „Einrichten“, Anpassungen und Trainings)"
     ),
     "Check Python, PyTorch, device, disk space, permissions and versions, and suggest a fix for each fault": (
         "Python, PyTorch, Gerät, Speicherplatz, Rechte und Versionen prüfen und zu jedem Fehler eine Abhilfe nennen"

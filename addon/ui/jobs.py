@@ -12,7 +12,7 @@ from .remedies import apply_remedy, remedy_button
 
 
 class LATHE_OT_cancel_job(LatheOperator, bpy.types.Operator):
-    """Cancel this job (Esc cancels all but Set Up and fits)"""
+    """Cancel this job (Esc cancels all but Set Up, fits and trainings)"""
 
     bl_idname = "lathe.cancel_job"
     bl_label = "Cancel"
@@ -30,7 +30,7 @@ class LATHE_OT_cancel_job(LatheOperator, bpy.types.Operator):
 
 
 class LATHE_OT_cancel_all(LatheOperator, bpy.types.Operator):
-    """Cancel every running job except Set Up and fits, which have their own buttons"""
+    """Cancel every running job except Set Up, fits and trainings, which have their own buttons"""
 
     bl_idname = "lathe.cancel_all"
     bl_label = "Cancel All"

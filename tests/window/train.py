@@ -26,7 +26,7 @@ def scenario(window: Window) -> Steps:
     yield from window.until_ready()
     yield from settled(window)
     window.note("trainable", [model.name for model in window.session.trainings])
-    yield from window.scroll(14)  # towards the panel Train, which saves looking for its buttons
+    yield from window.scroll(22)  # towards the panel Train, which saves looking for its buttons
     yield from window.screenshot("1_ready")
     yield from train(window)
     yield from resume(window)
@@ -43,7 +43,7 @@ def prepare(window: Window) -> None:
     panel.bl_options = set()
     bpy.utils.register_class(panel)
     settings = bpy.context.scene.lathe.training
-    settings.model, settings.folder, settings.name = "graf", str(OUT / "images"), "balls"
+    settings.model, settings.folder, settings.name = "pigan", str(OUT / "images"), "balls"
     settings.hours, settings.steps, settings.batch = 0.0, 100_000, 4
     bpy.context.scene.lathe.preview.size, bpy.context.scene.lathe.preview.source = 64, "SLIDERS"
 
