@@ -19,7 +19,7 @@ from ...progress import Progress, part
 from ...rendering.sampling import merged
 from ...threads import run_on_torch_threads
 from ..layers.stylegan2 import ToImage, modulated_weight
-from ..layers.winograd import Conv3x3, DoublingConv3x3, framed, upsampled
+from ..layers.winograd import Conv3x3, Doubled, DoublingConv3x3, framed, upsampled
 from .model import (
     EG3D,
     Backbone,
@@ -104,8 +104,10 @@ class PrecomputedBlock:
     def __call__(self, x: Tensor, image: Tensor, *, noise: bool, last: bool) -> tuple[Tensor, Tensor]:
         """Framed features and the image [height, width, channels]; with ``last`` the features are left out."""
         first, second = self.noises if noise else (None, None)
-        x, _ = self.conv0(x, noise=first)
-        x, addition = self.conv1(x, noise=second, then=self.to_image, keep=not last)
+        made = self.conv0(x, noise=first)
+        x, addition = self.conv1(
+            made if isinstance(made, Doubled) else made[0], noise=second, then=self.to_image, keep=not last
+        )
         assert addition is not None
         return x, addition.add_(upsampled(image, self.taps) if self.up else image)
 

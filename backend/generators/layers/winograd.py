@@ -7,11 +7,13 @@ The transforms are those of backend/kernels/winograd.
 
 Images here are channels-last, [height, width, channels], without a batch. Work goes in bands of tile rows that stay in
 the cache, and whatever is done to each pixel afterwards (noise, bias, activation, a 1 × 1 convolution) happens there.
+A doubled image is never written as a whole, but made band by band for the convolution that reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -99,7 +101,7 @@ class Conv3x3:
 
     def __call__(
         self,
-        x: Tensor,
+        x: Tensor | Doubled,
         *,
         noise: Tensor | None = None,
         then: Callable[[Tensor], Tensor] | None = None,
@@ -108,29 +110,29 @@ class Conv3x3:
         """The framed result, and of all its pixels what ``then`` made.
 
         Args:
-            x: framed, [height + 2, width + 2, in]; both sides multiples of 4.
+            x: framed, [height + 2, width + 2, in], or made when it is needed; both sides multiples of 4.
             noise: added before the bias, [height, width].
             then: maps pixels [n, out] to [n, m].
             keep: False leaves the first result out (an empty tensor).
         """
         height, width, inside = x.shape[0] - 2, x.shape[1] - 2, x.shape[2]
+        like = x.x if isinstance(x, Doubled) else x
         rows, columns, out = height // 4, width // 4, len(self.bias)
-        result = empty_frame(height, width, out, x) if keep else x.new_empty(0)
+        result = empty_frame(height, width, out, like) if keep else like.new_empty(0)
         step = max(TILES_AT_ONCE // columns, 1)
-        mapped: list[list[Tensor]] = [[] for _ in range(num_threads_on(x.device))]
+        mapped: list[list[Tensor]] = [[] for _ in range(num_threads_on(like.device))]
 
         def bands(slice_number: int, begin: int, stop: int) -> None:
             # Bands share their memory: fresh pages would cost a sixth of the time.
             most = min(step, stop - begin)
-            transformed = x.new_empty(36 * most * columns * inside)
-            products = x.new_empty(36 * most * columns * out)
-            band = x.new_empty(0 if keep else 4 * most, width, out)
-            for first in range(begin, stop, step):
-                count = min(step, stop - first)
+            transformed = like.new_empty(36 * most * columns * inside)
+            products = like.new_empty(36 * most * columns * out)
+            band = like.new_empty(0 if keep else 4 * most, width, out)
+            for first, count, window in windows(x, begin, stop, step):
                 number = count * columns
                 data = transformed[: 36 * number * inside].view(36, number, inside)
                 product = products[: 36 * number * out].view(36, number, out)
-                to_frequencies(x[4 * first : 4 * (first + count) + 2], data)
+                to_frequencies(window, data)
                 torch.bmm(data, self.weights, out=product)
                 start, end = 4 * first, 4 * (first + count)
                 lines = result[1 + start : 1 + end, 1:-1] if keep else band[: end - start]
@@ -146,7 +148,7 @@ class Conv3x3:
                 if then is not None:
                     mapped[slice_number].append(then(lines.reshape(-1, out)).view(*lines.shape[:2], -1))
 
-        run_on_torch_threads(bands, rows, x.device)
+        run_on_torch_threads(bands, rows, like.device)
         return result, torch.cat([lines for part in mapped for lines in part]) if then is not None else None
 
 
@@ -175,51 +177,104 @@ class DoublingConv3x3:
         tap0, tap1, tap2, tap3 = line + [0.0] * (4 - len(line))
         self.taps = (tap0, tap1, tap2, tap3)
 
-    def __call__(self, x: Tensor, *, noise: Tensor | None = None) -> tuple[Tensor, None]:
-        """The framed result.
+    def __call__(self, x: Tensor, *, noise: Tensor | None = None) -> Doubled:
+        """Return the result, made band by band when it is needed.
 
         Args:
             x: framed, [height + 2, width + 2, in]; both sides multiples of 4.
             noise: added before the bias, [2 · height, 2 · width].
         """
-        height, width, inside = x.shape[0] - 2, x.shape[1] - 2, x.shape[2]
-        columns, out = tiles_across(x), len(self.bias)
-        result = empty_frame(2 * height, 2 * width, out, x)
+        return Doubled(self, x, noise)
+
+    def fill(
+        self, x: Tensor, noise: Tensor | None, begin: int, end: int, lines: Callable[[int, int], Tensor]
+    ) -> Iterator[int]:
+        """Write the rows begin..end of the result band by band, and yield the end of each band.
+
+        lines: rows of the result → where they are written, [rows, 2 · width, out].
+        """
+        inside, columns, out = x.shape[2], tiles_across(x), len(self.bias)
         step = max(DOUBLED_TILES_AT_ONCE // columns, 1)
+        transformed = x.new_empty(81 * step * columns, inside)
+        products = x.new_empty(81 * step * columns, out)
+        unfiltered = x.new_zeros(3 + 8 * step, 8 * columns, out)  # three rows of the band before, then this one's
+        # Tiles of a row give the rows 8 · row − 3 to 8 · row + 7. The filter sees one row before and two behind, so it gives
+        # the rows 8 · row − 2 to 8 · row + 5.
+        wanted, stop = (begin + 2) // 8, (end + 1) // 8 + 1
+        row = max(wanted - 1, 0)
+        while row < stop:
+            count = 1 if row < wanted else min(step, stop - row)
+            number = count * columns
+            data, product = transformed[: 81 * number], products[: 81 * number]
+            to_phases(x, data, row, count)
+            sizes = [25 * number, 20 * number, 20 * number, 16 * number]
+            for weights, some, into in zip(self.weights, data.split(sizes), product.split(sizes), strict=True):
+                n = len(weights)
+                torch.bmm(some.view(n, -1, inside), weights, out=into.view(n, -1, out))
+            from_phases(product, unfiltered[3 : 3 + 8 * count])
+            if row >= wanted:
+                first, last = max(8 * row - 2, begin), min(8 * (row + count) - 2, end)
+                low_pass(
+                    unfiltered[first + 2 - 8 * row : last + 5 - 8 * row],
+                    lines(first, last),
+                    self.taps,
+                    self.bias,
+                    noise=None if noise is None else noise[first:last],
+                    noise_gain=self.gain,
+                    slope=self.slope,
+                    clamp=self.clamp,
+                )
+                yield last
+            unfiltered[:3] = unfiltered[8 * count : 8 * count + 3].clone()
+            row += count
 
-        def bands(_: int, begin: int, stop: int) -> None:
-            transformed = x.new_empty(81 * step * columns, inside)
-            products = x.new_empty(81 * step * columns, out)
-            unfiltered = x.new_zeros(3 + 8 * step, 8 * columns, out)  # three rows of the band before, then this one's
-            row = max(begin - 1, 0)
-            while row < stop:
-                count = 1 if row < begin else min(step, stop - row)
-                number = count * columns
-                data, product = transformed[: 81 * number], products[: 81 * number]
-                to_phases(x, data, row, count)
-                sizes = [25 * number, 20 * number, 20 * number, 16 * number]
-                for weights, some, into in zip(self.weights, data.split(sizes), product.split(sizes), strict=True):
-                    n = len(weights)
-                    torch.bmm(some.view(n, -1, inside), weights, out=into.view(n, -1, out))
-                from_phases(product, unfiltered[3 : 3 + 8 * count])
-                # row 0 of `unfiltered` is 8 · row − 3; a pixel sees one row before and two behind
-                start, end = max(8 * row - 2, 0), min(8 * (row + count) - 2, 2 * height)
-                if row >= begin:
-                    low_pass(
-                        unfiltered[start + 2 - 8 * row : end + 5 - 8 * row],
-                        result[1 + start : 1 + end, 1:-1],
-                        self.taps,
-                        self.bias,
-                        noise=None if noise is None else noise[start:end],
-                        noise_gain=self.gain,
-                        slope=self.slope,
-                        clamp=self.clamp,
-                    )
-                unfiltered[:3] = unfiltered[8 * count : 8 * count + 3]
-                row += count
 
-        run_on_torch_threads(bands, height // 4 + 1, x.device)
-        return result, None
+@dataclass(frozen=True)
+class Doubled:
+    """The result of a doubling convolution, never written as a whole: it is twice as wide and high as x, and what
+    reads it needs a few rows at a time."""
+
+    conv: DoublingConv3x3
+    x: Tensor  # framed, [height + 2, width + 2, in]
+    noise: Tensor | None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Return [2 · height + 2, 2 · width + 2, out], its frame included."""
+        return 2 * self.x.shape[0] - 2, 2 * self.x.shape[1] - 2, len(self.conv.bias)
+
+    def windows(self, begin: int, stop: int, step: int) -> Iterator[tuple[int, int, Tensor]]:
+        """See `windows`."""
+        height, width, out = self.shape
+        height -= 2
+        band = 8 * max(DOUBLED_TILES_AT_ONCE // tiles_across(self.x), 1)
+        held = self.x.new_zeros(4 * step + band + 3, width, out)
+        top, first = 4 * begin - 1, begin  # the row of the image in held[0], and the next row of tiles
+        rows = self.conv.fill(
+            self.x, self.noise, max(top, 0), min(4 * stop + 1, height), lambda a, b: held[a - top : b - top, 1:-1]
+        )
+        for end in rows:
+            if end == height:
+                held[end - top] = 0  # the frame
+                end += 1
+            while first < stop and end > 4 * min(first + step, stop):
+                count = min(step, stop - first)
+                yield first, count, held[4 * first - 1 - top : 4 * (first + count) + 1 - top]
+                first += count
+            left = held[4 * first - 1 - top : end - top].clone()
+            held[: len(left)] = left
+            top = 4 * first - 1
+
+
+def windows(x: Tensor | Doubled, begin: int, stop: int, step: int) -> Iterator[tuple[int, int, Tensor]]:
+    """Yield the rows begin..stop of tiles, `step` at a time: the first, their number, and the rows of the framed image
+    that they read, [4 · number + 2, width + 2, channels]."""
+    if isinstance(x, Doubled):
+        yield from x.windows(begin, stop, step)
+        return
+    for first in range(begin, stop, step):
+        count = min(step, stop - first)
+        yield first, count, x[4 * first : 4 * (first + count) + 2]
 
 
 def transformed(weight: Tensor, transform: tuple[tuple[float, ...], ...]) -> Tensor:

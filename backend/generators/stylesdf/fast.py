@@ -18,7 +18,7 @@ from torch import Tensor
 from ...kernels.sine import sine_
 from ...threads import run_on_torch_threads
 from ..layers.stylegan2 import BINOMIAL, modulated_weight
-from ..layers.winograd import Conv3x3, DoublingConv3x3, framed, upsampled
+from ..layers.winograd import Conv3x3, Doubled, DoublingConv3x3, framed, upsampled
 from .model import Decoder, FiLMLayer, Renderer, StyledConv, StyleSDF, ToImage
 
 SAMPLES_AT_ONCE = 4096
@@ -189,11 +189,12 @@ class PrecomputedDecoder:
 
     def __call__(self, features: Tensor) -> Tensor:
         """Return rgb in −1..1 (not clamped) [1, 3, H, W] of features [1, style_dim, height, width]."""
-        x = framed(features[0].permute(1, 2, 0))
+        x: Tensor | Doubled = framed(features[0].permute(1, 2, 0))
         image: Tensor | None = None
         for number, (layer, noise) in enumerate(zip(self.convs, self.noises, strict=True)):
             if isinstance(layer, DoublingConv3x3):
-                x, _ = layer(x, noise=noise)
+                assert isinstance(x, Tensor)
+                x = layer(x, noise=noise)
                 continue
             x, made = layer(x, noise=noise, then=self.to_images[number // 2], keep=number < len(self.convs) - 1)
             assert made is not None

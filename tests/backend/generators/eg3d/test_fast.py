@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -27,22 +28,40 @@ def test_winograd_equals_convolution_and_activation(height: int, width: int) -> 
     assert float(result[0].abs().sum() + result[:, -1].abs().sum()) == 0
 
 
-@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("taps", [BINOMIAL, (1.0, 2.0, 1.0), (1.0, 2.0, 3.0, 4.0), (1.0, 1.0)])
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (8, 12), (20, 124)])
 def test_winograd_equals_doubling_convolution_filter_and_activation(
-    taps: tuple[float, ...], height: int, width: int, threads: int, monkeypatch: pytest.MonkeyPatch
+    taps: tuple[float, ...], height: int, width: int
 ) -> None:
-    monkeypatch.setattr("backend.threads.num_threads", lambda: threads)
     torch.manual_seed(0)
     x, weight, bias = torch.randn(1, 5, height, width), torch.randn(6, 5, 3, 3) / 7, torch.randn(6)
     noise = torch.randn(2 * height, 2 * width)
     expected = convolve(x, weight, up=True, kernel=low_pass(taps)) + noise
-    expected = bias_act(expected, bias, "lrelu", clamp=1.0)
+    expected = framed(bias_act(expected, bias, "lrelu", clamp=1.0)[0].permute(1, 2, 0))
     conv = DoublingConv3x3(weight, bias, slope=0.2, gain=math.sqrt(2), clamp=1.0, taps=taps)
-    result, _ = conv(framed(x[0].permute(1, 2, 0)), noise=noise)
+    doubled = conv(framed(x[0].permute(1, 2, 0)), noise=noise)
+    assert doubled.shape == expected.shape
+    rows = height // 2
+    for begin, stop, step in ((0, rows, 1), (0, rows, 3), (1, rows, 2), (rows - 1, rows, 1), (0, 1, 1)):
+        seen = begin
+        for first, count, window in doubled.windows(begin, stop, step):
+            assert first == seen
+            seen += count
+            assert torch.allclose(window, expected[4 * first : 4 * seen + 2], atol=2e-5)
+        assert seen == stop
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_convolution_reads_a_doubled_image_that_is_never_whole(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.threads.num_threads", lambda: threads)
+    torch.manual_seed(0)
+    x, first, second = torch.randn(1, 5, 12, 36), torch.randn(6, 5, 3, 3) / 7, torch.randn(4, 6, 3, 3) / 7
+    expected = convolve(convolve(x, first, up=True, kernel=low_pass(BINOMIAL)), second, up=False, kernel=None)
+    linear: dict[str, Any] = {"slope": 1.0, "gain": 1.0, "clamp": None}
+    doubled = DoublingConv3x3(first, torch.zeros(6), taps=BINOMIAL, **linear)(framed(x[0].permute(1, 2, 0)))
+    result, mapped = Conv3x3(second, torch.zeros(4), **linear)(doubled, then=lambda pixels: 2 * pixels)
     assert torch.allclose(result[1:-1, 1:-1].permute(2, 0, 1), expected[0], atol=2e-5)
-    assert float(result[0].abs().sum() + result[:, -1].abs().sum()) == 0
+    assert mapped is not None and torch.equal(mapped, 2 * result[1:-1, 1:-1])
 
 
 @pytest.mark.parametrize("taps", [BINOMIAL, (1.0, 2.0, 3.0, 4.0)])
