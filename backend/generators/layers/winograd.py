@@ -19,7 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...kernels.winograd import from_frequencies, from_phases, low_pass, tiles_across, to_frequencies, to_phases
+from ...kernels.winograd import (
+    from_frequencies,
+    from_phases,
+    low_pass,
+    sizes_of_phases,
+    tiles_across,
+    to_frequencies,
+    to_phases,
+)
 from ...threads import num_threads_on, run_on_torch_threads
 
 TILES_AT_ONCE = 128
@@ -195,19 +203,18 @@ class DoublingConv3x3:
         """
         inside, columns, out = x.shape[2], tiles_across(x), len(self.bias)
         step = max(DOUBLED_TILES_AT_ONCE // columns, 1)
-        transformed = x.new_empty(81 * step * columns, inside)
-        products = x.new_empty(81 * step * columns, out)
+        most = sum(sizes_of_phases(step, columns))
+        transformed, products = x.new_empty(most, inside), x.new_empty(most, out)
         unfiltered = x.new_zeros(3 + 8 * step, 8 * columns, out)  # three rows of the band before, then this one's
-        # Tiles of a row give the rows 8 · row − 3 to 8 · row + 7. The filter sees one row before and two behind, so it gives
-        # the rows 8 · row − 2 to 8 · row + 5.
+        # Tiles of a row give the rows 8 · row − 3 to 8 · row + 7. The filter sees one row before and two behind, and
+        # gives the rows 8 · row − 2 to 8 · row + 5.
         wanted, stop = (begin + 2) // 8, (end + 1) // 8 + 1
         row = max(wanted - 1, 0)
         while row < stop:
             count = 1 if row < wanted else min(step, stop - row)
-            number = count * columns
-            data, product = transformed[: 81 * number], products[: 81 * number]
+            sizes = sizes_of_phases(count, columns)
+            data, product = transformed[: sum(sizes)], products[: sum(sizes)]
             to_phases(x, data, row, count)
-            sizes = [25 * number, 20 * number, 20 * number, 16 * number]
             for weights, some, into in zip(self.weights, data.split(sizes), product.split(sizes), strict=True):
                 n = len(weights)
                 torch.bmm(some.view(n, -1, inside), weights, out=into.view(n, -1, out))
@@ -261,8 +268,9 @@ class Doubled:
                 count = min(step, stop - first)
                 yield first, count, held[4 * first - 1 - top : 4 * (first + count) + 1 - top]
                 first += count
-            left = held[4 * first - 1 - top : end - top].clone()
-            held[: len(left)] = left
+            left = held[4 * first - 1 - top : end - top]
+            overlaps = len(left) > 4 * first - 1 - top
+            held[: len(left)] = left.clone() if overlaps else left
             top = 4 * first - 1
 
 

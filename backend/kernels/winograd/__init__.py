@@ -22,6 +22,7 @@ from .reference import (
     from_frequencies_reference,
     from_phases_reference,
     low_pass_reference,
+    sizes_of_phases,
     tiles_across,
     to_frequencies_reference,
     to_phases_reference,
@@ -32,6 +33,7 @@ __all__ = [
     "from_frequencies",
     "from_phases",
     "low_pass",
+    "sizes_of_phases",
     "tiles_across",
     "to_frequencies",
     "to_phases",
@@ -97,13 +99,14 @@ def from_frequencies(
 
 
 def to_phases(image: Tensor, frequencies: Tensor, first: int, rows: int, *, impl: Impl = "auto") -> None:
-    """Write the frequencies [81 · tiles, channels] of `rows` rows of tiles of a doubling convolution, from row `first`.
+    """Write the frequencies [n, channels] of `rows` rows of tiles of a doubling convolution, from row `first`.
 
     Args:
         image: [height + 2, width + 2, channels], with a frame of zeros; both sides are multiples of 4. There are
             height / 4 + 1 rows of tiles, and as many columns by the width, the last of which make one pixel more.
-        frequencies: even-even [25, tiles], even-odd [5, tiles, 4], odd-even [5, tiles, 4], odd-odd [tiles, 16]: of the
-            phases of rows and columns.
+        frequencies: by the phases of rows and columns, one behind the other in the numbers of `sizes_of_phases`:
+            even-even [25, tiles], even-odd [5, rows, 4 columns + 1], odd-even [5, rows, 4, columns], odd-odd [rows, 4,
+            4 columns].
 
     Raises:
         ValueError: a shape does not fit, or there is no engine named `impl`.
@@ -114,7 +117,7 @@ def to_phases(image: Tensor, frequencies: Tensor, first: int, rows: int, *, impl
         raise ValueError(f"image must be [4 a + 2, 4 b + 2, channels], contiguous, got {list(image.shape)}")
     if not 0 <= first <= first + rows <= height // 4 + 1:
         raise ValueError(f"there are {height // 4 + 1} rows of tiles, not {first + rows}")
-    if frequencies.shape != (wanted := (81 * rows * tiles_across(image), channels)):
+    if frequencies.shape != (wanted := (sum(sizes_of_phases(rows, tiles_across(image))), channels)):
         raise ValueError(f"frequencies must be {list(wanted)}, got {list(frequencies.shape)}")
     if _chosen(impl, image) == "fused":
         from .fused import to_phases_fused as engine
@@ -124,7 +127,7 @@ def to_phases(image: Tensor, frequencies: Tensor, first: int, rows: int, *, impl
 
 
 def from_phases(frequencies: Tensor, image: Tensor, *, impl: Impl = "auto") -> None:
-    """Write the transposed convolution [8 rows, 8 columns, channels] of products [81 · tiles, channels].
+    """Write the transposed convolution [8 rows, 8 columns, channels] of products [n, channels], see `to_phases`.
 
     Raises:
         ValueError: a shape does not fit, or there is no engine named `impl`.
@@ -133,7 +136,7 @@ def from_phases(frequencies: Tensor, image: Tensor, *, impl: Impl = "auto") -> N
     height, width, channels = image.shape
     if height % 8 or width % 8 or not image.is_contiguous():
         raise ValueError(f"image must be [8 a, 8 b, channels], contiguous, got {list(image.shape)}")
-    if frequencies.shape != (wanted := (81 * height * width // 64, channels)):
+    if frequencies.shape != (wanted := (sum(sizes_of_phases(height // 8, width // 8)), channels)):
         raise ValueError(f"frequencies must be {list(wanted)}, got {list(frequencies.shape)}")
     if _chosen(impl, image) == "fused":
         from .fused import from_phases_fused as engine

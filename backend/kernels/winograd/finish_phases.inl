@@ -3,8 +3,8 @@ float half[4][5][WIDTH], odd[4][4][WIDTH];
 for (int x = 0; x < 9; ++x)
     for (int i = 0; i < WIDTH; ++i) {
         const float* at = x < 5 ? even_even + (x * tiles + tile) * channels + c + i
-                                : even_odd + (4 * tile + (x - 5)) * channels + c + i;
-        const size_t next = (x < 5 ? 5 : 4) * tiles * channels;
+                                : even_odd + ((size_t)row * across + 4 * column + (x - 4)) * channels + c + i;
+        const size_t next = (x < 5 ? 5 * tiles : (size_t)rows * across) * channels;
         const float m0 = at[0], m1 = at[next], m2 = at[2 * next], m3 = at[3 * next], m4 = at[4 * next];
         const float y0 = m0 + m1 + m2 + m3, y1 = m1 - m2 + 2.0f * m3, y2 = m1 + m2 + 4.0f * m3;
         const float y3 = m1 - m2 + 8.0f * m3 + m4;
@@ -22,7 +22,7 @@ for (int x = 0; x < 9; ++x)
     }
 for (int y = 0; y < 8; ++y)
     for (int i = 0; i < WIDTH; ++i) {
-        const float* at = odd_even + (4 * tile + y / 2) * channels + c + i;
+        const float* at = odd_even + ((size_t)(4 * row + y / 2) * columns + column) * channels + c + i;
         const size_t next = 4 * tiles * channels;
         const bool even = y % 2 == 0;
         const float m0 = even ? half[y / 2][0][i] : at[0], m1 = even ? half[y / 2][1][i] : at[next];
@@ -33,7 +33,7 @@ for (int y = 0; y < 8; ++y)
         to[2 * channels] = m1 - m2 + 2.0f * m3;
         to[4 * channels] = m1 + m2 + 4.0f * m3;
         to[6 * channels] = m1 - m2 + 8.0f * m3 + m4;
-        const float* own = odd_odd + (16 * tile + 4 * (y / 2)) * channels + c + i;
+        const float* own = odd_odd + ((size_t)(4 * row + y / 2) * columns + column) * 4 * channels + c + i;
         for (int x = 0; x < 4; ++x) to[(2 * x + 1) * channels] = even ? odd[y / 2][x][i] : own[x * channels];
     }
 #undef WIDTH

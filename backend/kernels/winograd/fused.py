@@ -116,7 +116,7 @@ def _kernels() -> _Kernels:
     ):  # fmt: skip  # type: ignore[no-untyped-def]
         back(rows, columns, channels, row_stride, noise_gain, slope, clamp, frequencies, image, bias, noise)
 
-    @wp.func_native(snippet("winograd/to_phases.inl", LANES=LANES))
+    @wp.func_native(snippet("winograd/to_phases.inl"))
     def forward_phases(
         rows: int, columns: int, channels: int, row_stride: int, last_row: int, last_column: int, image_at: U64,
         frequencies_at: U64,

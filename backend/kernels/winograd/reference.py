@@ -28,20 +28,12 @@ DATA_OF_PHASES = (
     (0, 2, -3, 1, 0),
     (0, -1, 0, 1, 0),
     (0, 2, -1, -2, 1),
-    (0, 1, 0, 0, 0),
-    (0, 0, 1, 0, 0),
-    (0, 0, 0, 1, 0),
-    (0, 0, 0, 0, 1),
 )
 OUTPUT_OF_PHASES = (
-    (1, 1, 1, 1, 0, 0, 0, 0, 0),
-    (0, 0, 0, 0, 0, 1, 0, 0, 0),
-    (0, 1, -1, 2, 0, 0, 0, 0, 0),
-    (0, 0, 0, 0, 0, 0, 1, 0, 0),
-    (0, 1, 1, 4, 0, 0, 0, 0, 0),
-    (0, 0, 0, 0, 0, 0, 0, 1, 0),
-    (0, 1, -1, 8, 1, 0, 0, 0, 0),
-    (0, 0, 0, 0, 0, 0, 0, 0, 1),
+    (1, 1, 1, 1, 0),
+    (0, 1, -1, 2, 0),
+    (0, 1, 1, 4, 0),
+    (0, 1, -1, 8, 1),
 )
 
 
@@ -77,39 +69,49 @@ def tiles_across(image: Tensor) -> int:
     return (image.shape[1] - 2) // 4 + 1
 
 
-def groups(frequencies: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return frequencies [81 · tiles, channels] of a doubling convolution by the phases of rows and columns: even-even
-    [5, 5, tiles, c], even-odd [5, tiles, 4, c], odd-even [5, tiles, 4, c], odd-odd [tiles, 4, 4, c]."""
-    tiles, channels = len(frequencies) // 81, frequencies.shape[1]
-    shapes = ((5, 5, tiles), (5, tiles, 4), (5, tiles, 4), (tiles, 4, 4))
-    parts = frequencies.split([n * tiles for n in (25, 20, 20, 16)])
-    one, two, three, four = (part.view(*shape, channels) for part, shape in zip(parts, shapes, strict=True))
-    return one, two, three, four
+def sizes_of_phases(rows: int, columns: int) -> tuple[int, int, int, int]:
+    """Return the numbers of frequencies of rows of tiles of a doubling convolution, by the phases of rows and columns:
+    even-even, even-odd, odd-even, odd-odd."""
+    tiles = rows * columns
+    return 25 * tiles, 5 * rows * (4 * columns + 1), 20 * tiles, 16 * tiles
+
+
+def _groups(frequencies: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return frequencies [n, channels] by the phases of rows and columns: even-even [5, 5, rows, columns, c], even-odd
+    [5, rows, 4 columns + 1, c], odd-even [5, rows, 4, columns, c], odd-odd [rows, 4, 4 columns, c]."""
+    one, two, three, four = frequencies.split(sizes_of_phases(rows, columns))
+    return (
+        one.view(5, 5, rows, columns, -1),
+        two.view(5, rows, 4 * columns + 1, -1),
+        three.view(5, rows, 4, columns, -1),
+        four.view(rows, 4, 4 * columns, -1),
+    )
 
 
 def to_phases_reference(image: Tensor, frequencies: Tensor, first: int, rows: int) -> None:
     """See `to_phases`."""
-    columns, channels = tiles_across(image), image.shape[2]
+    columns = tiles_across(image)
     band = image[4 * first : 4 * (first + rows) + 1]
     band = F.pad(band, (0, 0, 0, 4 * columns + 1 - band.shape[1], 0, 4 * rows + 1 - band.shape[0]))
-    tiles = band.unfold(0, 5, 4).unfold(1, 5, 4).permute(0, 1, 3, 4, 2).reshape(-1, 25, channels)
-    made = torch.matmul(_both(DATA_OF_PHASES, image), tiles).view(-1, 9, 9, channels)  # [tiles, ...]
-    even_even, even_odd, odd_even, odd_odd = groups(frequencies)
-    even_even.copy_(made[:, :5, :5].permute(1, 2, 0, 3))
-    even_odd.copy_(made[:, :5, 5:].transpose(0, 1))
-    odd_even.copy_(made[:, 5:, :5].permute(2, 0, 1, 3))
-    odd_odd.copy_(made[:, 5:, 5:])
+    raw = band[1:].unflatten(0, (rows, 4))
+    matrix = image.new_tensor(DATA_OF_PHASES)
+    even_even, even_odd, odd_even, odd_odd = _groups(frequencies, rows, columns)
+    even_odd.copy_(torch.einsum("fk,rxck->frxc", matrix, band.unfold(0, 5, 4)))
+    even_even.copy_(torch.einsum("gk,frtck->fgrtc", matrix, even_odd.unfold(2, 5, 4)))
+    odd_even.copy_(torch.einsum("gk,rytck->grytc", matrix, raw.unfold(2, 5, 4)))
+    odd_odd.copy_(raw[:, :, 1:])
 
 
 def from_phases_reference(frequencies: Tensor, image: Tensor) -> None:
     """See `from_phases`."""
-    height, width, channels = image.shape
-    even_even, even_odd, odd_even, odd_odd = groups(frequencies)
-    given = image.new_empty(len(odd_odd), 9, 9, channels)
-    given[:, :5, :5], given[:, :5, 5:] = even_even.permute(2, 0, 1, 3), even_odd.transpose(0, 1)
-    given[:, 5:, :5], given[:, 5:, 5:] = odd_even.permute(1, 2, 0, 3), odd_odd
-    pixels = torch.matmul(_both(OUTPUT_OF_PHASES, image), given.view(-1, 81, channels))
-    image.copy_(pixels.view(height // 8, width // 8, 8, 8, channels).transpose(1, 2).reshape(image.shape))
+    rows, columns = image.shape[0] // 8, image.shape[1] // 8
+    even_even, even_odd, odd_even, odd_odd = _groups(frequencies, rows, columns)
+    matrix = image.new_tensor(OUTPUT_OF_PHASES)
+    pixels = image.view(rows, 4, 2, columns, 4, 2, -1)
+    pixels[:, :, 0, :, :, 0] = torch.einsum("if,jg,fgrtc->ritjc", matrix, matrix, even_even)
+    pixels[:, :, 0, :, :, 1] = torch.einsum("if,frxc->rixc", matrix, even_odd[:, :, 1:]).unflatten(2, (columns, 4))
+    pixels[:, :, 1, :, :, 0] = torch.einsum("jg,grytc->rytjc", matrix, odd_even)
+    pixels[:, :, 1, :, :, 1] = odd_odd.unflatten(2, (columns, 4))
 
 
 def low_pass_reference(
