@@ -62,12 +62,17 @@ class SmallEG3DTraining(AdversarialTraining):
     generator: EG3DConfig
     discriminator: FoldedDiscriminatorConfig = field(default_factory=FoldedDiscriminatorConfig)
     superresolve_from: int  # step; before it, the raw image alone is trained
+    superresolved_gamma: float = 4.0  # factor on γ from then on: images have twice the side
     shown_samples: int = 40  # of a ray, in the model that a training gives: those of the training are few, but jittered
 
     @property
     def side(self) -> int:
         """Side of the training images, pixels."""
         return self.generator.superresolution.resolutions[1]
+
+    def gamma_at(self, step: int) -> float:
+        """See AdversarialTraining.gamma_at."""
+        return super().gamma_at(step) * (self.superresolved_gamma if step >= self.superresolve_from else 1)
 
 
 def small_generator() -> EG3DConfig:

@@ -207,6 +207,11 @@ def test_schedules_and_lazy_rates_are_the_published_ones() -> None:
     assert groups["discriminator"]["betas"] == (0, pytest.approx(0.99 ** (16 / 17)))
 
 
+def test_the_penalty_grows_with_the_image() -> None:
+    config = replace(TINY, final_gamma=None)
+    assert [config.gamma_at(step) / config.gamma for step in (0, 19, 20, 29)] == [1, 1, 4, 4]
+
+
 def test_blur_keeps_a_constant_inside_and_cameras_are_swapped_with_their_chance() -> None:
     image = torch.ones(1, 3, 16, 16)
     assert torch.allclose(blurred(image, 1.5)[..., 4:12, 4:12], image[..., 4:12, 4:12], atol=1e-6)
