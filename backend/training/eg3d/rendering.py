@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...generators.eg3d.model import (
@@ -21,6 +23,20 @@ from ...kernels.triplane_rendering import Impl, TriplaneSpec, render_triplanes
 from ...rendering.sampling import merged
 
 
+class Rendered(NamedTuple):
+    """Square images of a batch."""
+
+    features: Tensor
+    """[batch, features, n, n] in −1..1, the first three being the raw colour."""
+    alpha: Tensor
+    """[batch, 1, n, n], opacity."""
+
+    def over_white(self, image: Tensor) -> Tensor:
+        """Images [batch, 3, m, m] in −1..1 over white, by this opacity at their size: as scenes of the model show them."""
+        alpha = F.interpolate(self.alpha, image.shape[-2:], mode="bilinear", align_corners=False).clamp(0, 1)
+        return torch.lerp(torch.ones_like(image), image, alpha)
+
+
 def render_features(
     network: EG3D,
     planes: Tensor,
@@ -32,11 +48,10 @@ def render_features(
     u: Tensor | None = None,
     features: int | None = None,
     impl: Impl = "auto",
-) -> Tensor:
-    """Feature image [batch, features, n, n] in -1..1, the first three being the raw colour.
+) -> Rendered:
+    """Render square images: the same as `EG3D.render` of `rays(world_from_camera, intrinsics, resolution)`.
 
-    The same as `EG3D.render(…).features` of `rays(world_from_camera, intrinsics, resolution)`. Differentiable in planes
-    and decoder.
+    Differentiable in planes and decoder.
 
     Args:
         planes: [batch, 3, plane features, height, width].
@@ -66,7 +81,7 @@ def render_features(
     mixed = sums[..., : spec.features]
     if r.white_back:
         mixed = mixed + 1 - sums[..., spec.features, None]
-    return square_image(mixed * 2 - 1)
+    return Rendered(square_image(mixed * 2 - 1), square_image(sums[..., spec.features, None]))
 
 
 def triplane_spec(config: EG3DConfig, features: int | None) -> TriplaneSpec:

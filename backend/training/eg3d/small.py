@@ -44,11 +44,13 @@ def train_small(
         planes = generator.backbone(ws)
 
         # 2. Render it from a random camera pose: that of a training image
-        jitter = step.uniform(rays**2, 1, 1)
-        features = render_features(
+        jitter = step.uniform(1, 1, 1)  # of the whole image: few samples, each ray with its own jitter, are noise
+        rendered = render_features(
             generator, planes, pose, lens, rays, jitter=jitter, features=None if upscales else 3, impl=impl
         )
-        fake = [features[:, :3], generator.superresolution(features, ws)] if upscales else [features]
+        fake = [rendered.features[:, :3]]
+        if upscales:
+            fake.append(rendered.over_white(generator.superresolution(rendered.features, ws)))
 
         # 3. Show the image to the discriminator, with its pose
         seen = pose_numbers(pose) + config.discriminator.pose_noise * step.normal(POSE_NUMBERS)

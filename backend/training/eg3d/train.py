@@ -59,7 +59,9 @@ def train(
         # 2. Render it from a random camera pose, and upscale the image
         jitter = step.uniform(rays**2, rendering.depth_resolution, 1)
         u = step.uniform(rays**2, rendering.depth_resolution_importance)
-        features = render_features(generator, planes.float(), pose, lenses[random_camera], rays, jitter=jitter, u=u)
+        features = render_features(
+            generator, planes.float(), pose, lenses[random_camera], rays, jitter=jitter, u=u
+        ).features
         with run.precision():
             fake = [generator.superresolution(features, ws).float(), features[:, :3]]
 

@@ -75,9 +75,10 @@ def test_training_renders_what_the_network_does_and_the_camera_is_that_of_the_im
     poses, lenses = (x[:2] for x in canonical_cameras(DATA, CPU))
     origins, directions = rays(poses, lenses, 16)
     expected = network.render(planes, origins, directions, *network.ray_limits(origins, directions)).features
-    found = render_features(network, planes, poses, lenses, 16)
+    found = render_features(network, planes, poses, lenses, 16).features
     assert torch.allclose(found, expected, atol=1e-5)
-    assert torch.allclose(render_features(network, planes, poses, lenses, 16, features=3), expected[:, :3], atol=1e-5)
+    part = render_features(network, planes, poses, lenses, 16, features=3).features
+    assert torch.allclose(part, expected[:, :3], atol=1e-5)
     # the same rays in the world, from the scene's side
     assert DATA.world_from_camera is not None
     assert DATA.intrinsics is not None
@@ -100,7 +101,9 @@ def test_rays_outside_the_known_box_are_background_and_the_fast_path_agrees() ->
     assert torch.allclose(fast.rgb, reference.rgb, atol=1e-4)
     assert float(reference.alpha[0].max()) == 0 and float(reference.alpha[8, 8]) > 0
     network = generator.network
-    raw = render_features(network, network.backbone(ws[None]), *(x[:1] for x in canonical_cameras(DATA, CPU)), 16)
+    raw = render_features(
+        network, network.backbone(ws[None]), *(x[:1] for x in canonical_cameras(DATA, CPU)), 16
+    ).features
     assert torch.equal(raw[0, :, 0, 0], torch.ones(4))
 
 
@@ -147,7 +150,7 @@ def test_a_step_against_the_gradient_of_the_geometry_lowers_the_loss() -> None:
 
     def loss() -> torch.Tensor:
         planes = generator.backbone(generator.mapping(z, None))
-        fake = render_features(generator, planes, poses, lenses, 16, jitter=jitter, features=3)
+        fake = render_features(generator, planes, poses, lenses, 16, jitter=jitter, features=3).features
         return generator_loss("published", discriminator(pose_numbers(poses), fake))
 
     geometry = [*generator.backbone.parameters(), *generator.decoder.parameters()]

@@ -101,7 +101,7 @@ class Phases:
         features = render_features(
             generator, generator.backbone(ws), pose, lens, self.set.meta["neural_rendering_resolution"],
             jitter=draws[1], u=draws[2].unflatten(0, (len(ws), -1)),
-        )  # fmt: skip
+        ).features  # fmt: skip
         return generator.superresolution(features, ws), features[:, :3], ws
 
     def _main(self, phase: str) -> tuple[dict[str, Tensor], Tensor]:
