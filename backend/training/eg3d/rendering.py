@@ -32,7 +32,7 @@ class Rendered(NamedTuple):
     """[batch, 1, n, n], opacity."""
 
     def over_white(self, image: Tensor) -> Tensor:
-        """Images [batch, 3, m, m] in −1..1 over white, by this opacity at their size: as scenes of the model show them."""
+        """Images [batch, 3, m, m] in −1..1 over white by this opacity, as scenes of the model show them."""
         alpha = F.interpolate(self.alpha, image.shape[-2:], mode="bilinear", align_corners=False).clamp(0, 1)
         return torch.lerp(torch.ones_like(image), image, alpha)
 
