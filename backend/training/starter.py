@@ -1,7 +1,7 @@
 """Make a starter of an adversarial training: its model folder, with a card for people, figures and a thumbnail.
 
-`python -m backend.training.starter RUN OUT --label … --text card.md` reads `RUN/model`. `{figures}` in the text is the table
-that `python -m backend judge … --out FOLDER` wrote, given as `--figures FOLDER`.
+`python -m backend.training.starter RUN OUT --label … --text card.md` reads `RUN/model`. `{figures}` in the text is the
+table that `python -m backend judge … --out FOLDER` wrote, given as `--figures FOLDER`.
 """
 
 from __future__ import annotations
