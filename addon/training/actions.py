@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -205,16 +206,16 @@ def _watcher(client: Client, name: str) -> Callable[[JobEvent], None]:
         with contextlib.suppress(errors.BlobMissing):  # superseded by a newer one
             sheet = client.blob(event.preview)
             if isinstance(sheet, SheetResult):
-                found = [apply.prepare_sheet(SheetResult(image[None])) for image in sheet.images]
-                session.jobs.call(lambda: _show(found))
+                for image_name, pixels in zip((SWEEP_IMAGE, CURVES_IMAGE), sheet.images):
+                    prepared = apply.prepare_sheet(SheetResult(pixels[None]))
+                    session.jobs.call(partial(_show, image_name, prepared))  # one a tick: each takes milliseconds
         session.refresh_models(client)  # each sheet comes with a new model
 
     return seen
 
 
-def _show(found: list[apply.PreparedImage]) -> None:
-    for name, image in zip((SWEEP_IMAGE, CURVES_IMAGE), found):
-        apply.put_image(name, image)
+def _show(name: str, image: apply.PreparedImage) -> None:
+    apply.put_image(name, image)
 
 
 def pause(context: Any) -> None:

@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 AUTOSAVE_SECONDS = float(os.environ.get("LATENT_LATHE_AUTOSAVE_SECONDS", 60.0))
 FIRST_SHEET_SECONDS = 20.0
 SHEET_SECONDS = 300.0
+PREVIEW_SIDE = 640  # pixels of the longer side
 READING = 0.05  # share of the progress that laying out and reading the images takes
 
 
@@ -200,6 +201,8 @@ class _Report:
         self._sheet = changed
         self.publish()
         sweep = Image.open(path).convert("RGBA")
+        scale = PREVIEW_SIDE / max(sweep.size)
+        sweep = sweep.resize((round(scale * sweep.width), round(scale * sweep.height)))
         curves = draw_curves(read_losses(self.out / "losses.jsonl"), sweep.size).convert("RGBA")
         return np.stack((np.asarray(sweep), np.asarray(curves)))
 

@@ -41,7 +41,8 @@ def read_losses(path: Path) -> Curves:
 
 
 def draw_curves(curves: Curves, size: tuple[int, int] = (900, 600)) -> Image.Image:
-    """Return a picture of `size` (width, height): the losses in one plot with a legend, each other quantity in one."""
+    """Return a picture of `size` (width, height), 400 × 400 or more: the losses in one plot with a legend, each other
+    quantity in one."""
     losses = {name: curve for name, curve in curves.items() if name.startswith("loss")}
     plots = [losses] if losses else []
     plots += [{name: curve} for name, curve in curves.items() if name not in losses]

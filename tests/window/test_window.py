@@ -212,7 +212,7 @@ def test_a_training_shows_itself_is_paused_and_goes_on_to_a_model(train: dict[st
     assert "pigan" in train["trainable"]
     assert train["figures"]["step"] >= 20 and train["figures"]["loss_d"] > 0
     sweep, curves = train["sheets"]
-    assert sweep["size"] == curves["size"] == [7 * 32, 10 * 32] and curves["colors"] > 10
+    assert sweep["size"] == curves["size"] == [448, 640] and curves["colors"] > 10
     steps = train["paused"]["stored"]["balls"]
     assert train["paused"] == {"state": "cancelled", "stored": {"balls": steps}, "model": True}
     assert steps >= train["figures"]["step"] and train["resumed"]["step"] > steps

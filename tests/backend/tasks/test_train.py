@@ -113,8 +113,8 @@ def test_the_sheet_comes_as_a_preview_of_sweep_and_curves_while_it_trains(
     with pytest.raises(Cancelled):
         train(request_of(), watched, workspace)
     sheet = watched.images[0]
-    assert sheet.dtype == np.uint8 and sheet.shape == (2, 160, 112, 4)  # 5 seeds in two rows, 7 views of 16²
-    assert (sheet[0, :16] > 200).all() and (sheet[0, 16:32, :, :3] < 50).all()  # white views of nothing, no depth yet
+    assert sheet.dtype == np.uint8 and sheet.shape == (2, 640, 448, 4)  # 5 seeds in two rows, 7 views of 16²
+    assert (sheet[0, :60] > 200).all() and (sheet[0, 68:124, :, :3] < 50).all()  # white views of nothing, no depth yet
     assert len(np.unique(sheet[1])) > 10
 
 

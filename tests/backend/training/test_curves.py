@@ -62,5 +62,5 @@ def test_a_falling_loss_falls_in_the_picture() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
 def test_any_number_of_quantities_fills_the_picture(count: int) -> None:
     curves = {f"value {n}": (np.array([5.0]), np.array([float(n)])) for n in range(count)}
-    picture = draw_curves(curves, (300, 240))
-    assert picture.size == (300, 240) and len(picture.getcolors(1 << 16) or ()) > 1
+    picture = draw_curves(curves, (448, 640))
+    assert picture.size == (448, 640) and len(picture.getcolors(1 << 16) or ()) > 1
