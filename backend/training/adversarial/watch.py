@@ -57,7 +57,8 @@ def samples(generator: Generator, seeds: int = SEEDS, side: int | None = None) -
 def sweep(
     generator: Generator, seeds: int = SWEEP_SEEDS, views: int = SWEEP_VIEWS, side: int | None = None
 ) -> PIL.Image:
-    """Return a sheet: two rows for each seed, renders and depths, through the azimuths of the model's pose prior."""
+    """Return a sheet: for each seed a row of renders through the azimuths of the model's pose prior, and a row of their
+    depths where the model has a surface."""
     info = generator.info
     low, high = info.pose_prior.azimuth
     around = high - low > 6.28  # the last view would be the first again
@@ -67,7 +68,8 @@ def sweep(
         scene = _scene(generator, seed)
         renders = [scene.render(from_wire(orbit(info, side or info.image_size, azimuth=angle))) for angle in steps]
         cells += [composited(render) for render in renders]
-        cells += [depth_image(render, info.pose_prior.radius) for render in renders]
+        if info.has_surface:
+            cells += [depth_image(render, info.pose_prior.radius) for render in renders]
     return image_grid(cells, views)
 
 
