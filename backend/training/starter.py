@@ -7,11 +7,15 @@ table that `python -m backend judge … --out FOLDER` wrote, given as `--figures
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+
+from addon.wire.errors import InvalidRequest
 
 from ..cameras import from_wire, orbit
 from ..models.card import read_card
@@ -23,16 +27,37 @@ THUMBNAIL = 256
 
 
 def make_starter(
-    model: Path, out: Path, *, label: str, description: str, licence: str, text: str, metres_per_unit: float, seed: int
+    model: Path,
+    out: Path,
+    *,
+    label: str,
+    description: str,
+    licence: str,
+    text: str,
+    metres_per_unit: float,
+    seed: int,
+    scales: Mapping[str, float] | None = None,
 ) -> Path:
-    """Write the folder of a starter. metres_per_unit: of the world of the training images; seed: of the thumbnail."""
+    """Write the folder of a starter.
+
+    metres_per_unit: of the world of the training images. seed: of the thumbnail. scales: factors on weights, by
+    patterns of their names (`fnmatch`), such as a weaker superresolution.
+
+    Raises InvalidRequest: a pattern fits no name.
+    """
     card = read_card(model)
     radius = card.pose_prior["radius"] * metres_per_unit / card.metres_per_unit
     card = replace(
         card, label=label, description=description, licence=licence, source="starter", card=text.strip() + "\n",
         metres_per_unit=metres_per_unit, pose_prior={**card.pose_prior, "radius": radius},
     )  # fmt: skip
-    save_model(out, card, read_tensors(model / "model.safetensors", torch.device("cpu")))
+    tensors = read_tensors(model / "model.safetensors", torch.device("cpu"))
+    for pattern, factor in (scales or {}).items():
+        fitting = fnmatch.filter(tensors, pattern)
+        if not fitting:
+            raise InvalidRequest(f"No weight of {model} is called {pattern}: choose among {', '.join(tensors)}.")
+        tensors |= {name: tensors[name] * factor for name in fitting}
+    save_model(out, card, tensors)
     made = load_model(out)
     with torch.no_grad():
         scene = made.synthesize(made.mapping(made.sample_z(seed))[0])
@@ -54,12 +79,15 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--licence", required=True)
     parser.add_argument("--metres", type=float, default=1.0, help="metres of a unit of the training images' world")
     parser.add_argument("--seed", type=int, default=0, help="of the thumbnail")
+    parser.add_argument("--scale", nargs=2, action="append", default=[], metavar=("NAMES", "FACTOR"),
+                        help="multiply the weights of these names, a pattern, such as '*.to_image.*' 0.5")  # fmt: skip
     options = parser.parse_args(arguments)
     table = "" if options.figures is None else (options.figures / "table.md").read_text(encoding="utf-8").strip()
     made = make_starter(
         options.run / "model", options.out, label=options.label, description=options.description,
         licence=options.licence, text=options.text.read_text(encoding="utf-8").replace("{figures}", table),
         metres_per_unit=options.metres, seed=options.seed,
+        scales={names: float(factor) for names, factor in options.scale},
     )  # fmt: skip
     sys.stdout.write(f"{made}\n")
 
