@@ -90,9 +90,19 @@ class TextureNetwork(nn.Module):
     """A sketch's depth and z_texture to an image (Sec. 3.3). z joins as constant channels behind the encoder and before
     each layer of the decoder."""
 
-    def __init__(self, z_dim: int = 8, width: int = 64, *, inputs: int = 1, outputs: int = 3, blocks: int = 3) -> None:
+    def __init__(
+        self,
+        z_dim: int = 8,
+        width: int = 64,
+        *,
+        inputs: int = 1,
+        outputs: int = 3,
+        blocks: int = 3,
+        guided: bool = False,
+    ) -> None:
+        """guided: the sketch joins again at full resolution, which is interpolated, so that patterns can follow it."""
         super().__init__()
-        self.z_dim = z_dim
+        self.z_dim, self.guided = z_dim, guided
         middle = 4 * width
         self.encoder = nn.ModuleList(
             [
@@ -104,7 +114,10 @@ class TextureNetwork(nn.Module):
         self.encoder_blocks = nn.ModuleList(ResidualBlock(middle, middle) for _ in range(blocks))
         self.decoder_blocks = nn.ModuleList(ResidualBlock(middle + z_dim, middle) for _ in range(blocks))
         self.upsample = nn.ModuleList(
-            [Convolution(middle + z_dim, 2 * width, 5), Convolution(2 * width + z_dim, width, 5)]
+            [
+                Convolution(middle + z_dim, 2 * width, 5),
+                Convolution(2 * width + z_dim + (inputs if guided else 0), width, 5),
+            ]
         )
         self.norms = nn.ModuleList([LayerNorm(2 * width), LayerNorm(width)])
         self.output = Convolution(width + z_dim, outputs, 7)
@@ -126,7 +139,9 @@ class TextureNetwork(nn.Module):
             x = block(x)
         for i, (layer, norm) in enumerate(zip(self.upsample, self.norms, strict=True)):
             x = with_code(x) if i else x
-            x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = functional.interpolate(x, scale_factor=2.0, mode="bilinear" if self.guided else "nearest")
+            if i and self.guided:
+                x = torch.cat((x, sketch), 1)
             x = functional.relu(norm(layer(x)))
         return torch.tanh(self.output(with_code(x)))
 

@@ -110,6 +110,18 @@ def project(voxels: Tensor, view: Tensor, optics: Optics, side: int) -> Sketch:
     return Sketch(*composite(probability, depths(optics, side, voxels), optics.far))
 
 
+def surface_places(sketch: Sketch, view: Tensor, optics: Optics) -> Tensor:
+    """Return where each pixel of sketches at views [N, 2] sees the surface, in the frame of the voxels, 0 beside it.
+
+    [N, 3, side, side]. Differentiable.
+    """
+    side, t = sketch.depth.shape[-1], sketch.depth
+    across = torch.linspace(optics.half_width, -optics.half_width, side).to(t)
+    camera = torch.stack(torch.broadcast_tensors(t - optics.distance, across * t, across[:, None] * t), -1)
+    places = torch.einsum("nij,nrcj->nirc", rotation(view), camera)
+    return places * sketch.silhouette.clamp(0, 1)[:, None]
+
+
 def crop_boxes(silhouette: Tensor) -> Tensor:
     """Return [N, 4]: first row, last row, first column, last column of what a sketch [N, side, side] is cut to.
 

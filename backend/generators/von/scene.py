@@ -45,7 +45,16 @@ from ..layers.encoder_image import encoder_image
 from ..layers.stylegan2 import check_shape
 from .model import ShapeNetwork, TextureEncoder, TextureNetwork
 from .projected_texture import View, colors_from_views
-from .projection import Optics, Sketch, crop_boxes, cropped, normalised_depth, project, rotation
+from .projection import (
+    Optics,
+    Sketch,
+    crop_boxes,
+    cropped,
+    normalised_depth,
+    project,
+    rotation,
+    surface_places,
+)
 
 IMAGE_MEMORY = ImageMemory(64 * MEBI)
 
@@ -74,6 +83,7 @@ class VONConfig:
     texture_dim: int = 8
     texture_width: int = 64
     blocks: int = 3
+    guided: bool = False  # the texture network sees the places of the surface beside its depth; not with crop
     encoder_width: int = 64  # 0: no encoder
     image_size: int = 128
     crop: bool = True  # the texture network was trained on sketches that fill the image, their depth on all of -1..1
@@ -205,7 +215,10 @@ class VONScene(RayTraced):
             nearest = shown.depth.min()
             empty = bool(nearest > config.optics.far - 1e-4)
             depth = normalised_depth(shown.depth, near if empty else nearest, config.optics.far)
-        painted = self.model.texture(depth[:, None].clamp(-1, 1), self.z_texture) * 0.5 + 0.5
+        seen = depth[:, None].clamp(-1, 1)
+        if config.guided:
+            seen = torch.cat((seen, surface_places(whole, view[None], config.optics)), 1)
+        painted = self.model.texture(seen, self.z_texture) * 0.5 + 0.5
         rgb = spread(painted[0].clamp(0, 1), shown.silhouette[0])
         return Painting(rgb, whole.silhouette[0], whole.depth[0], view, box[0])
 
@@ -302,7 +315,13 @@ class VON(nn.Module):
         super().__init__()
         self.config, self.half_edge = config, half_edge
         self.shape = ShapeNetwork(config.shape_dim, config.shape_widths, config.logit_scale)
-        self.texture = TextureNetwork(config.texture_dim, config.texture_width, blocks=config.blocks)
+        self.texture = TextureNetwork(
+            config.texture_dim,
+            config.texture_width,
+            inputs=4 if config.guided else 1,
+            blocks=config.blocks,
+            guided=config.guided,
+        )
         self.encoder = TextureEncoder(config.texture_dim, config.encoder_width) if config.encoder_width else None
         self._info = info
         self.eval().requires_grad_(False)
@@ -336,13 +355,17 @@ class VON(nn.Module):
 
     def voxels(self, z_shape: Tensor) -> Tensor:
         """Return voxels [N, side, side, side] of z_shape [N, shape_dim], in the frame of `projection`."""
+        voxels = torch.sigmoid(self.shape_logits(z_shape))
+        return from_distances(voxels) if self.config.distances else voxels
+
+    def shape_logits(self, z_shape: Tensor) -> Tensor:
+        """Return what the sigmoid of `voxels` is taken of."""
         logits = self.shape.logits(z_shape)
         if self.config.axes == "zyx":
             logits = voxel_frame(logits)
         if self.config.mirror:
             logits = (logits + logits.flip(-3)) / 2
-        voxels = torch.sigmoid(logits)
-        return from_distances(voxels) if self.config.distances else voxels
+        return logits
 
     def mean_ws(self) -> Tensor:
         """Return the mean of both codes: zeros [2, w_dim]. See Generator.mean_ws."""

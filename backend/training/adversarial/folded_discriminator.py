@@ -34,17 +34,24 @@ class FoldedDiscriminator(nn.Module):
     """
 
     def __init__(
-        self, side: int, widths: tuple[int, ...], *, condition_dim: int = 0, outputs: int = 0, group_size: int = 4
+        self,
+        side: int,
+        widths: tuple[int, ...],
+        *,
+        channels: int = 3,
+        condition_dim: int = 0,
+        outputs: int = 0,
+        group_size: int = 4,
     ) -> None:
         """side: of the images, pixels. widths: channels at half the side, at a quarter, … down to 4 pixels.
 
-        outputs: how many numbers are read off. Raises ValueError unless the widths end at 4 pixels.
+        channels: of the images. outputs: how many numbers are read off. Raises ValueError unless the widths end at 4.
         """
         super().__init__()
         if side != 4 << len(widths):
             raise ValueError(f"{len(widths)} widths take images of {4 << len(widths)} pixels a side, not {side}")
         self.group_size = group_size
-        self.first = Convolution(12, widths[0], 3)
+        self.first = Convolution(4 * channels, widths[0], 3)
         self.layers = nn.ModuleList(Convolution(a, b, 3) for a, b in pairwise(widths))
         self.last = Convolution(widths[-1] + 1, widths[-1], 3)
         self.features = nn.Linear(16 * widths[-1], widths[-1])
@@ -59,7 +66,7 @@ class FoldedDiscriminator(nn.Module):
     def forward(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Return scores [batch, 1] and the numbers read off [batch, outputs].
 
-        images: [batch, 3, side, side]; condition: [batch, condition_dim].
+        images: [batch, channels, side, side]; condition: [batch, condition_dim].
         """
         x = F.leaky_relu(self.first(F.pixel_unshuffle(images, 2)), 0.2)
         for layer in self.layers:

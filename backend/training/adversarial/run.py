@@ -108,10 +108,12 @@ class AdversarialRun:
         optimizers: Mapping[str, torch.optim.Optimizer] | None = None,
         tensors: Mapping[str, Tensor] | None = None,
         clip: float | None = None,
+        exported: Callable[[nn.Module], nn.Module] = lambda mean: mean,
     ) -> None:
         """out: folder of checkpoint, losses, sheets and `model/`; None keeps nothing. card(): that of the model folder;
         without it there are no sheets. optimizers: "generator" and "discriminator"; Adam with the configuration's
         rates by default. tensors: further state of the loop. clip: largest norm of a gradient.
+        exported(mean): the part of the mean generator that is the model, where the rest only serves the training.
 
         Raises InvalidRequest: the batch cannot be divided over the processes, or `out` holds a run and is not resumed.
         """
@@ -143,7 +145,7 @@ class AdversarialRun:
             raise InvalidRequest(
                 f"{out} already holds a training: go on with it by --resume, or give another folder as --out."
             )
-        self._watch = None if out is None or card is None else Watch(out, card, self.mean)
+        self._watch = None if out is None or card is None else Watch(out, card, exported(self.mean))
         self._journal: Journal | None = None
         self._number = 0
 

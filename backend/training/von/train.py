@@ -1,42 +1,45 @@
-"""Train the texture of Visual Object Networks (arxiv.org/abs/1812.02725, Sec. 3.3) from unpaired images and sketches.
+"""Train Visual Object Networks: shape, viewpoint and texture, each alone (arxiv.org/abs/1812.02725).
 
-G paints a 2.5D sketch with a texture code, F sketches an image, E encodes an image's texture; the discriminators are D
-for images and D_s for sketches. For a sketch s of a random shape and view, a random code z, and an image x:
+`python -m backend train von --data IMAGES --out FOLDER` runs `small()`, for a CPU; `--preset published` the paper's
+recipe. The images have cameras, and say which object they show: its voxels are carved from its silhouettes.
 
-    adversarial     D(G(s, z)) real, D_s(F(x)) real                 least squares
+G paints a 2.5D sketch with a texture code, F sketches an image, E encodes an image's texture. For a sketch s of a
+random object and view, a random code z, and an image x, the published loss (Sec. 3.3) is
+
+    adversarial     D(G(s, z)) real, D_s(F(x)) real                 least squares, of patches
     cycle           |F(G(s, z)) - s|,  |G(F(x), E(x)) - x|          both directions
     code            |E(G(s, z)) - z|                                the code is recovered from the painted image
     prior           KL(E(x) | N(0, 1))                              codes of images follow the prior
 
-`paired` adds a term that the paper does not have, that of a conditional VAE-GAN: |G(s(x), E(x)) - x| with the sketch
-of the image's own shape and pose, if the data have it. Its weight is 0 in the published loss.
+With r3gan one discriminator sees an image and the sketch of what it shows together, so neither F nor cycles are needed.
+`paired` adds the term of a conditional VAE-GAN: |G(s(x), E(x)) - x| with the image's own sketch.
 
-The sketches are projections of voxels, as they are when shapes come from a 3D-GAN: the texture network is trained on
-the kind of sketch that it is used with. The result is the running mean of G's weights.
+The shape network learns beside it, without a discriminator, to decode the principal components of the voxels
+(`shapes.py`); the paper's is a 3D-GAN, which `train gan3d` trains.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from itertools import chain, pairwise
+from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 
 import torch
-from PIL import Image as PIL
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...files import write_atomically
-from ...generators.von.model import TextureEncoder, TextureNetwork, over_white
-from .. import runs
-from ..images import enlarged
-from ..runs import Journal, Loop, State, follow, update
-from .config import VONTraining, published, small
-from .data import Data, chair_data, sketches
-
-LOSSES = ("loss_d", "loss_g", "sketch", "image", "code", "kl")
+from ...generators.von.model import TextureNetwork, over_white
+from ...generators.von.projection import Sketch, surface_places
+from ...generators.von.scene import VON, VONConfig
+from ...models.card import ModelCard
+from ..adversarial.command import Recipe
+from ..adversarial.folded_discriminator import FoldedDiscriminator
+from ..adversarial.losses import discriminator_loss, generator_loss, penalty
+from ..adversarial.run import AdversarialRun, RunOptions, Step
+from ..data.training_images import TrainingImages
+from .config import VONTraining, published, small, small_published
+from .data import UNIT, Data, carved, sketches
+from .shapes import principal_codes, shape_loss
 
 
 class Patches(nn.Module):
@@ -56,177 +59,179 @@ class Patches(nn.Module):
         return self.output(x)
 
 
-class Run(State):
-    """Networks and optimisers of a run, and one training step."""
+class Networks(nn.Module):
+    """What a run trains besides discriminators: the model (G, E and the shape network), and F where it is needed."""
 
-    def __init__(self, config: VONTraining, device: torch.device | str = "cpu") -> None:
-        torch.manual_seed(config.seed)
+    def __init__(self, config: VONTraining, model: VON) -> None:
+        super().__init__()
+        self.model = model.requires_grad_(True).train()
+        cycles = config.loss == "published"
+        self.sketcher = (
+            TextureNetwork(0, config.sketch_width, inputs=3, outputs=2, blocks=config.blocks) if cycles else None
+        )
 
-        def texture_network() -> TextureNetwork:
-            return TextureNetwork(config.z_dim, config.width, blocks=config.blocks)
-
-        self.texture, self.mean = texture_network(), texture_network()
-        self.encoder = TextureEncoder(config.z_dim, config.encoder_width)
-        self.sketcher = TextureNetwork(0, config.sketch_width, inputs=3, outputs=2, blocks=config.blocks)
-        self.discriminator = Patches(3, config.discriminator_width)
-        self.sketch_discriminator = Patches(2, config.discriminator_width)
-        self.mean.load_state_dict(self.texture.state_dict())
-        networks: dict[str, nn.Module] = {
-            "texture": self.texture, "mean": self.mean, "encoder": self.encoder, "sketcher": self.sketcher,
-            "judge": self.discriminator, "sketch_judge": self.sketch_discriminator,  # as checkpoints name them
-        }  # fmt: skip
-        for network in networks.values():
-            network.to(device)
-        generators = chain(self.texture.parameters(), self.encoder.parameters(), self.sketcher.parameters())
-        discriminators = chain(self.discriminator.parameters(), self.sketch_discriminator.parameters())
-        self.generator_adam = torch.optim.Adam(generators, config.rate, (0.5, 0.999))
-        self.discriminator_adam = torch.optim.Adam(discriminators, config.rate, (0.5, 0.999))
-        super().__init__(config, networks, {"maker": self.generator_adam, "judge": self.discriminator_adam})
-
-    def paint(self, sketch: Tensor, z: Tensor) -> Tensor:
-        """Paint sketches [N, 2, side, side]: images [N, 3, side, side] over white."""
-        return over_white(self.texture(sketch[:, :1], z), (sketch[:, 1:] + 1) / 2)
+    def paint(self, sketch: Tensor, views: Tensor, z: Tensor) -> Tensor:
+        """Return images [N, 3, side, side] over white of sketches [N, 2, side, side] at views [N, 2], by G."""
+        config, seen, mask = self.model.config, sketch[:, :1], (sketch[:, 1:] + 1) / 2
+        if config.guided:
+            depth = config.distance - config.reach * sketch[:, 0]
+            seen = torch.cat((seen, surface_places(Sketch(mask[:, 0], depth), views, config.optics)), 1)
+        return over_white(self.model.texture(seen, z), mask)
 
     def sketch_of(self, images: Tensor) -> Tensor:
-        """Sketch images [N, 3, side, side] by F: [N, 2, side, side]."""
+        """Return sketches [N, 2, side, side] of images [N, 3, side, side], by F."""
+        assert self.sketcher is not None
         found: Tensor = self.sketcher(images, images.new_zeros(len(images), 0))
         return found
 
-    def step(self, images: Tensor, sketch: Tensor, z: Tensor, noise: Tensor, own_sketch: Tensor | None) -> list[Tensor]:
-        """Take one step and return its LOSSES. All batches have N items; own_sketch: of the images, for `paired`."""
-        config = self.config
-        mean, log_variance = self.encoder(images)
-        code = mean + noise * (0.5 * log_variance).exp()
-        painted, sketched = self.paint(sketch, z), self.sketch_of(images)
-
-        loss_d = discriminator_loss(self.discriminator, images, painted)
-        loss_d = loss_d + discriminator_loss(self.sketch_discriminator, sketch, sketched)
-        update(self.discriminator_adam, loss_d)
-
-        for discriminator in (self.discriminator, self.sketch_discriminator):
-            discriminator.requires_grad_(False)
-        adversarial = (self.discriminator(painted) - 1).square().mean()
-        adversarial = adversarial + (self.sketch_discriminator(sketched) - 1).square().mean()
-        sketch_cycle = functional.l1_loss(self.sketch_of(painted), sketch)
-        image_cycle = functional.l1_loss(self.paint(sketched, code), images)
-        code_loss = functional.l1_loss(self.encoder(painted)[0], z)
+    def encode(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return texture codes [N, z_dim] of images, drawn with normal `noise`, and their divergence from N(0, 1)."""
+        assert self.model.encoder is not None
+        mean, log_variance = self.model.encoder(images)
         kl = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(-1).mean()
-        loss = (
-            adversarial
-            + config.sketch_cycle * sketch_cycle
-            + config.image_cycle * image_cycle
-            + config.code * code_loss
-            + config.prior * kl
-        )
-        if own_sketch is not None:
-            loss = loss + config.paired * functional.l1_loss(self.paint(own_sketch, code), images)
-        update(self.generator_adam, loss)
-        for discriminator in (self.discriminator, self.sketch_discriminator):
-            discriminator.requires_grad_(True)
-        return [loss_d, adversarial, sketch_cycle, image_cycle, code_loss, kl]
-
-    def follow(self, step: int) -> None:
-        """Update the running mean of the weights."""
-        follow(self.mean, self.texture, min(self.config.mean_decay, step / (step + 10)))
-
-    def set_rates(self, step: int) -> None:
-        """Set the learning rates: constant, then a linear decay in the last third."""
-        fall = max(0.0, 3 * step / self.config.steps - 2)
-        for adam in (self.generator_adam, self.discriminator_adam):
-            adam.param_groups[0]["lr"] = self.config.rate * (1 - fall * (1 - self.config.final_rate))
+        return mean + noise * (0.5 * log_variance).exp(), kl
 
 
-def discriminator_loss(discriminator: nn.Module, real: Tensor, generated: Tensor) -> Tensor:
+def train(config: VONTraining, images: TrainingImages, out: Path | None, options: RunOptions) -> AdversarialRun:
+    """Train, or resume, and leave a model folder in `out`. Raises: see AdversarialRun, and `carved`."""
+    data = carved(images)
+    torch.manual_seed(config.seed)
+    networks = Networks(config, VON(model_config(config, data)))
+    discriminator = new_discriminator(config)
+    textures = [p for n, p in networks.named_parameters() if not n.startswith("model.shape.")]
+    codes = principal_codes(data.voxels, config.shape_dim).to(options.device)
+    voxels = data.voxels.to(options.device)
+    run = AdversarialRun(
+        config, out, networks, discriminator, options, card=lambda: card(config, images, data),
+        optimizers={
+            "generator": torch.optim.Adam(textures, config.generator_rate, config.betas),
+            "shape": torch.optim.Adam(networks.model.shape.parameters(), config.shape_rate, (0.9, 0.99)),
+        },
+        exported=lambda mean: mean.get_submodule("model"),
+    )  # fmt: skip
+    for step in run:
+        # 1. Generate a representation of a scene: an object's voxels and a code of its texture; decode other shapes
+        z = step.normal(config.z_dim)
+        run.update("shape", shape_loss(networks.model, codes, voxels, step.random))
+
+        # 2. Project it to a sketch at a random camera pose, and paint that
+        own, other = step.choose(len(data.images)), (step.uniform() * len(data.images)).long()
+        sketch = sketches(voxels[data.shapes[other.cpu()]], data.views[other.cpu()].to(z), config.side, data.optics)
+        painted = networks.paint(sketch, data.views[other.cpu()].to(z), z)
+        real = step.images(data.images, own)
+
+        # 3. and 4. Show the images to the discriminator; back-propagate through discriminator, painting and encoder
+        noise = step.normal(config.z_dim)
+        own_views = data.views[own.cpu()].to(z)
+        own_sketch = sketches(voxels[data.shapes[own.cpu()]], own_views, config.side, data.optics)
+        play = by_pairs if config.loss == "r3gan" else by_cycles
+        loss_d, adversarial, cycles = play(config, run, networks, step, real, own_sketch, painted, sketch, noise)
+        code, kl = networks.encode(real, noise)
+        assert networks.model.encoder is not None
+        recovered = functional.l1_loss(networks.model.encoder(painted)[0], z)
+        loss = adversarial + cycles + config.code * recovered + config.prior * kl
+        if config.paired:
+            loss = loss + config.paired * functional.l1_loss(networks.paint(own_sketch, own_views, code), real)
+        run.update("generator", loss)
+        run.report(loss_d=loss_d, loss_g=adversarial, cycles=cycles, code=recovered, kl=kl)
+    return run
+
+
+def by_pairs(
+    config: VONTraining,
+    run: AdversarialRun,
+    networks: Networks,
+    step: Step,
+    real: Tensor,
+    own_sketch: Tensor,
+    painted: Tensor,
+    sketch: Tensor,
+    noise: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Update the discriminator of images with their sketches; return its loss, the generator's, and 0 for cycles."""
+    shown = torch.cat((real, own_sketch), 1).requires_grad_()
+    seen = torch.cat((painted.detach(), sketch), 1).requires_grad_()
+    of_real, of_fake = run.discriminator(shown)[0], run.discriminator(seen)[0]
+    loss_d = discriminator_loss(config.loss, of_real, of_fake)
+    run.update("discriminator", loss_d + penalty(config, step.number, (of_real, shown), (of_fake, seen)))
+    score = run.discriminator(torch.cat((painted, sketch), 1))[0]
+    paired = run.discriminator(shown.detach())[0]
+    return loss_d, generator_loss(config.loss, score, paired), score.new_zeros(())
+
+
+def by_cycles(
+    config: VONTraining,
+    run: AdversarialRun,
+    networks: Networks,
+    step: Step,
+    real: Tensor,
+    own_sketch: Tensor,
+    painted: Tensor,
+    sketch: Tensor,
+    noise: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Update the published discriminators; return their loss, the generators', and the weighted cycle losses."""
+    assert isinstance(run.discriminator, nn.ModuleList)
+    of_images, of_sketches = run.discriminator
+    sketched = networks.sketch_of(real)
+    loss_d = least_squares(of_images, real, painted) + least_squares(of_sketches, sketch, sketched)
+    run.update("discriminator", loss_d)
+    adversarial = (of_images(painted) - 1).square().mean() + (of_sketches(sketched) - 1).square().mean()
+    code, _ = networks.encode(real, noise)
+    views = real.new_zeros(len(real), 2)  # only a guided painter needs them, which has no cycles
+    cycles = config.sketch_cycle * functional.l1_loss(networks.sketch_of(painted), sketch)
+    cycles = cycles + config.image_cycle * functional.l1_loss(networks.paint(sketched, views, code), real)
+    return loss_d, adversarial, cycles
+
+
+def least_squares(discriminator: nn.Module, real: Tensor, generated: Tensor) -> Tensor:
     """Return the least-squares loss of a discriminator."""
     return (discriminator(real) - 1).square().mean() + discriminator(generated.detach()).square().mean()
 
 
-def train(
-    config: VONTraining,
-    out: Path,
-    data: Data,
-    *,
-    device: torch.device | str = "cpu",
-    progress: Callable[[float, str], None] = lambda fraction, text: None,
-    checkpoint_seconds: float = 60.0,
-    draw_seconds: float = 180.0,
-    snapshot_steps: int = 250,
-) -> Run:
-    """Train, or resume from `out/checkpoint.safetensors`.
+def new_discriminator(config: VONTraining) -> nn.Module:
+    """Return the published discriminators of images and sketches, or one of both together."""
+    if config.discriminator_widths:
+        return FoldedDiscriminator(config.side, config.discriminator_widths, channels=5)
+    return nn.ModuleList((Patches(3, config.discriminator_width), Patches(2, config.discriminator_width)))
 
-    A killed run loses at most `checkpoint_seconds`. Beside the checkpoint lie `progress.png`, `losses.jsonl`, and in
-    `snapshots/` the mean weights every `snapshot_steps`.
 
-    Raises:
-        ValueError: the checkpoint in `out` belongs to another configuration.
-    """
-    data = data.to(device)
-    run = Run(config, device)
-    loop = Loop(
-        run, out / "checkpoint.safetensors", config.steps, progress=progress, report_steps=25,
-        checkpoint_seconds=checkpoint_seconds, draw_seconds=draw_seconds,
-        draw=lambda path: contact_sheet(run, data).save(path),
+def model_config(config: VONTraining, data: Data) -> VONConfig:
+    """Return the model's configuration, with the camera of the data."""
+    return VONConfig(
+        shape_dim=config.shape_dim, shape_widths=config.shape_widths, logit_scale=1.0, mirror=True, axes="zyx",
+        texture_dim=config.z_dim, texture_width=config.width, blocks=config.blocks, guided=config.guided,
+        encoder_width=config.encoder_width, image_size=config.side, crop=False, distance=data.optics.distance,
+        half_width=data.optics.half_width, reach=data.optics.reach, samples_per_pixel=data.optics.samples_per_pixel,
     )  # fmt: skip
-    (out / "snapshots").mkdir(parents=True, exist_ok=True)
-    journal = Journal(out, LOSSES, 0.97)
-    for step in loop:
-        run.set_rates(step)
-        journal.add(run.step(*draw(config, data, step)))
-        run.follow(step + 1)
-        loop.report(journal)
-        if (step + 1) % snapshot_steps == 0 or step + 1 == config.steps:
-            weights = {name: value.cpu() for name, value in run.mean.state_dict().items()}
-            write_atomically(out / "snapshots" / f"step{step + 1:06d}.safetensors", save(weights))
-    return run
 
 
-def draw(config: VONTraining, data: Data, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
-    """Return one step's images in -1..1, sketches of other shapes and views, codes, noise, and the images' own
-    sketches if `paired` needs them, on the device of the data."""
-    random = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-    device = data.images.device
-    chosen = torch.randint(len(data.images), (config.batch,), generator=random).to(device)
-    other = torch.randint(len(data.images), (config.batch,), generator=random).to(device)
-    images = data.images[chosen] / 127.5 - 1
-    side = images.shape[-1]
-    sketch = sketches(data.voxels[data.shapes[other]], data.views[other], side)
-    own = sketches(data.voxels[data.shapes[chosen]], data.views[chosen], side) if config.paired else None
-    z, noise = torch.randn(2, config.batch, config.z_dim, generator=random).to(device)
-    return images, sketch, z, noise, own
+def card(config: VONTraining, images: TrainingImages, data: Data) -> ModelCard:
+    """Return the card of the model that a training gives."""
+    what, prior = images.name or "Objects", images.prior
+    return ModelCard(
+        kind="von",
+        label=f"{what} (Visual Object Networks)",
+        description=f"{what} as voxels, painted by a 2D network: separate shape, viewpoint and texture",
+        licence=images.licence,
+        non_commercial=False,
+        constructor={**asdict(model_config(config, data)), "half_edge": UNIT},
+        metres_per_unit=images.metres_per_unit,
+        pose_prior={**asdict(prior), "radius": prior.radius * images.metres_per_unit},
+        background=images.background,
+        card=(
+            f"Trained from {len(images.images)} images of {config.side} pixels of {len(data.voxels)} objects, whose "
+            f"voxels were carved from their silhouettes; loss: {config.loss} (backend/training/von/train.py)."
+        ),
+    )
 
 
-@torch.no_grad()
-def contact_sheet(run: Run, data: Data, rows: int = 6, scale: int = 2) -> PIL.Image:
-    """Return an image with, in each row: a sketch (depth), the sketch painted with four codes, the same in all rows; a
-    real image, its sketch by F, and the first sketch painted with the real image's texture."""
-    random = torch.Generator().manual_seed(1)
-    device = data.images.device
-    codes = torch.randn(4, run.config.z_dim, generator=random).to(device)
-    chosen = torch.linspace(0, len(data.images) - 1, rows).long().to(device)
-    other = (chosen + 7 * len(data.images) // rows) % len(data.images)
-    sketch = sketches(data.voxels[data.shapes[other]], data.views[other], data.images.shape[-1])
-    real = data.images[chosen] / 127.5 - 1
-
-    def paint(z: Tensor) -> Tensor:
-        return over_white(run.mean(sketch[:, :1], z), (sketch[:, 1:] + 1) / 2)
-
-    columns = [sketch[:, :1].expand(-1, 3, -1, -1), *(paint(z.expand(rows, -1)) for z in codes)]
-    columns += [real, run.sketch_of(real)[:, :1].expand(-1, 3, -1, -1), paint(run.encoder(real)[0])]
-    return enlarged(torch.cat([torch.cat(list(column), -2) for column in columns], -1), scale)
-
-
-def main(arguments: list[str]) -> None:
-    """Train on the images that `python -m backend.training.data.chair_views` wrote."""
-    parser = runs.recipe_options(
-        "von", __doc__, data="backend.training.data.chair_views", out="snapshots",
-        published="the widths of the paper, for a GPU",
-    )  # fmt: skip
-    parser.add_argument("--paired", type=float, help="weight of the conditional VAE-GAN's term; 0 as published")
-    options = parser.parse_args(arguments)
-    config = published() if options.published else small()
-    if options.steps is not None:
-        config = replace(config, steps=options.steps)
-    if options.paired is not None:
-        config = replace(config, paired=options.paired)
-    data = chair_data(options.data)
-    train(config, options.out, data, device=runs.device_of(options.device), progress=runs.say)
+RECIPE = Recipe(
+    name="von",
+    label="Visual Object Networks",
+    description="Train Visual Object Networks: separate shape, viewpoint and texture, from images with cameras.",
+    presets={"small": small, "small-published": small_published, "published": published},
+    side=lambda config: config.side,
+    train=train,
+    needs_poses=True,
+)

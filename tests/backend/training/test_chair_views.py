@@ -17,7 +17,7 @@ from backend.training.data import chair_views
 PLAIN = chair_views.Material(np.full(3, 0.5, np.float32), np.full(3, 0.5, np.float32), (0.0, 0.0, 0.0))
 
 
-@pytest.mark.parametrize("recipe", ["deepsdf", "gan3d", "hologan", "image-to-shape", "von", "von-shapes"])
+@pytest.mark.parametrize("recipe", ["deepsdf", "gan3d", "image-to-shape"])
 def test_a_recipe_without_its_data_names_the_command_to_run(recipe: str, backend_command: Any, tmp_path: Path) -> None:
     status, _, said = backend_command("train", recipe, tmp_path / "nowhere", "--out", tmp_path / "run")
     assert status == 1 and "nowhere" in said and "is missing: run" in said

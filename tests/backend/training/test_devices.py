@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,10 @@ from backend.training.gan3d import image_to_shape
 from backend.training.gan3d.train import train as train_gan3d
 from backend.training.hologan.config import HoloGANTraining
 from backend.training.hologan.train import train as train_hologan
-from backend.training.von.config import VONTraining
-from backend.training.von.data import Data
-from backend.training.von.shapes import ShapeTraining, train_shapes
+from backend.training.von import config as von
 from backend.training.von.train import train as train_von
 from tests.backend.fixtures.elsewhere import REAL_CUDA, device_of
+from tests.backend.training.coloured_balls import coloured_balls
 
 RANDOM = torch.Generator().manual_seed(0)
 VOXELS = torch.rand(6, 16, 16, 16, generator=RANDOM)
@@ -66,18 +66,13 @@ def hologan_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
 
 
 def von_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
-    config = VONTraining(
-        z_dim=2, width=4, encoder_width=4, sketch_width=4, discriminator_width=4, blocks=1, steps=2, batch=2, paired=1.0
-    )
-    images = IMAGES[:, 0, :24, :24].permute(0, 3, 1, 2).contiguous()
-    views = torch.rand(6, 2, generator=torch.Generator().manual_seed(0))
-    return (train_von(config, out, Data(images, views, torch.arange(6), VOXELS > 0.5), device=device).mean,)
-
-
-def von_shapes_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
-    distances = torch.rand(4, 32, 32, 32, generator=torch.Generator().manual_seed(0)) - 0.5
-    config = ShapeTraining(z_dim=3, widths=(8, 4, 4), steps=2, batch=4)
-    return (train_shapes(config, distances, distances < 0, device=device, log=False),)
+    data = coloured_balls(16, 16)
+    config = replace(
+        von.small(), steps=2, batch=2, side=16, z_dim=2, width=4, encoder_width=4, discriminator_widths=(4, 4),
+        blocks=1, shape_dim=3, shape_widths=(8, 4, 4),
+    )  # fmt: skip
+    options = RunOptions(device=device, progress=lambda *_: None)
+    return (train_von(config, replace(data, objects=torch.arange(16) // 4), None, options).generator,)
 
 
 def solid_object_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
@@ -95,7 +90,6 @@ RUNS: dict[str, Callable[[Path, torch.device], Iterable[nn.Module]]] = {
     "image-to-shape": image_to_shape_run,
     "hologan": hologan_run,
     "von": von_run,
-    "von-shapes": von_shapes_run,
     "solid-object": solid_object_run,
 }
 

@@ -1,198 +1,154 @@
-"""Training of Visual Object Networks: textures from unpaired images and sketches, shapes, and the export."""
+"""Training of Visual Object Networks: voxels carved from silhouettes, both losses, a model folder, and processes."""
 
 from __future__ import annotations
 
-import json
-import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.torch import load_file
 
-from backend.generators.von.model import ShapeNetwork
-from backend.generators.von.scene import VON
+from addon.wire.errors import UnusableDataset
+from backend.cameras import from_wire, orbit
+from backend.generators.von.projection import project, surface_places
+from backend.generators.von.scene import VON, VONConfig
 from backend.models.library import load_model
-from backend.rendering.boxes import box_interval
-from backend.training.data import chair_views
-from backend.training.features import ImageFeatures
-from backend.training.von import evaluate
-from backend.training.von import export as von_export
-from backend.training.von.config import VONTraining, published, small
-from backend.training.von.data import CHAIR_OPTICS, VOXEL, Data, chair_data, sketches
-from backend.training.von.shapes import ShapeTraining, principal_codes, train_shapes
-from backend.training.von.train import Run, contact_sheet, draw, train
+from backend.training.adversarial.processes import joined
+from backend.training.adversarial.run import RunOptions
+from backend.training.data.training_images import TrainingImages
+from backend.training.von.config import VONTraining, published, small, small_published
+from backend.training.von.data import UNIT, carved, sketches
+from backend.training.von.shapes import principal_codes, shape_loss
+from backend.training.von.train import Networks, model_config, train
 
-SIDE = 24
-TINY = VONTraining(
-    z_dim=2, width=4, encoder_width=4, sketch_width=4, discriminator_width=4, blocks=1, steps=50, batch=4, rate=2e-3,
-    mean_decay=0.9,
+from .coloured_balls import PRIOR, coloured_balls
+
+ROOT = Path(__file__).resolve().parents[3]
+SIDE = 16
+
+
+def _objects() -> TrainingImages:
+    """Balls of one place, in eight sizes and colours, eight views each."""
+    data = coloured_balls(64, SIDE)
+    order = torch.arange(64) % 8
+    radii = data.images.float().mean((1, 2, 3)).argsort()  # images alike in size show one object
+    objects = torch.empty(64, dtype=torch.long)
+    objects[radii] = torch.arange(64) // 8
+    assert len(order.unique()) == 8
+    return replace(data, objects=objects)
+
+
+DATA = _objects()
+TINY = replace(
+    small(), steps=30, batch=8, side=SIDE, z_dim=2, width=4, encoder_width=4, discriminator_widths=(6, 8), blocks=1,
+    shape_dim=3, shape_widths=(12, 8, 6), generator_rate=3e-3, paired=30.0,
 )  # fmt: skip
+PUBLISHED = replace(
+    small_published(), steps=30, batch=8, side=SIDE, z_dim=2, width=4, encoder_width=4, sketch_width=4,
+    discriminator_width=4, blocks=1, shape_dim=3, shape_widths=(12, 8, 6), generator_rate=3e-3,
+)  # fmt: skip
+QUIET = RunOptions(progress=lambda *_: None, report_steps=10, checkpoint_seconds=1e9)
 
 
-def _boxes(count: int = 24, side: int = SIDE) -> Data:
-    """Boxes of one colour each over white, from random views; the image is the silhouette, so it is exact."""
-    random = torch.Generator().manual_seed(0)
-    ticks = torch.linspace(-1, 1, 12)
-    grid = torch.stack(torch.meshgrid(ticks, ticks, ticks, indexing="ij"), -1).abs()
-    lengths = 0.3 + 0.4 * torch.rand(count, 1, 1, 1, 3, generator=random)
-    voxels = (grid[None] < lengths).all(-1)
-    views = torch.rand(count, 2, generator=random) * torch.tensor([2 * math.pi, 0.6])
-    colors = torch.rand(count, 3, 1, 1, generator=random) * 0.7
-    mask = (sketches(voxels, views, side)[:, 1:] + 1) / 2
-    images = colors * mask + (1 - mask)
-    return Data((images * 255).to(torch.uint8), views, torch.arange(count), voxels)
+def test_carved_voxels_project_to_the_silhouettes_they_were_carved_from() -> None:
+    data = carved(DATA)
+    assert data.voxels.shape == (8, 32, 32, 32) and data.voxels.any((1, 2, 3)).all()
+    sketch = sketches(data.voxels[data.shapes], data.views, SIDE, data.optics)
+    seen = (data.images < 250).any(1)
+    covered = sketch[:, 1] > 0
+    assert (covered & seen).sum() > 0.85 * covered.sum() > 0.5 * seen.sum()
+    with pytest.raises(UnusableDataset, match="which object"):
+        carved(replace(DATA, objects=None))
 
 
-def test_in_fifty_steps_every_cycle_loss_falls(tmp_path: Path) -> None:
-    data = _boxes()
-    run = train(TINY, tmp_path, data, snapshot_steps=25)
-    losses = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in losses] == [25, 50]
-    for name in ("sketch", "image", "loss_d"):
-        assert losses[-1][name] < 0.9 * losses[0][name]
-    shown = evaluate.random_sketches(data, 32)
-    painted, before = evaluate.painted(run.mean, shown), evaluate.painted(Run(TINY).mean, shown)
-    real = (data.images / 127.5 - 1).mean((0, 2, 3))
-    assert (painted.mean((0, 2, 3)) - real).abs().mean() < (before.mean((0, 2, 3)) - real).abs().mean()
-    assert [path.name for path in sorted((tmp_path / "snapshots").iterdir())] == [
-        "step000025.safetensors",
-        "step000050.safetensors",
-    ]
+def test_places_of_the_surface_are_those_of_its_voxels() -> None:
+    voxels = torch.zeros(1, 32, 32, 32)
+    voxels[0, 20:24, 6:10, 18:22] = 1.0
+    view = torch.tensor([[0.4, 0.3]])
+    optics = carved(DATA).optics
+    sketch = project(voxels, view, optics, 32)
+    places = surface_places(sketch, view, optics)[0].permute(1, 2, 0)[sketch.silhouette[0] > 0.99]
+    centre = torch.tensor([21.5, 7.5, 19.5]) / 15.5 - 1
+    assert len(places) > 3 and ((places - centre).abs() < 0.2).all()
 
 
-def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
-    data = _boxes(8)
-    config = replace(TINY, steps=6)
-    straight = train(config, tmp_path / "straight", data, checkpoint_seconds=1e9, draw_seconds=1e9)
+@pytest.mark.parametrize("config", [TINY, PUBLISHED], ids=["r3gan", "published"])
+def test_in_thirty_steps_what_the_loss_asks_for_improves_and_a_model_is_left(
+    tmp_path: Path, config: VONTraining
+) -> None:
+    data = carved(DATA)
+    sketch = sketches(data.voxels[data.shapes], data.views, SIDE, data.optics)
+    real = data.images / 127.5 - 1
 
-    half = tmp_path / "half"
-    stopped = Run(config)
-    half.mkdir()
-    for step in range(3):
-        stopped.set_rates(step)
-        stopped.step(*draw(config, data, step))
-        stopped.follow(step + 1)
-    stopped.save(half / "checkpoint.safetensors", 3)
-    resumed = train(config, half, data, checkpoint_seconds=1e9, draw_seconds=1e9)
-    for one, other in zip(straight.mean.parameters(), resumed.mean.parameters(), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
-    with pytest.raises(ValueError, match=r"another configuration \(width\)"):
-        train(replace(config, width=8), half, data)
+    @torch.no_grad()
+    def error(networks: Networks) -> float:
+        code, _ = networks.encode(real, torch.zeros(64, 2))
+        painted = networks.paint(sketch, data.views, code)
+        if config.loss == "r3gan":  # an image, painted with its own texture
+            inside = (sketch[:, 1] > 0.8) & (real.amin(1) < 0.98)
+            return float((painted - real).abs().mean(1)[inside].mean())
+        return float((networks.sketch_of(painted) - sketch).abs().mean())  # the cycle of sketches
 
-
-def test_the_paired_term_teaches_the_colour_of_an_images_own_sketch() -> None:
-    data = _boxes(8)
-
-    def error(paired: float) -> float:
-        run = Run(replace(TINY, paired=paired))
-        for step in range(20):
-            run.step(*draw(run.config, data, step))
-        own = sketches(data.voxels, data.views, SIDE)
-        real = data.images / 127.5 - 1
-        with torch.no_grad():
-            return float((run.paint(own, run.encoder(real)[0]) - real).abs().mean())
-
-    assert error(20.0) < error(0.0)
-
-
-def test_the_contact_sheet_shows_a_row_for_each_sketch() -> None:
-    made = contact_sheet(Run(TINY), _boxes(8), rows=3, scale=1)
-    assert made.size == (8 * SIDE, 3 * SIDE)
-
-
-def test_the_recipes_have_the_sizes_they_state() -> None:
-    texture = sum(p.numel() for p in Run(small()).texture.parameters())
-    assert 80_000 < texture < 200_000
-    assert published().paired == 0 and small().paired == 0 and published().width == 64
-
-
-def _chair_file(folder: Path, seed: int) -> None:
-    """A box as `chair_views` would write it: its images have the outline of its distances."""
-    ticks = chair_views.voxel_centers()
-    half = np.array([0.5, 0.35, 0.6]) * (0.7 + 0.1 * (seed % 4))
-    distances = (np.abs(ticks) - half).max(-1)
-    azimuths = np.linspace(0, 6, 24).astype(np.float32)
-    elevations = np.full(24, 0.3, np.float32)
-    images = np.full((24, 64, 64, 3), 255, np.uint8)
-    images[:, 20:44, 20:44] = (180, 60, 40)
-    np.savez(
-        folder / f"chair{seed:04d}.npz", images=images, azimuths=azimuths, elevations=elevations,
-        distances=distances.astype(np.float16),
-    )  # fmt: skip
-
-
-def test_sketches_of_chairs_match_their_images(tmp_path: Path) -> None:
-    """Rays of the images' own camera, intersected with the box, against the sketch of its voxels."""
-    _chair_file(tmp_path, 0)
-    data = chair_data(tmp_path, range(1))
-    half = (np.array([0.5, 0.35, 0.6]) * 0.7).tolist()
-    for index in (0, 5, 13):
-        azimuth, elevation = data.views[index].tolist()
-        rays = chair_views.camera(azimuth, elevation).rays()
-        box = (-half[0], -half[1], -half[2]), (half[0], half[1], half[2])
-        near, far = box_interval(rays.origins.reshape(-1, 3).float(), rays.directions.reshape(-1, 3).float(), box)
-        hit = (near < far).reshape(64, 64)
-        depth = near.reshape(64, 64) * rays.depth_from_distance
-        sketch = sketches(data.voxels[:1], data.views[index : index + 1], 64)[0]
-        certain = sketch[1] > 0
-        assert (hit & ~certain).sum() <= 0.02 * hit.sum() and (certain & ~hit).sum() < 0.25 * hit.sum()
-        seen = (CHAIR_OPTICS.distance - sketch[0] * CHAIR_OPTICS.reach) * VOXEL
-        inner = -torch.nn.functional.max_pool2d(-hit[None].float(), 7, 1, 3)[0] > 0
-        assert float((seen - depth)[inner].abs().median()) < 2 * VOXEL / 31
-
-
-def test_codes_are_of_variance_one_and_the_shape_network_learns_its_voxels() -> None:
-    distances = torch.stack([_distance(0.3 + 0.05 * i, 0.9 - 0.05 * i) for i in range(8)])
-    codes = principal_codes(distances, 3)
-    torch.testing.assert_close(codes.std(0), torch.ones(3))
-    assert codes.mean(0).abs().max() < 1e-4
-    config = ShapeTraining(z_dim=3, widths=(16, 8, 4), steps=60, batch=8, rate=2e-2)
-    network = train_shapes(config, distances, distances < 0, log=False)
-    with torch.no_grad():
-        logits = network.logits(codes)
-    made = (logits + logits.flip(-1)) > 0
-    agree = (made & (distances < 0)).flatten(1).sum(1) / (made | (distances < 0)).flatten(1).sum(1)
-    assert agree.mean() > 0.75
-
-
-def _distance(width: float, height: float) -> Tensor:
-    ticks = torch.linspace(-1, 1, 32)
-    z, y, x = torch.meshgrid(ticks, ticks, ticks, indexing="ij")
-    return torch.stack((x.abs() - width, y.abs() - 0.4, z.abs() - height)).amax(0)
-
-
-def test_a_run_becomes_a_model_with_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chair_views, "NUM_TRAIN", 4)
-    monkeypatch.setattr(chair_views, "HELD_OUT", range(4, 6))
-    monkeypatch.setattr(evaluate, "NUM_PAINTED", 16)
-    # with fewer images than features the covariance has no root
-    monkeypatch.setattr(evaluate, "frechet_distance", lambda a, b: float((a.mean(0) - b.mean(0)).square().sum()))
-    for module in (evaluate, von_export):
-        monkeypatch.setattr(module, "chair_data", lambda folder, seeds=range(4): chair_data(folder, seeds))
-    for seed in range(6):
-        _chair_file(tmp_path, seed)
-    config = replace(TINY, steps=2)
-    train(config, tmp_path / "run", chair_data(tmp_path, range(4)))
-    torch.manual_seed(0)
-    save_file(ImageFeatures().state_dict(), tmp_path / "features.safetensors")
-    shapes = ShapeTraining()
-    save_file(ShapeNetwork(shapes.z_dim, shapes.widths, logit_scale=1.0).state_dict(), tmp_path / "shapes.safetensors")
-    out = tmp_path / "out"
-    out.mkdir()
-    found = evaluate.measure(tmp_path / "run", tmp_path, tmp_path / "features.safetensors")
-    (out / "figures.json").write_text(json.dumps(found))
-    assert list(found["frechet"]) == ["0", "2"]
-    for name in ("sweep", "grid", "transfer"):  # many renders, inspected when a model is made
-        monkeypatch.setattr(von_export, name, lambda *_: Image.new("RGB", (4, 4)))
-    folder = von_export.export(tmp_path / "run", tmp_path, out, tmp_path / "shapes.safetensors", "It is tiny.")
-    model = load_model(folder)
+    torch.manual_seed(config.seed)
+    first = Networks(config, VON(model_config(config, data)))
+    before = error(first)
+    run = train(config, DATA, tmp_path, QUIET)
+    assert isinstance(run.generator, Networks) and error(run.generator) < 0.93 * before
+    assert not torch.equal(run.generator.model.shape.output.weight, first.model.shape.output.weight)
+    model = load_model(tmp_path / "model")
     assert isinstance(model, VON) and model.info.capabilities == ("transfer_texture",)
-    assert model.info.pose_prior.radius == pytest.approx(chair_views.DISTANCE * von_export.METRES_PER_UNIT)
-    assert model.info.pose_prior.fov == pytest.approx(chair_views.FOV)
-    assert "It is tiny." in model.info.card and "no term that knows" in model.info.card
-    assert (folder / "thumbnail.png").is_file()
+    assert model.info.pose_prior.radius == pytest.approx(PRIOR.radius) and model.half_edge == pytest.approx(UNIT)
+    scene = model.synthesize(model.mapping(model.sample_z(0))[0])
+    assert scene.render(from_wire(orbit(model.info, SIDE))).rgb.isfinite().all()
+
+
+def test_the_shape_network_learns_to_decode_the_codes_of_its_voxels() -> None:
+    torch.manual_seed(0)
+    data = carved(DATA)
+    codes = principal_codes(data.voxels, 3)
+    torch.testing.assert_close(codes.std(0), torch.ones(3))
+    model = VON(
+        VONConfig(shape_dim=3, shape_widths=(12, 8, 6), logit_scale=1.0, axes="zyx", encoder_width=0, crop=False)
+    )
+    model.shape.requires_grad_(True).train()
+    adam, losses = torch.optim.Adam(model.shape.parameters(), 2e-2), []
+    for step in range(25):
+        loss = shape_loss(model, codes, data.voxels, torch.Generator().manual_seed(step), 8)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.4 * losses[0]
+
+
+def test_presets_are_what_they_state() -> None:
+    assert published().loss == small_published().loss == "published" and published().paired == 0
+    assert published().width == 64 and small().guided and not published().guided
+    with pytest.raises(ValueError, match="discriminator_widths"):
+        replace(small(), loss="published")
+
+
+def test_two_processes_train_as_one_does_with_the_same_batch(tmp_path: Path) -> None:
+    one = train(SHORT, DATA, None, QUIET)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    found = subprocess.run(
+        [*command, "tests.backend.training.test_von", str(tmp_path)], cwd=ROOT, capture_output=True, text=True,
+        check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    stored = load_file(tmp_path / "checkpoint.safetensors")
+    for name in ("generator", "discriminator"):
+        for key, value in getattr(one, name).state_dict().items():
+            if not key.endswith(".bias"):  # before a normalisation their gradient is rounding alone
+                torch.testing.assert_close(stored[f"{name}.{key}"], value, rtol=0, atol=1e-5)
+
+
+SHORT = replace(TINY, steps=5, generator_rate=1e-4, discriminator_rate=1e-4, shape_rate=1e-4)
+
+if __name__ == "__main__":
+    with joined(torch.device("cpu")) as processes:
+        train(SHORT, DATA, Path(sys.argv[1]), replace(QUIET, processes=processes))
