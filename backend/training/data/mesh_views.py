@@ -15,6 +15,8 @@ import warp as wp
 
 from .families.solids import Array, Part, vertex_normals
 
+wp.config.quiet = True  # stdout carries the backend's handshake
+
 KEY_LIGHT = np.array([-0.42, -0.55, 0.72], np.float32)
 """Unit vector towards the middle of the bright lobe, world axes."""
 SKY, GROUND, KEY, KEY_SHARPNESS = 0.74, 0.44, 2.1, 8.0
@@ -81,7 +83,6 @@ def wp_mesh(mesh: Part) -> Any:
 @cache
 def kernels() -> tuple[Any, Any]:
     """Compiled at the first call, so that importing the module costs nothing."""
-    wp.config.quiet = True
 
     @wp.kernel
     def bake(  # type: ignore[no-untyped-def]
