@@ -15,7 +15,7 @@ import warp as wp
 
 from .families.solids import Array, Part, vertex_normals
 
-wp.config.quiet = True  # stdout carries the backend's handshake
+wp.config.log_level = wp.LOG_WARNING  # stdout carries JSON, and the backend's handshake
 
 KEY_LIGHT = np.array([-0.42, -0.55, 0.72], np.float32)
 """Unit vector towards the middle of the bright lobe, world axes."""
