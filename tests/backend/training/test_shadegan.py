@@ -154,3 +154,22 @@ def test_thirty_steps_change_geometry_and_surface_network_and_leave_a_model_that
         model.synthesize(ws, {"light_ambient": value, "light_diffuse": 0.0}).render(camera) for value in (0.2, 0.9)
     )
     assert dark.rgb.isfinite().all() and float((bright.rgb - dark.rgb).max()) > 0.1
+
+
+def test_a_resumed_training_is_that_without_interruption_with_its_three_optimisers(tmp_path: Path) -> None:
+    config = replace(TINY, steps=6, track_from=2)
+    whole = train(config, DATA, None, QUIET)
+
+    class Stopped(Exception):
+        pass
+
+    def stop(done: int, _: object) -> None:
+        if done == 3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(config, DATA, tmp_path, replace(QUIET, each_step=stop))
+    resumed = train(config, DATA, tmp_path, QUIET)
+    for name in ("generator", "mean", "discriminator"):
+        for key, value in getattr(whole, name).state_dict().items():
+            assert torch.equal(getattr(resumed, name).state_dict()[key], value), (name, key)
