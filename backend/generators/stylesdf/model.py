@@ -159,7 +159,7 @@ class Renderer(nn.Module):
             nn.init.uniform_(layer.weight, -bound, bound)
             for affine in (layer.frequency, layer.phase):
                 nn.init.kaiming_normal_(affine.weight, 0.2)
-                affine.weight.data.mul_(0.05)
+                affine.weight.data.mul_(0.2)
                 nn.init.zeros_(affine.bias)
         for head in (self.distance, self.color):
             bound = math.sqrt(6 / head.in_features) / 25
