@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,10 +25,7 @@ from backend.training.gan3d import image_to_shape
 from backend.training.gan3d.train import train as train_gan3d
 from backend.training.hologan.config import HoloGANTraining
 from backend.training.hologan.train import train as train_hologan
-from backend.training.von import config as von
-from backend.training.von.train import train as train_von
 from tests.backend.fixtures.elsewhere import REAL_CUDA, device_of
-from tests.backend.training.coloured_balls import coloured_balls
 
 RANDOM = torch.Generator().manual_seed(0)
 VOXELS = torch.rand(6, 16, 16, 16, generator=RANDOM)
@@ -65,16 +61,6 @@ def hologan_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
     return (train_hologan(config, TrainingImages(images, PosePrior(radius=4.0, fov=0.5)), None, options).generator,)
 
 
-def von_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
-    data = coloured_balls(16, 16)
-    config = replace(
-        von.small(), steps=2, batch=2, side=16, z_dim=2, width=4, encoder_width=4, discriminator_widths=(4, 4),
-        blocks=1, shape_dim=3, shape_widths=(8, 4, 4),
-    )  # fmt: skip
-    options = RunOptions(device=device, progress=lambda *_: None)
-    return (train_von(config, replace(data, objects=torch.arange(16) // 4), None, options).generator,)
-
-
 def solid_object_run(out: Path, device: torch.device) -> Iterable[nn.Module]:
     fit = solid_object.SolidFit("graf", 2, device=device)
     fit.advance()
@@ -89,7 +75,6 @@ RUNS: dict[str, Callable[[Path, torch.device], Iterable[nn.Module]]] = {
     "gan3d": gan3d_run,
     "image-to-shape": image_to_shape_run,
     "hologan": hologan_run,
-    "von": von_run,
     "solid-object": solid_object_run,
 }
 
