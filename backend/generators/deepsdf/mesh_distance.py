@@ -11,8 +11,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import warp as wp
 from numpy.typing import NDArray
+
+from ...kernels.warp_runtime import wp
 
 Array = NDArray[np.float32]
 
@@ -83,7 +84,6 @@ class MeshDistance:
 @cache
 def _kernel() -> Any:
     """Compiled at the first call, so that importing the module costs nothing."""
-    wp.config.quiet = True  # stdout carries the backend's handshake
 
     @wp.kernel
     def query(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), distance: wp.array(dtype=wp.float32)):  # type: ignore[valid-type, no-untyped-def]
@@ -100,7 +100,6 @@ def _kernel() -> Any:
 
 @cache
 def _ray_kernel() -> Any:
-    wp.config.quiet = True
 
     @wp.kernel
     def cast(  # type: ignore[no-untyped-def]

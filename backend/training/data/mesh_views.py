@@ -11,11 +11,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import warp as wp
 
+from ...kernels.warp_runtime import wp
 from .families.solids import Array, Part, vertex_normals
-
-wp.config.log_level = wp.LOG_WARNING  # stdout carries JSON, and the backend's handshake
 
 KEY_LIGHT = np.array([-0.42, -0.55, 0.72], np.float32)
 """Unit vector towards the middle of the bright lobe, world axes."""
