@@ -42,8 +42,8 @@ for (int next = 0; next < num_rays;) {
         const float *weight = weights + n * TILE, *t_here = t + n * TILE;
         float to_weight[TILE];
         for (int s = 0; s < TILE; ++s)
-            to_weight[s] = given[FEATURES * TILE + s] +
-                           given[(FEATURES + 1) * TILE + s] * 0.5f * (t_here[s] + t_here[TILE + s]);
+            to_weight[s] =
+                given[FEATURES * TILE + s] + given[(FEATURES + 1) * TILE + s] * 0.5f * (t_here[s] + t_here[TILE + s]);
         for (int c = 0; c < FEATURES; ++c)
             for (int s = 0; s < TILE; ++s) {
                 const int i = (c + 1) * TILE + s;

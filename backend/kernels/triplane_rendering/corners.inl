@@ -1,5 +1,5 @@
-// Where the samples of a tile, xs, ys, zs [TILE], lie in the planes: for each axis the two nearest rows and their shares,
-// which are 0 outside. CORNERS declares the four corners of a sample in one plane, a third of each.
+// Where the samples of a tile, xs, ys, zs [TILE], lie in the planes: for each axis the two nearest rows and their
+// shares, which are 0 outside. CORNERS declares the four corners of a sample in one plane, a third of each.
 float low_share[3][TILE], high_share[3][TILE];
 int low[3][TILE], high[3][TILE];
 for (int axis = 0; axis < 3; ++axis) {
@@ -16,7 +16,7 @@ for (int axis = 0; axis < 3; ++axis) {
         high[axis][s] = second < 0 ? 0 : second > RESOLUTION - 1 ? RESOLUTION - 1 : second;
     }
 }
-#define ROW(PLANE, X, Y) (((Y)*RESOLUTION + (X)) * 3 + (PLANE)) * CHANNELS
+#define ROW(PLANE, X, Y) (((Y) * RESOLUTION + (X)) * 3 + (PLANE)) * CHANNELS
 #define CORNERS(PLANE, ACROSS, DOWN)                                                                                   \
     const int row##PLANE##0 = ROW(PLANE, low[ACROSS][s], low[DOWN][s]);                                                \
     const int row##PLANE##1 = ROW(PLANE, high[ACROSS][s], low[DOWN][s]);                                               \

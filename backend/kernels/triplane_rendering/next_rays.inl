@@ -1,5 +1,5 @@
-// The next rays [TILE] of an image that have a length, and their distances t [SAMPLES][TILE]. `count` of them are new, the
-// rest repeats the last.
+// The next rays [TILE] of an image that have a length, and their distances t [SAMPLES][TILE]. `count` of them are new,
+// the rest repeats the last.
 int rays[TILE], count = 0;
 for (; next < num_rays && count < TILE; ++next) {
     const float* ray = distances + (size_t)next * SAMPLES;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 import shutil
@@ -26,6 +27,8 @@ from backend.kernels.ray_rendering import fused as rendering
 from backend.kernels.sine import fused as sine
 from backend.kernels.sparse_adam import warp_engine as adam
 from backend.kernels.spherical_harmonics import spherical_harmonics
+from backend.kernels.triplane_rendering import fused as triplanes
+from backend.kernels.triplane_rendering.spec import TriplaneSpec
 from backend.kernels.visible_samples import fused as visibility
 from backend.kernels.warp_runtime import wp
 from backend.kernels.winograd import fused as winograd
@@ -119,6 +122,8 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     adam._kernel.__wrapped__(16)
     winograd._kernels.__wrapped__()
     sine._kernels.__wrapped__()
+    axes = ((0, 1), (0, 2), (2, 0))
+    triplanes._kernels.__wrapped__(TriplaneSpec(64, 16, 32, 4, 0.9, axes), 8)
     return found
 
 
@@ -130,7 +135,8 @@ def test_a_compiler_accepts_every_file_and_no_name_is_left_defined(
         pytest.skip("not run: no C++ compiler (clang++ or g++) on this machine")
     functions = []
     for number, (code, declaration) in enumerate(kernels):
-        types = {name: kind for name, kind in declaration.__annotations__.items() if name != "return"}
+        types = inspect.get_annotations(declaration, eval_str=True)
+        types.pop("return", None)
         arguments = ", ".join(f"{TYPES[kind]} {name}" for name, kind in types.items())
         functions.append(f"void kernel_{number}({arguments}) {{\n{code}\n}}\n")
     names = sorted({name for code, _ in kernels for name in re.findall(r"#define (\w+)", code)})
