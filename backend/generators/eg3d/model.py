@@ -147,6 +147,11 @@ class RenderingConfig:
     fov_degrees: float = 18.837
     """Of the conditioning camera."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError: the planes have other axes than 0, 1, 2."""
+        if len(self.plane_axes) != 3 or any(axis not in (0, 1, 2) for pair in self.plane_axes for axis in pair):
+            raise ValueError(f"plane_axes must be three pairs of axes 0, 1 or 2, got {self.plane_axes}")
+
     @property
     def bounds(self) -> Bounds:
         """The box in which there may be something, canonical units."""

@@ -151,7 +151,9 @@ def rotate_volume(volume: Tensor, view: Tensor) -> Tensor:
     ticks = torch.arange(size, dtype=volume.dtype, device=volume.device)
     z, y, x = torch.meshgrid(ticks, ticks, ticks, indexing="ij")
     target = torch.stack((x, y, z, torch.ones_like(x)), -1).reshape(-1, 4)
-    source = target @ torch.linalg.inv(volume_transform(view, size)).transpose(1, 2)  # [N, size^3, 4]
+    # in float64: at right angles samples lie on the border, where LAPACK's rounding would decide whether they count
+    back = torch.linalg.inv(volume_transform(view, size).double()).to(volume.dtype)
+    source = target @ back.transpose(1, 2)  # [N, size^3, 4]
     position = source[..., :3].view(-1, size, size, size, 3)
     inside = ((position >= 0) & (position < size - 1)).all(-1)
     rotated = F.grid_sample(volume, position * (2 / (size - 1)) - 1, align_corners=True)

@@ -22,4 +22,4 @@ def _from_json(annotation: Any, value: Any) -> Any:
         annotation = next((option for option in typing.get_args(annotation) if dataclasses.is_dataclass(option)), None)
     if isinstance(value, dict) and isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
         return config_from_json(annotation, value)
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(_from_json(None, item) for item in value) if isinstance(value, list) else value

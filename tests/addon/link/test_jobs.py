@@ -126,6 +126,7 @@ def test_cancel_while_applying_closes_the_steps() -> None:
     jobs, order = Jobs(), []
 
     def then(_: Any) -> Iterator[Any]:
+        order.append("begun")
         try:
             while True:
                 yield LATER
@@ -133,12 +134,12 @@ def test_cancel_while_applying_closes_the_steps() -> None:
             order.append("removed")
 
     job = jobs.start("Mesh", lambda job: None, then, kind="test")
-    while job.state != "applying":
+    while job.state != "applying" or not order:
         jobs.pump()
     job.cancel()
     with pytest.raises(errors.Cancelled):
         jobs.wait_for(job, 5)
-    assert order == ["removed"]
+    assert order == ["begun", "removed"]
 
 
 @pytest.mark.parametrize("where", ["work", "then", "step", "prepare"])

@@ -142,9 +142,9 @@ def test_an_image_has_the_gradients_of_central_differences(
 ) -> None:
     first: list[Tensor] = []
 
-    def importance_samples(t: Tensor, weights: Tensor, num_samples: int) -> Tensor:
+    def importance_samples(t: Tensor, weights: Tensor, num_samples: int, u: Tensor | None = None) -> Tensor:
         first.append(weights)  # where fine samples are drawn is not differentiated: by the first weights always
-        return original(t, first[0], num_samples)
+        return original(t, first[0], num_samples, u)
 
     original = model.importance_samples
     monkeypatch.setattr(model, "importance_samples", importance_samples)
