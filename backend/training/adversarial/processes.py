@@ -69,6 +69,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(distributed.get_rank(), count)
+        distributed.barrier()  # torchrun ends all processes when one is gone: the leading one may still be writing
     finally:
         distributed.destroy_process_group()
 
