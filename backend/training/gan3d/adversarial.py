@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...generators.gan3d.model import Discriminator, Generator, mirrored
+from ..adversarial import losses
 from .config import GanTraining
 
 
@@ -37,9 +38,9 @@ def loss_of_discriminator(loss: str, real: Tensor, fake: Tensor) -> Tensor:
     """Return the discriminator's loss, "hinge" or "cross_entropy", of its scores [N, 1]."""
     if loss == "hinge":
         return functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
-    return functional.softplus(-real).mean() + functional.softplus(fake).mean()
+    return losses.discriminator_loss("published", real, fake)
 
 
 def loss_of_generator(loss: str, fake: Tensor) -> Tensor:
     """Return the generator's loss of the scores [N, 1]; for cross-entropy the non-saturating form, -log D(G(z))."""
-    return -fake.mean() if loss == "hinge" else functional.softplus(-fake).mean()
+    return -fake.mean() if loss == "hinge" else losses.generator_loss("published", fake)
