@@ -24,8 +24,16 @@ def angles_of(camera: Camera, centre: Tensor) -> tuple[float, float]:
 def viewpoint_of(camera: Camera, centre: Tensor) -> Tensor:
     """Return `angles_of` a camera as a tensor [2]. Differentiable in the camera."""
     matrix = camera.world_from_camera
-    x, y, z = matrix[:3, 3] - centre if camera.projection == "perspective" else -matrix[:3, 2]
-    return torch.stack((torch.atan2(x, -y), torch.atan2(z, torch.hypot(x, y))))
+    return azimuth_and_elevation(matrix[:3, 3] - centre if camera.projection == "perspective" else -matrix[:3, 2])
+
+
+def azimuth_and_elevation(positions: Tensor) -> Tensor:
+    """Return azimuth (about +Z; 0 sees the front, which faces -Y) and elevation [..., 2], radians.
+
+    positions: [..., 3], around the origin. Differentiable.
+    """
+    x, y, z = positions.unbind(-1)
+    return torch.stack((torch.atan2(x, -y), torch.atan2(z, torch.hypot(x, y))), -1)
 
 
 def viewpoint_in_range(camera: Camera, centre: Tensor, prior: PosePrior) -> Tensor:

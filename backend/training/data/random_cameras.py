@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from addon.wire.messages import PosePrior
 
+from ...scenes.viewpoint import azimuth_and_elevation
 from ..adversarial.run import Step
 from .training_images import TrainingImages
 
@@ -45,8 +45,7 @@ class Cameras:
 
     def angles(self) -> Tensor:
         """Return azimuth and elevation [batch, 2], radians; azimuth 0 sees the front."""
-        eye = F.normalize(self.world_from_camera[:, :3, 3], dim=-1)
-        return torch.stack((torch.atan2(eye[:, 0], -eye[:, 1]), torch.asin(eye[:, 2].clamp(-1, 1))), -1)
+        return azimuth_and_elevation(self.world_from_camera[:, :3, 3])
 
 
 def pixel_centers(side: int) -> Tensor:

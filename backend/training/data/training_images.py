@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from addon.wire.messages import PosePrior
+
+from ...scenes.viewpoint import azimuth_and_elevation
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,4 @@ class TrainingImages:
         """
         if self.world_from_camera is None:
             raise ValueError("the images have no poses")
-        eye = self.world_from_camera[:, :3, 3]
-        elevation = torch.asin((eye[:, 2] / eye.norm(dim=1)).clamp(-1, 1))
-        return torch.stack((torch.atan2(eye[:, 0], -eye[:, 1]), elevation), 1)
+        return azimuth_and_elevation(self.world_from_camera[:, :3, 3])

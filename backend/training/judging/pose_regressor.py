@@ -24,6 +24,7 @@ from addon.wire.errors import UnreadableFile, UnusableDataset
 from ...cameras import look_at
 from ...files import write_atomically
 from ...progress import Progress, silent
+from ...scenes.viewpoint import azimuth_and_elevation
 from .feature_networks import BATCH, in_unit_range, resized, small_images
 
 SIDE = 64
@@ -86,10 +87,8 @@ class PoseRegressor:
 
 
 def angles_of(world_from_camera: Tensor) -> Tensor:
-    """Return azimuth (about +Z; 0 sees the front, which faces -Y) and elevation [n, 2], radians, of cameras [n, 4, 4]
-    around the origin."""
-    x, y, z = world_from_camera[:, :3, 3].unbind(-1)
-    return torch.stack((torch.atan2(x, -y), torch.atan2(z, torch.hypot(x, y))), -1)
+    """Return azimuth and elevation [n, 2], radians, of cameras [n, 4, 4] around the origin."""
+    return azimuth_and_elevation(world_from_camera[:, :3, 3])
 
 
 def wrapped(angle: Tensor) -> Tensor:
