@@ -11,6 +11,7 @@ from torch import Tensor
 from ...generators.eg3d.model import EG3D, EG3DConfig
 from ...generators.eg3d.scene import WORLD_FROM_CANONICAL
 from ...models.card import ModelCard
+from ..adversarial.card import trained_card
 from ..adversarial.processes import Processes
 from ..data.training_images import TrainingImages
 from .config import EG3DTraining, SmallEG3DTraining
@@ -48,22 +49,11 @@ def follow_w(generator: EG3D, ws: Tensor, processes: Processes) -> None:
 
 def card(config: EG3DTraining | SmallEG3DTraining, data: TrainingImages) -> ModelCard:
     """Return the card of the model that a training gives."""
-    what, metres = data.name or "Objects", data.metres_per_unit
     network = network_config(config, data)
     if isinstance(config, SmallEG3DTraining):
         network = replace(network, rendering=replace(network.rendering, depth_resolution=config.shown_samples))
-    return ModelCard(
-        kind="eg3d",
-        label=f"{what} (EG3D)",
-        description=f"{what} as tri-planes of features, learned from images with poses",
-        licence=data.licence,
-        non_commercial=False,
-        constructor=asdict(network),
-        metres_per_unit=metres,
-        pose_prior={**asdict(data.prior), "radius": data.prior.radius * metres},
-        background=data.background,
-        card=(
-            f"Trained from {len(data.images)} images of {config.side}² pixels, loss: {config.loss} "
-            "(backend/training/eg3d/train.py)."
-        ),
-    )
+    return trained_card(
+        data, "eg3d", "EG3D", "{what} as tri-planes of features, learned from images with poses", asdict(network),
+        f"Trained from {len(data.images)} images of {config.side}² pixels, loss: {config.loss} "
+        "(backend/training/eg3d/train.py).",
+    )  # fmt: skip

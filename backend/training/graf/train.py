@@ -17,6 +17,7 @@ from ...generators.graf.discriminator import PatchDiscriminator
 from ...generators.graf.model import GRAF, GRAFConfig
 from ...generators.graf.scene import WORLD_FROM_CANONICAL
 from ...models.card import ModelCard
+from ..adversarial.card import trained_card
 from ..adversarial.command import Recipe
 from ..adversarial.losses import discriminator_loss, generator_loss, penalty
 from ..adversarial.run import AdversarialRun, RunOptions, Step
@@ -115,23 +116,12 @@ def optimizers(
 
 def card(config: GRAFTraining, data: TrainingImages) -> ModelCard:
     """Return the card of the model that a training gives."""
-    what = data.name or "Objects"
-    metres = data.metres_per_unit
-    return ModelCard(
-        kind="graf",
-        label=f"{what} (GRAF)",
-        description=f"{what} as radiance fields with codes for shape and appearance, learned from images",
-        licence=data.licence,
-        non_commercial=False,
-        constructor=asdict(network_config(config, data)),
-        metres_per_unit=metres,
-        pose_prior={**asdict(data.prior), "radius": data.prior.radius * metres},
-        background=data.background,
-        card=(
-            f"Trained from {len(data.images)} images of {data.images.shape[-1]}² pixels in patches of {config.patch}², "
-            f"loss: {config.loss} (backend/training/graf/train.py)."
-        ),
-    )
+    return trained_card(
+        data, "graf", "GRAF", "{what} as radiance fields with codes for shape and appearance, learned from images",
+        asdict(network_config(config, data)),
+        f"Trained from {len(data.images)} images of {data.images.shape[-1]}² pixels in patches of {config.patch}², "
+        f"loss: {config.loss} (backend/training/graf/train.py).",
+    )  # fmt: skip
 
 
 RECIPE = Recipe(

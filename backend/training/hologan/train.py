@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ...generators.hologan.model import Discriminator, Generator
 from ...generators.hologan.scene import Facing
 from ...models.card import ModelCard
+from ..adversarial.card import trained_card
 from ..adversarial.command import Recipe
 from ..adversarial.folded_discriminator import FoldedDiscriminator, angles_condition
 from ..adversarial.losses import discriminator_loss, generator_loss, penalty
@@ -89,24 +90,13 @@ def views_at(angles: Tensor) -> Tensor:
 
 def card(config: HoloGANTraining, data: TrainingImages) -> ModelCard:
     """Return the card of the model that a training gives."""
-    what = data.name or "Objects"
-    prior = data.prior
-    return ModelCard(
-        kind="hologan",
-        label=f"{what} (HoloGAN)",
-        description=f"Images of {what} from features that are rotated in 3D, without a surface",
-        licence=data.licence,
-        non_commercial=False,
-        constructor={"network": asdict(config.generator), "facing": asdict(FACING)},
-        metres_per_unit=data.metres_per_unit,
-        pose_prior={**asdict(prior), "radius": prior.radius * data.metres_per_unit},
-        background=data.background,
-        card=(
-            f"Trained from {len(data.images)} images of {config.generator.side} pixels, loss: {config.loss}, the "
-            f"discriminator {'was told' if config.told_view else 'did not know'} the view "
-            "(backend/training/hologan/train.py)."
-        ),
-    )
+    return trained_card(
+        data, "hologan", "HoloGAN", "Images of {what} from features that are rotated in 3D, without a surface",
+        {"network": asdict(config.generator), "facing": asdict(FACING)},
+        f"Trained from {len(data.images)} images of {config.generator.side} pixels, loss: {config.loss}, the "
+        f"discriminator {'was told' if config.told_view else 'did not know'} the view "
+        "(backend/training/hologan/train.py).",
+    )  # fmt: skip
 
 
 RECIPE = Recipe(

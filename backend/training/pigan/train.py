@@ -22,6 +22,7 @@ from ...generators.pigan.scene import WORLD_FROM_CANONICAL
 from ...models.card import ModelCard
 from ...rendering import sampling
 from ...scenes.volume import even_around
+from ..adversarial.card import trained_card
 from ..adversarial.command import Recipe
 from ..adversarial.losses import discriminator_loss, generator_loss, penalty
 from ..adversarial.processes import Processes
@@ -159,24 +160,14 @@ def network_config(config: PiGANTraining, data: TrainingImages) -> PiGANConfig:
 
 def card(config: PiGANTraining, data: TrainingImages) -> ModelCard:
     """Return the card of the model that a training gives."""
-    what = data.name or "Objects"
-    metres = data.metres_per_unit * data.prior.radius
     sides = " → ".join(f"{stage.side}²" for stage in config.stages)
-    return ModelCard(
-        kind="pigan",
-        label=f"{what} (π-GAN)",
-        description=f"{what} as radiance fields of modulated sine layers, learned from images",
-        licence=data.licence,
-        non_commercial=False,
-        constructor=asdict(network_config(config, data)),
-        metres_per_unit=metres,
-        pose_prior={**asdict(data.prior), "radius": metres},
-        background=data.background,
-        card=(
-            f"Trained from {len(data.images)} images of {sides} pixels, loss: {config.loss} "
-            "(backend/training/pigan/train.py)."
-        ),
-    )
+    return trained_card(
+        data, "pigan", "π-GAN", "{what} as radiance fields of modulated sine layers, learned from images",
+        asdict(network_config(config, data)),
+        f"Trained from {len(data.images)} images of {sides} pixels, loss: {config.loss} "
+        "(backend/training/pigan/train.py).",
+        data_units_per_unit=data.prior.radius,
+    )  # fmt: skip
 
 
 RECIPE = Recipe(

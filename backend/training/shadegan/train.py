@@ -21,6 +21,7 @@ from ...generators.shadegan.model import Rendering, ShadeGAN, ShadeGANConfig, tr
 from ...models.card import ModelCard
 from ...rendering import sampling
 from ...scenes.volume import even_around
+from ..adversarial.card import trained_card
 from ..adversarial.command import Recipe
 from ..adversarial.losses import discriminator_loss, generator_loss, penalty
 from ..adversarial.run import AdversarialRun, RunOptions, Step
@@ -171,24 +172,14 @@ def network_config(config: ShadeGANTraining, data: TrainingImages) -> ShadeGANCo
 
 def card(config: ShadeGANTraining, data: TrainingImages) -> ModelCard:
     """Return the card of the model that a training gives."""
-    what = data.name or "Objects"
-    metres = data.metres_per_unit * data.prior.radius
     sides = " → ".join(f"{stage.side}²" for stage in config.stages)
-    return ModelCard(
-        kind="shadegan",
-        label=f"{what} (ShadeGAN)",
-        description=f"{what} as radiance fields of albedo that can be lit anew, learned from images",
-        licence=data.licence,
-        non_commercial=False,
-        constructor=asdict(network_config(config, data)),
-        metres_per_unit=metres,
-        pose_prior={**asdict(data.prior), "radius": metres},
-        background=data.background,
-        card=(
-            f"Trained from {len(data.images)} images of {sides} pixels under random lights, loss: {config.loss} "
-            "(backend/training/shadegan/train.py)."
-        ),
-    )
+    return trained_card(
+        data, "shadegan", "ShadeGAN", "{what} as radiance fields of albedo that can be lit anew, learned from images",
+        asdict(network_config(config, data)),
+        f"Trained from {len(data.images)} images of {sides} pixels under random lights, loss: {config.loss} "
+        "(backend/training/shadegan/train.py).",
+        data_units_per_unit=data.prior.radius,
+    )  # fmt: skip
 
 
 RECIPE = Recipe(

@@ -28,6 +28,7 @@ from ...generators.stylenerf.model import (
 )
 from ...generators.stylenerf.scene import WORLD_FROM_CANONICAL
 from ...models.card import ModelCard
+from ..adversarial.card import trained_card
 from ..adversarial.command import Recipe
 from ..adversarial.losses import discriminator_loss, generator_loss, penalty
 from ..adversarial.run import AdversarialRun, RunOptions, Step
@@ -200,22 +201,13 @@ def network_config(config: StyleNeRFTraining, data: TrainingImages) -> StyleNeRF
 
 def card(config: StyleNeRFTraining, data: TrainingImages) -> ModelCard:
     """Return the card of the model that a training gives."""
-    what, metres = data.name or "Objects", data.metres_per_unit * data.prior.radius
-    return ModelCard(
-        kind="stylenerf",
-        label=f"{what} (StyleNeRF)",
-        description=f"{what} as small radiance fields of styles, upsampled",
-        licence=data.licence,
-        non_commercial=False,
-        constructor=asdict(network_config(config, data)),
-        metres_per_unit=metres,
-        pose_prior={**asdict(data.prior), "radius": metres},
-        background=data.background,
-        card=(
-            f"Trained from {len(data.images)} images of {config.side} pixels, loss: {config.loss} "
-            "(backend/training/stylenerf/train.py)."
-        ),
-    )
+    return trained_card(
+        data, "stylenerf", "StyleNeRF", "{what} as small radiance fields of styles, upsampled",
+        asdict(network_config(config, data)),
+        f"Trained from {len(data.images)} images of {config.side} pixels, loss: {config.loss} "
+        "(backend/training/stylenerf/train.py).",
+        data_units_per_unit=data.prior.radius,
+    )  # fmt: skip
 
 
 RECIPE = Recipe(

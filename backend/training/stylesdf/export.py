@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from ...generators.stylesdf.model import StyleSDFConfig
 from ...models.card import ModelCard
+from ..adversarial.card import trained_card
 from ..data.training_images import TrainingImages
 from .config import StyleSDFTraining
 
@@ -22,29 +23,20 @@ mean.
 
 def card(generator: StyleSDFConfig, data: TrainingImages, config: StyleSDFTraining) -> ModelCard:
     """Return the card of a network of this training. Distances of the model's frame are in units of the cameras'."""
-    name = data.name or "Objects"
-    unit = data.prior.radius * data.metres_per_unit
-    return ModelCard(
-        kind="stylesdf",
-        label=f"{name} (StyleSDF)",
-        description=f"{name} as signed distance fields with colours",
-        licence=data.licence,
-        non_commercial=False,
-        constructor=asdict(generator),
-        metres_per_unit=unit,
-        pose_prior=asdict(data.prior) | {"radius": unit},
-        background=data.background,
-        card=CARD.format(
-            name=name,
-            layers=generator.num_layers,
-            width=generator.style_dim,
-            thumbnail=generator.thumbnail_size,
-            samples=generator.num_samples,
-            decoder=f", grown to {generator.image_size}² by a decoder" if generator.has_decoder else "",
-            images=len(data.images),
-            poses="with poses" if data.world_from_camera is not None else "without poses",
-            loss=config.loss,
-            batch=config.batch,
-            seed=config.seed,
-        ),
+    text = CARD.format(
+        name=data.name or "Objects",
+        layers=generator.num_layers,
+        width=generator.style_dim,
+        thumbnail=generator.thumbnail_size,
+        samples=generator.num_samples,
+        decoder=f", grown to {generator.image_size}² by a decoder" if generator.has_decoder else "",
+        images=len(data.images),
+        poses="with poses" if data.world_from_camera is not None else "without poses",
+        loss=config.loss,
+        batch=config.batch,
+        seed=config.seed,
     )
+    return trained_card(
+        data, "stylesdf", "StyleSDF", "{what} as signed distance fields with colours", asdict(generator), text,
+        data_units_per_unit=data.prior.radius,
+    )  # fmt: skip

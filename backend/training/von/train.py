@@ -32,6 +32,7 @@ from ...generators.von.model import TextureNetwork, over_white
 from ...generators.von.projection import Sketch, surface_places
 from ...generators.von.scene import VON, VONConfig
 from ...models.card import ModelCard
+from ..adversarial.card import trained_card
 from ..adversarial.command import Recipe
 from ..adversarial.folded_discriminator import FoldedDiscriminator
 from ..adversarial.losses import discriminator_loss, generator_loss, penalty
@@ -208,22 +209,13 @@ def model_config(config: VONTraining, data: Data) -> VONConfig:
 
 def card(config: VONTraining, images: TrainingImages, data: Data) -> ModelCard:
     """Return the card of the model that a training gives."""
-    what, prior = images.name or "Objects", images.prior
-    return ModelCard(
-        kind="von",
-        label=f"{what} (Visual Object Networks)",
-        description=f"{what} as voxels, painted by a 2D network: separate shape, viewpoint and texture",
-        licence=images.licence,
-        non_commercial=False,
-        constructor={**asdict(model_config(config, data)), "half_edge": UNIT},
-        metres_per_unit=images.metres_per_unit,
-        pose_prior={**asdict(prior), "radius": prior.radius * images.metres_per_unit},
-        background=images.background,
-        card=(
-            f"Trained from {len(images.images)} images of {config.side} pixels of {len(data.voxels)} objects, whose "
-            f"voxels were carved from their silhouettes; loss: {config.loss} (backend/training/von/train.py)."
-        ),
-    )
+    return trained_card(
+        images, "von", "Visual Object Networks",
+        "{what} as voxels, painted by a 2D network: separate shape, viewpoint and texture",
+        {**asdict(model_config(config, data)), "half_edge": UNIT},
+        f"Trained from {len(images.images)} images of {config.side} pixels of {len(data.voxels)} objects, whose "
+        f"voxels were carved from their silhouettes; loss: {config.loss} (backend/training/von/train.py).",
+    )  # fmt: skip
 
 
 RECIPE = Recipe(
