@@ -1,0 +1,1 @@
+"""Edits of generated objects: inversion of photographs, and edits by scribbles."""
