@@ -9,7 +9,7 @@ goes into `world_from_camera` and z-depth is invariant under it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -17,6 +17,8 @@ from torch import Tensor
 
 from addon.wire import messages
 from addon.wire.errors import UnreadableFile
+
+from .lens import PINHOLE, Lens, camera_directions
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,21 @@ def flattened(rays: Rays) -> Rays:
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole or orthographic camera. See `messages.Camera`; here world_from_camera may be any affine transform."""
+    """A perspective or orthographic camera. See `messages.Camera`; here world_from_camera may be any affine
+    transform."""
 
     world_from_camera: Tensor  # [4, 4]
     intrinsics: Tensor  # [3, 3], pixels (orthographic: pixels per metre)
     width: int
     height: int
     projection: Literal["perspective", "orthographic"] = "perspective"
+    lens: Lens = PINHOLE
 
     def rays(self, pixels: Tensor | None = None) -> Rays:
-        """Return rays through pixel centres [height, width], or through `pixels` [..., 2] as (x, y) coordinates."""
+        """Return rays through pixel centres [height, width], or through `pixels` [..., 2] as (x, y) coordinates.
+
+        Pixels beyond the reach of a lens (`lens.valid_pixels`) get its outermost direction.
+        """
         k = self.intrinsics
         if pixels is None:
             ys = torch.arange(self.height, dtype=k.dtype, device=k.device) + 0.5
@@ -56,9 +63,14 @@ class Camera:
             y, x = torch.meshgrid(ys, xs, indexing="ij")
         else:
             x, y = pixels[..., 0], pixels[..., 1]
+        rotation, translation = self.world_from_camera[:3, :3], self.world_from_camera[:3, 3]
+        if not self.lens.is_pinhole:
+            local = camera_directions(k, self.lens, torch.stack((x, y), -1))
+            directions = local @ rotation.T
+            length = directions.norm(dim=-1)
+            return Rays(translation.expand_as(directions), directions / length[..., None], local[..., 2] / length)
         v = (y - k[1, 2]) / k[1, 1]
         u = (x - k[0, 2] - k[0, 1] * v) / k[0, 0]
-        rotation, translation = self.world_from_camera[:3, :3], self.world_from_camera[:3, 3]
         if self.projection == "perspective":
             directions = torch.stack((u, v, torch.ones_like(u)), -1) @ rotation.T
             origins = translation.expand_as(directions)
@@ -75,19 +87,15 @@ class Camera:
             dtype=self.intrinsics.dtype,
             device=self.intrinsics.device,
         )
-        return Camera(self.world_from_camera, self.intrinsics * scale, width, height, self.projection)
+        return replace(self, intrinsics=self.intrinsics * scale, width=width, height=height)
 
     def transformed(self, target_from_world: Tensor) -> Camera:
         """Return this camera seen from another frame; [4, 4], any affine transform."""
-        return Camera(
-            target_from_world @ self.world_from_camera, self.intrinsics, self.width, self.height, self.projection
-        )
+        return replace(self, world_from_camera=target_from_world @ self.world_from_camera)
 
     def to(self, device: torch.device | str) -> Camera:
         """Return the camera on another device."""
-        return Camera(
-            self.world_from_camera.to(device), self.intrinsics.to(device), self.width, self.height, self.projection
-        )
+        return replace(self, world_from_camera=self.world_from_camera.to(device), intrinsics=self.intrinsics.to(device))
 
 
 def points_of_depth(depth: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
@@ -117,6 +125,7 @@ def from_wire(camera: messages.Camera, device: torch.device | str = "cpu") -> Ca
         camera.width,
         camera.height,
         camera.projection,
+        camera.lens,
     )
 
 

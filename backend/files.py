@@ -1,18 +1,49 @@
-"""Write files atomically: at any moment a path holds the old file or the new one, never a part of it."""
+"""Files: written atomically (at any moment a path holds the old file or the new one), and JSON read with limits."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import glob
+import json
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from addon.wire.errors import CannotWrite, Remedy
+from addon.wire.errors import CannotWrite, Remedy, UnreadableFile
+from meshing.images import NotAnImage, open_regular, reason
+
+MAX_JSON_BYTES = 256 << 20
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file from elsewhere holds; a byte order mark is skipped.
+
+    Raises:
+        UnreadableFile: missing, no regular file, not UTF-8, too large, or not JSON.
+    """
+    try:
+        with open_regular(path) as file:
+            data = file.read(MAX_JSON_BYTES + 1)
+        if len(data) > MAX_JSON_BYTES:
+            raise ValueError(f"it has more than {MAX_JSON_BYTES >> 20} MiB")
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise UnreadableFile(f"{path.name} is UTF-16 text: save it as UTF-8.")
+        return json.loads(data.decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise UnreadableFile(f"There is no file {path}.") from None
+    except (OSError, NotAnImage) as error:
+        raise UnreadableFile(f"{path} cannot be read: {reason(error)}.") from error
+    except RecursionError as error:
+        raise UnreadableFile(f"{path.name} is not valid JSON that is read: it nests too deeply.") from error
+    except ValueError as error:
+        raise UnreadableFile(
+            f"{path.name} is not valid JSON ({error}): it may be truncated. Write it again."
+        ) from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -179,7 +179,7 @@ def evaluate(
         info = shared.generator(name).info
         if info.quantity != "density":
             raise NotSupported(f"{info.label} is not a radiance field: there are no photographs to compare it with.")
-        found = open_dataset(dataset, **reading)
+        found = open_dataset(dataset, **reading).without_depth()
         views = found.split(split.value)
         if not views:
             raise InvalidRequest(
@@ -283,7 +283,7 @@ def write_poses(path: Path, dataset: Dataset, result: FitResult) -> None:
     views = [after.get(view.name, other) for view, other in zip(dataset.views, held_back, strict=True)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_transforms(dataset.folder, views, bounds=dataset.bounds, path=path)
+        write_transforms(dataset.folder, views, bounds=dataset.bounds, path=path, offset=dataset.offset)
     except OSError as error:
         raise CannotWrite(f"{path} cannot be written: {error.strerror or error}.") from error
     except ValueError as error:

@@ -24,12 +24,10 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from ..cameras import Camera
 from ..progress import Progress, part, silent
 from ..scenes.protocol import Image, Scene
 from .cameras.alignment import aligned
 from .datasets import Dataset, Pixels, View
-from .datasets.lens import LensCamera
 from .fit.background_color import color_of
 
 Appearance = Literal["none", "exposure", "color"]
@@ -64,16 +62,6 @@ def strided_view(view: View, stride: int) -> View:
     return replace(view, camera=replace(camera, intrinsics=camera.intrinsics * scale, width=width, height=height))
 
 
-def camera_of(view: View, stride: int = 1) -> Camera:
-    """Return a view's camera with its lens. An odd stride > 1: as `strided_view`."""
-    camera = strided_view(view, stride).camera if stride > 1 else view.camera
-    if view.lens.is_pinhole:
-        return camera
-    return LensCamera(
-        camera.world_from_camera, camera.intrinsics, camera.width, camera.height, camera.projection, view.lens
-    )
-
-
 def background_of(pixels: Pixels, background: str, background_color: str) -> np.ndarray:
     """Return the colour, sRGB 0..1 [3], that a render is composited over to be compared with an image: `background`
     where the image has alpha, else the `background_color` of the fit, black where that is empty."""
@@ -82,7 +70,7 @@ def background_of(pixels: Pixels, background: str, background_color: str) -> np.
 
 
 def strided(pixels: Pixels, stride: int) -> Pixels:
-    """Return every stride-th pixel (odd: the central one of each block), as the camera of `camera_of` sees them."""
+    """Return every stride-th pixel (odd: the central one of each block), as the camera of `strided_view` sees them."""
 
     def every(array: np.ndarray | None) -> np.ndarray | None:
         return None if array is None else np.ascontiguousarray(array[stride // 2 :: stride, stride // 2 :: stride])
@@ -178,7 +166,7 @@ def score(name: str, rendered: np.ndarray, truth: np.ndarray, mask: np.ndarray |
 def render_view(scene: Scene, view: View, device: torch.device, progress: Progress = silent, stride: int = 1) -> Image:
     """Render a scene through the camera of a view, at every stride-th pixel."""
     with torch.no_grad():
-        return scene.render(camera_of(view, stride).to(device), progress=progress)
+        return scene.render(strided_view(view, stride).camera.to(device), progress=progress)
 
 
 def evaluate(

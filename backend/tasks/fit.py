@@ -94,6 +94,8 @@ def fit_scene(
     options = with_length(options)
     if not options.use_masks:
         dataset = dataset.without_masks()
+    if not options.depth_weight:
+        dataset = dataset.without_depth()
     state = FitState(options, fit_state.fingerprint(dataset))
     saved = fit_state.read_state(place.state) if place.resume and place.state.exists() else None
     if saved is not None and saved.views != state.views:

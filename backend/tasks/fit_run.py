@@ -27,7 +27,6 @@ from ..nerf.datasets import Dataset, Pixels, View
 from ..nerf.evaluate import (
     Evaluation,
     background_of,
-    camera_of,
     color_corrected,
     composited,
     evaluate,
@@ -248,7 +247,7 @@ class EvalMonitor:
         small = self._aligned.get(view.name) or strided_view(view, stride)
         if self._align:
             small = self._aligned[view.name] = aligned(scene, small, pixels, self._device, background=background)
-        image = render_scene(scene, camera_of(small).to(self._device), progress)
+        image = render_scene(scene, small.camera.to(self._device), progress)
         corrected = color_corrected(image, truth, background, self._appearance, pixels.mask)
         self._scores[view.name] = psnr(composited(corrected, background), truth, pixels.mask)
         return image

@@ -10,6 +10,7 @@ import numpy as np
 from addon.wire import payload
 from addon.wire.errors import CannotWrite, InvalidRequest, NotSupported, UnreadableFile
 from addon.wire.messages import CodeBlob, ImageToShapeRequest, ImageToShapeResult
+from meshing.images import NotAnImage, open_regular, reason
 
 from ..generators.layers.encoder_image import read_image
 from ..progress import Progress
@@ -49,9 +50,10 @@ def encoded_result(found: EncodedImage, progress: Progress, workspace: Workspace
 def read_file(path: Path) -> bytes:
     """Return the bytes of an image file. Raises UnreadableFile."""
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UnreadableFile(f"The image {path} cannot be read: {error.strerror or error}.") from error
+        with open_regular(path) as file:
+            return file.read()
+    except (OSError, NotAnImage) as error:
+        raise UnreadableFile(f"The image {path} cannot be read: {reason(error)}.") from error
 
 
 def write_voxels(scene: Scene, path: Path) -> str:

@@ -17,10 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from addon.wire.errors import Diverged, InvalidRequest, LatheError, Remedy
 from addon.wire.messages import DiscardTrainingRequest, ModelResult, TrainRequest, TrainResult
+from meshing.images import open_image
 
 from ..files import cannot_write, replacing
 from ..folders import user_models
@@ -200,7 +200,8 @@ class _Report:
             return None
         self._sheet = changed
         self.publish()
-        sweep = Image.open(path).convert("RGBA")
+        with open_image(path) as drawn:
+            sweep = drawn.convert("RGBA")
         scale = PREVIEW_SIDE / max(sweep.size)
         sweep = sweep.resize((round(scale * sweep.width), round(scale * sweep.height)))
         curves = draw_curves(read_losses(self.out / "losses.jsonl"), sweep.size).convert("RGBA")

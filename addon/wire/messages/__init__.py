@@ -22,7 +22,7 @@ from .latent import MAX_ROWS, MAX_STRENGTH, CodeBlob, Direction, Latent, StoredR
 from .mesh import MeshRequest, MeshResult
 from .models import BrokenModel, Control, ModelInfo, ModelList, ModelResult, PosePrior, StoredFit
 from .render import GenerateRequest, ImageResult, RenderRequest, SheetResult
-from .scene import Camera, SceneRef
+from .scene import PINHOLE, Camera, Lens, SceneRef
 from .service import ErrorInfo, Handshake, ServerInfo
 from .sfm import SfmRequest, SfmResult
 from .shape import CompleteRequest, FitShapeRequest, LatentResult, MeshBlob, ScanBlob
@@ -43,6 +43,7 @@ __all__ = [
     "MAX_SEED",
     "MAX_STRENGTH",
     "PACKED",
+    "PINHOLE",
     "PROTOCOL_VERSION",
     "REQUESTS",
     "TERMINAL_KINDS",
@@ -70,6 +71,7 @@ __all__ = [
     "JobStatus",
     "Latent",
     "LatentResult",
+    "Lens",
     "Matrix3",
     "Matrix4",
     "MeshBlob",

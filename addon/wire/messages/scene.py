@@ -38,8 +38,36 @@ class SceneRef:
 
 
 @dataclass(frozen=True)
+class Lens:
+    """Distortion of a perspective camera.
+
+    With r the tangent of the angle θ to the axis ("opencv") or θ itself ("fisheye"), a point lands at the radius
+
+        P(r) = r (1 + k1 r² + k2 r⁴ + k3 r⁶ + k4 r⁸) / (1 + d1 r² + d2 r⁴ + d3 r⁶)
+
+    k: k1 to k4. d: d1 to d3, which OpenCV's rational model calls k4 to k6. p: tangential p1, p2, of "opencv" alone.
+    """
+
+    model: Literal["pinhole", "opencv", "fisheye"] = "pinhole"
+    k: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    p: tuple[float, float] = (0.0, 0.0)
+    d: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        check_finite("the lens", (self.k, self.p, self.d))
+
+    @property
+    def is_pinhole(self) -> bool:
+        """True if nothing is distorted."""
+        return self.model != "fisheye" and not any((*self.k, *self.p, *self.d))
+
+
+PINHOLE = Lens()
+
+
+@dataclass(frozen=True)
 class Camera:
-    """A pinhole or orthographic camera.
+    """A perspective camera, with or without distortion of its lens, or an orthographic one.
 
     world_from_camera is rigid, with OpenCV axes. intrinsics are [[fx, s, cx], [0, fy, cy], [0, 0, 1]] in pixels; for an
     orthographic camera fx and fy are pixels per metre. Pixel (0, 0) is top left, its centre at (0.5, 0.5).
@@ -50,6 +78,7 @@ class Camera:
     width: int
     height: int
     projection: Literal["perspective", "orthographic"] = "perspective"
+    lens: Lens = PINHOLE
 
     def __post_init__(self) -> None:
         check_range("width", self.width, 1, MAX_IMAGE_SIDE)
@@ -63,3 +92,5 @@ class Camera:
             raise InvalidRequest("the last row of world_from_camera must be 0 0 0 1")
         if self.intrinsics[0][0] <= 0 or self.intrinsics[1][1] <= 0:
             raise InvalidRequest("the focal lengths in intrinsics must be positive")
+        if self.projection == "orthographic" and not self.lens.is_pinhole:
+            raise InvalidRequest("an orthographic camera has no lens that distorts")

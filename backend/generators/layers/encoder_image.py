@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from addon.wire.errors import UnreadableFile
+from meshing.images import open_image
 
 FILL = 0.86
 """Share of the frame that the longer side of an object takes, as in the training images."""
@@ -42,22 +43,13 @@ def read_image(data: bytes, name: str = "image") -> NDArray[np.uint8]:
         UnreadableFile: not an image that can be read, or a huge one.
     """
     try:
-        with Image.open(io.BytesIO(data)) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise UnreadableFile(
-                    f"The {name} has {opened.width} × {opened.height} pixels. Scale it down: the encoder sees only a "
-                    "small one anyway."
-                )
+        with open_image(io.BytesIO(data), max_pixels=MAX_PIXELS) as opened:
             image = ImageOps.exif_transpose(opened)
             if image.mode.startswith("I;16"):  # Pillow itself would clip them
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             return np.array(image.convert("RGBA"))
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:
-        if isinstance(error, UnreadableFile):
-            raise
-        # Pillow's own words name the bytes, not the file
-        why = "it is not an image" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise UnreadableFile(f"The {name} cannot be read ({why}). Choose a PNG or JPEG image.") from error
+    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
+        raise UnreadableFile(f"The {name} cannot be read ({error}). Choose a smaller or another one.") from error
 
 
 def encoder_image(pixels: NDArray[np.uint8], size: int) -> EncoderImage:

@@ -20,7 +20,6 @@ from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
 from ...cameras import Camera, Rays
 from ...scenes.protocol import Scene
 from ..datasets import Pixels, View
-from ..datasets.lens import LensCamera
 from .poses import motion_about, refined_pose
 from .similarity import Similarity
 
@@ -41,7 +40,7 @@ MARGIN = 9
 
 
 @dataclass(frozen=True)
-class PixelSubset(LensCamera):
+class PixelSubset(Camera):
     """A camera of some pixels of a view, as an image of one row."""
 
     pixels: Tensor | None = None  # [n, 2] (x, y)
@@ -51,7 +50,7 @@ class PixelSubset(LensCamera):
         """Return the camera of a view's pixels [n, 2] from a pose."""
         camera = view.camera
         pose = world_from_camera.to(camera.intrinsics)
-        return PixelSubset(pose, camera.intrinsics, len(pixels), 1, camera.projection, view.lens, pixels)
+        return PixelSubset(pose, camera.intrinsics, len(pixels), 1, camera.projection, camera.lens, pixels)
 
     def rays(self, pixels: Tensor | None = None) -> Rays:
         """See Camera.rays."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from addon.wire.errors import Remedy, UnreadableFile, UnusableDataset
 
+from ...lens import Lens, camera_directions
 from . import colmap, transforms
 from .images import EXTENSIONS
-from .lens import Lens, camera_directions
 from .transforms import read_cameras, write_transforms
 from .views import Dataset, Pixels, Split, View, with_splits
 
@@ -57,8 +57,8 @@ def open_dataset(folder: Path, *, flip_axes: bool = False) -> Dataset:
         raise UnreadableFile(f"There is no folder {folder}: give the folder that holds the data set.")
     if files := transforms.find(folder):
         return transforms.read(folder, files, flip_axes=flip_axes)
-    if model := colmap.find(folder):
-        return colmap.read(folder, model, flip_axes=flip_axes)
+    if models := colmap.find(folder):
+        return colmap.read(folder, models, flip_axes=flip_axes)
     if found := photographs(folder):
         raise _no_cameras(f"The folder {folder.name} holds {len(found)} photographs")
     empty = "is empty" if not any(folder.iterdir()) else "holds no data set"

@@ -9,14 +9,16 @@ import numpy as np
 import torch
 
 from addon.wire.errors import UnusableDataset
-from addon.wire.messages import MAX_NUMBER
+from addon.wire.messages import MAX_NUMBER, PINHOLE, Lens
 from backend.cameras import Camera
 
-from .images import read_size
-
-GL_FROM_CV = np.diag([1.0, -1.0, -1.0, 1.0])  # its own inverse: OpenGL / Blender camera axes and OpenCV's
 SQUARE = 2e-3  # how far from orthogonal the axes of a camera may be: some files keep 4 digits
 ASPECT = 0.01  # by how much the aspect of a smaller copy of the images may differ
+
+
+def flipped(pose: np.ndarray) -> np.ndarray:
+    """Return a pose [..., 4] with OpenCV's camera axes from one with OpenGL's and Blender's, or the other way round."""
+    return pose * np.array([1.0, -1.0, -1.0, 1.0])
 
 
 def rigid(name: str, matrix: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -58,24 +60,29 @@ def rigid(name: str, matrix: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def camera_of(
-    name: str, world_from_camera: np.ndarray, intrinsics: np.ndarray, stated: tuple[int, int] | None, image: Path
+    name: str,
+    world_from_camera: np.ndarray,
+    intrinsics: np.ndarray,
+    stated: tuple[int, int],
+    size: tuple[int, int],
+    turned: bool,
+    lens: Lens = PINHOLE,
 ) -> tuple[Camera, bool]:
     """Return the camera at the size of its image file, and whether the intrinsics were scaled to that size.
 
-    intrinsics [3, 3] belong to `stated` (width, height), or to the file where that is None.
+    intrinsics [3, 3] belong to `stated` (width, height); size, turned: see `read_size`.
 
     Raises:
-        UnreadableFile: no image.
         UnusableDataset: the image has another shape than the camera.
     """
-    size, turned = read_size(image)
-    stated = stated or size
+    if min(stated) < 1:
+        raise _no_size(name, stated)
     if size != stated and turned and (size[1], size[0]) == stated:
         size = stated
     if not same_shape(size, stated):
         raise other_size(name, size, stated)
     scale = np.array([[size[0] / stated[0]], [size[1] / stated[1]], [1.0]])
-    return camera_at(name, world_from_camera, intrinsics * scale, size), size != stated
+    return camera_at(name, world_from_camera, intrinsics * scale, size, lens), size != stated
 
 
 def same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
@@ -91,12 +98,22 @@ def other_size(name: str, size: tuple[int, int], stated: tuple[int, int]) -> Unu
     )
 
 
-def camera_at(name: str, world_from_camera: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]) -> Camera:
+def _no_size(name: str, size: tuple[int, int]) -> UnusableDataset:
+    return UnusableDataset(
+        f"The camera of {name} has no size: {size[0]} × {size[1]} pixels. Correct w and h, or solve the cameras again."
+    )
+
+
+def camera_at(
+    name: str, world_from_camera: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int], lens: Lens = PINHOLE
+) -> Camera:
     """Return a camera as float32 tensors.
 
     Raises:
-        UnusableDataset: the focal length is not positive and finite.
+        UnusableDataset: it has no size, or its focal length is not positive and finite.
     """
+    if min(size) < 1:
+        raise _no_size(name, size)
     fx, fy = intrinsics[0, 0], intrinsics[1, 1]
     if not (np.abs(intrinsics).max() <= MAX_NUMBER and fx > 0 and fy > 0):  # also false for NaN
         raise UnusableDataset(
@@ -104,7 +121,7 @@ def camera_at(name: str, world_from_camera: np.ndarray, intrinsics: np.ndarray, 
             "camera_angle_x."
         )
     pose, k = (torch.tensor(matrix, dtype=torch.float32) for matrix in (world_from_camera, intrinsics))
-    return Camera(pose, k, *size)
+    return Camera(pose, k, *size, lens=lens)
 
 
 def enough(count: int, folder: Path) -> None:

@@ -10,22 +10,24 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from addon.wire.errors import UnreadableFile, UnusableDataset
-from addon.wire.messages import MAX_NUMBER
-from backend.nerf.datasets.lens import Lens
+from addon.wire.messages import MAX_NUMBER, Lens
+from meshing.images import NotAnImage, open_regular, reason
 
 from . import checks
-from .views import Dataset, View, with_splits
+from .images import EXTENSIONS
+from .shots import Shot, dataset_of
+from .views import Dataset
 
-PLACES = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", ".")  # of the model in the folder
+PLACES = ("sparse", "colmap/sparse", ".", "colmap", "colmap_text", "sparse_text", "text")
+"""Folders that hold a model, or, each in a folder of its own, the models that COLMAP's mapper could not connect."""
 IMAGE_FOLDERS = ("images", "input", ".")
 
 _POINT2D = np.dtype([("xy", "<f8", 2), ("number", "<i8")])
@@ -44,6 +46,13 @@ MODELS = {
     8: ("SIMPLE_RADIAL_FISHEYE", 4),
     9: ("RADIAL_FISHEYE", 5),
     10: ("THIN_PRISM_FISHEYE", 12),
+    11: ("RAD_TAN_THIN_PRISM_FISHEYE", 16),
+    12: ("SIMPLE_DIVISION", 4),
+    13: ("DIVISION", 5),
+    14: ("SIMPLE_FISHEYE", 3),
+    15: ("FISHEYE", 4),
+    16: ("EUCM", 6),
+    17: ("EQUIRECTANGULAR", 2),
 }
 
 
@@ -95,7 +104,7 @@ class StoredImage:
 class Cloud:
     """Finite points of a model."""
 
-    xyz: np.ndarray  # float32 [N, 3]
+    xyz: np.ndarray  # float64 [N, 3]
     rgb: np.ndarray  # uint8 [N, 3]
     errors: np.ndarray  # float [N]: mean reprojection error, pixels
     track_lengths: np.ndarray  # int [N]: images that see it
@@ -110,12 +119,18 @@ class Model:
     points: Cloud | None
 
 
-def find(folder: Path) -> Path | None:
-    """Return the folder of the model, or None where there is none."""
+def find(folder: Path) -> list[Path]:
+    """Return the folders of the models of the first place that has some."""
     for place in PLACES:
-        if any((folder / place / f"cameras.{end}").is_file() for end in ("bin", "txt")):
-            return Path(os.path.normpath(folder / place))
-    return None
+        root = folder / place
+        numbered = sorted(path for path in root.glob("*") if path.name.isdigit()) if place.endswith("sparse") else []
+        if found := [path for path in (*numbered, root) if _is_model(path)]:
+            return [Path(os.path.normpath(path)) for path in found]
+    return []
+
+
+def _is_model(folder: Path) -> bool:
+    return any((folder / f"cameras.{end}").is_file() for end in ("bin", "txt"))
 
 
 def read_model(folder: Path) -> Model:
@@ -137,32 +152,67 @@ def read_model(folder: Path) -> Model:
     )
 
 
-def read(folder: Path, place: Path, *, flip_axes: bool = False) -> Dataset:
-    """Read the COLMAP model in `place` with the images in `folder`. See `open_dataset`."""
-    model = read_model(place)
-    cameras, images = model.cameras, sorted(model.images, key=lambda image: image.name)
-    points, colors = (model.points.xyz, model.points.rgb) if model.points else (None, None)
+def read(folder: Path, places: Sequence[Path], *, flip_axes: bool = False) -> Dataset:
+    """Read the largest of the COLMAP models in `places` with the images in `folder`. See `open_dataset`."""
+    models = sorted(((read_model(place), place) for place in places), key=lambda found: -len(found[0].images))
+    (model, place), others = models[0], models[1:]
+    images = sorted(model.images, key=lambda image: image.name)
     checks.enough(len(images), folder)
     folder_of_images = _image_folder(folder, images[0].name)
-    views: list[View] = []
-    poses: list[np.ndarray] = []
-    resized = 0
-    for index, image in enumerate(images):
-        if image.camera not in cameras:
-            raise UnusableDataset(f"The image {image.name} names camera {image.camera}, which the COLMAP model lacks.")
-        stored = cameras[image.camera]
-        intrinsics, lens = camera_model(stored.model, stored.parameters)
-        pose, _ = checks.rigid(image.name, image.world_from_camera())
-        pose = pose @ checks.GL_FROM_CV if flip_axes else pose
-        path = _inside(folder_of_images, image.name)
-        size = (stored.width, stored.height)
-        camera, was_resized = checks.camera_of(image.name, pose, intrinsics, size, path)
-        resized += was_resized
-        mask = folder / "masks" / f"{image.name}.png"
-        views.append(View(image.name, camera, path, lens=lens, mask=mask if mask.is_file() else None, appearance=index))
-        poses.append(pose)
-    warnings = checks.camera_warnings(poses, points, 0, resized)
-    return Dataset(folder, "colmap", with_splits(views), points, colors, warnings=tuple(warnings))
+    cloud = model.points
+    return dataset_of(
+        folder,
+        "colmap",
+        [_shot(folder, folder_of_images, image, model.cameras, flip_axes) for image in images],
+        points=cloud.xyz if cloud else None,
+        colors=cloud.rgb if cloud else None,
+        warnings=[*_smaller_models(place, images, others), *_without_cameras(folder_of_images, images)],
+        hold_back=True,
+    )
+
+
+def _shot(
+    folder: Path, folder_of_images: Path, image: StoredImage, cameras: dict[int, StoredCamera], flip_axes: bool
+) -> Shot:
+    if image.camera not in cameras:
+        raise UnusableDataset(f"The image {image.name} names camera {image.camera}, which the COLMAP model lacks.")
+    stored = cameras[image.camera]
+    intrinsics, lens = camera_model(stored.model, stored.parameters)
+    pose = image.world_from_camera()
+    mask = folder / "masks" / f"{image.name}.png"
+    return Shot(
+        image.name,
+        _inside(folder_of_images, image.name),
+        checks.flipped(pose) if flip_axes else pose,
+        lambda _: intrinsics,
+        (stored.width, stored.height),
+        lens,
+        mask=mask if mask.is_file() else None,
+    )
+
+
+def _smaller_models(place: Path, images: list[StoredImage], others: list[tuple[Model, Path]]) -> list[str]:
+    if not others:
+        return []
+    listed = ", ".join(f"{other.name} with {len(model.images)}" for model, other in others)
+    return [
+        f"COLMAP could not connect all images: the model {place.name} with {len(images)} images is used, {listed} is "
+        "left out. Take more photographs between the groups."
+    ]
+
+
+def _without_cameras(folder: Path, images: list[StoredImage]) -> list[str]:
+    """Return a warning for images in the folder that the model has no camera of."""
+    if folder.name not in IMAGE_FOLDERS[:2] or not folder.is_dir():
+        return []
+    known = {_inside(folder, image.name) for image in images}
+    there = {path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file()}
+    if unknown := sorted(path.relative_to(folder).as_posix() for path in there - known):
+        named = ", ".join(unknown[:3]) + (" …" if len(unknown) > 3 else "")
+        return [
+            f"{len(known)} of {len(there | known)} images are used: COLMAP found no camera of the others ({named})."
+        ]
+    return []
 
 
 def camera_model(name: str, parameters: tuple[float, ...]) -> tuple[np.ndarray, Lens]:
@@ -177,6 +227,10 @@ def camera_model(name: str, parameters: tuple[float, ...]) -> tuple[np.ndarray, 
         raise _unknown(name)
     if len(parameters) != counts[name]:
         raise UnreadableFile(f"A COLMAP camera of model {name} has {len(parameters)} parameters, not {counts[name]}.")
+    if not all(abs(value) <= MAX_NUMBER for value in parameters):  # NaN is not
+        raise UnusableDataset(f"A COLMAP camera of model {name} has parameters that are not finite: solve it again.")
+    if name == "EQUIRECTANGULAR":
+        raise _unknown(name)
     values = list(parameters)
     fx, fy = values[0], values[0 if single else 1]
     cx, cy, *coefficients = values[1:] if single else values[2:]
@@ -184,9 +238,11 @@ def camera_model(name: str, parameters: tuple[float, ...]) -> tuple[np.ndarray, 
         lens = Lens()
     elif name in ("SIMPLE_RADIAL", "RADIAL"):
         lens = Lens("opencv", (coefficients[0], coefficients[1] if len(coefficients) > 1 else 0.0, 0.0, 0.0))
-    elif name == "OPENCV" or (name == "FULL_OPENCV" and not any(coefficients[5:])):
-        k3 = coefficients[4] if len(coefficients) > 4 else 0.0
-        lens = Lens("opencv", (coefficients[0], coefficients[1], k3, 0.0), (coefficients[2], coefficients[3]))
+    elif name in ("OPENCV", "FULL_OPENCV"):
+        k1, k2, p1, p2, k3, d1, d2, d3 = (*coefficients, 0.0, 0.0, 0.0, 0.0)[:8]
+        lens = Lens("opencv", (k1, k2, k3, 0.0), (p1, p2), (d1, d2, d3))
+    elif name in ("SIMPLE_FISHEYE", "FISHEYE"):
+        lens = Lens("fisheye")
     elif name in ("SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE"):
         lens = Lens("fisheye", (coefficients[0], coefficients[1] if len(coefficients) > 1 else 0.0, 0.0, 0.0))
     elif name == "OPENCV_FISHEYE":
@@ -195,8 +251,6 @@ def camera_model(name: str, parameters: tuple[float, ...]) -> tuple[np.ndarray, 
         lens = Lens("fisheye", (coefficients[0], coefficients[1], coefficients[4], coefficients[5]))
     else:
         raise _unknown(name)
-    if not all(np.isfinite(parameters)):
-        raise UnusableDataset(f"A COLMAP camera of model {name} has parameters that are not finite: solve it again.")
     lens = Lens() if lens.is_pinhole else lens
     return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]], dtype=np.float64), lens
 
@@ -217,7 +271,8 @@ def _image_folder(folder: Path, name: str) -> Path:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    path = Path(os.path.normpath(folder / name))
+    """Return the path of an image; models that were made on Windows have backslashes in their names."""
+    path = Path(os.path.normpath(folder / name.replace("\\", "/")))
     if "\0" in name or not path.is_relative_to(os.path.normpath(folder)):
         raise UnusableDataset(f"The COLMAP model names the image {name[:200]!r}, which lies outside its folder.")
     return path
@@ -268,10 +323,11 @@ class _Bytes:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
+        with open_regular(path) as file:
+            return file.read()
+    except (OSError, NotAnImage) as error:
         raise UnreadableFile(
-            f"{path.name} of the COLMAP model cannot be read ({error.strerror}): a model is cameras, images, points3D "
+            f"{path.name} of the COLMAP model cannot be read ({reason(error)}): a model is cameras, images, points3D "
             "side by side, all .bin or all .txt. Copy the whole model."
         ) from None
 
@@ -312,7 +368,7 @@ def _binary_points(path: Path) -> Cloud:
 
 def _cloud(rows: np.ndarray) -> Cloud:
     rows = rows[np.isfinite(rows["xyz"]).all(-1) & (np.abs(rows["xyz"]) < MAX_NUMBER).all(-1)]
-    return Cloud(rows["xyz"].astype(np.float32), rows["rgb"].copy(), rows["error"].copy(), rows["track"].copy())
+    return Cloud(rows["xyz"].copy(), rows["rgb"].copy(), rows["error"].copy(), rows["track"].copy())
 
 
 # ----------------------------------------------------------------------------------------------------------------- text
@@ -345,19 +401,38 @@ def _text_cameras(path: Path) -> dict[int, StoredCamera]:
 
 
 def _text_images(path: Path) -> Iterator[StoredImage]:
-    lines = _lines(path)
-    while lines and not lines[-1]:  # the last image's points may be an empty line: any number of those at the end
-        lines.pop()
-    for line, seen in zip_longest(lines[::2], lines[1::2], fillvalue=""):
+    """Yield the images. Each is followed by a line of its 2D points, which files with known poses often leave out."""
+    lines = iter([*_lines(path), ""])
+    line = next(lines)
+    while True:
+        try:
+            while not line:
+                line = next(lines)
+        except StopIteration:
+            return
         try:
             _, *pose, camera, name = line.split(maxsplit=9)
             numbers = tuple(map(float, pose))
-            points = sum(number != "-1" for number in seen.split()[2::3])
+            seen = next(lines, "")
+            line = seen if _is_image(seen) else next(lines, "")
+            points = 0 if line is seen and seen else sum(number != "-1" for number in seen.split()[2::3])
             yield StoredImage(numbers[:4], numbers[4:], int(camera), name, points)
         except ValueError:
             raise _wrong(path, line) from None
         if len(numbers) != 7:
             raise _wrong(path, line)
+
+
+def _is_image(line: str) -> bool:
+    """Return whether a line is that of an image, and not of points, which are numbers alone."""
+    parts = line.split(maxsplit=9)
+    if len(parts) < 10:
+        return False
+    try:
+        float(parts[9].split()[0])
+    except ValueError:
+        return True
+    return False
 
 
 def _text_points(path: Path) -> Cloud:

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from addon.wire.errors import UnreadableFile
+from meshing.images import NotAnImage, open_image, open_regular
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 ORIENTATION = 0x0112  # EXIF tag
@@ -31,6 +32,8 @@ def reading(path: Path, what: str) -> Iterator[None]:
             f"The {what} {path.name} is missing: it should be in {path.parent}. Copy it there, or take its entry out "
             "of the data set."
         ) from None
+    except NotAnImage as error:
+        raise UnreadableFile(f"The {what} {path.name} cannot be read: {error}.") from error
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:
         raise UnreadableFile(
             f"The {what} {path.name} cannot be read ({error}): it may be truncated. Copy or render it again."
@@ -43,7 +46,7 @@ def read_size(path: Path) -> tuple[tuple[int, int], bool]:
     Raises:
         UnreadableFile: missing, or not an image.
     """
-    with reading(path, "image"), Image.open(path) as image:
+    with reading(path, "image"), open_image(path) as image:
         turned = path.suffix.lower() != ".png" and image.getexif().get(ORIENTATION) in _TRANSPOSED
         return image.size, turned
 
@@ -61,7 +64,7 @@ def read_rgb(path: Path, width: int, height: int) -> tuple[np.ndarray, np.ndarra
     Raises:
         UnreadableFile: missing, truncated, or of another size than when the data set was opened.
     """
-    with reading(path, "image"), Image.open(path) as opened:
+    with reading(path, "image"), open_image(path) as opened:
         opened.load()
         image = to_8_bit(opened)
         if image.size != (width, height) and image.getexif().get(ORIENTATION) in _TRANSPOSED:
@@ -80,7 +83,7 @@ def read_mask(path: Path, *, keeps: Literal["white", "black"]) -> np.ndarray:
     Raises:
         UnreadableFile: missing or damaged.
     """
-    with reading(path, "mask"), Image.open(path) as image:
+    with reading(path, "mask"), open_image(path) as image:
         image.load()
         grey = np.array(image if image.mode in ("1", "L", "I", "I;16") else image.convert("L"))
     return (grey != 0) == (keeps == "white")
@@ -98,10 +101,11 @@ def read_depth(path: Path, *, scale: float) -> np.ndarray:
         )
     with reading(path, "depth image"):
         if path.suffix.lower() == ".npy":
-            stored = np.load(path, allow_pickle=False)
+            with open_regular(path) as file:
+                stored = np.load(file, allow_pickle=False)
             stored = stored[..., 0] if stored.ndim == 3 and stored.shape[2] == 1 else stored
         else:
-            with Image.open(path) as image:
+            with open_image(path) as image:
                 image.load()
                 stored = np.array(image)
         if stored.ndim != 2 or stored.dtype.kind not in "uif":

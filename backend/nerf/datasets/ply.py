@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from addon.wire.errors import UnreadableFile
+from meshing.images import open_regular
 
 from ...files import write_atomically
 
@@ -27,6 +28,11 @@ _ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
 _LARGEST_HEADER = 1 << 16  # bytes
 
 
+def _bytes(path: Path) -> bytes:
+    with open_regular(path) as file:
+        return file.read()
+
+
 def write_points(path: Path, points: np.ndarray, colors: np.ndarray | None = None) -> None:
     """Write points [N, 3] as float32, with colours uint8 [N, 3] if given. The file appears whole or not at all."""
     fields = [("x", "<f4"), ("y", "<f4"), ("z", "<f4")]
@@ -42,13 +48,13 @@ def write_points(path: Path, points: np.ndarray, colors: np.ndarray | None = Non
 
 
 def read_points(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the finite points float32 [N, 3] of a PLY file whose first element is its vertices, and uint8 colours.
+    """Return the finite points float64 [N, 3] of a PLY file whose first element is its vertices, and uint8 colours.
 
     Raises:
         UnreadableFile: missing, truncated, or not such a PLY file.
     """
     try:
-        data = path.read_bytes()
+        data = _bytes(path)
         head, found, body = data[:_LARGEST_HEADER].partition(b"end_header")
         lines = [line.split() for line in head.decode("ascii").splitlines()]
         if not found or lines[0] != ["ply"]:
@@ -71,7 +77,7 @@ def read_points(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
             rows = np.loadtxt(data[start:].decode("ascii").splitlines()[:count], dtype=dtype, ndmin=1)
         else:
             rows = np.frombuffer(data, dtype, count, start)
-        points = np.stack([rows[axis] for axis in "xyz"], -1).astype(np.float32)
+        points = np.stack([rows[axis] for axis in "xyz"], -1).astype(np.float64)
         colored = {"red", "green", "blue"} <= set(dtype.names or ())
         colors = np.stack([rows[c] for c in ("red", "green", "blue")], -1).astype(np.uint8) if colored else None
     except FileNotFoundError:

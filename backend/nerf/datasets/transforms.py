@@ -17,13 +17,13 @@ from typing import Any, cast
 import numpy as np
 
 from addon.wire.errors import UnreadableFile, UnusableDataset
-from addon.wire.messages import Bounds, Row3
-from backend.nerf.datasets.lens import Lens
+from addon.wire.messages import Bounds, Lens, Row3
 
-from ...files import write_atomically
+from ...files import read_json, write_atomically
 from . import checks, ply
-from .images import EXTENSIONS
-from .views import Dataset, Split, View, with_splits
+from .images import read_size
+from .shots import Shot, Size, dataset_of, find_image, moved
+from .views import Dataset, Split, View
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 UNDISTORTED = ("PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE")
@@ -57,11 +57,24 @@ class _Frame:
         value = self.own.get(key, self.top.get(key))
         if value is None:
             return default
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        number = float(value) if _is_number(value) else math.nan
+        if not math.isfinite(number):
             raise UnusableDataset(
-                f"{key} of {self.name} in {self.source.name} is not a finite number: {str(value)[:60]!r}."
+                f"{key} of {self.name} in {self.source.name} is not a finite number: {_shown(value)!r}."
             )
-        return float(value)
+        return number
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 1000)
+
+
+def _shown(value: object) -> str:
+    return (
+        "a whole number of hundreds of digits" if isinstance(value, int) and abs(value) > 1 << 1000 else str(value)[:60]
+    )
 
 
 def _path(name: str) -> str:
@@ -81,69 +94,93 @@ def read(folder: Path, files: Sequence[Path], *, flip_axes: bool = False) -> Dat
     frames = [frame for file in files for frame in _frames(file)]
     top = frames[0].top if frames else {}
     splits = _split_lists(folder, top)
+    warnings = []
     if "train_filenames" in top:  # then nerfstudio uses what is listed alone
+        total = len(frames)
         frames = [frame for frame in frames if frame.path in splits]
-    checks.enough(len(frames), folder)
-    views: list[View] = []
-    poses: list[np.ndarray] = []
-    first_sizes: dict[Path, tuple[int, int]] = {}
-    scaled = resized = 0
-    for index, frame in enumerate(frames):
-        pose, had_scale = checks.rigid(frame.name, _matrix(frame))
-        pose = pose if flip_axes else pose @ checks.GL_FROM_CV
-        image = _image(folder, frame)
-        intrinsics, stated = _intrinsics(frame, image, first_sizes)
-        camera, was_resized = checks.camera_of(frame.name, pose, intrinsics, stated, image)
-        scaled, resized = scaled + had_scale, resized + was_resized
-        mask = frame.own.get("mask_path")
-        dynamic = image.with_name(f"dynamic_mask_{image.stem}.png")
-        has_dynamic = not mask and dynamic.is_file()
-        depth = frame.own.get("depth_file_path", frame.own.get("depth_path"))
-        views.append(
-            View(
-                name=frame.name,
-                camera=camera,
-                image=image,
-                split=splits.get(frame.path, frame.split),
-                lens=_lens(frame),
-                mask=_inside(folder, mask) if mask else dynamic if has_dynamic else None,
-                mask_keeps="black" if has_dynamic else "white",
-                depth=_inside(folder, depth) if depth else None,
-                depth_scale=_depth_scale(frame, str(depth)) if depth else 1.0,
-                appearance=index,
+        if total > len(frames):
+            warnings.append(
+                f"{len(frames)} of {total} frames are used: the others are in none of train_filenames, val_filenames "
+                "and test_filenames."
             )
-        )
-        poses.append(pose)
-    if not splits and len(files) == 1:
-        views = list(with_splits(views))
-    points, colors, warnings = _points(folder, top)
-    checks.not_inverted(poses, points)
-    warnings += checks.camera_warnings(poses, points, scaled, resized)
+    checks.enough(len(frames), folder)
+    first_sizes: dict[Path, Size] = {}
+    shots = [_shot(folder, frame, splits.get(frame.path, frame.split), first_sizes, flip_axes) for frame in frames]
+    points, colors, missing = _points(folder, top)
     kind = (
         "instant-ngp" if "aabb_scale" in top else "nerf-synthetic" if "fl_x" not in _keys(frames[0]) else "nerfstudio"
     )
-    return Dataset(folder, kind, tuple(views), points, colors, _bounds(frames[0]), tuple(warnings))
+    return dataset_of(
+        folder,
+        kind,
+        shots,
+        points=points,
+        colors=colors,
+        bounds=_bounds(frames[0]),
+        warnings=[*warnings, *missing],
+        hold_back=not splits and len(files) == 1,
+    )
 
 
 def read_cameras(file: Path, width: int = 0, height: int = 0) -> tuple[View, ...]:
     """Return the views of one transforms file whose images need not exist; their `image` is the path it would have.
 
-    width, height: of files that do not say `w` and `h`.
+    width, height: of files that do not say `w` and `h`; 0: those of the image, if it is there.
 
     Raises:
         UnreadableFile, UnusableDataset: as `open_dataset`.
     """
     found = []
     for index, frame in enumerate(_frames(file)):
-        pose, _ = checks.rigid(frame.name, _matrix(frame))
-        w, h = frame.number("w", float(width)) or 0.0, frame.number("h", float(height)) or 0.0
-        if w < 1 or h < 1:
-            raise UnusableDataset(f"{file.name} does not say how large its images are: add w and h.")
-        intrinsics = _matrix_of_intrinsics(frame, int(w), int(h))
-        camera = checks.camera_at(frame.name, pose @ checks.GL_FROM_CV, intrinsics, (int(w), int(h)))
         image = file.parent / frame.name.replace("\\", "/")
-        found.append(View(frame.name, camera, image, frame.split, _lens(frame), appearance=index))
+        size = _stated_size(frame) or ((width, height) if width >= 1 and height >= 1 else _size_of(file.parent, frame))
+        if size is None:
+            raise UnusableDataset(f"{file.name} does not say how large its images are: add w and h.")
+        pose, _ = checks.rigid(frame.name, checks.flipped(_matrix(frame)))
+        camera = checks.camera_at(frame.name, pose, _matrix_of_intrinsics(frame, *size), size, _lens(frame))
+        found.append(View(frame.name, camera, image, frame.split, appearance=index))
     return tuple(found)
+
+
+def _size_of(folder: Path, frame: _Frame) -> Size | None:
+    """Return the size of a frame's image, or None where it is not there."""
+    path = find_image(_inside(folder, frame.name))
+    return read_size(path)[0] if path.is_file() else None
+
+
+def _stated_size(frame: _Frame) -> Size | None:
+    w, h = frame.number("w"), frame.number("h")
+    return (int(w), int(h)) if w is not None and h is not None and w >= 1 and h >= 1 else None
+
+
+def _shot(folder: Path, frame: _Frame, split: Split, first_sizes: dict[Path, Size], flip_axes: bool) -> Shot:
+    image = _inside(folder, frame.name)
+    mask = frame.own.get("mask_path")
+    dynamic = image.with_name(f"dynamic_mask_{image.stem}.png")
+    has_dynamic = not mask and dynamic.is_file()
+    depth = frame.own.get("depth_file_path", frame.own.get("depth_path"))
+    pose = _matrix(frame)
+    size = _stated_size(frame)
+    lens = _lens(frame)
+
+    def intrinsics(actual: Size) -> np.ndarray:
+        if size is None:
+            _check_shared(frame, actual, first_sizes)
+        return _matrix_of_intrinsics(frame, *actual)
+
+    return Shot(
+        frame.name,
+        image,
+        pose if flip_axes else checks.flipped(pose),
+        intrinsics,
+        size,
+        lens,
+        split,
+        mask=_inside(folder, mask) if mask else dynamic if has_dynamic else None,
+        mask_keeps="black" if has_dynamic else "white",
+        depth=_inside(folder, depth) if depth else None,
+        depth_scale=_depth_scale(frame, str(depth)) if depth else 1.0,
+    )
 
 
 def _keys(frame: _Frame) -> set[str]:
@@ -152,14 +189,7 @@ def _keys(frame: _Frame) -> set[str]:
 
 def _frames(file: Path) -> Iterator[_Frame]:
     """Yield the entries of one file, in the file's order."""
-    try:
-        top = json.loads(file.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise UnreadableFile(f"There is no file {file}.") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UnreadableFile(
-            f"{file.name} is not valid JSON ({error}): it may be truncated. Write it again."
-        ) from error
+    top = read_json(file)
     if not isinstance(top, dict) or not isinstance(top.get("frames"), list):
         raise UnusableDataset(
             f"{file.name} has no list of frames: it is not a transforms file. Export the data set again."
@@ -176,7 +206,7 @@ def _matrix(frame: _Frame) -> np.ndarray:
     """Return transform_matrix [4, 4] as it stands; a missing last row is put in."""
     try:
         matrix = np.array(frame.own["transform_matrix"], dtype=np.float64)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         matrix = np.empty(0)
     if matrix.shape == (3, 4):
         matrix = np.concatenate((matrix, [[0.0, 0.0, 0.0, 1.0]]))
@@ -199,34 +229,15 @@ def _inside(folder: Path, name: object) -> Path:
     return path
 
 
-def _image(folder: Path, frame: _Frame) -> Path:
-    """Return the image of a frame; NeRF-synthetic files leave the extension out."""
-    path = _inside(folder, frame.name)
-    if path.is_file():
-        return path
-    candidates = (path.with_name(path.name + end) for extension in EXTENSIONS for end in (extension, extension.upper()))
-    return next((candidate for candidate in candidates if candidate.is_file()), path)
-
-
-def _intrinsics(
-    frame: _Frame, image: Path, first_sizes: dict[Path, tuple[int, int]]
-) -> tuple[np.ndarray, tuple[int, int] | None]:
-    """Return the intrinsics [3, 3] of a frame and the (width, height) that they belong to, if the file says it.
-
-    Where it does not, they belong to the image as it is; but then all images that share them must be of one size, or of
-    one shape where they are angles. `first_sizes` keeps the size of the first image of each file.
-    """
-    w, h = frame.number("w"), frame.number("h")
-    if w is not None and h is not None and w >= 1 and h >= 1:
-        size: tuple[int, int] = (int(w), int(h))
-        return _matrix_of_intrinsics(frame, *size), size
-    size, _ = checks.read_size(image)
+def _check_shared(frame: _Frame, size: Size, first_sizes: dict[Path, Size]) -> None:
+    """Check that intrinsics without a stated size fit an image: they belong to the image as it is, but then all images
+    that share them must be of one size, or of one shape where they are angles. `first_sizes` keeps the size of the
+    first image of each file. Raises UnusableDataset."""
     shared = not frame.own.keys() & {"fl_x", "fl_y", "camera_angle_x", "camera_angle_y"}
     first = first_sizes.setdefault(frame.source, size)
     angles = not frame.top.keys() & {"fl_x", "fl_y", "cx", "cy"}
     if shared and size != first and not (angles and checks.same_shape(size, first)):
         raise checks.other_size(frame.name, size, first)
-    return _matrix_of_intrinsics(frame, *size), None
 
 
 def _matrix_of_intrinsics(frame: _Frame, width: int, height: int) -> np.ndarray:
@@ -259,13 +270,17 @@ def _lens(frame: _Frame) -> Lens:
         UnusableDataset: an unknown camera model.
     """
     model = str(frame.own.get("camera_model", frame.top.get("camera_model", "OPENCV"))).upper()
-    k1, k2, k3, k4, p1, p2 = (frame.number(key, 0.0) or 0.0 for key in ("k1", "k2", "k3", "k4", "p1", "p2"))
+    k1, k2, k3, k4, k5, k6, p1, p2 = (
+        frame.number(key, 0.0) or 0.0 for key in ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
+    )
     if model in FISHEYE or frame.own.get("is_fisheye", frame.top.get("is_fisheye")) is True:
         return Lens("fisheye", (k1, k2, k3, k4))
     if model in UNDISTORTED:
         return Lens()
     if model in DISTORTED:
         lens = Lens("opencv", (k1, k2, k3, k4), (p1, p2))
+        if model == "FULL_OPENCV":  # OpenCV's rational model; nerfstudio's OPENCV has k4 as a term of r⁸
+            lens = Lens("opencv", (k1, k2, k3, 0.0), (p1, p2), (k4, k5, k6))
         return Lens() if lens.is_pinhole else lens
     raise UnusableDataset(
         f"The camera model {model[:60]} of {frame.name} is not known: use "
@@ -307,7 +322,7 @@ def _bounds(frame: _Frame) -> Bounds | None:
             offset = np.broadcast_to(np.array(frame.top.get("offset", NGP_OFFSET), dtype=np.float64), 3)
             with np.errstate(all="ignore"):
                 low, high = ((0.5 + sign * aabb_scale / 2 - offset) / scale for sign in (-1, 1))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise UnusableDataset(
             f"aabb, scale or offset in {frame.source.name} is not as instant-ngp writes it."
         ) from error
@@ -337,25 +352,29 @@ def write_transforms(
     bounds: Bounds | None = None,
     extra: dict[str, Any] | None = None,
     path: Path | None = None,
+    offset: Row3 = (0.0, 0.0, 0.0),
 ) -> Path:
     """Write `folder`/transforms.json as nerfstudio reads it, and sparse_points.ply if there are points [N, 3].
 
     Every frame carries its own exact intrinsics; the splits are lists; `bounds` goes to instant-ngp's `aabb`. Images,
     masks and depth must lie in `folder` already. `extra` is added at the top of the file. `path`: write there instead;
-    names in it go on from `folder`.
+    names in it go on from `folder`. offset: added to all positions in the file, as `Dataset.offset` was taken off them.
 
     Raises:
         ValueError: a file lies outside the folder, or a mask keeps black in a file that is not named as instant-ngp's.
     """
-    frames = [_frame_of(folder, view) for view in views]
+    frames = [_frame_of(folder, view, offset) for view in views]
     models = {_model(view.lens) for view in views}
-    top: dict[str, Any] = {"camera_model": next((m for m in ("OPENCV_FISHEYE", "OPENCV") if m in models), "PINHOLE")}
+    top: dict[str, Any] = {
+        "camera_model": next((m for m in ("OPENCV_FISHEYE", "FULL_OPENCV", "OPENCV") if m in models), "PINHOLE")
+    }
     scales = {view.depth_scale for view in views if view.depth is not None}
     if len(scales) == 1:
         top["depth_unit_scale_factor"] = scales.pop()
     if bounds is not None:
-        top["aabb"] = [list(corner) for corner in bounds]
+        top["aabb"] = [[x + o for x, o in zip(corner, offset, strict=True)] for corner in bounds]
     if points is not None:
+        points = points + np.array(offset)
         ply.write_points(folder / "sparse_points.ply", points, colors)
         top["ply_file_path"] = "sparse_points.ply"
     top |= extra or {}
@@ -370,10 +389,12 @@ def write_transforms(
 
 
 def _model(lens: Lens) -> str:
-    return "PINHOLE" if lens.is_pinhole else "OPENCV" if lens.model == "opencv" else "OPENCV_FISHEYE"
+    if lens.is_pinhole or lens.model == "fisheye":
+        return "PINHOLE" if lens.is_pinhole else "OPENCV_FISHEYE"
+    return "FULL_OPENCV" if any(lens.d) else "OPENCV"
 
 
-def _frame_of(folder: Path, view: View) -> dict[str, Any]:
+def _frame_of(folder: Path, view: View, offset: Row3) -> dict[str, Any]:
     camera = view.camera
     k = camera.intrinsics.double()
     if float(k[0, 1]) != 0:
@@ -389,7 +410,8 @@ def _frame_of(folder: Path, view: View) -> dict[str, Any]:
         "cy": float(k[1, 2]),
     }
     if not view.lens.is_pinhole:
-        frame |= dict(zip(("k1", "k2", "k3", "k4"), view.lens.k, strict=True))
+        radial = (*view.lens.k[:3], *view.lens.d) if any(view.lens.d) else view.lens.k
+        frame |= {f"k{number}": value for number, value in enumerate(radial, 1)}
         frame |= dict(zip(("p1", "p2"), view.lens.p, strict=True))
     if view.mask is not None and view.mask_keeps == "white":
         frame["mask_path"] = view.mask.relative_to(folder).as_posix()
@@ -398,5 +420,5 @@ def _frame_of(folder: Path, view: View) -> dict[str, Any]:
     if view.depth is not None:
         frame["depth_file_path"] = view.depth.relative_to(folder).as_posix()
         frame["depth_unit_scale_factor"] = view.depth_scale
-    frame["transform_matrix"] = (camera.world_from_camera.double().numpy() @ checks.GL_FROM_CV).tolist()
+    frame["transform_matrix"] = checks.flipped(moved(camera.world_from_camera.double().numpy(), offset, 1.0)).tolist()
     return frame

@@ -1,7 +1,8 @@
 """Data sets: images, each with its camera.
 
 Vocabulary: a *view* is one image with its camera; *split* says whether a fit trains on it ("train") or is evaluated on
-it ("val", "test"). World is the data set's own frame, as its files give it: nothing is centred or scaled here.
+it ("val", "test"). World is the data set's own frame, as its files give it, less `Dataset.offset`: nothing is centred
+or scaled here, unless float32 could not hold it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import Literal
 import numpy as np
 
 from addon.wire.errors import Remedy, UnusableDataset
-from addon.wire.messages import Bounds
+from addon.wire.messages import Bounds, Row3
 from backend.cameras import Camera
-from backend.nerf.datasets.lens import PINHOLE, Lens, valid_pixels
+from backend.lens import Lens, valid_pixels
 from backend.progress import Progress, silent
 
 from . import images
+from .checks import same_shape
 
 Split = Literal["train", "val", "test"]
 
@@ -34,12 +36,16 @@ class View:
     camera: Camera  # float32 on the CPU; width and height are those of the image
     image: Path
     split: Split = "train"
-    lens: Lens = PINHOLE
     mask: Path | None = None
     mask_keeps: Literal["white", "black"] = "white"  # black: pixels that are not 0 are ignored
     depth: Path | None = None
     depth_scale: float = 1.0  # metres along the camera's z for each stored unit
     appearance: int = 0  # index of this view, of parameters that are learnt for each image
+
+    @property
+    def lens(self) -> Lens:
+        """Lens of the camera."""
+        return self.camera.lens
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ class Dataset:
     point_colors: np.ndarray | None = None  # uint8 [N, 3] sRGB
     bounds: Bounds | None = None  # of the object, where the data set says so
     warnings: tuple[str, ...] = ()  # sentences for the user
+    offset: Row3 = (0.0, 0.0, 0.0)  # what was taken off the coordinates of the files, which lie far from the origin
 
     def split(self, name: Split) -> tuple[View, ...]:
         """Return the views of a split. "test" and "val" stand in for each other where only one exists."""
@@ -90,17 +97,22 @@ class Dataset:
         """Return the data set without its mask files."""
         return replace(self, views=tuple(replace(view, mask=None) for view in self.views))
 
+    def without_depth(self) -> Dataset:
+        """Return the data set without its depth images, for what does not use them."""
+        return replace(self, views=tuple(replace(view, depth=None) for view in self.views))
+
     def load(self, view: View) -> Pixels:
         """Read a view's image, mask and depth.
 
         Raises:
             UnreadableFile: a file is missing, damaged or not an image.
-            UnusableDataset: a file has another size than the image.
+            UnusableDataset: a mask or depth image has another shape than the image.
         """
         rgb, alpha = images.read_rgb(view.image, view.camera.width, view.camera.height)
-        size = rgb.shape[:2]
+        size = (rgb.shape[0], rgb.shape[1])
         mask = None if view.mask is None else images.read_mask(view.mask, keeps=view.mask_keeps)
         depth = None if view.depth is None else images.read_depth(view.depth, scale=view.depth_scale)
+        mask, depth = (None if array is None else _at_size(array, size) for array in (mask, depth))
         for what, path, array in (("mask", view.mask, mask), ("depth image", view.depth, depth)):
             if array is not None and array.shape != size:
                 raise UnusableDataset(
@@ -108,7 +120,7 @@ class Dataset:
                     f"{view.name} {size[1]} × {size[0]}: make the {what} again at the image's size, or remove it.",
                     remedy=Remedy("ignore_masks", "Fit without masks") if what == "mask" else None,
                 )
-        seen = valid_pixels(view.camera, view.lens)
+        seen = valid_pixels(view.camera)
         if seen is not None:
             mask = seen.numpy() if mask is None else mask & seen.numpy()
         return Pixels(rgb, alpha, mask, depth)
@@ -135,6 +147,17 @@ class Dataset:
                 "or check that they are 8-bit sRGB files."
             )
         return tuple(found)
+
+
+def _at_size(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return a mask or depth image [h, w] at another size (height, width) of the same shape, by the nearest pixel, so
+    that nothing is blended with what was not measured; as it is if the shape is another."""
+    if array.shape == size or array.ndim != 2 or not array.size:
+        return array
+    if not same_shape((array.shape[0], array.shape[1]), size):
+        return array
+    rows, columns = ((np.arange(to) + 0.5) * have / to for to, have in zip(size, array.shape, strict=True))
+    return array[rows.astype(int)[:, None], columns.astype(int)]
 
 
 def _black(pixels: Pixels) -> bool:

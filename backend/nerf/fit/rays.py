@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...lens import camera_directions
 from ..datasets import Pixels, View
-from ..datasets.lens import camera_directions
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,8 @@ class HashTrainer:
         self.training = PRESETS[options.preset] if training is None else training
         if not options.use_masks:
             dataset = dataset.without_masks()
+        if not options.depth_weight:
+            dataset = dataset.without_depth()
         self.views = dataset.to_fit()
         images = dataset.load_all(self.views, part(progress, 0.0, 0.3))
         self.rays = TrainingRays(self.views, images, device)

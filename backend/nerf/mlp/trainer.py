@@ -89,6 +89,8 @@ class NeRFTrainer:
         self.training = training_of(options) if training is None else training
         if not options.use_masks:
             dataset = dataset.without_masks()
+        if not options.depth_weight:
+            dataset = dataset.without_depth()
         self.views = dataset.to_fit()
         self.view_names = tuple(view.name for view in self.views)
         images = dataset.load_all(self.views, progress)

@@ -13,9 +13,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from PIL import Image
-
 from addon.wire.errors import UnusableDataset
+from meshing.images import open_image
 
 from ...progress import Progress
 from ..datasets import colmap
@@ -41,7 +40,7 @@ def solve(
     Raises:
         UnusableDataset: no cameras were found, or the process ended early.
     """
-    with Image.open(images / names[0]) as first:
+    with open_image(images / names[0]) as first:
         small = max(first.size) < SMALL
     task = solver.Work(
         folder=str(work),

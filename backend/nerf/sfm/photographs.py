@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from addon.wire.errors import UnreadableFile, UnusableDataset
+from meshing.images import open_image
 
 from ...progress import Progress
 from .. import datasets
@@ -64,7 +65,7 @@ def copy_photographs(source: Path, images: Path, options: SfmOptions, progress: 
     taken: set[str] = set()
     for index, path in enumerate(paths):
         progress(index / len(paths), f"Reading photograph {index + 1} of {len(paths)}")
-        with reading(path, "photograph"), Image.open(path) as opened:
+        with reading(path, "photograph"), open_image(path) as opened:
             opened.load()
             exif = opened.getexif()
             details = exif.get_ifd(EXIF_DETAILS)

@@ -126,8 +126,9 @@ def _written(
             torch.tensor(intrinsics, dtype=torch.float32),
             stored.width,
             stored.height,
+            lens=lens,
         )
-        views.append(View(f"images/{image.name}", camera, folder / "images" / image.name, lens=lens))
+        views.append(View(f"images/{image.name}", camera, folder / "images" / image.name))
     seen = {image.name: image.points for image in posed}
     for name in sharpness.keys() - seen.keys():
         (folder / "images" / name).unlink()

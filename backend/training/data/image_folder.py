@@ -28,6 +28,7 @@ from PIL import Image
 
 from addon.wire.errors import UnreadableFile, UnusableDataset
 from addon.wire.messages import PosePrior
+from meshing.images import open_image
 
 from ...nerf.datasets import images as image_files
 from ...nerf.datasets import transforms
@@ -225,7 +226,7 @@ def _read_all(listing: _Listing, side: int, background: str, progress: Progress)
         if index % 64 == 0:
             progress(index / len(listing.paths), f"Reading image {index + 1} of {len(listing.paths)}")
         try:
-            with image_files.reading(path, "image"), Image.open(path) as opened:
+            with image_files.reading(path, "image"), open_image(path) as opened:
                 opened.load()
                 image = image_files.to_8_bit(opened)
                 pixels, crop = _square(image, side, background)

@@ -24,7 +24,7 @@ from addon.wire.messages import FitOptions
 
 from ...nerf.datasets import Dataset, open_dataset
 from ...nerf.datasets.smaller import smaller
-from ...nerf.evaluate import camera_of, composited, photograph, psnr
+from ...nerf.evaluate import composited, photograph, psnr
 from ...nerf.fit.state import fingerprint
 from ...nerf.mlp.trainer import NeRFTrainer, NeRFTraining, small
 from ..images import labelled_row
@@ -82,7 +82,7 @@ def demonstrate(
         one = replace(training, network=network)
         fit = fitted(dataset, one, options, out / f"{name}.safetensors", report, device)
         scene = fit.scene()
-        seen = [torch.from_numpy(composited(scene.render(camera_of(view).to(device)), 1.0)) for view in views]
+        seen = [torch.from_numpy(composited(scene.render(view.camera.to(device)), 1.0)) for view in views]
         figures[f"psnr_{name}"] = round(sum(map(psnr, seen, truth)) / len(views), 2)
         figures[f"seconds_{name}"] = round(fit.seconds, 1)
         panels[f"{name} encoding, {figures[f'psnr_{name}']:.1f} dB"] = seen

@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from addon.wire.errors import UnusableDataset
+from meshing.images import open_image
 
 from ...cameras import Camera, intrinsics_from_fov
 from ...nerf.datasets.transforms import write_transforms
@@ -34,7 +34,7 @@ def write_poses(folder: Path, regressor: PoseRegressor, progress: Progress = sil
         raise UnusableDataset(f"{folder} holds no image that can be read.")
     views = []
     for name, pose in zip(read.report.names, estimate_poses(regressor, read.images), strict=True):
-        with Image.open(folder / name) as file:
+        with open_image(folder / name) as file:
             width, height = file.size
         square = min(width, height)
         intrinsics = torch.tensor(intrinsics_from_fov(regressor.fov, square, square))

@@ -16,11 +16,11 @@ from torch import Tensor
 from addon.wire.messages import FitOptions
 from backend.bench.ray_traced import BOX, ray_traced
 from backend.cameras import Camera
+from backend.lens import Lens
 from backend.models.card import ModelCard
 from backend.models.scene_file import load_scene, save_scene
 from backend.nerf.datasets import Dataset, Pixels, View
-from backend.nerf.datasets.lens import Lens
-from backend.nerf.evaluate import camera_of, evaluate
+from backend.nerf.evaluate import evaluate
 from backend.nerf.fit.state import FitState, fingerprint, read_tensors, write_state
 from backend.nerf.hash.field import HashField
 from backend.nerf.hash.presets import Training
@@ -73,7 +73,12 @@ def without_alpha(dataset: Loaded) -> Loaded:
         for name, pixels in dataset.pictures.items()
     }
     lens = Lens("opencv", (-0.05, 0.0, 0.0, 0.0))
-    return replace(dataset, pictures=pictures, bounds=None, views=tuple(replace(v, lens=lens) for v in dataset.views))
+    return replace(
+        dataset,
+        pictures=pictures,
+        bounds=None,
+        views=tuple(replace(v, camera=replace(v.camera, lens=lens)) for v in dataset.views),
+    )
 
 
 def taken(fit: HashTrainer, steps: int) -> list[float]:
@@ -155,14 +160,14 @@ def assert_alike(got: dict[str, Tensor], expected: dict[str, Tensor], tolerance:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_scene_is_the_one_of_the_processor(dataset: Loaded, fitted: HashField, kind: str, tmp_path: Path) -> None:
     view = dataset.split("test")[0]
-    bent = replace(view, lens=Lens("fisheye", (0.01, 0.0, 0.0, 0.0)))
+    bent = replace(view.camera, lens=Lens("fisheye", (0.01, 0.0, 0.0, 0.0)))
     box = ((-0.3, -0.3, -0.3), (0.3, 0.3, 0.3))
 
     def all_of(model: HashField, device: torch.device) -> tuple[dict[str, Tensor], list[float | None]]:
         """What the scene looks like in all ways, how near it is to a photograph, and its level."""
         scene = HashScene(model)
         found = looks(scene, view.camera.to(device))
-        found["bent"] = scene.render(camera_of(bent).to(device)).alpha.cpu()
+        found["bent"] = scene.render(bent.to(device)).alpha.cpu()
         found["cropped"] = cropped(scene, box).render(view.camera.to(device)).alpha.cpu()
         placed = PlacedScene(scene, torch.diag(torch.tensor([1.2, 0.8, 1.0, 1.0])).to(device))
         found["placed"] = placed.render(view.camera.to(device)).alpha.cpu()

@@ -107,7 +107,7 @@ def test_a_model_without_an_encoder_says_so(shapes_model: str, image: bytes) -> 
 
 def test_an_upload_that_is_not_an_image_is_refused(blobs_model: str) -> None:
     shared = Workspace("cpu")
-    with pytest.raises(UnreadableFile, match="Choose a PNG or JPEG"):
+    with pytest.raises(UnreadableFile, match="PNG, JPEG, WebP"):
         tasks.run("image_to_shape", ImageToShapeRequest(blobs_model, shared.blobs.put(b"hello")), silent, shared)
 
 

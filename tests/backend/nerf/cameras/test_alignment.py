@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from backend.cameras import Camera, intrinsics_from_fov, look_at
 from backend.nerf.cameras.alignment import aligned, at_pose, moved, photometric_error, relocalize
 from backend.nerf.cameras.poses import motion_of_all, perturbed, rotation_angle
 from backend.nerf.datasets import Lens, Pixels, View
-from backend.nerf.evaluate import camera_of
 from backend.scenes.protocol import FieldInfo, Image
 
 CPU = torch.device("cpu")
@@ -47,8 +47,8 @@ def view_and_picture(kind: str) -> tuple[View, Pixels]:
     pose = torch.tensor(look_at((1.2, -1.4, 0.8), (0.0, 0.0, 0.0))).float()
     camera = Camera(pose, torch.tensor(intrinsics_from_fov(0.7, SIZE, SIZE)), SIZE, SIZE)
     lens = Lens("opencv", k=(-0.1, 0.02, 0.0, 0.0)) if kind == "lens" else Lens()
-    view = View("a.png", camera, Path("a.png"), lens=lens)
-    image = BLOBS.render(camera_of(view))
+    view = View("a.png", replace(camera, lens=lens), Path("a.png"))
+    image = BLOBS.render(view.camera)
 
     def to_bytes(values: Tensor) -> np.ndarray:
         return (values.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy()

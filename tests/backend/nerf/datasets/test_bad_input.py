@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from PIL import Image
 from addon.wire.errors import LatheError, Remedy, TaskError, UnreadableFile, UnusableDataset
 from addon.wire.messages import FitOptions
 from backend.cameras import look_at
-from backend.nerf.datasets import open_dataset
+from backend.nerf.datasets import Dataset, open_dataset, write_transforms
 from backend.nerf.fit.scene_bounds import scene_bounds_of
 from backend.nerf.hash.trainer import HashTrainer
 from backend.nerf.mlp.trainer import NeRFTrainer
@@ -82,11 +84,76 @@ def test_no_views_to_fit_to(tmp_path: Path) -> None:
                 kind(dataset, FitOptions(), torch.device("cpu"))
 
 
-def test_a_missing_image_is_named(tmp_path: Path) -> None:
+def test_a_missing_image_is_left_out_and_named_and_with_none_there_is_no_data_set(tmp_path: Path) -> None:
     captures.transforms(tmp_path)
     (tmp_path / "images/03.png").unlink()
-    message = refused(tmp_path, UnreadableFile).message
-    assert "03.png is missing" in message and "Copy it there" in message
+    dataset = open_dataset(tmp_path)
+    assert len(dataset.views) == 8 and [view.appearance for view in dataset.views] == list(range(8))
+    (warning,) = dataset.warnings
+    assert "8 of 9 views are used" in warning and "03.png is missing" in warning and "Copy it there" in warning
+    shutil.rmtree(tmp_path / "images")
+    assert "00.png is missing" in refused(tmp_path, UnreadableFile).message
+
+
+def test_test_poses_may_come_without_pictures_but_not_training_poses(tmp_path: Path) -> None:
+    captures.synthetic(tmp_path)
+    shutil.rmtree(tmp_path / "test")
+    dataset = open_dataset(tmp_path)
+    assert len(dataset.split("train")) == 5 and len(dataset.views) == 7
+    assert "0 of 3 test views are used" in dataset.warnings[0]
+    shutil.rmtree(tmp_path / "train")
+    assert "r_0 is missing" in refused(tmp_path, UnreadableFile).message
+
+
+def test_names_may_differ_in_case_alone_and_two_such_files_are_not_guessed(tmp_path: Path) -> None:
+    captures.transforms(tmp_path, frame=lambda i, entry: entry.update(file_path=f"Images/{i:02d}.PNG"), images=False)
+    for index in range(9):
+        captures.picture(tmp_path / f"images/{index:02d}.png")
+    dataset = open_dataset(tmp_path)
+    assert len(dataset.views) == 9 and dataset.warnings == ()
+    captures.picture(tmp_path / "images/00.Png")
+    assert len(open_dataset(tmp_path).views) == 8
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_a_pipe_in_place_of_any_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    captures.transforms(tmp_path, top={"fl_x": 10.0, "ply_file_path": "points.ply"},
+                        frame=only(1, lambda entry: entry.update(mask_path="m.png", depth_path="d.npy")))  # fmt: skip
+    (tmp_path / "images/00.png").unlink()
+    for name in ("images/00.png", "m.png", "d.npy", "points.ply"):
+        os.mkfifo(tmp_path / name)
+    dataset = open_dataset(tmp_path)
+    assert len(dataset.views) == 8 and "pipe" in str(dataset.warnings)
+    with pytest.raises(UnreadableFile, match="pipe"):
+        dataset.load(dataset.views[0])
+
+
+def test_far_coordinates_keep_their_digits_and_the_offset_is_given_back(tmp_path: Path) -> None:
+    far = np.array([431250.25, 4582300.5, 120.0])
+    captures.transforms(tmp_path / "near", top={"fl_x": 10.0, "aabb": [[-1, -1, -1], [1, 1, 1]]})
+
+    def move(index: int, entry: dict[str, Any]) -> None:
+        matrix = np.array(entry["transform_matrix"])
+        matrix[:3, 3] += far
+        entry["transform_matrix"] = matrix.tolist()
+
+    box = [(far - 1).tolist(), (far + 1).tolist()]
+    captures.transforms(tmp_path / "far", top={"fl_x": 10.0, "aabb": box}, frame=move)
+    near, moved = (open_dataset(tmp_path / name) for name in ("near", "far"))
+    assert near.offset == (0.0, 0.0, 0.0) and any("taken off" in warning for warning in moved.warnings)
+
+    def positions(dataset: Dataset) -> np.ndarray:
+        return np.array([view.camera.world_from_camera[:3, 3].double().numpy() for view in dataset.views])
+
+    assert np.abs(positions(moved) + np.array(moved.offset) - far - positions(near)).max() < 1e-5
+    assert moved.bounds is not None and np.allclose(np.array(moved.bounds) + moved.offset, box, atol=1e-6)
+    scene_bounds_of(moved, moved.views)  # they do not stand at one place
+    path = write_transforms(tmp_path / "far", moved.views, offset=moved.offset, path=tmp_path / "far/again.json")
+    again = json.loads(path.read_text())["frames"]
+    given = json.loads((tmp_path / "far/transforms.json").read_text())["frames"]
+    assert (
+        np.abs(np.array([f["transform_matrix"] for f in again]) - [f["transform_matrix"] for f in given]).max() < 1e-5
+    )
 
 
 @pytest.mark.parametrize("keep", [0, 20, 60, -40])
@@ -97,7 +164,12 @@ def test_a_truncated_image_is_named(tmp_path: Path, keep: int, suffix: str) -> N
         captures.picture(tmp_path / f"images/{index:02d}{suffix}")
     path = tmp_path / f"images/05{suffix}"
     path.write_bytes(path.read_bytes()[:keep])
-    message = refused(tmp_path, UnreadableFile, load=True).message
+    try:
+        dataset = open_dataset(tmp_path)
+        dataset.load_all(dataset.views)
+        (message,) = dataset.warnings  # the header was damaged: the image was left out
+    except UnreadableFile as error:
+        message = error.message
     assert path.name in message and "truncated" in message
 
 
@@ -278,6 +350,27 @@ def test_a_mask_of_the_wrong_size(tmp_path: Path) -> None:
     assert dataset.load(dataset.views[0]).mask is None
 
 
+def test_a_smaller_mask_or_depth_image_is_brought_to_the_image_s_size_without_blending(tmp_path: Path) -> None:
+    captures.transforms(
+        tmp_path, frame=lambda i, entry: entry.update(mask_path="m.png", depth_path="d.png", depth_unit_scale_factor=1)
+    )
+    stored = np.array([[0, 2000, 3000], [1000, 0, 4000]], np.uint16)
+    Image.fromarray(stored).save(tmp_path / "d.png")
+    Image.fromarray((stored > 0).astype(np.uint8) * 255).save(tmp_path / "m.png")
+    dataset = open_dataset(tmp_path)
+    pixels = dataset.load(dataset.views[0])
+    expected = stored.astype(np.float32).repeat(4, 0).repeat(4, 1)
+    assert np.array_equal(np.nan_to_num(pixels.depth), expected) and np.array_equal(pixels.mask, expected > 0)
+
+
+def test_depth_that_is_not_asked_for_stops_nothing(tmp_path: Path) -> None:
+    captures.transforms(tmp_path, frame=lambda i, entry: entry.update(depth_path="nowhere.exr"))
+    dataset = open_dataset(tmp_path)
+    HashTrainer(dataset, FitOptions(), torch.device("cpu"))
+    with pytest.raises(UnreadableFile, match=r"nowhere\.exr"):
+        HashTrainer(dataset, FitOptions(depth_weight=0.1), torch.device("cpu"))
+
+
 def test_masks_that_leave_nothing_name_the_polarity(tmp_path: Path) -> None:
     captures.transforms(tmp_path, frame=lambda i, entry: entry.update(mask_path="mask.png"))
     Image.new("L", SIZE, 0).save(tmp_path / "mask.png")
@@ -320,6 +413,7 @@ def test_a_damaged_transforms_file(tmp_path: Path, text: str, said: str) -> None
     [
         ({}, "no focal length"),
         ({"fl_x": "wide"}, "not a finite number"),
+        ({"fl_x": 10**4000}, "not a finite number"),
         ({"fl_x": -3.0}, "focal length of"),
         ({"fl_x": 0.0}, "focal length of"),
         (

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from addon.wire.errors import LatheError, UnreadableFile, UnusableDataset
+from backend.lens import pixels_of
 from backend.nerf.datasets import Lens, open_dataset
 from backend.nerf.datasets.colmap import camera_model, read_model
-from backend.nerf.datasets.lens import pixels_of
 from tests.backend.nerf.datasets import captures
 
 
@@ -66,7 +66,9 @@ def test_every_model_of_one_family_gives_the_same_lens() -> None:
     ("name", "parameters"),
     [
         ("FOV", (10.0, 10.0, 6.0, 4.0, 0.9)),
-        ("FULL_OPENCV", (10.0, 10.0, 6.0, 4.0, 0.1, 0.0, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0)),
+        ("EUCM", (10.0, 10.0, 6.0, 4.0, 0.5, 1.0)),
+        ("SIMPLE_DIVISION", (10.0, 6.0, 4.0, 0.1)),
+        ("EQUIRECTANGULAR", (12.0, 8.0)),
         ("THIN_PRISM_FISHEYE", (10.0, 10.0, 6.0, 4.0, 0.1, *[0.0] * 6, 0.1)),
         ("SPHERICAL", (10.0, 6.0, 4.0)),
     ],
@@ -130,13 +132,58 @@ def test_a_model_without_its_images_file_says_what_belongs_together(tmp_path: Pa
         open_dataset(tmp_path)
 
 
+def test_a_model_is_found_where_instant_ngp_writes_it(tmp_path: Path) -> None:
+    for place in ("colmap_text", "sparse_text", "text"):
+        captures.colmap(tmp_path / place, binary=False, place=place)
+        assert len(open_dataset(tmp_path / place).views) == 9
+
+
+def test_the_largest_of_several_models_is_used_and_the_others_and_images_without_cameras_are_named(
+    tmp_path: Path,
+) -> None:
+    captures.colmap(tmp_path, binary=False, count=3)
+    captures.colmap(tmp_path, binary=True, place="sparse/1")
+    captures.picture(tmp_path / "images/a/09.png")
+    dataset = open_dataset(tmp_path)
+    assert len(dataset.views) == 9
+    assert "1 with 9 images is used, 0 with 3 is left out" in dataset.warnings[0]
+    assert "9 of 10 images are used" in dataset.warnings[1] and "a/09.png" in dataset.warnings[1]
+
+
+@pytest.mark.parametrize("blank", [True, False], ids=["blank lines", "none"])
+def test_images_without_lines_of_points_are_all_read(tmp_path: Path, blank: bool) -> None:
+    captures.colmap(tmp_path, binary=False)
+    path = tmp_path / "sparse/0/images.txt"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], *lines[1::2]]) + ("\n\n" if blank else "\n"))
+    assert len(read_model(path.parent).images) == 9
+    assert [view.name for view in open_dataset(tmp_path).views] == [f"a/{i:02d}.png" for i in range(9)]
+
+
+def test_names_with_backslashes_are_paths(tmp_path: Path) -> None:
+    captures.colmap(tmp_path, binary=False)
+    path = tmp_path / "sparse/0/images.txt"
+    path.write_text(path.read_text().replace("a/", "a\\"))
+    dataset = open_dataset(tmp_path)
+    assert len(dataset.views) == 9 and dataset.warnings == ()
+
+
+def test_a_camera_without_a_size_is_a_sentence(tmp_path: Path) -> None:
+    captures.colmap(tmp_path, binary=False)
+    path = tmp_path / "sparse/0/cameras.txt"
+    path.write_text(path.read_text().replace("12 8", "0 0"))
+    with pytest.raises(UnusableDataset, match="no size"):
+        open_dataset(tmp_path)
+
+
 def test_points_behind_the_cameras_are_said(tmp_path: Path) -> None:
     captures.colmap(tmp_path, binary=True, count=12)
     assert "look away" in open_dataset(tmp_path, flip_axes=True).warnings[0]
 
 
 @pytest.mark.parametrize("binary", [True, False], ids=["binary", "text"])
-@pytest.mark.parametrize("camera_model_name", ["SIMPLE_RADIAL", "OPENCV", "OPENCV_FISHEYE"])
+@pytest.mark.parametrize("camera_model_name", ["SIMPLE_RADIAL", "OPENCV", "OPENCV_FISHEYE", "FULL_OPENCV",
+                                               "FISHEYE", "SIMPLE_FISHEYE"])  # fmt: skip
 def test_a_model_that_colmap_writes_is_read_as_colmap_reads_it(
     tmp_path: Path, binary: bool, camera_model_name: str
 ) -> None:
@@ -147,6 +194,9 @@ def test_a_model_that_colmap_writes_is_read_as_colmap_reads_it(
         "SIMPLE_RADIAL": [1280.0, 512.0, 384.0, 0.05],
         "OPENCV": [1280.0, 1270.0, 512.0, 384.0, 0.05, -0.01, 0.001, -0.002],
         "OPENCV_FISHEYE": [600.0, 610.0, 512.0, 384.0, 0.05, -0.01, 0.001, -0.002],
+        "FULL_OPENCV": [1280.0, 1270.0, 512.0, 384.0, 0.5, -0.01, 0.001, -0.002, 0.01, 0.4, 0.02, -0.01],
+        "FISHEYE": [600.0, 610.0, 512.0, 384.0],
+        "SIMPLE_FISHEYE": [600.0, 512.0, 384.0],
     }[camera_model_name]
     expected = pycolmap.synthesize_dataset(options)
     (expected.write_binary if binary else expected.write_text)(tmp_path)

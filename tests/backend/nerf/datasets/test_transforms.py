@@ -46,6 +46,8 @@ def test_nerfstudio_frames_have_intrinsics_and_lenses_of_their_own(tmp_path: Pat
             entry |= {"fl_x": 20.0, "fl_y": 21.0, "cx": 1.0, "cy": 2.0, "k1": 0.1, "k2": 0.2, "p1": 0.01, "p2": 0.02}
         if index == 2:
             entry |= {"camera_model": "OPENCV_FISHEYE", "k1": 0.1, "k2": 0.2, "k3": 0.3, "k4": 0.4}
+        if index == 4:
+            entry |= {"camera_model": "FULL_OPENCV", "k1": 0.1, "k3": 0.3, "k4": 0.4, "k5": 0.5, "k6": 0.6}
         if index == 3:
             captures.picture(tmp_path / entry["file_path"], (20, 30))
             entry |= {"w": 20, "h": 30, "cx": 10, "cy": 15}
@@ -59,6 +61,7 @@ def test_nerfstudio_frames_have_intrinsics_and_lenses_of_their_own(tmp_path: Pat
     assert views[1].camera.intrinsics.tolist() == [[20, 0, 1], [0, 21, 2], [0, 0, 1]]
     assert views[1].lens == Lens("opencv", (0.1, 0.2, 0.0, 0.0), (0.01, 0.02))
     assert views[2].lens == Lens("fisheye", (0.1, 0.2, 0.3, 0.4))
+    assert views[4].lens == Lens("opencv", (0.1, 0.0, 0.3, 0.0), d=(0.4, 0.5, 0.6))
     assert (views[3].camera.width, views[3].camera.height) == (20, 30)
     assert dataset.load(views[3]).rgb.shape == (30, 20, 3)
 
@@ -144,11 +147,12 @@ def test_depth_comes_in_metres_and_not_known_where_zero(tmp_path: Path) -> None:
 def test_what_is_written_reads_back_the_same(tmp_path: Path) -> None:
     captures.transforms(tmp_path, count=6)
     views = []
-    lenses = [Lens(), Lens("opencv", (0.1, 0.02, 0.003, 0.0), (0.01, -0.02)), Lens("fisheye", (0.1, 0.2, 0.3, 0.4))]
+    lenses = [Lens(), Lens("opencv", (0.1, 0.02, 0.003, 0.0), (0.01, -0.02)), Lens("fisheye", (0.1, 0.2, 0.3, 0.4)),
+              Lens("opencv", (0.1, 0.02, 0.003, 0.0), (0.01, -0.02), (0.05, 0.01, -0.02))]  # fmt: skip
     for index, view in enumerate(open_dataset(tmp_path).views):
         camera = replace(view.camera, intrinsics=view.camera.intrinsics * torch.tensor([[1.1 + index], [1.3], [1.0]]))
         split = ("train", "train", "val", "test", "train", "train")[index]
-        views.append(replace(view, camera=camera, lens=lenses[index % 3], split=split))
+        views.append(replace(view, camera=replace(camera, lens=lenses[index % 4]), split=split))
     Image.fromarray(np.full(SIZE[::-1], 255, np.uint8)).save(tmp_path / "images/mask.png")
     Image.fromarray(np.full(SIZE[::-1], 2000, np.uint16)).save(tmp_path / "images/depth.png")
     views[2] = replace(views[2], mask=tmp_path / "images/mask.png")

@@ -11,8 +11,8 @@ from torch.nn.functional import mse_loss
 
 from addon.wire.messages import FitOptions
 from backend.kernels.compositing import CompositedRays
+from backend.lens import camera_directions
 from backend.nerf.datasets import Lens, open_dataset
-from backend.nerf.datasets.lens import camera_directions
 from backend.nerf.fit.photometric_loss import Appearance, PhotometricLoss
 from backend.nerf.fit.rays import RayBatch, TrainingRays
 from tests.backend.fixtures import photographed

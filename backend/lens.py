@@ -1,68 +1,61 @@
 """Lens distortion: radial, tangential and fisheye models, and their inverses.
 
 Vocabulary: `direct` [..., 2] are coordinates x/z, y/z of an ideal pinhole; `distorted` [..., 2] are the same after the
-lens, so that pixel = intrinsics @ (distorted, 1). Both models map the distance r from the axis by one odd polynomial,
+lens, so that pixel = intrinsics @ (distorted, 1). Both models map the distance r from the axis by one odd function,
 
-    P(r) = r (1 + k1 r² + k2 r⁴ + k3 r⁶ + k4 r⁸),
+    P(r) = r (1 + k1 r² + k2 r⁴ + k3 r⁶ + k4 r⁸) / (1 + d1 r² + d2 r⁴ + d3 r⁶),
 
 "opencv" applied to r = tan θ (with p1, p2 for a decentered lens), "fisheye" to the angle θ itself, which may exceed
-90°. The formulas are those of OpenCV's camera calibration and fisheye documentation. A polynomial with a maximum at
+90°. The formulas are those of OpenCV's camera calibration and fisheye documentation. A function with a maximum at
 some radius cannot be inverted beyond it: pixels there have no ray, see `valid_pixels`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from backend.cameras import Camera, Rays
+from addon.wire.messages import PINHOLE, Lens
+
+if TYPE_CHECKING:
+    from .cameras import Camera
+
+__all__ = ["PINHOLE", "Lens", "camera_directions", "distort", "largest_radius", "pixels_of", "undistort",
+           "valid_pixels"]  # fmt: skip
 
 ITERATIONS = 60  # bisection alone would reach 1e-16 of the bracket; Newton's steps take 4 to 8
 FARTHEST = 1e3  # tan θ that still counts as in front of a lens of model "opencv"
 
 
-@dataclass(frozen=True)
-class Lens:
-    """Distortion coefficients. k: radial k1 k2 k3 k4; p: tangential p1 p2, of model "opencv" alone."""
-
-    model: Literal["pinhole", "opencv", "fisheye"] = "pinhole"
-    k: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    p: tuple[float, float] = (0.0, 0.0)
-
-    @property
-    def is_pinhole(self) -> bool:
-        """True of a pinhole."""
-        return self.model != "fisheye" and not any(self.k) and not any(self.p)
-
-
-PINHOLE = Lens()
-
-
 @lru_cache(maxsize=256)
 def largest_radius(lens: Lens) -> float:
     """Return r (opencv: tan θ; fisheye: θ in radians) up to which P grows, so that it can be inverted."""
-    k1, k2, k3, k4 = lens.k
-    roots = np.roots([9 * k4, 7 * k3, 5 * k2, 3 * k1, 1.0])  # of dP/dr in r²
+    x, above, below = (np.polynomial.Polynomial(c) for c in ((0.0, 1.0), (1.0, *lens.k), (1.0, *lens.d)))
+    growth = (above + 2 * x * above.deriv()) * below - 2 * x * above * below.deriv()  # dP/dr · below², in x = r²
+    roots = np.concatenate((growth.trim().roots(), below.trim().roots()))
     turns = [math.sqrt(root.real) for root in roots if abs(root.imag) < 1e-9 * abs(root) and root.real > 0]
     return min([math.pi if lens.model == "fisheye" else FARTHEST, *turns])
 
 
-def _polynomial(k: tuple[float, float, float, float], r2: Tensor) -> tuple[Tensor, Tensor]:
+def _radial(lens: Lens, r2: Tensor) -> tuple[Tensor, Tensor]:
     """Return P(r) / r and dP/dr for r² [...]."""
-    k1, k2, k3, k4 = k
+    k1, k2, k3, k4 = lens.k
     factor = 1 + r2 * (k1 + r2 * (k2 + r2 * (k3 + r2 * k4)))
     slope = 1 + r2 * (3 * k1 + r2 * (5 * k2 + r2 * (7 * k3 + r2 * 9 * k4)))
-    return factor, slope
+    if not any(lens.d):
+        return factor, slope
+    d1, d2, d3 = lens.d
+    below = 1 + r2 * (d1 + r2 * (d2 + r2 * d3))
+    growth = r2 * (2 * d1 + r2 * (4 * d2 + r2 * 6 * d3))  # r · d(below)/dr
+    return factor / below, (slope - factor * growth / below) / below
 
 
-def _inverse_polynomial(lens: Lens, distorted: Tensor) -> Tensor:
+def _inverse_radial(lens: Lens, distorted: Tensor) -> Tensor:
     """Return r with P(r) = distorted [...], float64; the largest invertible r beyond the range of P.
 
     Newton's method kept inside a bracket that shrinks: it converges wherever P grows.
@@ -71,7 +64,7 @@ def _inverse_polynomial(lens: Lens, distorted: Tensor) -> Tensor:
     high = torch.full_like(distorted, largest_radius(lens))
     r = torch.minimum(distorted, high)
     for _ in range(ITERATIONS):
-        factor, slope = _polynomial(lens.k, r * r)
+        factor, slope = _radial(lens, r * r)
         error = r * factor - distorted
         high = torch.where(error > 0, r, high)
         low = torch.where(error < 0, r, low)
@@ -91,7 +84,7 @@ def distort(lens: Lens, direct: Tensor) -> Tensor:
     p1, p2 = lens.p
     x, y = direct[..., 0], direct[..., 1]
     r2 = x * x + y * y
-    factor, _ = _polynomial(lens.k, r2)
+    factor, _ = _radial(lens, r2)
     return torch.stack(
         (x * factor + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * factor + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y), -1
     )
@@ -106,7 +99,7 @@ def undistort(lens: Lens, distorted: Tensor) -> Tensor:
     if lens.is_pinhole:
         return target
     length = target.norm(dim=-1)
-    direct = target * (_inverse_polynomial(lens, length) / length.clamp_min(1e-300))[..., None]
+    direct = target * (_inverse_radial(lens, length) / length.clamp_min(1e-300))[..., None]
     if not any(lens.p):
         return direct
     p1, p2 = lens.p
@@ -114,7 +107,7 @@ def undistort(lens: Lens, distorted: Tensor) -> Tensor:
     for _ in range(ITERATIONS):
         x, y = direct[..., 0], direct[..., 1]
         r2 = x * x + y * y
-        factor, slope = _polynomial(lens.k, r2)
+        factor, slope = _radial(lens, r2)
         grown = (slope - factor) / r2.clamp_min(1e-300)  # (dP/dr − P/r) / r²: how the factor changes along x and y
         xx = factor + x * x * grown + 2 * p1 * y + 6 * p2 * x
         yy = factor + y * y * grown + 6 * p1 * y + 2 * p2 * x
@@ -148,7 +141,7 @@ def camera_directions(intrinsics: Tensor, lens: Lens, pixels: Tensor) -> Tensor:
         distorted = torch.stack((x, y), -1)
         if lens.model == "fisheye":
             length = distorted.norm(dim=-1)
-            theta = _inverse_polynomial(lens, length)
+            theta = _inverse_radial(lens, length)
             sideways = distorted * (theta.sin() / length.clamp_min(1e-300))[..., None]
             found = torch.cat((sideways, theta.cos()[..., None]), -1)
         else:
@@ -166,7 +159,7 @@ def pixels_of(intrinsics: Tensor, lens: Lens, points: Tensor) -> Tensor:
     if lens.model == "fisheye":
         length = sideways.norm(dim=-1)
         theta = torch.atan2(length, z)
-        factor, _ = _polynomial(lens.k, theta * theta)
+        factor, _ = _radial(lens, theta * theta)
         # On the axis, sideways / length is 0 / 0; its limit is sideways / z.
         scale = torch.where(length > 0, theta * factor / length.clamp_min(1e-30), 1 / z.clamp_min(1e-30))
         distorted, seen = sideways * scale[..., None], theta <= largest_radius(lens)
@@ -178,11 +171,11 @@ def pixels_of(intrinsics: Tensor, lens: Lens, points: Tensor) -> Tensor:
     return torch.where(seen[..., None], torch.stack((x, y), -1), torch.nan)
 
 
-def valid_pixels(camera: Camera, lens: Lens) -> Tensor | None:
+def valid_pixels(camera: Camera) -> Tensor | None:
     """Return the pixels that have a ray, bool [height, width]; None where all have."""
-    if lens.is_pinhole:
+    if camera.lens.is_pinhole:
         return None
-    return _valid(tuple(camera.intrinsics.double().flatten().tolist()), camera.width, camera.height, lens)
+    return _valid(tuple(camera.intrinsics.double().flatten().tolist()), camera.width, camera.height, camera.lens)
 
 
 @lru_cache(maxsize=8)
@@ -202,34 +195,3 @@ def _valid(intrinsics: tuple[float, ...], width: int, height: int, lens: Lens) -
     if bool(lands(x, y[[0, -1]]).all()) and bool(lands(x[[0, -1]], y).all()):
         return None
     return lands(x, y)
-
-
-@dataclass(frozen=True)
-class LensCamera(Camera):
-    """A camera with lens distortion."""
-
-    lens: Lens = PINHOLE
-
-    def rays(self, pixels: Tensor | None = None) -> Rays:
-        """See Camera.rays."""
-        k = self.intrinsics
-        if pixels is None:
-            ys = torch.arange(self.height, dtype=k.dtype, device=k.device) + 0.5
-            xs = torch.arange(self.width, dtype=k.dtype, device=k.device) + 0.5
-            pixels = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)
-        local = normalize(camera_directions(k, self.lens, pixels), dim=-1)
-        directions = normalize(local @ self.world_from_camera[:3, :3].T, dim=-1)
-        return Rays(self.world_from_camera[:3, 3].expand_as(directions), directions, local[..., 2])
-
-    def resized(self, width: int, height: int) -> Camera:
-        """See Camera.resized."""
-        small = super().resized(width, height)
-        return replace(self, intrinsics=small.intrinsics, width=width, height=height)
-
-    def transformed(self, target_from_world: Tensor) -> Camera:
-        """See Camera.transformed."""
-        return replace(self, world_from_camera=target_from_world @ self.world_from_camera)
-
-    def to(self, device: torch.device | str) -> Camera:
-        """See Camera.to."""
-        return replace(self, world_from_camera=self.world_from_camera.to(device), intrinsics=self.intrinsics.to(device))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from backend.cameras import Camera
-from backend.nerf.datasets.lens import (
+from backend.lens import (
     Lens,
     camera_directions,
     distort,
@@ -25,6 +25,7 @@ OPENCV = [
     Lens("opencv", (-0.28, 0.09, -0.01, 0.0), (0.0012, -0.0007)),  # a wide phone: barrel
     Lens("opencv", (0.35, 0.1, 0.02, 0.003), (-0.002, 0.004)),  # pincushion
     Lens("opencv", (-0.1, 0.0, 0.0, 0.0)),
+    Lens("opencv", (0.4, -0.1, 0.02, 0.0), (0.001, -0.002), (0.6, 0.05, -0.01)),  # rational
 ]
 FISHEYE = [
     Lens("fisheye"),
@@ -47,10 +48,11 @@ def test_undistort_inverts_distort_to_rounding(lens: Lens) -> None:
 
 def test_distort_is_opencvs_formula() -> None:
     """Against the formula of OpenCV's documentation, written out for one point by hand."""
-    lens = Lens("opencv", (0.1, -0.02, 0.003, 0.0005), (0.01, -0.02))
+    lens = Lens("opencv", (0.1, -0.02, 0.003, 0.0005), (0.01, -0.02), (0.3, -0.04, 0.05))
     x, y = 0.3, -0.4
     r2 = 0.25
     radial = 1 + 0.1 * r2 - 0.02 * r2**2 + 0.003 * r2**3 + 0.0005 * r2**4
+    radial /= 1 + 0.3 * r2 - 0.04 * r2**2 + 0.05 * r2**3
     expected = (
         x * radial + 2 * 0.01 * x * y - 0.02 * (r2 + 2 * x * x),
         y * radial + 0.01 * (r2 + 2 * y * y) + 2 * -0.02 * x * y,
@@ -61,11 +63,11 @@ def test_distort_is_opencvs_formula() -> None:
 
 @pytest.mark.parametrize("lens", OPENCV)
 def test_directions_of_pixels_land_on_those_pixels(lens: Lens) -> None:
-    camera = Camera(torch.eye(4), K, 640, 480)
+    camera = Camera(torch.eye(4), K, 640, 480, lens=lens)
     pixels = torch.rand(2000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * torch.tensor(
         [640, 480]
     )
-    valid = valid_pixels(camera, lens)
+    valid = valid_pixels(camera)
     if valid is not None:
         pixels = pixels[valid[pixels[:, 1].long(), pixels[:, 0].long()]]
         assert len(pixels) > 1000
@@ -105,7 +107,7 @@ def test_pixels_beyond_the_turning_point_have_no_ray() -> None:
     lens = Lens("opencv", (-1.0, 0.0, 0.0, 0.0))
     assert largest_radius(lens) == pytest.approx(1 / math.sqrt(3))
     intrinsics = torch.tensor([[100.0, 0, 50], [0, 100.0, 50], [0, 0, 1]])
-    valid = valid_pixels(Camera(torch.eye(4), intrinsics, 100, 100), lens)
+    valid = valid_pixels(Camera(torch.eye(4), intrinsics, 100, 100, lens=lens))
     assert valid is not None
     y, x = torch.meshgrid(torch.arange(100) + 0.5 - 50, torch.arange(100) + 0.5 - 50, indexing="ij")
     inside = (x * x + y * y).sqrt() < 100 * 2 / (3 * math.sqrt(3))
@@ -114,9 +116,8 @@ def test_pixels_beyond_the_turning_point_have_no_ray() -> None:
 
 
 def test_a_lens_that_bends_little_needs_no_mask() -> None:
-    camera = Camera(torch.eye(4), K, 640, 480)
-    assert valid_pixels(camera, Lens()) is None
-    assert valid_pixels(camera, OPENCV[2]) is None
+    for lens in (Lens(), OPENCV[2]):
+        assert valid_pixels(Camera(torch.eye(4), K, 640, 480, lens=lens)) is None
 
 
 @pytest.mark.parametrize("lens", [OPENCV[1], FISHEYE[1]])
