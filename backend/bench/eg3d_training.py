@@ -61,8 +61,8 @@ def rows() -> list[Row]:
 
 
 def step_seconds(engine: Impl, steps: int, config: SmallEG3DTraining | None = None) -> list[float]:
-    """Return the wall times of steps of the recipe's first stage, without the first one."""
-    config = replace(config or small(), steps=steps, superresolve_from=steps)
+    """Return the wall times of steps of the recipe at the raw image's whole side, without the first one."""
+    config = replace(config or small(), steps=steps, half_until=0.0, superresolve_from=1.0)
     ends: list[float] = []
 
     def note(step: int, means: Mapping[str, float]) -> None:

@@ -110,8 +110,9 @@ def read_images(
         names = [str(listing.objects[index]) for index in used]
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
         objects = torch.tensor([numbers[name] for name in names])
-    pixels = np.stack(read.images)
-    exact, near = duplicates(pixels)
+    rgba = torch.from_numpy(np.stack(read.images)).permute(0, 3, 1, 2)
+    pixels = rgba[:, :3].contiguous()
+    exact, near = duplicates(pixels.permute(0, 2, 3, 1).numpy())
     report = DataReport(
         folder=folder.name,
         format=listing.format,
@@ -129,11 +130,12 @@ def read_images(
         warnings=(*listing.warnings, *read.warnings),
     )
     return TrainingImages(
-        torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(),
+        pixels,
         found_prior,
         None if posed is None else torch.from_numpy(posed[0].astype(np.float32)),
         None if posed is None else torch.from_numpy(posed[1].astype(np.float32)),
         objects,
+        alpha=rgba[:, 3:].contiguous() if read.transparent else None,
         background=background,
         licence=listing.licence,
         name=listing.name or folder.name,
@@ -209,7 +211,7 @@ def _list_eg3d(folder: Path, file: Path, found: list[Path]) -> _Listing | None:
 class _Reading:
     """What became of the images."""
 
-    images: list[NDArray[np.uint8]] = field(default_factory=list)
+    images: list[NDArray[np.uint8]] = field(default_factory=list)  # [side, side, 4], over the background
     used: list[int] = field(default_factory=list)
     crops: list[tuple[float, float, float, float]] = field(default_factory=list)  # see _cameras
     sizes: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -266,20 +268,18 @@ def _has_alpha(image: Image.Image) -> bool:
 def _square(
     image: Image.Image, side: int, background: str
 ) -> tuple[NDArray[np.uint8], tuple[float, float, float, float]]:
-    """Return the middle of an image [side, side, 3], and its crop: left, top, width, height in units of the image."""
+    """Return the middle of an image [side, side, 4], colour over the background and opacity, and its crop: left, top,
+    width, height in units of the image."""
     width, height = image.size
     edge = min(width, height)
     left, top = (width - edge) // 2, (height - edge) // 2
     box = (left, top, left + edge, top + edge)
-    if _has_alpha(image):
-        rgba = image.convert("RGBA")
-        color = Image.new("RGBA", image.size, background)
-        rgb = Image.alpha_composite(color, rgba).convert("RGB")
-    else:
-        rgb = image.convert("RGB")
+    rgba = image.convert("RGBA")
+    color = Image.new("RGBA", image.size, background)
+    layers = [Image.alpha_composite(color, rgba).convert("RGB"), rgba.getchannel("A")]
     method = Image.Resampling.BOX if edge >= side else Image.Resampling.BICUBIC
-    resized = rgb.crop(box) if edge == side else rgb.resize((side, side), method, box=box)
-    return np.asarray(resized), (left / width, top / height, edge / width, edge / height)
+    resized = [x.crop(box) if edge == side else x.resize((side, side), method, box=box) for x in layers]
+    return np.dstack([np.asarray(x) for x in resized]), (left / width, top / height, edge / width, edge / height)
 
 
 def _too_few(folder: Path, named: int, used: int, least: int, broken: list[tuple[str, str]]) -> str:

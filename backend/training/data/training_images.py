@@ -21,6 +21,7 @@ class TrainingImages:
     world_from_camera: Tensor | None = None  # [n, 4, 4] float32, OpenCV axes; None: without poses
     intrinsics: Tensor | None = None  # [n, 3, 3] float32, in units of the image side
     objects: Tensor | None = None  # [n] int64: which object an image shows, where that is known
+    alpha: Tensor | None = None  # [n, 1, side, side] uint8, opacity; None: no image has it
     background: str = "white"  # or black, or #rrggbb: what is around the object in all images
     metres_per_unit: float = 1.0
     licence: str = ""  # of the images, for the card of what is trained on them

@@ -13,6 +13,7 @@ from ...generators.eg3d.scene import WORLD_FROM_CANONICAL
 from ...models.card import ModelCard
 from ..adversarial.card import trained_card
 from ..adversarial.processes import Processes
+from ..data.object_box import object_box
 from ..data.training_images import TrainingImages
 from .config import EG3DTraining, SmallEG3DTraining
 
@@ -36,6 +37,8 @@ def network_config(config: EG3DTraining | SmallEG3DTraining, data: TrainingImage
     # The model's field of view is what its literals for √2 and π make of it (`scene.official_focal_length`)
     fov = math.degrees(2 * math.atan(2 / 1.414 * math.tan(data.prior.fov / 2)))
     rendering = replace(rendering, camera_radius=radius, fov_degrees=fov, white_back=data.background == "white")
+    if isinstance(config, SmallEG3DTraining) and (box := object_box(data)) is not None:
+        rendering = replace(rendering, ray_box=(box[0], box[2], box[1]))  # canonical: y up
     return replace(config.generator, rendering=rendering)
 
 
@@ -47,9 +50,8 @@ def follow_w(generator: EG3D, ws: Tensor, processes: Processes) -> None:
     generator.mapping_network.w_mean.lerp_(mean, 1 - MEAN_W_DECAY)
 
 
-def card(config: EG3DTraining | SmallEG3DTraining, data: TrainingImages) -> ModelCard:
-    """Return the card of the model that a training gives."""
-    network = network_config(config, data)
+def card(config: EG3DTraining | SmallEG3DTraining, data: TrainingImages, network: EG3DConfig) -> ModelCard:
+    """Return the card of the model that a training of this network gives."""
     if isinstance(config, SmallEG3DTraining):
         network = replace(network, rendering=replace(network.rendering, depth_resolution=config.shown_samples))
     return trained_card(

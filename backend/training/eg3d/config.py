@@ -57,12 +57,13 @@ class EG3DTraining(AdversarialTraining):
 
 @dataclass(frozen=True, kw_only=True)
 class SmallEG3DTraining(AdversarialTraining):
-    """Networks of the small recipe, and when its superresolution begins."""
+    """Networks of the small recipe, and when its images grow."""
 
     generator: EG3DConfig
     discriminator: FoldedDiscriminatorConfig = field(default_factory=FoldedDiscriminatorConfig)
-    superresolve_from: int  # step; before it, the raw image alone is trained
-    superresolved_gamma: float = 4.0  # factor on γ from then on: images have twice the side
+    half_until: float  # part of the steps; before it, raw images of half the side are trained, by a quarter of the rays
+    superresolve_from: float  # part of the steps; before it, the raw image alone is trained
+    doubled_gamma: float = 4.0  # factor on γ, which is that of the whole raw image, when the images' side doubles
     shown_samples: int = 40  # of a ray, in the model that a training gives: those of the training are few, but jittered
 
     @property
@@ -70,13 +71,18 @@ class SmallEG3DTraining(AdversarialTraining):
         """Side of the training images, pixels."""
         return self.generator.superresolution.resolutions[1]
 
+    def doublings_at(self, step: int) -> int:
+        """Return how often the side of the images has doubled beyond that of the raw image: -1, 0 or 1."""
+        return int(step >= self.superresolve_from * self.steps) - int(step < self.half_until * self.steps)
+
     def gamma_at(self, step: int) -> float:
         """See AdversarialTraining.gamma_at."""
-        return super().gamma_at(step) * (self.superresolved_gamma if step >= self.superresolve_from else 1)
+        doublings = self.doublings_at(step)
+        return super().gamma_at(step) * self.doubled_gamma**doublings
 
 
 def small_generator() -> EG3DConfig:
-    """Tri-planes of 64² × 16 in the known box of objects in the unit sphere, 64² rays, 2 × superresolution."""
+    """Tri-planes of 64² × 16 of the cube around the unit sphere, 64² rays, 2 × superresolution."""
     return EG3DConfig(
         SuperresolutionConfig(64, shrink=False, first_up=False, channels=(32, 16), conv_clamp=None, use_noise=False),
         z_dim=64,
@@ -86,17 +92,17 @@ def small_generator() -> EG3DConfig:
         decoder_width=32,
         mapping=MappingConfig(num_layers=2, lr_multiplier=0.1),
         backbone=BackboneConfig(
-            resolution=64, channel_base=1024, channel_max=128, convs=1, use_noise=False, conv_clamp=None
+            resolution=64, channel_base=1536, channel_max=128, convs=1, use_noise=False, conv_clamp=None
         ),
         rendering=RenderingConfig(
             ray_start=None,
             ray_end=None,
-            box_warp=1.8,
+            box_warp=2.0,
             depth_resolution=16,
             depth_resolution_importance=0,
             white_back=True,
             plane_axes=PAPER_PLANE_AXES,
-            ray_box=(0.8, 0.9, 0.72),
+            ray_box=(1.0, 1.0, 1.0),
             neural_resolution=64,
         ),
     )
@@ -105,9 +111,9 @@ def small_generator() -> EG3DConfig:
 def small() -> SmallEG3DTraining:
     """Return a recipe for hours on one core, with R3GAN's loss."""
     return SmallEG3DTraining(
-        generator=small_generator(), steps=7_200, superresolve_from=4_000, batch=16, loss="r3gan", gamma=6.0,
-        final_gamma=2.0, generator_rate=3e-3, discriminator_rate=5e-4, final_rate=0.3, betas=(0.0, 0.97),
-        mean_kimg=5.0,
+        generator=small_generator(), steps=13_000, half_until=0.43, superresolve_from=0.9, batch=16, loss="r3gan",
+        gamma=8.0, final_gamma=4.0, generator_rate=3e-3, discriminator_rate=5e-4, final_rate=0.3, betas=(0.0, 0.97),
+        mean_kimg=8.0,
     )  # fmt: skip
 
 

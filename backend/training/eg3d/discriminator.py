@@ -27,23 +27,29 @@ class FoldedDiscriminatorConfig:
 
 
 class FoldedDiscriminator(nn.Module):
-    """Scores [batch, 1] of raw images [batch, 3, side, side] and poses [batch, 12]; later, of upscaled ones, too.
+    """Scores [batch, 1] of raw images [batch, c, side, side] and poses [batch, 12]; at first, of half-size raw images;
+    later, of upscaled ones, too. c is 4 with opacity as the last channel, or 3.
 
-    An upscaled image [batch, 3, 2 side, 2 side] is folded 4 × 4. Its weights start at zero, so a discriminator that was
-    trained on the raw image goes on from where it was.
+    Half-size images skip the first level. An upscaled image [batch, 3, 2 side, 2 side] is folded 4 × 4. The weights of
+    what joins later start at zero, so the discriminator goes on from where it was.
     """
 
-    def __init__(self, config: FoldedDiscriminatorConfig, side: int) -> None:
+    def __init__(self, config: FoldedDiscriminatorConfig, side: int, opacity: bool = False) -> None:
         super().__init__()
         if side != 4 * 2 ** len(config.channels):
             raise ValueError(
                 f"{len(config.channels)} widths are for images of {4 * 2 ** len(config.channels)}², got {side}²"
             )
-        self.config = config
-        self.first = convolution(12, config.channels[0])
+        self.config, self.side = config, side
+        channels = 16 if opacity else 12
+        self.from_half = convolution(channels, config.channels[1])
+        self.first = convolution(channels, config.channels[0])
         self.upscaled = nn.Conv2d(48, config.channels[0], 3, padding=1, bias=False)
         nn.init.zeros_(self.upscaled.weight)
-        self.blocks = nn.ModuleList(Block(a, b) for a, b in zip(config.channels, config.channels[1:], strict=False))
+        blocks = [Block(a, b) for a, b in zip(config.channels, config.channels[1:], strict=False)]
+        nn.init.zeros_(blocks[0].main.weight)
+        nn.init.zeros_(blocks[0].skip.weight)
+        self.blocks = nn.ModuleList(blocks)
         last = config.channels[-1]
         self.last = convolution(last + 1, last)
         self.hidden = nn.Linear(16 * last, last)
@@ -56,11 +62,14 @@ class FoldedDiscriminator(nn.Module):
         )
 
     def forward(self, pose: Tensor, raw: Tensor, upscaled: Tensor | None = None) -> Tensor:
-        x = self.first(F.pixel_unshuffle(raw, 2))
-        if upscaled is not None:
-            x = x + self.upscaled(F.pixel_unshuffle(upscaled, 4))
-        x = F.leaky_relu(x, 0.2)
-        for block in self.blocks:
+        whole = raw.shape[-1] == self.side
+        x = F.leaky_relu(self.from_half(F.pixel_unshuffle(F.avg_pool2d(raw, 2) if whole else raw, 2)), 0.2)
+        if whole:
+            fine = self.first(F.pixel_unshuffle(raw, 2))
+            if upscaled is not None:
+                fine = fine + self.upscaled(F.pixel_unshuffle(upscaled, 4))
+            x = x + self.blocks[0](F.leaky_relu(fine, 0.2))
+        for block in self.blocks[1:]:
             x = block(x)
         x = torch.cat([x, minibatch_spread(x, self.config.group)], dim=1)
         x = F.leaky_relu(self.last(x), 0.2)

@@ -1,4 +1,7 @@
-"""The small recipe's loop: the raw image first, and its superresolution once it is good."""
+"""The small recipe's loop: the raw image at half its side, then whole, then its superresolution too.
+
+The discriminator sees the opacity beside the colours where the training images have alpha.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +27,22 @@ def train_small(
 ) -> AdversarialRun:
     """Train, or resume. impl: engine of the renderer. Raises: see AdversarialRun."""
     torch.manual_seed(config.seed)
-    generator = EG3D(network_config(config, data))
+    network = network_config(config, data)
+    generator = EG3D(network)
     for layer in generator.superresolution.modules():
         if isinstance(layer, ToImage):
             torch.nn.init.zeros_(layer.weight)  # it adds nothing yet: the image is the raw one, doubled
-    rays = config.generator.rendering.neural_resolution
-    discriminator = FoldedDiscriminator(config.discriminator, rays)
-    run = AdversarialRun(config, out, generator, discriminator, options, card=lambda: card(config, data))
+    rays = network.rendering.neural_resolution
+    discriminator = FoldedDiscriminator(config.discriminator, rays, opacity=data.alpha is not None)
+    run = AdversarialRun(config, out, generator, discriminator, options, card=lambda: card(config, data, network))
     poses, lenses = canonical_cameras(data, options.device)
     for step in run:
-        upscales = step.number >= config.superresolve_from
+        doublings = config.doublings_at(step.number)
+        upscales, side = doublings > 0, rays // 2 if doublings < 0 else rays
         index = step.choose(len(data.images))
         image, pose, lens = step.images(data.images, index), poses[index], lenses[index]
-        real = [F.avg_pool2d(image, 2), image] if upscales else [F.avg_pool2d(image, 2)]
+        seen_image = image if data.alpha is None else torch.cat([image, step.images(data.alpha, index)], dim=1)
+        real = [F.avg_pool2d(seen_image, image.shape[-1] // side), *([image] if upscales else [])]
 
         # 1. Generate a representation of a scene: three planes of features
         ws = generator.mapping(step.normal(config.generator.z_dim), None)
@@ -46,9 +52,11 @@ def train_small(
         # 2. Render it from a random camera pose: that of a training image
         jitter = step.uniform(1, 1, 1)  # of the whole image: few samples, each ray with its own jitter, are noise
         rendered = render_features(
-            generator, planes, pose, lens, rays, jitter=jitter, features=None if upscales else 3, impl=impl
+            generator, planes, pose, lens, side, jitter=jitter, features=None if upscales else 3, impl=impl
         )
         fake = [rendered.features[:, :3]]
+        if data.alpha is not None:
+            fake[0] = torch.cat([fake[0], rendered.alpha * 2 - 1], dim=1)
         if upscales:
             fake.append(rendered.over_white(generator.superresolution(rendered.features, ws)))
 

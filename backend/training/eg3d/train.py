@@ -32,10 +32,11 @@ def train(
     if isinstance(config, SmallEG3DTraining):
         return train_small(config, data, out, options)
     torch.manual_seed(config.seed)
-    generator, discriminator = EG3D(network_config(config, data)), DualDiscriminator(config.discriminator)
+    network = network_config(config, data)
+    generator, discriminator = EG3D(network), DualDiscriminator(config.discriminator)
     run = AdversarialRun(
         config, out, generator, discriminator, options,
-        card=lambda: card(config, data), optimizers=optimizers(config, generator, discriminator),
+        card=lambda: card(config, data, network), optimizers=optimizers(config, generator, discriminator),
     )  # fmt: skip
     poses, lenses = canonical_cameras(data, options.device)
     cameras = torch.cat([poses.flatten(1), lenses.flatten(1)], dim=1)

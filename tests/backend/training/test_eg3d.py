@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
@@ -19,6 +20,7 @@ from backend.generators.eg3d.discriminator import DualDiscriminatorConfig, minib
 from backend.generators.eg3d.model import EG3D, BackboneConfig, EG3DConfig, rays
 from backend.generators.eg3d.scene import load
 from backend.models.library import load_model
+from backend.scenes.generator import Generator
 from backend.training.adversarial.losses import generator_loss
 from backend.training.adversarial.processes import joined
 from backend.training.adversarial.run import RunOptions
@@ -33,6 +35,7 @@ from .coloured_balls import coloured_balls
 
 CPU = torch.device("cpu")
 DATA = coloured_balls(side=32)
+OPACITY = coloured_balls(side=32, opacity=True)
 QUIET = RunOptions(progress=lambda *_: None, report_steps=1, checkpoint_seconds=1e9)
 
 
@@ -48,10 +51,12 @@ def _generator(base: EG3DConfig) -> EG3DConfig:
 
 
 TINY: SmallEG3DTraining = replace(
-    small(), generator=_generator(small().generator), steps=30, superresolve_from=20, batch=4, shown_samples=9,
-    discriminator=FoldedDiscriminatorConfig(channels=(4, 8), pose_features=4),
+    small(), generator=_generator(small().generator), steps=30, half_until=1 / 3, superresolve_from=2 / 3,
+    batch=4, shown_samples=9, discriminator=FoldedDiscriminatorConfig(channels=(4, 8), pose_features=4),
 )  # fmt: skip
-SHORT = replace(TINY, steps=5, superresolve_from=3, batch=8)  # groups of the spread are whole in each process
+SHORT = replace(
+    TINY, steps=5, half_until=0.2, superresolve_from=0.6, batch=8
+)  # groups of the spread are whole in each process
 TINY_PUBLISHED: EG3DTraining = replace(
     published(), generator=replace(_generator(published().generator), condition_scale=1.0),
     discriminator=DualDiscriminatorConfig(side=32, channel_base=128, channel_max=8), steps=4, batch=4,
@@ -65,6 +70,10 @@ TINY_PUBLISHED = replace(
         rendering=replace(TINY_PUBLISHED.generator.rendering, depth_resolution_importance=4, ray_start=1.0),
     ),
 )
+
+
+def model(config: SmallEG3DTraining | EG3DTraining, network: EG3D) -> Generator:
+    return load("g", card(config, DATA, network.config), network.state_dict())
 
 
 @pytest.mark.parametrize("config", [TINY, TINY_PUBLISHED])
@@ -83,7 +92,9 @@ def test_training_renders_what_the_network_does_and_the_camera_is_that_of_the_im
     assert DATA.world_from_camera is not None
     assert DATA.intrinsics is not None
     camera = Camera(DATA.world_from_camera[0], DATA.intrinsics[0] * torch.tensor([[16.0], [16], [1]]), 16, 16)
-    scene = load("g", card(config, DATA), network.state_dict()).synthesize(torch.zeros(network.backbone.num_ws, 8))
+    scene = load("g", card(config, DATA, network_config(config, DATA)), network.state_dict()).synthesize(
+        torch.zeros(network.backbone.num_ws, 8)
+    )
     own = scene._camera_rays(camera, 16)[0]
     assert torch.allclose(own.origins[0], origins[0], atol=1e-5)
     assert torch.allclose(own.directions[0], directions[0], atol=1e-5)
@@ -93,7 +104,11 @@ def test_rays_outside_the_known_box_are_background_and_the_fast_path_agrees() ->
     torch.manual_seed(0)
     config = network_config(TINY, DATA)
     config = replace(config, rendering=replace(config.rendering, ray_box=(0.3, 0.5, 0.4)))
-    generator = load("g", replace(card(TINY, DATA), constructor=_plain(config)), EG3D(config).state_dict())
+    generator = load(
+        "g",
+        replace(card(TINY, DATA, network_config(TINY, DATA)), constructor=_plain(config)),
+        EG3D(config).state_dict(),
+    )
     assert generator.info.bounds[1] == pytest.approx((0.3, 0.4, 0.5))  # canonical y is the world's Z
     camera = from_wire(orbit(generator.info, 16))
     ws = torch.randn(generator.info.num_ws, 8)
@@ -108,7 +123,7 @@ def test_rays_outside_the_known_box_are_background_and_the_fast_path_agrees() ->
 
 
 def _plain(config: EG3DConfig) -> dict:
-    return card(replace(TINY, generator=config), DATA).constructor | {"rendering": vars(config.rendering)}
+    return card(TINY, DATA, config).constructor | {"rendering": vars(config.rendering)}
 
 
 def test_one_convolution_a_level_needs_as_many_styles() -> None:
@@ -122,11 +137,19 @@ def test_one_convolution_a_level_needs_as_many_styles() -> None:
         EG3D(replace(base, backbone=replace(base.backbone, architecture="resnet")))
 
 
-def test_the_discriminator_starts_the_superresolution_where_it_was() -> None:
+@pytest.mark.parametrize("opacity", [False, True])
+def test_the_discriminator_goes_on_from_where_it_was_when_images_grow(opacity: bool) -> None:
     torch.manual_seed(0)
-    discriminator = FoldedDiscriminator(TINY.discriminator, 16)
-    pose, raw, image = torch.randn(4, 12), torch.rand(4, 3, 16, 16), torch.rand(4, 3, 32, 32, requires_grad=True)
+    discriminator = FoldedDiscriminator(TINY.discriminator, 16, opacity)
+    pose, raw, image = torch.randn(4, 12), torch.rand(4, 3 + opacity, 16, 16), torch.rand(4, 3, 32, 32)
+    raw, image = raw.requires_grad_(), image.requires_grad_()
+    half = F.avg_pool2d(raw, 2)
+    assert torch.equal(discriminator(pose, half), discriminator(pose, raw))
     assert torch.equal(discriminator(pose, raw), discriminator(pose, raw, image))
+    nn.init.normal_(discriminator.blocks[0].main.weight)  # type: ignore[union-attr]
+    (gradient,) = torch.autograd.grad(discriminator(pose, raw).sum(), raw)
+    assert torch.all(gradient.abs().sum(dim=(0, 2, 3)) > 0)
+    assert float((discriminator(pose, half) - discriminator(pose, raw)).detach().abs().max()) > 0
     nn.init.normal_(discriminator.upscaled.weight)
     (gradient,) = torch.autograd.grad(discriminator(pose, raw, image).sum(), image)
     assert torch.all(gradient.abs().sum(dim=(1, 2, 3)) > 0)
@@ -168,8 +191,10 @@ def test_a_step_against_the_gradient_of_the_geometry_lowers_the_loss() -> None:
 @pytest.mark.parametrize("loss", ["published", "r3gan"])
 def test_thirty_steps_train_geometry_then_superresolution_and_leave_a_model(tmp_path: Path, loss: str) -> None:
     config = replace(TINY, loss=loss)  # type: ignore[arg-type]
-    first = train(replace(config, steps=20, superresolve_from=20), DATA, None, QUIET).generator.state_dict()
-    run = train(config, DATA, tmp_path, QUIET)
+    first = train(
+        replace(config, steps=20, half_until=0.5, superresolve_from=1.0), DATA, None, QUIET
+    ).generator.state_dict()
+    run = train(config, OPACITY if loss == "r3gan" else DATA, tmp_path, QUIET)
     moved = {name: float((value - first[name]).abs().max()) for name, value in run.generator.state_dict().items()}
     assert moved["decoder.out.weight"] > 1e-3 and moved["backbone.blocks.b16.conv0.weight"] > 1e-3
     upper = "superresolution.blocks.1.to_image.weight"
@@ -212,7 +237,7 @@ def test_schedules_and_lazy_rates_are_the_published_ones() -> None:
 
 def test_the_penalty_grows_with_the_image() -> None:
     config = replace(TINY, final_gamma=None)
-    assert [config.gamma_at(step) / config.gamma for step in (0, 19, 20, 29)] == [1, 1, 4, 4]
+    assert [config.gamma_at(step) / config.gamma for step in (0, 9, 10, 19, 20, 29)] == [0.25, 0.25, 1, 1, 4, 4]
 
 
 def test_blur_keeps_a_constant_inside_and_cameras_are_swapped_with_their_chance() -> None:
@@ -237,7 +262,11 @@ def test_the_density_variation_is_zero_for_constant_planes_only() -> None:
 
 
 def test_the_field_of_view_of_the_model_is_that_of_the_images() -> None:
-    info = load("g", replace(card(TINY, DATA), pose_prior={}), EG3D(network_config(TINY, DATA)).state_dict()).info
+    info = load(
+        "g",
+        replace(card(TINY, DATA, network_config(TINY, DATA)), pose_prior={}),
+        EG3D(network_config(TINY, DATA)).state_dict(),
+    ).info
     assert info.pose_prior.fov == pytest.approx(math.radians(30), abs=1e-4)
     assert info.pose_prior.radius == pytest.approx(4.0)
 

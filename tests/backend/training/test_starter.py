@@ -22,7 +22,8 @@ from .test_eg3d import TINY
 def test_a_starter_has_its_own_card_scaled_weights_and_a_picture(tmp_path: Path) -> None:
     torch.manual_seed(0)
     data = coloured_balls(side=32)
-    save_model(tmp_path / "model", card(TINY, data), EG3D(network_config(TINY, data)).state_dict())
+    network = EG3D(network_config(TINY, data))
+    save_model(tmp_path / "model", card(TINY, data, network.config), network.state_dict())
     given = {"label": "Balls", "description": "Balls in colours", "licence": "CC0-1.0", "text": "About **balls**. "}
     scales = {"superresolution.*.to_image.weight": 0.25}
     folder = make_starter(tmp_path / "model", tmp_path / "starter", **given, metres_per_unit=0.5, seed=1, scales=scales)

@@ -64,7 +64,7 @@ def test_images_with_transforms_keep_a_world_that_is_centred_already(tmp_path: P
     focal = 0.5 / math.tan(math.radians(15))
     np.testing.assert_allclose(found.intrinsics[0], [[focal, 0, 0.5], [0, focal, 0.5], [0, 0, 1]], rtol=1e-5)
     assert found.objects.tolist() == [index // 4 for index in range(64)]
-    assert found.licence == "CC0" and not report_of(found).warnings
+    assert found.alpha is None and found.licence == "CC0" and not report_of(found).warnings
     assert found.prior.radius == pytest.approx(3.8) and found.prior.azimuth == (-math.pi, math.pi)
 
 
@@ -125,6 +125,8 @@ def test_mixed_images_are_used_and_named_in_the_report(tmp_path: Path) -> None:
     for part in ("3 sizes", "1 images are grey", "1 images have alpha", "1 images are smaller than 16"):
         assert part in notes
     assert (found.images[-1] == 255).all()  # transparent: the white background
+    assert found.alpha is not None and found.alpha.shape == (len(found.images), 1, 16, 16)
+    assert not found.alpha[-1].any() and (found.alpha[:-1] == 255).all()
     grey = found.images[report_of(found).names.index("images/grey.png")]
     assert (grey[0] == grey[1]).all() and (grey[0] == grey[2]).all()
 
