@@ -33,6 +33,10 @@ class Rays:
         """Return some of the rays, by their first dimension."""
         return Rays(self.origins[index], self.directions[index], self.depth_from_distance[index])
 
+    def detached(self) -> Rays:
+        """Return the rays without gradients."""
+        return Rays(self.origins.detach(), self.directions.detach(), self.depth_from_distance.detach())
+
 
 def flattened(rays: Rays) -> Rays:
     """Return rays [...] as a list [n]."""

@@ -163,17 +163,21 @@ class VolumeScene(ABC):
         """Return the precomputed field that `render` uses; None: it uses the reference path."""
         return None
 
-    def tracked(
-        self, rays: Rays, projection: Literal["perspective", "orthographic"], hit: Tensor
-    ) -> tuple[FastField, Tensor] | None:
-        """Return fewer samples than `num_steps` that are enough for the fast path of a full render, where a model can
-        predict the surface: the field for them and t [rays, steps]. None: there are none.
+    def tracked(self, rays: Rays, columns: int | None) -> Tensor | None:
+        """Return coarse t [rays, steps] around the surface, fewer than `num_steps`, where a model predicts it.
 
         Args:
-            rays: of a view, canonical, [rays].
-            hit: indices of the rays that meet the shell.
+            rays: of a perspective view, canonical, [rays].
+            columns: pixels in a row of an image that these are the rays of, row by row; None: single rays.
+
+        Returns:
+            None where all of the shell is to be sampled.
         """
         return None
+
+    def tracked_field(self, origins: Tensor, directions: Tensor, t: Tensor) -> FastField | None:
+        """Return the `fast_field` for tracked samples t [rays, steps] of rays that meet the shell."""
+        return self.fast_field()
 
     def trace(self, rays: Rays, *, samples: int | None = None, jitter: torch.Generator | None = None) -> RayColors:
         """See Scene.trace. The shell is centred at each ray origin's own distance from the world's origin, as for
@@ -193,7 +197,9 @@ class VolumeScene(ABC):
     ) -> RayColors:
         shape = rays.origins.shape[:-1]
         canonical = self.placement.rays_to_canonical(rays)
-        t, u = self._samples(canonical, projection, self.num_steps(samples, "full"), jitter)
+        tracked = samples is None and projection == "perspective"
+        t = self.tracked(canonical, shape[-1] if len(shape) == 2 else None) if tracked else None
+        t, u = self._samples(canonical, projection, self.num_steps(samples, "full"), jitter, t)
         hit = meets_ball(canonical, self.shell.reach).nonzero().squeeze(-1)
         parts = [
             self.reference_rays(
@@ -220,11 +226,16 @@ class VolumeScene(ABC):
         projection: Literal["perspective", "orthographic"],
         steps: int,
         jitter: torch.Generator | None,
+        tracked: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return coarse t [rays, steps] of canonical rays, and the draws of their fine samples."""
-        t = even_around(distance_to_center(rays, projection), self.shell.half_depth, steps)
-        if self.shell.by_depth:
-            t = t * (self.placement.metres_per_unit / rays.depth_from_distance)[:, None]
+        """Return coarse t [rays, steps] of canonical rays, and the draws of their fine samples. tracked: see `tracked`;
+        taken in place of even ones."""
+        if tracked is None:
+            t = even_around(distance_to_center(rays, projection), self.shell.half_depth, steps)
+            if self.shell.by_depth:
+                t = t * (self.placement.metres_per_unit / rays.depth_from_distance)[:, None]
+        else:
+            t = tracked
         if jitter is None:
             return t, None
         t = sampling.stratified(t, torch.rand(t.shape, generator=jitter, device=jitter.device).to(t))
@@ -248,13 +259,20 @@ class VolumeScene(ABC):
         scale = 2 if quality == "draft" else 1
         view = camera.resized(math.ceil(camera.width / scale), math.ceil(camera.height / scale))
         rays = self.placement.canonical_rays(view)
-        t, u = self._samples(rays, view.projection, self.num_steps(samples_per_ray, quality), jitter)
+        tracked = None
+        if samples_per_ray is None and quality == "full" and view.projection == "perspective":
+            tracked = self.tracked(rays, view.width)
+        t, u = self._samples(rays, view.projection, self.num_steps(samples_per_ray, quality), jitter, tracked)
         rgb, normal = torch.zeros_like(rays.origins), torch.zeros_like(rays.origins)
         alpha, mean_t = torch.zeros_like(t[:, 0]), torch.zeros_like(t[:, 0])
         hit = meets_ball(rays, self.shell.reach).nonzero().squeeze(-1)
-        fast = None if reference else self.fast_field()
-        if fast is not None and quality == "full" and samples_per_ray is None and jitter is None:
-            fast, t = self.tracked(rays, view.projection, hit) or (fast, t)
+        fast = None
+        if not reference and len(hit):
+            fast = (
+                self.fast_field()
+                if tracked is None
+                else self.tracked_field(rays.origins[hit], rays.directions[hit], t[hit])
+            )
         render_rays = self.reference_rays if fast is None else fast.render_rays
         raw_density = self.raw_density if fast is None else fast.raw_density
         has_normal = False

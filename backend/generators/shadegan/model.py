@@ -78,6 +78,11 @@ class ShadeGANConfig:
         return (self.ray_end - self.ray_start) / 2
 
     @property
+    def tracks(self) -> bool:
+        """Whether there is a surface network that samples have been narrowed to."""
+        return self.surface is not None and self.surface.delta < 2 * self.half_depth * (1 - 1e-6)
+
+    @property
     def reach(self) -> float:
         """Distance from the origin of the farthest sample that the official camera sees."""
         return official_reach(self.fov_degrees, self.ray_end)
@@ -304,23 +309,38 @@ def shade(normal: Tensor, light: Tensor) -> Tensor:
     return ambient + diffuse * (normal * towards[:, None]).sum(-1).clamp(min=0)
 
 
-def predicted_along(predicted: Tensor, origins: Tensor, directions: Tensor, config: ShadeGANConfig) -> Tensor:
-    """Return t of the predicted surface [rays], between the pixels of one official view [n, n]; NaN outside of it.
-
-    origins, directions: canonical [rays, 3], from the view's camera.
-    """
+def places_in_view(origins: Tensor, directions: Tensor) -> Tensor:
+    """Return where rays [rays] cross the image plane at depth 1 of a camera at `origins` [rays, 3] that looks at the
+    canonical origin, y up: [rays, 2] to the right and downwards; infinite behind it. directions: [rays, 3]."""
     backward = F.normalize(origins, dim=-1)
     right = F.normalize(torch.linalg.cross(origins.new_tensor((0.0, 1.0, 0.0)).expand_as(backward), backward), dim=-1)
     up = torch.linalg.cross(backward, right)
-    depth = -(directions * backward).sum(-1) * math.tan(math.radians(config.fov_degrees) / 2)
-    place = torch.stack(((directions * right).sum(-1), -(directions * up).sum(-1)), -1) / depth[:, None]
-    # pixel centres of the official image, whose edges are those of the prediction, run from -1 to 1
-    place = place * (config.image_size - 1) / config.image_size
-    t = F.grid_sample(predicted[None, None], place[None, None], padding_mode="border", align_corners=False).flatten()
-    return torch.where((place.abs() <= 1 + 1e-4).all(-1) & (depth > 0), t, math.nan)
+    depth = -(directions * backward).sum(-1, keepdim=True)
+    place = torch.stack(((directions * right).sum(-1), -(directions * up).sum(-1)), -1) / depth
+    return torch.where(depth > 0, place, math.inf)
+
+
+def averaged_cells(predicted: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Return means [rays] of a map [n, n] over all cells that the rectangles from low to high [rays, 2] touch.
+
+    low, high: column and row in cells, 0 … n. For the pixels of an image over the whole map this is the "area" mode of
+    `F.interpolate`, by which the official code resamples the prediction: below n pixels averages, above n the nearest.
+    """
+    n = len(predicted)
+    # rounding must not add the cell that a rectangle ends at
+    first = (low + 1e-3).floor().long().clamp(0, n - 1)
+    last = torch.maximum((high - 1e-3).ceil().long().clamp(1, n), first + 1)
+    total = F.pad(predicted.double().cumsum(0).cumsum(1), (1, 0, 1, 0))
+    (x0, y0), (x1, y1) = first.unbind(-1), last.unbind(-1)
+    found = total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]
+    return (found / ((y1 - y0) * (x1 - x0))).to(predicted)
 
 
 def tracked_t(predicted: Tensor, size: int, num_steps: int, delta: float) -> Tensor:
     """Return coarse t [batch, size², num_steps] within `delta` around a predicted surface [batch, n, n] (Eq. 7)."""
-    center = F.interpolate(predicted[:, None], size=(size, size), mode="area").flatten(1)[..., None]
-    return center + torch.linspace(-delta / 2, delta / 2, num_steps).to(center)
+    return around(F.interpolate(predicted[:, None], size=(size, size), mode="area").flatten(1), num_steps, delta)
+
+
+def around(center: Tensor, num_steps: int, delta: float) -> Tensor:
+    """Return t [..., num_steps] evenly over `delta` around `center` [...]."""
+    return center[..., None] + torch.linspace(-delta / 2, delta / 2, num_steps).to(center)

@@ -25,24 +25,38 @@ from ...scenes.latent_generator import (
 )
 from ...scenes.protocol import FieldInfo, FieldSample
 from ...scenes.trace import RayColors
-from ...scenes.volume import Placement, Shell, VolumeScene, cube, even_around, opaque_within
-from ..pigan.model import LOCKED_DIRECTION
+from ...scenes.volume import Placement, Shell, VolumeScene, cube, meets_ball, opaque_within
+from ..pigan.model import LOCKED_DIRECTION, official_fov
 from ..pigan.scene import WORLD_FROM_CANONICAL
 from .fast import FoldedField, ShadedField
-from .model import ShadeGAN, ShadeGANConfig, SurfaceConfig, predicted_along
+from .model import ShadeGAN, ShadeGANConfig, SurfaceConfig, around, averaged_cells, places_in_view
 
 IMAGE_MEMORY = ImageMemory(512 * MEBI, per_pixel=48, per_sample=7, samples=24)
 
 TRACE_PSNR = 40.0
 """dB, as of π-GAN: `render` leaves out samples."""
 
-TRACKED_PSNR = 30.0
-"""dB, least agreement of tracked samples with all samples on some rays of a view, for which they are used."""
-
-TRACKED_RAYS = 64
+PROBED_RAYS = 64
+"""Rays of a view that decide which of the samples around the surface may be interpolated."""
 
 ON_SPHERE = 1e-3
 """How far from the training sphere a camera may be for tracked samples."""
+
+SAME_PLACE = 1e-6
+"""How far apart origins of rays from one camera may be."""
+
+INSIDE = 1e-3
+"""How far beyond the predicted view, in halves of it, a ray may be."""
+
+SURFACE_TRACKING = Control(
+    "surface_tracking",
+    "Surface Tracking",
+    "Fewer samples, around the surface that the model predicts for this view; off: along the whole ray",
+    1.0,
+    0.0,
+    1.0,
+    "switch",
+)
 
 LIGHT_CONTROLS = (
     Control("light_ambient", "Ambient Light", "Light from all directions", 0.4, 0.0, 1.0),
@@ -56,14 +70,24 @@ class ShadeGANScene(VolumeScene):
     """One latent under one light in the world."""
 
     def __init__(
-        self, network: ShadeGAN, ws: Tensor, light: Tensor, placement: Placement, *, differentiable: bool = False
+        self,
+        network: ShadeGAN,
+        ws: Tensor,
+        light: Tensor,
+        placement: Placement,
+        *,
+        tracked_poses: PosePrior | None = None,
+        differentiable: bool = False,
     ):
+        """tracked_poses: views whose samples are taken around the predicted surface; None: all rays are sampled."""
         config = network.config
         super().__init__(
             placement, Shell(config.half_depth, config.reach), field_info(config, placement.metres_per_unit)
         )
         self.network, self.ws, self.light, self.differentiable = network, ws, light, differentiable
+        self.tracked_poses = tracked_poses if network.config.tracks else None
         self._fast: ShadedField | None = None
+        self._fast_around_surface: ShadedField | None = None
 
     def field(self, points: Tensor, directions: Tensor | None = None) -> FieldSample:
         """See Scene.field. The colour is the albedo: a mesh is lit by whoever renders it."""
@@ -118,39 +142,64 @@ class ShadeGANScene(VolumeScene):
             skips_empty=skips_empty,
         )
 
-    @torch.no_grad()
-    def tracked(
-        self, rays: Rays, projection: Literal["perspective", "orthographic"], hit: Tensor
-    ) -> tuple[ShadedField, Tensor] | None:
-        """See VolumeScene.tracked: samples around the surface that the surface network predicts (section 3.3).
+    def tracked(self, rays: Rays, columns: int | None) -> Tensor | None:
+        """See VolumeScene.tracked: t around the surface that the surface network predicts (section 3.3).
 
-        For views from the training sphere, within its field of view, and where some rays with these samples show
-        what they show with all: so a prediction that misses the surface is not used.
+        For rays from one trained pose. The prediction covers the official image, whose field of view depends on its
+        size (`official_fov`): these rays' own where they are such an image, else that of the trained size, within
+        which they must lie. A pixel takes the mean of what it sees of the prediction; a single ray, whose pixel is not
+        known, the cell that it hits.
         """
-        config = self.network.config
-        radius = rays.origins.norm(dim=-1)
-        if config.surface is None or projection != "perspective" or not len(hit):
-            return None
-        if float((radius - (config.ray_start + config.ray_end) / 2).abs().max()) > ON_SPHERE:
+        config, surface = self.network.config, self.network.config.surface
+        if self.tracked_poses is None or surface is None or not len(rays.origins):
             return None
         x, y, z = rays.origins[0].unbind()
-        pose = torch.stack(((y / radius[0]).acos(), torch.atan2(z, x)))
-        predicted = self.network.predicted_t(self.ws[None], pose[None])[0]
-        t = predicted_along(predicted, rays.origins, rays.directions, config)
-        if t[hit].isnan().any():
+        pose = torch.stack(((y / rays.origins[0].norm()).acos(), torch.atan2(z, x)))
+        rays = rays.detached()
+        if not self._is_trained(rays.origins, *pose.detach().tolist()):
             return None
-        t = t[:, None] + torch.linspace(
-            -config.surface.delta / 2, config.surface.delta / 2, config.surface.num_steps
-        ).to(t)
-        some = hit[torch.randperm(len(hit), generator=torch.Generator().manual_seed(0))[:TRACKED_RAYS].to(hit)]
-        origins, directions = rays.origins[some], rays.directions[some]
-        everywhere = even_around(radius[some, None], config.half_depth, config.num_steps)
-        expected = self.reference_rays(origins, directions, everywhere, None)
-        field = self._folded(skips_empty=False)
-        field.probe(origins, directions, t[some])
-        found = field.render_rays(origins, directions, t[some], None)
-        off = torch.cat((found.rgb - expected.rgb, (found.alpha - expected.alpha)[:, None]), -1)
-        return (field, t) if float(off.square().mean()) < 10 ** (-TRACKED_PSNR / 10) else None
+        place = places_in_view(rays.origins, rays.directions)
+        seen = place[meets_ball(rays, self.shell.reach)].abs().flatten()
+        pixel = (place[1] - place[0]).norm() if columns is not None and columns > 1 else place.new_zeros(())
+        edge = math.tan(official_fov(config.fov_degrees, config.image_size) / 2)
+        farthest = float(seen.max() + pixel / 2) if len(seen) else 0.0
+        if columns is not None:
+            own = math.tan(official_fov(config.fov_degrees, columns) / 2)
+            edge = own if abs(farthest - own) < INSIDE * own else edge
+        if not farthest <= edge * (1 + INSIDE):  # also where the first pixels lie behind the camera
+            return None
+        predicted = self.network.predicted_t(self.ws[None], pose[None])[0]
+        cells = len(predicted) / (2 * edge)
+        middle, half = (place + edge) * cells, pixel / 2 * cells
+        return around(averaged_cells(predicted, middle - half, middle + half), surface.num_steps, surface.delta)
+
+    def _is_trained(self, origins: Tensor, pitch: float, yaw: float) -> bool:
+        """Return whether canonical origins [rays, 3] are one, on the training sphere, in one of the trained poses."""
+        config, poses = self.network.config, self.tracked_poses
+        on_sphere = abs(float(origins[0].norm()) - (config.ray_start + config.ray_end) / 2) < ON_SPHERE
+        at_one_place = float((origins - origins[0]).abs().max()) < SAME_PLACE
+        among = poses is not None and is_among(poses, math.pi / 2 - yaw, math.pi / 2 - pitch)
+        return on_sphere and at_one_place and among
+
+    def tracked_field(self, origins: Tensor, directions: Tensor, t: Tensor) -> ShadedField:
+        """See VolumeScene.tracked_field."""
+        if self._fast_around_surface is None or self.differentiable:
+            field = self._folded(skips_empty=False)
+            some = torch.randperm(len(t), generator=torch.Generator().manual_seed(0))[:PROBED_RAYS].to(t.device)
+            field.probe(origins[some], directions[some], t[some])
+            self._fast_around_surface = field
+        return self._fast_around_surface
+
+
+def is_among(poses: PosePrior, azimuth: float, elevation: float) -> bool:
+    """Return whether a pose (radians) is among those of a prior, or beyond by half as much again: for a range of two
+    deviations, as ours of the official ones, within three."""
+
+    def off(value: float, ends: tuple[float, float]) -> float:
+        return abs(value - (ends[0] + ends[1]) / 2) / (ends[1] - ends[0] + 1e-9)
+
+    turned = azimuth - 2 * math.pi * round((azimuth - sum(poses.azimuth) / 2) / (2 * math.pi))
+    return max(off(turned, poses.azimuth), off(elevation, poses.elevation)) <= 0.75
 
 
 def field_info(config: ShadeGANConfig, metres_per_unit: float) -> FieldInfo:
@@ -159,7 +208,7 @@ def field_info(config: ShadeGANConfig, metres_per_unit: float) -> FieldInfo:
         quantity="density",
         iso_level=opaque_within(2 * config.half_depth / 24) / metres_per_unit,
         bounds=cube(config.half_depth * metres_per_unit),
-        trace_psnr=TRACE_PSNR if config.surface is None else TRACKED_PSNR,
+        trace_psnr=TRACE_PSNR,
     )
 
 
@@ -167,7 +216,7 @@ class ShadeGANGenerator(LatentGenerator[ShadeGAN]):
     """ShadeGAN as a Generator. Seeds are π-GAN's."""
 
     world_from_canonical = WORLD_FROM_CANONICAL
-    without_edits = ("mapping_network.", "surface.")  # only `render` uses the surface network: no gradient arrives
+    without_edits = ("mapping_network.", "surface.")
 
     def map_z(self, z: Tensor, condition: Camera | None) -> Tensor:
         """Return frequencies and phases. Truncation acts on them, around the mean of many z."""
@@ -184,7 +233,10 @@ class ShadeGANGenerator(LatentGenerator[ShadeGAN]):
         ws = self.checked(ws)
         ambient, diffuse, x, y = (control_value(controls, control) for control in LIGHT_CONTROLS)
         light = torch.tensor([2 * ambient - 1, 2 * diffuse - 1, x, y]).to(ws)
-        return ShadeGANScene(self.network, ws, light, self.placement, differentiable=differentiable)
+        poses = self.info.pose_prior if control_value(controls, SURFACE_TRACKING) >= 0.5 else None
+        return ShadeGANScene(
+            self.network, ws, light, self.placement, tracked_poses=poses, differentiable=differentiable
+        )
 
     def editable_parts(self) -> Mapping[Part, Editable]:
         """Density ends the FiLM layers before the colour layer, and normals are its gradient; the colour layer makes
@@ -215,7 +267,7 @@ def model_info(name: str, card: ModelCard, network: ShadeGAN) -> ModelInfo:
             elevation=(-0.31, 0.31),
         ),
         image_size=config.image_size,
-        controls=LIGHT_CONTROLS if config.shading else (),
+        controls=(*(LIGHT_CONTROLS if config.shading else ()), *((SURFACE_TRACKING,) if config.tracks else ())),
     )
 
 

@@ -184,6 +184,11 @@ class AdversarialRun:
                     self._watch.export()
                 raise
 
+    @property
+    def number(self) -> int:
+        """Number of the step that is taken, or was last taken."""
+        return self._number
+
     def set_rate(self, name: str, rate: float) -> None:
         """Set the learning rate of an optimiser that `rate_at` then scales, for schedules of stages."""
         self._rates[name] = [rate] * len(self._rates[name])

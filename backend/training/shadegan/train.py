@@ -10,7 +10,7 @@ take few samples around it (section 3.3).
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -49,7 +49,7 @@ def train(config: ShadeGANTraining, data: TrainingImages, out: Path | None, opti
     generator = ShadeGAN(network_config(config, data)).to(options.device)
     run = AdversarialRun(
         config, out, generator, growing_discriminator(config), options,
-        card=lambda: card(config, data), clip=config.clip, optimizers=optimizers(generator, config),
+        card=lambda: card(config, data, run.number), clip=config.clip, optimizers=optimizers(generator, config),
     )  # fmt: skip
     discriminator = run.discriminator
     for step in run:
@@ -159,23 +159,30 @@ def surface_loss(generator: ShadeGAN, ws: Tensor, pose: Tensor, rendering: Rende
     return ((predicted - rendered.clamp(0, 1)).abs() * opaque).mean()
 
 
-def network_config(config: ShadeGANTraining, data: TrainingImages) -> ShadeGANConfig:
-    """Return the network's configuration: cameras on the unit sphere, the data's unit sphere inside its cube."""
+def network_config(config: ShadeGANTraining, data: TrainingImages, step: int | None = None) -> ShadeGANConfig:
+    """Return the network's configuration: cameras on the unit sphere, the data's unit sphere inside its cube.
+
+    Samples around the surface are those of a step, None the last: where tracking has not begun, all of the ray.
+    """
     radius = 1 / data.prior.radius
+    step = config.steps if step is None else step
+    surface = config.surface
+    if surface is not None:
+        surface = replace(surface, num_steps=config.steps_at(step), delta=config.tracked_part(step) * 2 * radius)
     return ShadeGANConfig(
         z_dim=config.z_dim, hidden_dim=config.hidden_dim, mapping_dim=config.mapping_dim, num_layers=config.num_layers,
         box_side=2 * radius, view_condition=config.view_condition, light_condition=config.light_condition,
-        surface=config.surface, ray_start=1 - radius, ray_end=1 + radius, fov_degrees=math.degrees(data.prior.fov),
+        surface=surface, ray_start=1 - radius, ray_end=1 + radius, fov_degrees=math.degrees(data.prior.fov),
         num_steps=config.num_steps, white_back=data.background == "white", image_size=config.side,
     )  # fmt: skip
 
 
-def card(config: ShadeGANTraining, data: TrainingImages) -> ModelCard:
-    """Return the card of the model that a training gives."""
+def card(config: ShadeGANTraining, data: TrainingImages, step: int | None = None) -> ModelCard:
+    """Return the card of the model that a training gives at a step, None: the last."""
     sides = " → ".join(f"{stage.side}²" for stage in config.stages)
     return trained_card(
         data, "shadegan", "ShadeGAN", "{what} as radiance fields of albedo that can be lit anew, learned from images",
-        asdict(network_config(config, data)),
+        asdict(network_config(config, data, step)),
         f"Trained from {len(data.images)} images of {sides} pixels under random lights, loss: {config.loss} "
         "(backend/training/shadegan/train.py).",
         data_units_per_unit=data.prior.radius,

@@ -74,6 +74,15 @@ def test_the_published_schedule_narrows_from_twelve_to_six_samples() -> None:
     assert [config.steps_at(step) for step in (0, 15_000, 100_000)] == [12, 9, 6]
 
 
+def test_a_model_takes_the_samples_of_the_step_at_which_it_was_written() -> None:
+    config = replace(published(), stages=published().stages[:1])
+    for step, steps, part in ((0, 12, 1.0), (15_000, 9, math.exp(-0.3)), (100_000, 6, 0.25)):
+        surface = network_config(config, DATA, step).surface
+        assert surface is not None and surface.num_steps == steps
+        assert surface.delta == pytest.approx(part * 2 / DATA.prior.radius)
+        assert network_config(config, DATA, step).tracks == (step > 5000)
+
+
 def test_training_renders_what_the_scene_of_the_model_folder_renders_under_its_light() -> None:
     network, ws = _ball()
     config = replace(TINY, num_steps=32, track_from=100)

@@ -5,22 +5,21 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from addon.wire.messages import Latent
 from backend.cameras import from_wire, orbit
 from backend.checkpoints.convert import import_model
-from backend.generators.pigan.model import official_rays
-from backend.generators.shadegan.fast import FoldedField, ShadedField
-from backend.generators.shadegan.model import ShadeGAN, ShadeGANConfig, SurfaceConfig, shade
-from backend.generators.shadegan.scene import ShadeGANGenerator, ShadeGANScene, load
+from backend.generators.pigan.model import official_fov, official_rays
+from backend.generators.shadegan.fast import FoldedField
+from backend.generators.shadegan.model import ShadeGAN, ShadeGANConfig, SurfaceConfig, averaged_cells, shade, tracked_t
+from backend.generators.shadegan.scene import TRACE_PSNR, ShadeGANGenerator, load
 from backend.models.card import ModelCard
 from backend.models.library import load_model
-from backend.rendering.marching import March
 from backend.scenes.latents import ws_from_latent
 from backend.scenes.protocol import Image
 from tests.shared import CHECKPOINTS
@@ -109,70 +108,90 @@ def test_normals_by_hand_are_the_gradient_of_density() -> None:
     assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
-def _solid(monkeypatch: pytest.MonkeyPatch, off: float = 0.0) -> tuple[ShadeGANScene, list[int]]:
-    """A ball of radius 0.08, its surface network (right but for `off` along the ray), and the samples along a ray."""
-    generator = _generator(dataclasses.replace(SMALL, surface=SurfaceConfig((8, 4)), num_steps=12, fov_degrees=8.0))
-    network = generator.network
+TRACKING = dataclasses.replace(SMALL, surface=SurfaceConfig((8, 4), num_steps=5, delta=0.05))
 
-    def predicted(ws: Tensor, pose: Tensor) -> Tensor:
-        pitch, yaw = pose[0]
-        origin = torch.stack((pitch.sin() * yaw.cos(), pitch.cos(), pitch.sin() * yaw.sin()))
-        size = 64
-        rays = official_rays(pose[:, 1], pose[:, 0], size, 8.0, torch.ones(1, size * size, 1))
-        along = -(rays.directions[0] @ origin)
-        inside = (0.08**2 - 1 + along**2).clamp(min=0)
-        return (along - inside.sqrt() + off).view(1, size, size)
 
-    def density(self: FoldedField, points: Tensor, features: Tensor) -> Tensor:
-        PLAIN(self, points, features)
-        return (0.08 - points.norm(dim=-1)) * 40000
-
-    def values(self: FoldedField, features: Tensor, points: Tensor, directions: Tensor) -> Tensor:
-        return torch.cat((VALUES(self, features, points, directions)[:, :3], F.normalize(points, dim=-1)), -1)
-
-    def geometry(ws: Tensor, points: Tensor, *, normals: bool = True) -> tuple[Tensor, Tensor, Tensor]:
-        _, features, found = ShadeGAN.geometry(network, ws, points, normals=normals)
-        return (0.08 - points.norm(dim=-1)) * 40000, features, F.normalize(points, dim=-1) if normals else found
-
-    monkeypatch.setattr(network, "predicted_t", predicted)
-    monkeypatch.setattr(network, "geometry", geometry)
-    monkeypatch.setattr(FoldedField, "density", density)
-    monkeypatch.setattr(FoldedField, "values", values)
+def _counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The coarse samples of each ray that the network renders from now on."""
     counts: list[int] = []
-    march = ShadedField.march
+    render = ShadeGAN.render
 
-    def counted(self: ShadedField, origins: Tensor, directions: Tensor, t: Tensor, u: Tensor | None) -> March:
+    def counted(self: ShadeGAN, ws: Tensor, light: Tensor, origins: Tensor, directions: Tensor, t: Tensor, **more: Any):
         counts.append(t.shape[-1])
-        return march(self, origins, directions, t, u)
+        return render(self, ws, light, origins, directions, t, **more)
 
-    monkeypatch.setattr(ShadedField, "march", counted)
-    return generator.synthesize(ws_from_latent(generator, Latent())), counts
-
-
-PLAIN, VALUES = FoldedField.density, FoldedField.values
+    monkeypatch.setattr(ShadeGAN, "render", counted)
+    return counts
 
 
-def test_few_samples_around_the_tracked_surface_show_what_many_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    scene, counts = _solid(monkeypatch)
-    camera = from_wire(orbit(_generator().info, 16, azimuth=0.3, elevation=0.1))
-    camera = dataclasses.replace(camera, intrinsics=camera.intrinsics * torch.tensor([[1.6], [1.6], [1.0]]))
-    camera.intrinsics[:2, 2] = 8
-    ours, theirs = (scene.render(camera, reference=reference) for reference in (False, True))
-    assert set(counts) == {6}
-    assert float((theirs.alpha > 0.5).float().mean()) > 0.1 and float(theirs.rgb.std()) > 0.01
-    assert psnr(ours, theirs) > scene.info.trace_psnr
+@pytest.mark.parametrize("size", [9, 10, 64, 100])
+def test_a_pixel_takes_the_mean_of_the_cells_of_the_prediction_that_it_touches(size: int) -> None:
+    n = 64
+    predicted = torch.rand(n, n, dtype=torch.float64, generator=torch.Generator().manual_seed(size))
+    edges = torch.arange(size + 1, dtype=torch.float64) * (n / size)
+    row, column = (place.flatten() for place in torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij"))
+    low, high = (torch.stack((edges[column + k], edges[row + k]), -1) for k in (0, 1))
+    found = averaged_cells(predicted, low, high)
+    for pixel in range(0, size * size, 7):
+        # in whole numbers: floor(i n / size) up to ceil((i + 1) n / size)
+        y0, x0 = (int(place[pixel]) * n // size for place in (row, column))
+        y1, x1 = (-(-(int(place[pixel]) + 1) * n // size) for place in (row, column))
+        cells = [float(predicted[y, x]) for y in range(y0, y1) for x in range(x0, x1)]
+        assert float(found[pixel]) == pytest.approx(sum(cells) / len(cells), abs=1e-12)
+    official = tracked_t(predicted[None], size, 1, 0.0)[0, :, 0]
+    assert torch.allclose(found, official, atol=1e-12)
 
 
-def test_a_wrong_surface_and_views_from_elsewhere_are_not_tracked(monkeypatch: pytest.MonkeyPatch) -> None:
-    camera = from_wire(orbit(_generator().info, 16))
-    for off, seen in ((0.09, 1.0), (0.0, 0.5)):
-        scene, counts = _solid(monkeypatch, off)
-        scaled = torch.tensor([[seen], [seen], [1.0]]) if seen != 1 else torch.tensor([[1.6], [1.6], [1.0]])
-        intrinsics = camera.intrinsics * scaled
-        intrinsics[:2, 2] = 8
-        scene.render(dataclasses.replace(camera, intrinsics=intrinsics))
-        assert counts[-1] == 12
-        monkeypatch.undo()
+@pytest.mark.parametrize("size", [9, 16, 40])
+def test_render_and_trace_take_the_samples_of_the_official_call_at_every_size(size: int) -> None:
+    generator = _generator(TRACKING)
+    network, ws = generator.network, ws_from_latent(generator, Latent(seed_a=2))
+    yaw, pitch = torch.tensor([1.8]), torch.tensor([1.45])
+    config = network.config
+    with torch.no_grad():
+        predicted = network.predicted_t(ws[None], torch.stack((pitch, yaw), -1))
+        t = tracked_t(predicted, size, 5, 0.05)
+        rays = official_rays(yaw, pitch, size, config.fov_degrees, t)
+        scene = generator.synthesize(ws)
+        official = network.render(ws[None], scene.light[None], rays.origins, rays.directions, t)
+    assert float(predicted.std()) > 0.01
+    camera = from_wire(
+        orbit(
+            generator.info, size, azimuth=math.pi / 2 - 1.8, elevation=math.pi / 2 - 1.45,
+            fov=official_fov(config.fov_degrees, size),
+        )
+    )  # fmt: skip
+    tracked = scene.tracked(scene.placement.canonical_rays(camera), size)
+    assert tracked is not None and torch.allclose(tracked, t[0], atol=1e-6)
+    expected = official.rgb[0].view(size, size, 3)
+    image, traced = scene.render(camera, reference=True), scene.trace(camera.rays())
+    # where density is close to zero behind all others, rounding decides about a pixel
+    for rgb in (image.rgb * image.alpha[..., None], traced.rgb):
+        assert float((rgb - expected).abs().mean()) < 1e-4
+    found = scene.render(camera)
+    assert -10 * math.log10(float((found.rgb * found.alpha[..., None] - expected).square().mean())) > TRACE_PSNR
+
+
+def test_views_that_were_not_trained_are_not_tracked(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator, counts = _generator(TRACKING), _counted(monkeypatch)
+    scene = generator.synthesize(ws_from_latent(generator, Latent()))
+    camera = from_wire(orbit(generator.info, 6))
+    wide = from_wire(orbit(generator.info, 6, fov=0.4))
+    near = dataclasses.replace(camera, world_from_camera=camera.world_from_camera.clone())
+    near.world_from_camera[:3, 3] *= 0.9
+    from_behind = from_wire(orbit(generator.info, 6, azimuth=3.0))
+    for view, steps in ((camera, 5), (wide, 8), (near, 8), (from_behind, 8)):
+        scene.render(view, reference=True)
+        assert counts[-1] == steps
+    scene.render(camera, samples_per_ray=12, reference=True)
+    assert counts[-1] == 6
+    off = generator.synthesize(ws_from_latent(generator, Latent()), {"surface_tracking": 0.0})
+    off.render(camera, reference=True)
+    assert counts[-1] == 8
+    rays = camera.rays()
+    with torch.no_grad():
+        scene.trace(dataclasses.replace(rays, origins=rays.origins + 0.01 * rays.directions))
+    assert counts[-1] == 8
 
 
 def test_the_official_file_is_imported(tmp_path: Path) -> None:
