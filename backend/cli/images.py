@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 
 Size = Annotated[int | None, typer.Option(help="Pixels of the longer side; the model's own if left out.")]
 
+PATHS = "camera_path.json (nerfstudio), base_cam.json (instant-ngp) or transforms.json"
+DataparserTransforms = Annotated[
+    Path | None,
+    typer.Option(help="nerfstudio's dataparser_transforms.json, for a path drawn in its viewer."),
+]
+
 samples_option = options_from(
     RenderRequest, "sampling", ["samples_per_ray"], names={"samples_per_ray": "samples"}
 )  # fmt: skip
@@ -58,9 +65,8 @@ def generate(
     fov: Annotated[
         float | None, typer.Option(help="Vertical field of view in degrees; the model's own if left out.")
     ] = None,
-    camera_path: Annotated[
-        Path | None, typer.Option(help="camera_path.json or transforms.json; writes one image per camera.")
-    ] = None,
+    camera_path: Annotated[Path | None, typer.Option(help=f"{PATHS}; writes one image per camera.")] = None,
+    dataparser_transforms: DataparserTransforms = None,
     size: Size = None,
     device: Device = None,
     as_json: Json = False,
@@ -69,7 +75,7 @@ def generate(
     shared = workspace(device)
     ref = scene_ref(shared, model, latent, control)
     if camera_path is not None:
-        render_path(shared, ref, camera_path, out, size, sampling, as_json)
+        render_path(shared, ref, camera_path, dataparser_transforms, out, size, sampling, as_json)
         return
     from ..cameras import orbit
 
@@ -89,11 +95,12 @@ def generate(
 @samples_option
 def render(
     model: Model,
-    camera_path: Annotated[Path, typer.Option(help="camera_path.json or transforms.json.")],
+    camera_path: Annotated[Path, typer.Option(help=f"{PATHS}.")],
     out: Annotated[Path, typer.Option(help="Folder for the images, one per frame.")],
     latent: dict[str, Any],
     sampling: dict[str, Any],
     control: ControlOption = None,
+    dataparser_transforms: DataparserTransforms = None,
     size: Size = None,
     device: Device = None,
     as_json: Json = False,
@@ -101,22 +108,37 @@ def render(
     """Render the frames of a camera path to numbered images with alpha."""
     shared = workspace(device)
     ref = scene_ref(shared, model, latent, control)
-    render_path(shared, ref, camera_path, out, size, sampling, as_json)
+    render_path(shared, ref, camera_path, dataparser_transforms, out, size, sampling, as_json)
 
 
 def render_path(
-    shared: Workspace, ref: SceneRef, path: Path, out: Path, size: int | None, sampling: dict[str, Any], as_json: bool
+    shared: Workspace,
+    ref: SceneRef,
+    path: Path,
+    dataparser: Path | None,
+    out: Path,
+    size: int | None,
+    sampling: dict[str, Any],
+    as_json: bool,
 ) -> None:
     """Render each camera of a path into the folder `out`."""
-    from ..camera_path import read_camera_path
+    from ..camera_path import in_frame_of_scene, read_camera_path
 
-    cameras = read_camera_path(path, None if size is None else image_size(size, size))
+    x, y, z = shared.card(ref.model).offset or (0.0, 0.0, 0.0)
+    cameras = read_camera_path(path, None if size is None else image_size(size, size), offset=(x, y, z))
+    cameras, notes = in_frame_of_scene(cameras, path, shared.generator(ref.model).info.bounds, dataparser)
     files = [out / f"frame_{number:05d}.png" for number in range(len(cameras))]
-    render_frames(shared, ref, cameras, files, sampling, as_json)
+    render_frames(shared, ref, cameras, files, sampling, as_json, notes)
 
 
 def render_frames(
-    shared: Workspace, ref: SceneRef, cameras: list[Camera], files: list[Path], sampling: dict[str, Any], as_json: bool
+    shared: Workspace,
+    ref: SceneRef,
+    cameras: list[Camera],
+    files: list[Path],
+    sampling: dict[str, Any],
+    as_json: bool,
+    said: Iterable[str] = (),
 ) -> None:
     """Render cameras to PNG files with alpha."""
     from PIL import Image
@@ -125,7 +147,7 @@ def render_frames(
     from ..tasks.render import render as render_task
 
     started = time.perf_counter()
-    notes: dict[str, None] = {}
+    notes: dict[str, None] = dict.fromkeys(said)
     with progress_bar() as report, expected_errors():
         for number, (camera, file) in enumerate(zip(cameras, files, strict=True)):
             step = part(report, number / len(files), (number + 1) / len(files))

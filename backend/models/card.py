@@ -29,6 +29,9 @@ class ModelCard:
     card: str = ""  # Markdown: data, recipe, seeds, figures
     background: str = ""  # of a fitted scene: white, black or #rrggbb, of renders without alpha
     weights_sha256: str = ""
+    offset: list[float] = field(
+        default_factory=list
+    )  # [3] that was taken off the coordinates of the files it was made of
 
     @property
     def info_fields(self) -> dict[str, Any]:

@@ -189,7 +189,9 @@ class FitRun:
             pose_prior=usual_view(views, scene),
             background=background_color(self.made.background),
             card=f"Method {state.options.method}, {state.step} steps, {state.seconds:.1f} s of fitting, preset "
-            f"{state.options.preset}, seed {state.options.seed}.{figures}.\n",
+            f"{state.options.preset}, seed {state.options.seed}.{figures}.\n"
+            + "".join(f"- {warning}\n" for warning in self.dataset.warnings),
+            offset=list(self.dataset.offset) if any(self.dataset.offset) else [],
         )
         self.place.keep(card, tensors)
 

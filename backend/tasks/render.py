@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
 
+from addon.wire.errors import NotSupported
 from addon.wire.messages import ImageResult, RenderRequest
 
 from ..cameras import Camera, from_wire
+from ..lens import valid_pixels
 from ..progress import Progress, part
 from ..scenes.protocol import Image, Scene
 from .memory import check_image_memory
@@ -36,15 +39,28 @@ def render(request: RenderRequest, progress: Progress, workspace: Workspace) -> 
 def render_scene(
     scene: Scene, camera: Camera, progress: Progress, *, quality: str = "full", samples_per_ray: int = 0
 ) -> Image:
-    """Render without gradients. samples_per_ray 0: the model's own number."""
+    """Render without gradients. samples_per_ray 0: the model's own number.
+
+    Raises NotSupported: an image-space model and a lens.
+    """
+    if scene.info.image_space and not camera.lens.is_pinhole:
+        raise NotSupported(
+            "This model draws its images with a network that knows pinhole cameras only: render through a camera "
+            "without lens distortion."
+        )
     progress(0.0, "Rendering")
     with torch.no_grad():
-        return scene.render(
+        image = scene.render(
             camera,
             samples_per_ray=samples_per_ray or None,
             quality="draft" if quality == "draft" else "full",
             progress=progress,
         )
+    valid = valid_pixels(camera)
+    if valid is None:
+        return image
+    valid = valid.to(image.alpha.device)  # beyond the reach of the lens there is no light
+    return replace(image, alpha=torch.where(valid, image.alpha, 0.0), depth=torch.where(valid, image.depth, torch.inf))
 
 
 def rgba(image: Image) -> np.ndarray:

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import trimesh
-from PIL import Image
+from PIL import Image as Pillow
+from scipy.spatial.transform import Rotation
 
-from addon.wire.errors import UnreadableFile
-from backend.camera_path import read_camera_path, world_from_camera
+from addon.wire.errors import NotSupported, UnreadableFile
+from addon.wire.messages import Lens
+from backend.camera_path import in_frame_of_scene, read_camera_path, world_from_camera
+from backend.cameras import Camera, from_wire
 from backend.cli import console
 from backend.cli.shapes import read_scan
+from backend.lens import valid_pixels
+from backend.nerf.datasets import read_cameras
+from backend.progress import silent
+from backend.scenes.protocol import FieldInfo, Image
+from backend.tasks.render import render_scene
+from tests.backend.nerf.datasets import captures
 
 COMMANDS = (
     "serve", "models", "generate", "render", "mesh", "complete", "fit-shape", "image-to-shape", "fit", "eval",
@@ -86,7 +97,7 @@ def test_generate_writes_an_image_with_alpha(run: Any, tmp_path: Path) -> None:
     assert status == 0, err
     answer = json.loads(out)
     assert answer["files"] == [str(file)] and answer["width"] == 48
-    with Image.open(file) as image:
+    with Pillow.open(file) as image:
         assert image.size == (48, 48) and image.mode == "RGBA"
         alpha = np.asarray(image)[..., 3]
     assert alpha.max() == 255 and alpha.min() == 0
@@ -129,7 +140,7 @@ def test_a_camera_path_becomes_numbered_frames(run: Any, tmp_path: Path, command
     assert [file.name for file in files] == ["frame_00000.png", "frame_00001.png"]
     centres = []
     for file in files:
-        with Image.open(file) as image:
+        with Pillow.open(file) as image:
             assert image.size == (60, 40)
             centres.append(np.nonzero(np.asarray(image)[..., 3])[1].mean())
     assert centres[0] > centres[1]  # the camera moved right, so the shape moved left
@@ -161,7 +172,7 @@ def test_mesh_writes_a_file_that_others_read(run: Any, tmp_path: Path, suffix: s
         (["generate", "shapes", "--out", "a.png", "--control", "delay"], "NAME=NUMBER"),
         (["generate", "shapes", "--out", "a.png", "--control", "fail=1"], "too little memory"),
         (["generate", "shapes", "--out", "file/a.png"], "cannot be written"),
-        (["render", "shapes", "--camera-path", "missing.json", "--out", "d"], "cannot be read"),
+        (["render", "shapes", "--camera-path", "missing.json", "--out", "d"], "There is no file"),
         (["mesh", "shapes", "--out", "a.stl"], ".obj, .ply or .glb"),
         (["mesh", "shapes", "--out", "a.ply", "--resolution", "5000"], "resolution must be between"),
         (["mesh", "shapes", "--out", "a.ply", "--resolution", "16", "--level", "-9"], "no surface"),
@@ -209,7 +220,7 @@ def test_a_keyframe_matrix_is_read_as_rows_or_as_a_column_major_string() -> None
 
 
 def test_transforms_json_gives_each_frame_its_own_intrinsics(tmp_path: Path) -> None:
-    Image.new("RGB", (80, 60)).save(tmp_path / "0.png")
+    Pillow.new("RGB", (80, 60)).save(tmp_path / "0.png")
     matrix = np.eye(4).tolist()
     data = {
         "camera_angle_x": 0.8,
@@ -229,7 +240,8 @@ def test_transforms_json_gives_each_frame_its_own_intrinsics(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "text",
     [
-        "", "[]", "{}", '{"frames": []}', '{"frames": [{}]}', '{"frames": [1]}', '{"frames": 3}',
+        "", "[]", "{}", "[" * 200_000, '{"camera_path": ["a", "b"]}', '{"path": [{"R": 1}]}',
+        '{"frames": []}', '{"frames": [{}]}', '{"frames": [1]}', '{"frames": 3}',
         '{"camera_path": [{"fov": 1}]}',
         '{"camera_angle_x": 0.8, "frames": [{"transform_matrix": [[1, 2], [3, 4]]}]}',
         '{"camera_angle_x": 0.8, "frames": [{"transform_matrix": [[0,0,0,0],[0,0,0,0],[0,0,0,0],[0,0,0,1]]}]}',
@@ -242,6 +254,95 @@ def test_a_file_that_is_not_a_camera_path_is_an_error_with_a_sentence(tmp_path: 
     path.write_text(text)
     with pytest.raises(UnreadableFile, match=r"path\.json"):
         read_camera_path(path)
+
+
+def test_a_byte_order_mark_is_skipped_and_utf_16_is_named(tmp_path: Path) -> None:
+    path = camera_path(tmp_path)
+    text, cameras = path.read_text(), read_camera_path(path)
+    path.write_text(text, encoding="utf-8-sig")
+    assert read_camera_path(path) == cameras
+    path.write_text(text, encoding="utf-16")
+    with pytest.raises(UnreadableFile, match="UTF-16"):
+        read_camera_path(path)
+
+
+def test_a_name_in_place_of_a_camera_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "path.json").write_text('{"camera_path": ["camera 1"]}')
+    with pytest.raises(UnreadableFile, match=r"frame 0 is a text where a camera \(camera_to_world, fov\) is wanted"):
+        read_camera_path(tmp_path / "path.json")
+
+
+def test_a_path_has_the_lenses_that_a_data_set_has(tmp_path: Path) -> None:
+    captures.transforms(tmp_path, 3, top={"fl_x": 10.0, "camera_model": "OPENCV_FISHEYE", "k1": 0.1, "cx": 5.0})
+    file = tmp_path / "transforms.json"
+    for camera, view in zip(read_camera_path(file), read_cameras(file), strict=True):
+        assert camera.lens == view.lens == Lens("fisheye", (0.1, 0.0, 0.0, 0.0))
+        read = from_wire(camera)
+        assert torch.equal(read.intrinsics, view.camera.intrinsics) and read.lens == view.lens
+        assert torch.allclose(read.rays().directions, view.camera.rays().directions, atol=1e-6)
+
+
+def test_a_path_of_nerfstudio_s_viewer_is_brought_to_the_frame_of_its_data_set(tmp_path: Path) -> None:
+    """nerfstudio's frame is scale · (transform @ world)."""
+    path = camera_path(tmp_path)
+    cameras = read_camera_path(path)
+    box = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+    turn = Rotation.from_euler("xyz", (20, 50, 100), degrees=True).as_matrix()
+    transform, scale = np.concatenate((turn, [[3.0], [-4.0], [5.0]]), 1), 0.125
+    (tmp_path / "dataparser_transforms.json").write_text(json.dumps({"transform": transform.tolist(), "scale": scale}))
+    assert in_frame_of_scene(cameras, path, box) == (cameras, [])  # they see the scene as they stand
+    data = json.loads(path.read_text())
+    for entry in data["camera_path"]:
+        matrix = np.array(entry["camera_to_world"]).reshape(4, 4)
+        moved = np.concatenate((transform, [[0, 0, 0, 1]])) @ matrix
+        moved[:3, 3] *= scale
+        entry["camera_to_world"] = moved.reshape(-1).tolist()
+    path.write_text(json.dumps(data))
+    found, (note,) = in_frame_of_scene(read_camera_path(path), path, box)
+    assert "nerfstudio's frame" in note
+    for one, other in zip(found, cameras, strict=True):
+        assert np.allclose(one.world_from_camera, other.world_from_camera, atol=1e-9)
+    elsewhere = (tmp_path / "dataparser_transforms.json").rename(tmp_path / "elsewhere.json")
+    assert in_frame_of_scene(read_camera_path(path), path, box, elsewhere) == (found, [])
+    _, (note,) = in_frame_of_scene(read_camera_path(path), path, box)
+    assert "--dataparser-transforms" in note
+
+
+def test_a_keyframe_of_instant_ngp_is_in_its_unit_cube(tmp_path: Path) -> None:
+    """Position · scale + offset, axes in the order y, z, x, OpenCV camera axes: a camera at (0, −3, 0) that looks along
+    +y stands at (−3 · 0.33 + 0.5, 0.5, 0.5) there and looks along +x."""
+    columns = np.array([[0, 0, 1], [0, -1, 0], [1, 0, 0]], float)  # right: world x; down: −z; forward: y
+    key = {"R": Rotation.from_matrix(columns).as_quat().tolist(), "T": [-3 * 0.33 + 0.5, 0.5, 0.5], "fov": 45.0}
+    (tmp_path / "base_cam.json").write_text(json.dumps({"path": [key], "time": 1.0}))
+    (camera,) = read_camera_path(tmp_path / "base_cam.json")
+    expected = np.array([[1, 0, 0, 0], [0, 0, 1, -3], [0, -1, 0, 0], [0, 0, 0, 1]], float)
+    assert np.allclose(camera.world_from_camera, expected, atol=1e-9)
+    assert math.isclose(2 * math.atan(256 / camera.intrinsics[1][1]), math.radians(45))
+
+
+def test_a_lens_is_rendered_as_one_and_has_no_light_beyond_its_reach(run: Any, tmp_path: Path) -> None:
+    matrix = [[1, 0, 0, 0], [0, 0, -1, -1.5], [0, 1, 0, 0], [0, 0, 0, 1]]
+    top = {"w": 40, "h": 40, "fl_x": 12.0, "camera_model": "OPENCV", "k1": -0.3}
+    (tmp_path / "path.json").write_text(json.dumps(top | {"frames": [{"transform_matrix": matrix}]}))
+    (camera,) = read_camera_path(tmp_path / "path.json")
+    scene = Ball()
+    image = render_scene(scene, from_wire(camera), silent)
+    assert valid_pixels(from_wire(camera)) is not None
+    assert image.alpha[0, 0] == 0 and image.alpha[20, 20] == 1 and torch.isinf(image.depth[0, 0])
+    scene.info = replace(scene.info, image_space=True)
+    with pytest.raises(NotSupported, match="pinhole"):
+        render_scene(scene, from_wire(camera), silent)
+
+
+class Ball:
+    """A scene that is opaque everywhere."""
+
+    def __init__(self) -> None:
+        self.info = FieldInfo("density", 1.0, ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0)))
+
+    def render(self, camera: Camera, **_: Any) -> Image:
+        ones = torch.ones(camera.height, camera.width)
+        return Image(torch.ones(*ones.shape, 3), ones, ones)
 
 
 def test_a_depth_image_without_its_camera_is_refused(run: Any, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -131,15 +132,37 @@ def read_cameras(file: Path, width: int = 0, height: int = 0) -> tuple[View, ...
         UnreadableFile, UnusableDataset: as `open_dataset`.
     """
     found = []
-    for index, frame in enumerate(_frames(file)):
-        image = file.parent / frame.name.replace("\\", "/")
-        size = _stated_size(frame) or ((width, height) if width >= 1 and height >= 1 else _size_of(file.parent, frame))
+    for index, shot in enumerate(read_poses(file, (width, height))):
+        assert shot.size is not None
+        camera = checks.camera_at(shot.name, shot.world_from_camera, shot.intrinsics(shot.size), shot.size, shot.lens)
+        found.append(View(shot.name, camera, shot.image, shot.split, appearance=index))
+    return tuple(found)
+
+
+def read_poses(file: Path, default: Size = (0, 0), *, named: bool = True) -> tuple[Shot, ...]:
+    """Return the shots of one transforms file whose images need not exist, with checked poses and sizes.
+
+    default: the size of images that neither the file nor an image tells; 0: there must be one. named: each frame needs
+    a file_path. Raises UnreadableFile, UnusableDataset.
+    """
+    found = []
+    for frame in _frames(file, named=named):
+        if any((number := frame.number(key)) is not None and number < 1 for key in ("w", "h")):
+            raise UnusableDataset(f"w or h of {frame.name} in {file.name} is less than 1 pixel: correct it.")
+        size = _stated_size(frame) or (default if min(default) >= 1 and named else None)
+        size = size or _size_of(file.parent, frame) or (default if min(default) >= 1 else None)
         if size is None:
             raise UnusableDataset(f"{file.name} does not say how large its images are: add w and h.")
         pose, _ = checks.rigid(frame.name, checks.flipped(_matrix(frame)))
-        camera = checks.camera_at(frame.name, pose, _matrix_of_intrinsics(frame, *size), size, _lens(frame))
-        found.append(View(frame.name, camera, image, frame.split, appearance=index))
+        intrinsics = _matrix_of_intrinsics(frame, *size)
+        checks.camera_at(frame.name, pose, intrinsics, size)
+        image = file.parent / frame.name.replace("\\", "/")
+        found.append(Shot(frame.name, image, pose, partial(_constant, intrinsics), size, _lens(frame), frame.split))
     return tuple(found)
+
+
+def _constant(intrinsics: np.ndarray, size: Size) -> np.ndarray:
+    return intrinsics
 
 
 def _size_of(folder: Path, frame: _Frame) -> Size | None:
@@ -187,8 +210,8 @@ def _keys(frame: _Frame) -> set[str]:
     return set(frame.top) | set(frame.own)
 
 
-def _frames(file: Path) -> Iterator[_Frame]:
-    """Yield the entries of one file, in the file's order."""
+def _frames(file: Path, *, named: bool = True) -> Iterator[_Frame]:
+    """Yield the entries of one file, in the file's order. named: each must name its image."""
     top = read_json(file)
     if not isinstance(top, dict) or not isinstance(top.get("frames"), list):
         raise UnusableDataset(
@@ -197,6 +220,8 @@ def _frames(file: Path) -> Iterator[_Frame]:
     name = file.stem.removeprefix("transforms_")
     split: Split = next((split for split in SPLITS if split == name), "train")
     for index, own in enumerate(top["frames"]):
+        if not named and isinstance(own, dict):
+            own = {"file_path": f"frame {index}", **own}
         if not isinstance(own, dict) or not isinstance(own.get("file_path"), str) or not own["file_path"].strip():
             raise UnusableDataset(f"Frame {index} of {file.name} has no file_path: name its image, or take it out.")
         yield _Frame(file, top, own, split)
