@@ -38,6 +38,7 @@ MODELS: dict[str, str] = {
     "shadegan": "backend.generators.shadegan",
     "pigan": "backend.generators.pigan",
     "graf": "backend.generators.graf",
+    "editnerf": "backend.generators.editnerf",
     "deepsdf": "backend.generators.deepsdf",
     "gan3d": "backend.generators.gan3d",
     "von": "backend.generators.von",

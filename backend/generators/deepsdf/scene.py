@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -35,6 +34,7 @@ from ...scenes.surface_image import (
 from ...scenes.surface_trace import trace_clay
 from ...scenes.trace import RayColors
 from ...scenes.volume import pose_prior
+from ..layers.code_distribution import gaussian_of_codes
 from ..layers.config import config_from_json
 from ..layers.stylegan2 import check_shape
 from .model import Decoder, DecoderSpec
@@ -222,17 +222,6 @@ class DeepSDF(nn.Module):
         if self.mirror:
             points = torch.cat([points[..., :1].abs(), points[..., 1:]], dim=-1)
         return self.decoder(points, codes, impl=impl)
-
-
-def gaussian_of_codes(codes: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Return mean [latent_size] and factor [rank, latent_size] of the Gaussian whose covariance has the codes' largest
-    principal directions: factor.T @ factor is that covariance."""
-    mean = codes.mean(0)
-    _, spread, directions = torch.linalg.svd((codes - mean).double(), full_matrices=False)
-    factor = spread[:rank, None] * directions[:rank] / math.sqrt(max(1, len(codes) - 1))
-    # The sign of a principal direction is arbitrary: fixed, so that a seed means one shape with every LAPACK.
-    largest = factor.gather(1, factor.abs().argmax(1, keepdim=True))
-    return mean, (factor * torch.where(largest < 0, -1.0, 1.0)).to(codes.dtype)
 
 
 class DeepSDFScene:

@@ -155,7 +155,7 @@ def convert(tree: object, path: Path) -> ConvertedModel:
     if not isinstance(tree, Mapping) or isinstance(tree, CheckpointFolder):
         what = "original NeRF weights"
     (coarse_config, coarse_tensors), (fine_config, fine_tensors) = networks
-    options = _options(folder)
+    options = options_beside(folder)
     render, bounds, how = _render_config(options)
     with torch.device("meta"):
         parameters = NeRF(coarse_config, fine_config, render).state_dict()
@@ -226,7 +226,7 @@ def _digits(name: str) -> str:
     return str(int("".join(re.findall(r"\d+", Path(name).stem))[:18] or 0) or "")
 
 
-def _options(folder: Path) -> dict[str, str]:
+def options_beside(folder: Path) -> dict[str, str]:
     """Return the options in args.txt and config.txt of the folder, name → value as written; empty without them."""
     found: dict[str, str] = {}
     for name in ("config.txt", "args.txt"):  # args.txt holds every option, also those left at their default

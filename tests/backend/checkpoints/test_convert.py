@@ -65,9 +65,6 @@ OFFICIAL = {
     "nerf_tf1/model_200000.npy": "nerf",
     "nerf_tf1/model_fine_200000.npy": "nerf",
 }
-NOT_IMPORTED = {"editnerf"}
-"""Kinds with official files and without a model here."""
-RECOGNISABLE = [name for name, kind in OFFICIAL.items() if kind not in NOT_IMPORTED]
 PARTS = {
     "deepsdf_sofas/specs.json": "holds no ModelParameters",
     "deepsdf_sofas/ModelParameters/latest.pth": "Choose the experiment's folder",
@@ -77,7 +74,7 @@ PARTS = {
 """File that is not enough without the files beside it → words of the error."""
 
 
-@pytest.mark.parametrize("name", RECOGNISABLE)
+@pytest.mark.parametrize("name", OFFICIAL)
 def test_an_official_file_is_recognised_by_one_kind_alone(name: str) -> None:
     tree = read_tree(CHECKPOINTS / name)
     recognised = [kind for kind in importable_kinds() if checkpoint_reader(kind).recognise(tree)]
@@ -85,7 +82,7 @@ def test_an_official_file_is_recognised_by_one_kind_alone(name: str) -> None:
     assert detect(CHECKPOINTS / name) == OFFICIAL[name]
 
 
-@pytest.mark.parametrize("name", RECOGNISABLE)
+@pytest.mark.parametrize("name", OFFICIAL)
 def test_an_official_file_becomes_a_model_folder(tmp_path: Path, name: str) -> None:
     card = import_model(CHECKPOINTS / name, tmp_path / "model")
     assert read_card(tmp_path / "model") == card
@@ -261,7 +258,7 @@ SIZES = ("z_dim", "w_dim", "num_layers", "n_blocks")
 
 
 @pytest.mark.parametrize("key", SIZES)
-@pytest.mark.parametrize("name", [n for n in RECOGNISABLE if OFFICIAL[n] in ("eg3d", "stylenerf")])
+@pytest.mark.parametrize("name", [n for n in OFFICIAL if OFFICIAL[n] in ("eg3d", "stylenerf")])
 def test_a_file_cannot_ask_for_a_giant_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, key: str
 ) -> None:
@@ -358,7 +355,7 @@ def test_the_source_of_several_files_has_one_sha256(tmp_path: Path) -> None:
 def test_every_kind_of_the_oracles_is_listed() -> None:
     systems = {json.loads(path.read_text())["system"] for path in ORACLES.glob("*.json")}
     assert len(systems) == 13 and len(importable_kinds()) == 11  # both NeRFs are one kind
-    assert set(OFFICIAL.values()) == {*importable_kinds(), *NOT_IMPORTED}
+    assert set(OFFICIAL.values()) == set(importable_kinds())
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ from backend.generators.deepsdf.model import DecoderSpec
 from backend.generators.deepsdf.scene import DeepSDF
 from backend.generators.deepsdf.scene import constructor_of as deepsdf_constructor
 from backend.generators.deepsdf.scene import load as load_deepsdf
+from backend.generators.editnerf.model import EditNeRF, EditNeRFConfig
+from backend.generators.editnerf.scene import load as load_editnerf
 from backend.generators.graf.model import GRAF, GRAFConfig
 from backend.generators.graf.scene import load as load_graf
 from backend.generators.hologan.model import Generator as HoloGANNetwork
@@ -159,6 +161,25 @@ def small_graf() -> Generator:
         network.density.weight.mul_(20)
         network.color.weight.mul_(8)
     return load_graf("small", _card("graf", config, metres_per_unit=0.1), network.state_dict())
+
+
+def small_editnerf() -> Generator:
+    """A small EditNeRF of one field, with training objects."""
+    torch.manual_seed(4)
+    config = EditNeRFConfig(
+        shape_dim=5, color_dim=4, embedding_dim=6, shared_layers=2, shared_width=12, instance_layers=2,
+        instance_width=16, fusion_layers=2, fusion_width=14, color_width=10, point_frequencies=3,
+        direction_frequencies=2, num_samples=12, num_fine=0, image_size=16, num_codes=3, rank=(2, 2),
+    )  # fmt: skip
+    network = EditNeRF(config)
+    with torch.no_grad():
+        network.fine.density.weight.mul_(10)
+        network.fine.density.bias.fill_(1.0)
+        network.fine.color.weight.mul_(8)
+        network.codes.normal_()
+        network.shape_factor.normal_()
+        network.color_factor.normal_()
+    return load_editnerf("small", _card("editnerf", config, metres_per_unit=0.1), network.state_dict())
 
 
 def small_shadegan() -> Generator:
@@ -326,6 +347,8 @@ SHAPE: dict[str, Any] = {"parts": ("geometry", "late layers", "all"), "colorless
 CASES = {
     "graf": Case(small_graf),
     "graf-imported": Case(imported("graf_model.pt")),
+    "editnerf": Case(small_editnerf, controls={"shape_of": 2.0, "instance_mix": 0.5}),
+    "editnerf-imported": Case(imported("editnerf_1000000.tar")),
     "pigan": Case(small_pigan),
     "pigan-transparent": Case(small_transparent_pigan),
     "pigan-embedding": Case(small_embedding_pigan),
@@ -647,7 +670,7 @@ def test_jitter_is_repeated_by_its_seed(name: str) -> None:
         assert torch.equal(image(1), image(None)) != CASES[name].random
 
 
-@pytest.mark.parametrize("placed", ["graf", "pigan", "shadegan", "stylesdf"])
+@pytest.mark.parametrize("placed", ["graf", "editnerf", "pigan", "shadegan", "stylesdf"])
 def test_a_placed_scene_is_traced_where_it_is_rendered(placed: str) -> None:
     generator = made(placed)
     ws, camera = a_latent(generator), a_camera(generator, 16, torch.float32)
@@ -665,7 +688,7 @@ def test_a_placed_scene_is_traced_where_it_is_rendered(placed: str) -> None:
     assert solid.any() and torch.allclose(depth[solid], image.depth[solid], rtol=0.01)
 
 
-@pytest.mark.parametrize("seen", ["graf", "pigan", "shadegan", "stylesdf"])
+@pytest.mark.parametrize("seen", ["graf", "editnerf", "pigan", "shadegan", "stylesdf"])
 def test_an_orthographic_image_agrees_with_render(seen: str) -> None:
     generator = made(seen)
     ws, camera = a_latent(generator), a_camera(generator, 16, torch.float32)

@@ -21,9 +21,9 @@ from backend.generators.deepsdf.scene import (
     DeepSDF,
     DeepSDFScene,
     constructor_of,
-    gaussian_of_codes,
 )
 from backend.generators.deepsdf.sphere_tracing import EmptySpace, trace
+from backend.generators.layers.code_distribution import gaussian_of_codes
 from backend.models.card import ModelCard
 from backend.models.library import load_model
 from backend.models.store import model_folder, save_model

@@ -1,0 +1,1 @@
+"""EditNeRF (arxiv.org/abs/2105.06466)."""
