@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ...checkpoints.convert import replaced
 from ..layers.stylegan2 import BINOMIAL, EqualLinear, MappingNetwork, bias_act, filter2d, low_pass
+from ..layers.stylegan2_discriminator import minibatch_deviation
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class DualDiscriminator(nn.Module):
         x = self.from_image(torch.cat([image, resized(raw, image.shape[-1])], dim=1))
         for block in self.blocks:
             x = block(x)
-        x = self.conv(torch.cat([x, minibatch_spread(x, self.config.group)], dim=1))
+        x = self.conv(minibatch_deviation(x, self.config.group))
         x = self.out(self.hidden(x.flatten(1)))
         if self.config.condition_dim == 0:
             return x
@@ -119,14 +120,6 @@ class DualDiscriminator(nn.Module):
 def resized(image: Tensor, side: int) -> Tensor:
     """Images [batch, channels, n, n] at another side, bilinear, filtered where they shrink."""
     return F.interpolate(image, (side, side), mode="bilinear", align_corners=False, antialias=True)
-
-
-def minibatch_spread(x: Tensor, group: int) -> Tensor:
-    """Standard deviation over each group of images, averaged over everything: [batch, 1, n, n] of x [batch, c, n, n]
-    (section 3 of arxiv.org/abs/1710.10196). Images of a group are far apart in the batch."""
-    size = math.gcd(group, len(x))
-    spread = (x.unflatten(0, (size, -1)).var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
-    return spread.repeat(size)[:, None, None, None].expand(-1, 1, *x.shape[2:])
 
 
 def state_from_official(weights: Mapping[str, Tensor], config: DualDiscriminatorConfig) -> dict[str, Tensor]:

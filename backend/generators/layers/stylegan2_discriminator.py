@@ -62,12 +62,11 @@ class EqualConv2d(nn.Module):
 def minibatch_deviation(x: Tensor, group_size: int, channels: int = 1) -> Tensor:
     """Append ``channels`` constant channels: the deviation over groups of images (arxiv.org/abs/1710.10196, Sec. 3).
 
-    x [batch, c, h, w]; image i is in group i mod (batch / group_size). Raises ValueError where groups do not fit.
+    x [batch, c, h, w]; image i is in group i mod (batch / size), where size is the largest up to `group_size` that
+    divides the batch.
     """
     batch, c, h, w = x.shape
-    size = min(group_size, batch)
-    if batch % size or c % channels:
-        raise ValueError(f"a batch of {batch} does not split into groups of {size}")
+    size = max(n for n in range(1, group_size + 1) if batch % n == 0)
     grouped = x.reshape(size, -1, channels, c // channels, h, w)
     deviation = (grouped.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(2, 3, 4))  # [groups, channels]
     return torch.cat([x, deviation.repeat(size, 1)[:, :, None, None].expand(-1, -1, h, w)], dim=1)

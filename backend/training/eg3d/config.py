@@ -15,7 +15,7 @@ from ...generators.eg3d.model import (
     SuperresolutionConfig,
 )
 from ..adversarial.config import AdversarialTraining
-from .discriminator import FoldedDiscriminatorConfig
+from .discriminator import GrowingDiscriminatorConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class SmallEG3DTraining(AdversarialTraining):
     """Networks of the small recipe, and when its images grow."""
 
     generator: EG3DConfig
-    discriminator: FoldedDiscriminatorConfig = field(default_factory=FoldedDiscriminatorConfig)
+    discriminator: GrowingDiscriminatorConfig = field(default_factory=GrowingDiscriminatorConfig)
     half_until: float  # part of the steps; before it, raw images of half the side are trained, by a quarter of the rays
     superresolve_from: float  # part of the steps; before it, the raw image alone is trained
     doubled_gamma: float = 4.0  # factor on γ, which is that of the whole raw image, when the images' side doubles

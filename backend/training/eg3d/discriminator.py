@@ -9,14 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...generators.eg3d.discriminator import minibatch_spread
+from ...generators.layers.stylegan2_discriminator import minibatch_deviation
+from ..adversarial.folded_discriminator import Convolution
 
 POSE_NUMBERS = 12
 """Of a camera, for the discriminator: the three axes and the direction to it."""
 
 
 @dataclass(frozen=True)
-class FoldedDiscriminatorConfig:
+class GrowingDiscriminatorConfig:
     channels: tuple[int, ...] = (32, 64, 128, 192)
     """At half the image's side, and at each half of it down to 4²."""
     pose_features: int = 128
@@ -26,7 +27,7 @@ class FoldedDiscriminatorConfig:
     """Images of a minibatch group (section 3 of arxiv.org/abs/1710.10196)."""
 
 
-class FoldedDiscriminator(nn.Module):
+class GrowingDiscriminator(nn.Module):
     """Scores [batch, 1] of raw images [batch, c, side, side] and poses [batch, 12]; at first, of half-size raw images;
     later, of upscaled ones, too. c is 4 with opacity as the last channel, or 3.
 
@@ -34,7 +35,7 @@ class FoldedDiscriminator(nn.Module):
     what joins later start at zero, so the discriminator goes on from where it was.
     """
 
-    def __init__(self, config: FoldedDiscriminatorConfig, side: int, opacity: bool = False) -> None:
+    def __init__(self, config: GrowingDiscriminatorConfig, side: int, opacity: bool = False) -> None:
         super().__init__()
         if side != 4 * 2 ** len(config.channels):
             raise ValueError(
@@ -42,8 +43,8 @@ class FoldedDiscriminator(nn.Module):
             )
         self.config, self.side = config, side
         channels = 16 if opacity else 12
-        self.from_half = convolution(channels, config.channels[1])
-        self.first = convolution(channels, config.channels[0])
+        self.from_half = Convolution(channels, config.channels[1], 3)
+        self.first = Convolution(channels, config.channels[0], 3)
         self.upscaled = nn.Conv2d(48, config.channels[0], 3, padding=1, bias=False)
         nn.init.zeros_(self.upscaled.weight)
         blocks = [Block(a, b) for a, b in zip(config.channels, config.channels[1:], strict=False)]
@@ -51,7 +52,7 @@ class FoldedDiscriminator(nn.Module):
         nn.init.zeros_(blocks[0].skip.weight)
         self.blocks = nn.ModuleList(blocks)
         last = config.channels[-1]
-        self.last = convolution(last + 1, last)
+        self.last = Convolution(last + 1, last, 3)
         self.hidden = nn.Linear(16 * last, last)
         self.score = nn.Linear(last, 1)
         self.image_features = nn.Linear(last, config.pose_features)
@@ -71,8 +72,7 @@ class FoldedDiscriminator(nn.Module):
             x = x + self.blocks[0](F.leaky_relu(fine, 0.2))
         for block in self.blocks[1:]:
             x = block(x)
-        x = torch.cat([x, minibatch_spread(x, self.config.group)], dim=1)
-        x = F.leaky_relu(self.last(x), 0.2)
+        x = F.leaky_relu(self.last(minibatch_deviation(x, self.config.group)), 0.2)
         x = F.leaky_relu(self.hidden(x.flatten(1)), 0.2)
         agreement = (self.image_features(x) * self.pose(pose)).sum(dim=1, keepdim=True)
         return self.score(x) + agreement / math.sqrt(self.config.pose_features)
@@ -83,21 +83,13 @@ class Block(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.main = convolution(in_channels, out_channels)
+        self.main = Convolution(in_channels, out_channels, 3)
         self.skip = nn.Conv2d(in_channels, out_channels, 1, bias=False)
         nn.init.normal_(self.skip.weight, std=math.sqrt(1 / in_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.avg_pool2d(x, 2)
         return (self.skip(x) + F.leaky_relu(self.main(x), 0.2)) * math.sqrt(0.5)
-
-
-def convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
-    layer = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-    nn.init.kaiming_normal_(layer.weight, a=0.2)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def pose_numbers(world_from_camera: Tensor) -> Tensor:

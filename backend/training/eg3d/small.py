@@ -18,7 +18,7 @@ from ..adversarial.run import AdversarialRun, RunOptions
 from ..data.training_images import TrainingImages
 from .common import canonical_cameras, card, follow_w, network_config
 from .config import SmallEG3DTraining
-from .discriminator import POSE_NUMBERS, FoldedDiscriminator, pose_numbers
+from .discriminator import POSE_NUMBERS, GrowingDiscriminator, pose_numbers
 from .rendering import render_features
 
 
@@ -33,7 +33,7 @@ def train_small(
         if isinstance(layer, ToImage):
             torch.nn.init.zeros_(layer.weight)  # it adds nothing yet: the image is the raw one, doubled
     rays = network.rendering.neural_resolution
-    discriminator = FoldedDiscriminator(config.discriminator, rays, opacity=data.alpha is not None)
+    discriminator = GrowingDiscriminator(config.discriminator, rays, opacity=data.alpha is not None)
     run = AdversarialRun(config, out, generator, discriminator, options, card=lambda: card(config, data, network))
     poses, lenses = canonical_cameras(data, options.device)
     for step in run:

@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from backend.cameras import Camera, from_wire, orbit
-from backend.generators.eg3d.discriminator import DualDiscriminatorConfig, minibatch_spread
+from backend.generators.eg3d.discriminator import DualDiscriminatorConfig
 from backend.generators.eg3d.model import EG3D, BackboneConfig, EG3DConfig, rays
 from backend.generators.eg3d.scene import load
+from backend.generators.layers.stylegan2_discriminator import minibatch_deviation
 from backend.models.library import load_model
 from backend.scenes.generator import Generator
 from backend.training.adversarial.losses import generator_loss
@@ -26,7 +27,7 @@ from backend.training.adversarial.processes import joined
 from backend.training.adversarial.run import RunOptions
 from backend.training.eg3d.common import canonical_cameras, card, network_config
 from backend.training.eg3d.config import EG3DTraining, SmallEG3DTraining, published, small
-from backend.training.eg3d.discriminator import FoldedDiscriminator, FoldedDiscriminatorConfig, pose_numbers
+from backend.training.eg3d.discriminator import GrowingDiscriminator, GrowingDiscriminatorConfig, pose_numbers
 from backend.training.eg3d.losses import blurred, density_variation, swapped
 from backend.training.eg3d.rendering import render_features
 from backend.training.eg3d.train import optimizers, train
@@ -52,7 +53,7 @@ def _generator(base: EG3DConfig) -> EG3DConfig:
 
 TINY: SmallEG3DTraining = replace(
     small(), generator=_generator(small().generator), steps=30, half_until=1 / 3, superresolve_from=2 / 3,
-    batch=4, shown_samples=9, discriminator=FoldedDiscriminatorConfig(channels=(4, 8), pose_features=4),
+    batch=4, shown_samples=9, discriminator=GrowingDiscriminatorConfig(channels=(4, 8), pose_features=4),
 )  # fmt: skip
 SHORT = replace(
     TINY, steps=5, half_until=0.2, superresolve_from=0.6, batch=8
@@ -140,7 +141,7 @@ def test_one_convolution_a_level_needs_as_many_styles() -> None:
 @pytest.mark.parametrize("opacity", [False, True])
 def test_the_discriminator_goes_on_from_where_it_was_when_images_grow(opacity: bool) -> None:
     torch.manual_seed(0)
-    discriminator = FoldedDiscriminator(TINY.discriminator, 16, opacity)
+    discriminator = GrowingDiscriminator(TINY.discriminator, 16, opacity)
     pose, raw, image = torch.randn(4, 12), torch.rand(4, 3 + opacity, 16, 16), torch.rand(4, 3, 32, 32)
     raw, image = raw.requires_grad_(), image.requires_grad_()
     half = F.avg_pool2d(raw, 2)
@@ -158,16 +159,18 @@ def test_the_discriminator_goes_on_from_where_it_was_when_images_grow(opacity: b
 
 def test_the_spread_is_that_of_images_far_apart_and_zero_where_they_are_alike() -> None:
     x = torch.rand(8, 3, 2, 2)
-    found = minibatch_spread(x, 4)
+    found = minibatch_deviation(x, 4)[:, 3]
     groups = [x[[i, i + 2, i + 4, i + 6]].std(dim=0, unbiased=False).mean() for i in (0, 1)]
-    assert found[:, 0, 0, 0].tolist() == pytest.approx([g.item() for g in groups] * 4, abs=1e-4)
-    assert float(minibatch_spread(x[:1].repeat(4, 1, 1, 1), 4).max()) == pytest.approx(1e-4, rel=1e-2)
+    assert found[:, 0, 0].tolist() == pytest.approx([g.item() for g in groups] * 4, abs=1e-4)
+    alike = minibatch_deviation(x[:1].repeat(4, 1, 1, 1), 4)[:, 3]
+    assert float(alike.max()) == pytest.approx(1e-4, rel=1e-2)
+    assert torch.equal(minibatch_deviation(x[:6], 4), minibatch_deviation(x[:6], 3))
 
 
 def test_a_step_against_the_gradient_of_the_geometry_lowers_the_loss() -> None:
     torch.manual_seed(2)
     generator = EG3D(network_config(TINY, DATA))
-    discriminator = FoldedDiscriminator(TINY.discriminator, 16)
+    discriminator = GrowingDiscriminator(TINY.discriminator, 16)
     poses, lenses = (x[:4] for x in canonical_cameras(DATA, CPU))
     z, jitter = torch.randn(4, 6), torch.rand(4, 256, 1, 1)
 
