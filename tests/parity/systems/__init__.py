@@ -19,6 +19,7 @@ from tests.parity.oracle import OracleSet
 MODULES: dict[str, str] = {
     "facebookresearch/DeepSDF": "deepsdf",
     "stevliu/editnerf": "editnerf",
+    "stevliu/editnerf: editing": "editnerf_edit",
     "NVlabs/eg3d": "eg3d",
     "NVlabs/eg3d: training": "eg3d_training",
     "danielroich/PTI": "pti",

@@ -57,14 +57,13 @@ def _mixed_styles(set: OracleSet, model: EditNeRF, ws: Tensor, origins: Tensor, 
     count = len(set.expected["mixed_styles_rgb_official_tiling"])
     own = ws[torch.arange(count) % len(ws)]
     origins, directions = origins[:count], directions[:count]
-    num_samples, num_fine = model.config.num_samples, model.config.num_fine
+    white = model.config.white_background
 
     def one(field: ConditionalField, t: Tensor) -> Pass:
         codes: Embedded = field.embed(own.repeat(t.shape[1], 1, 1).unflatten(0, t.shape))
-        return composite(field(codes, *along(origins, directions, t)), t, directions.norm(dim=-1, keepdim=True), True)
+        return composite(field(codes, *along(origins, directions, t)), t, directions.norm(dim=-1, keepdim=True), white)
 
     assert model.coarse is not None
     t = model.even_samples(origins)
     t = model.fine_samples(t, one(model.coarse, t).weights)
-    assert t.shape[1] == num_samples + num_fine
     return one(model.fine, t).rgb
