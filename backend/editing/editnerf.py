@@ -46,6 +46,7 @@ class Cache:
 
     coarse_weights: Tensor  # [n, num_samples]
     t: Tensor  # [n, num_samples + num_fine]
+    points: Tensor  # [n, num_samples + num_fine, 3]
     shape_features: Tensor  # [n, num_samples + num_fine, fusion_width]
 
 
@@ -89,7 +90,7 @@ def cached(network: EditNeRF, ws: Tensor, rays: EditedRays) -> Cache:
     found = network.render(own, rays.origins, rays.directions)
     points, _ = along(rays.origins, rays.directions, found.fine.t)
     features = network.fine.shape_features(network.fine.embed(own).along(), points)
-    return Cache(found.fine.weights if found.coarse is None else found.coarse.weights, found.fine.t, features)
+    return Cache(found.fine.weights if found.coarse is None else found.coarse.weights, found.fine.t, points, features)
 
 
 class Edit:
@@ -138,6 +139,7 @@ class Edit:
         codes = field.embed(self.ws.expand(len(chosen), -1, -1)).along()
         speed = directions.norm(dim=-1, keepdim=True)
         raw = field.radiance(codes, cache.shape_features[chosen], (directions / speed)[:, None])
+        raw = field.bounded(raw, cache.points[chosen])
         t = cache.t[chosen] if t_fine is None else t_fine
         return composite(raw, t, speed, self.network.config.white_background)
 

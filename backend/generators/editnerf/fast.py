@@ -40,7 +40,7 @@ class FastField:
 
     def raw_density(self, points: Tensor) -> Tensor:
         """Return raw density [n] at canonical points [n, 3]. Differentiable in points."""
-        return self.field.density(self._features(points)).flatten()
+        return self.field.bounded(self.field.density(self._features(points)), points)[..., 0]
 
     def _features(self, points: Tensor) -> Tensor:
         """Return the fusion network's features [n, fusion_width] at canonical points [n, 3]."""
@@ -55,7 +55,8 @@ class FastField:
 
     def density(self, points: Tensor, features: Tensor) -> Tensor:
         """See marching.Field."""
-        return self.field.density(features.copy_(self._features(points))).squeeze(-1)
+        raw = self.field.density(features.copy_(self._features(points)))
+        return self.field.bounded(raw, points)[..., 0]
 
     def positive(self, raw: Tensor) -> Tensor:
         """See marching.Field."""

@@ -49,6 +49,8 @@ class EditNeRFConfig:
     num_samples: int = 64
     num_fine: int = 128
     """Samples that the coarse network places for the fine one. 0: one network, rendered with num_samples."""
+    extent: float = 0.0
+    """Half the side of the cube outside of which nothing was trained, so that nothing is there; 0: no bound."""
     white_background: bool = True
     fov_degrees: float = 30.0
     image_size: int = 128
@@ -160,7 +162,19 @@ class ConditionalField(nn.Module):
 
     def forward(self, codes: Embedded, points: Tensor, directions: Tensor) -> Tensor:
         """Return raw colour and raw density [..., 4] at canonical points [..., 3] seen along unit directions."""
-        return self.radiance(codes, self.shape_features(codes, points), directions)
+        return self.bounded(self.radiance(codes, self.shape_features(codes, points), directions), points)
+
+    def raw_density(self, codes: Embedded, points: Tensor) -> Tensor:
+        """Return raw density [...] at canonical points [..., 3]."""
+        raw = self.density(self.fused(self.shape_features(codes, points)))
+        return self.bounded(raw, points)[..., 0]
+
+    def bounded(self, raw: Tensor, points: Tensor) -> Tensor:
+        """Return raw samples [..., channels] at points [..., 3], the last one density, emptied outside the extent."""
+        if not self.config.extent:
+            return raw
+        inside = (points.abs() <= self.config.extent).all(-1, keepdim=True)
+        return torch.cat((raw[..., :-1], torch.where(inside, raw[..., -1:], raw[..., -1:].clamp(max=0))), -1)
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,7 @@ class EditNeRFScene(VolumeScene):
 
     def raw_density(self, points: Tensor) -> Tensor:
         """See VolumeScene.raw_density."""
-        field = self.network.fine
-        return field.density(field.fused(field.shape_features(field.embed(self.ws), points))).flatten()
+        return self.network.fine.raw_density(self.network.fine.embed(self.ws), points)
 
     def fast_field(self) -> MarchedField | None:
         """Return the field with the codes folded into its biases; of a differentiable scene, whose ws and weights may

@@ -109,6 +109,7 @@ def seen_by(model: EditNeRFConfig, images: TrainingImages) -> EditNeRFConfig:
         model,
         near=round(prior.radius - 1, 4),
         far=round(prior.radius + 1, 4),
+        extent=1.0,
         fov_degrees=round(math.degrees(prior.fov), 4),
     )
 
@@ -182,7 +183,7 @@ def _emptiness(
     points = torch.cat((anywhere, beside), 1)
     own = torch.arange(len(instances))[:, None].expand(points.shape[:2])
     outside = ~family.may_be_dense(instances[:, None], points) & (points.abs() < 1).all(-1)
-    raw = field.density(field.fused(field.shape_features(embedded.at(own[outside]), points[outside])))
+    raw = field.raw_density(embedded.at(own[outside]), points[outside])
     step = (config.model.far - config.model.near) / config.model.num_samples
     return (1 - torch.exp(-F.relu(raw.float()) * step)).mean()
 

@@ -83,6 +83,17 @@ def test_the_fast_path_agrees_with_the_reference() -> None:
         assert float((ours - theirs).abs().max()) < 5e-3
 
 
+def test_outside_its_extent_a_field_is_empty_on_both_paths() -> None:
+    generator = _generator(dataclasses.replace(SMALL, extent=0.5))
+    scene = generator.synthesize(ws_from_latent(generator, Latent(seed_a=1)))
+    points = torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    inside = (points.abs() <= 0.5).all(-1)
+    density = scene.field(points).value
+    assert float(density[inside].min()) > 0 and float(density[~inside].max()) == 0
+    fast = scene.fast_field()
+    assert fast is not None and torch.allclose(fast.raw_density(points).clamp(min=0), density, atol=1e-4)
+
+
 def test_an_official_file_is_imported_with_its_instances(tmp_path: Path) -> None:
     import_model(CHECKPOINTS / "editnerf_1000000.tar", tmp_path / "model")
     generator = load_model(tmp_path / "model")
