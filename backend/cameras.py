@@ -103,18 +103,18 @@ class Camera:
 
 
 def points_of_depth(depth: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
-    """Return the world points [N, 3] of a depth image's finite pixels, and the ray origin of each [N, 3].
+    """Return the world points [N, 3] of a depth image's measured pixels, and the ray origin of each [N, 3].
 
-    depth: [H, W], metres along the camera's z, inf where empty.
+    depth: [H, W], metres along the camera's z; 0, inf or NaN where nothing was measured.
 
     Raises:
-        UnreadableFile: no pixel is finite.
+        UnreadableFile: no pixel was measured.
     """
     if depth.shape != (camera.height, camera.width):
         raise ValueError(f"depth must be [{camera.height}, {camera.width}] as the camera, got {list(depth.shape)}")
-    seen = torch.isfinite(depth)
+    seen = torch.isfinite(depth) & (depth > 0)
     if not seen.any():
-        raise UnreadableFile("The depth image is empty: no pixel holds a finite depth.")
+        raise UnreadableFile("The depth image is empty: no pixel holds a finite depth above 0.")
     rays = camera.rays()
     origins = rays.origins[seen]
     distance = depth[seen] / rays.depth_from_distance[seen]

@@ -28,10 +28,12 @@ from meshing.errors import (
     UnknownFormat,
 )
 from meshing.grid import Lattice, extract_surface
-from meshing.io import export_mesh, import_mesh
+from meshing.io import export_mesh
 from meshing.mesh import Mesh
 from meshing.normals import field_normals, smooth_normals
+from meshing.orientation import outward
 from meshing.progress import Progress
+from meshing.read import ReadMesh, import_mesh, read_mesh, read_points
 from meshing.smooth import smooth_surface
 from meshing.uv import unwrap_uvs
 
@@ -48,6 +50,7 @@ __all__ = [
     "Mesh",
     "MeshingError",
     "Progress",
+    "ReadMesh",
     "UnknownFormat",
     "bake_texture",
     "clean",
@@ -61,6 +64,9 @@ __all__ = [
     "fill_holes",
     "import_mesh",
     "keep_largest",
+    "outward",
+    "read_mesh",
+    "read_points",
     "smooth_normals",
     "smooth_surface",
     "unwrap_uvs",

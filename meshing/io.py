@@ -1,4 +1,4 @@
-"""Mesh files: OBJ, PLY and GLB are written, those and STL are read.
+"""Mesh files are written here: OBJ, PLY and GLB.
 
 Inside, meshes are Z-up metres. GLB is Y-up metres by its standard and OBJ by custom (Blender's importer expects it);
 PLY has no rule and stays Z-up, as scanners write it. A file appears whole or not at all, under its final name last.
@@ -13,19 +13,17 @@ import struct
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
 from PIL import Image
 
 from meshing.color import linear_from_srgb
-from meshing.errors import CannotRead, CannotWrite, UnknownFormat
+from meshing.errors import CannotWrite, UnknownFormat
 from meshing.mesh import Floats, Ints, Mesh
 from meshing.progress import Progress, silent
-
-Up = Literal["auto", "Y", "Z"]
+from meshing.read import Up
 
 # column vectors: (x, y, z) Z-up is (x, z, -y) Y-up
 Y_UP_FROM_Z_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)
@@ -99,83 +97,6 @@ def write_atomically(contents: dict[Path, bytes], progress: Progress = silent) -
         for part in temporary:
             part.unlink(missing_ok=True)
     return list(contents)
-
-
-def import_mesh(
-    path: str | os.PathLike[str], *, up: Up = "auto", weld: bool = True, progress: Progress = silent
-) -> Mesh:
-    """Read a mesh as Z-up metres, with its normals, colours, UVs and texture where it has them.
-
-    Args:
-        path: ends in .obj, .ply, .glb, .gltf, .stl or .off; several parts become one mesh.
-        up: which axis is up in the file; "auto": Y in OBJ, GLB and glTF, Z in the others.
-        weld: join vertices at exactly the same place (formats split them at seams of the UVs). Normals are dropped
-            where they differ.
-        progress: called before and after reading.
-
-    Raises:
-        UnknownFormat: another ending.
-        CannotRead: no such file, or no mesh in it.
-    """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in (".obj", ".ply", ".glb", ".gltf", ".stl", ".off"):
-        raise UnknownFormat(f'A mesh cannot be read from "{path.name}". Use .obj, .ply, .glb, .gltf, .stl or .off.')
-    progress(0.0, f"Reading {path.name}")
-    try:
-        loaded = trimesh.load(path, process=False)
-        geometry = loaded.to_mesh() if isinstance(loaded, trimesh.Scene) else loaded
-        if not isinstance(geometry, trimesh.Trimesh) or not len(geometry.faces):
-            raise ValueError("there are no faces in it")
-        mesh = _from_trimesh(geometry)
-    except MemoryError:
-        raise
-    except Exception as error:  # the readers of a dozen formats raise as many kinds
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise CannotRead(f"{path.name} cannot be read as a mesh: {reason}. Export it again, as GLB or PLY.") from error
-    if up == "Y" or (up == "auto" and suffix in (".obj", ".glb", ".gltf")):
-        mesh = _turned(mesh, Y_UP_FROM_Z_UP.T)
-    if weld:
-        mesh = _welded(mesh)
-    progress(1.0, "Read")
-    return mesh
-
-
-def _from_trimesh(geometry: Any) -> Mesh:
-    faces = np.asarray(geometry.faces, np.int32)
-    uvs = texture = colors = None
-    visual = geometry.visual
-    if isinstance(visual, trimesh.visual.TextureVisuals):
-        if visual.uv is not None and len(visual.uv) == len(geometry.vertices):
-            uvs = np.asarray(visual.uv, np.float32)[faces]
-        material = visual.material
-        image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
-        if image is not None and uvs is not None:
-            texture = np.asarray(image.convert("RGBA"))
-        colors = visual.vertex_attributes.get("color") if hasattr(visual, "vertex_attributes") else None
-    elif visual.defined and visual.kind == "vertex":
-        colors = np.asarray(visual.vertex_colors, np.uint8)
-    if colors is not None and (np.ndim(colors) != 2 or np.shape(colors)[1] != 4):
-        colors = None
-    normals = None
-    if "vertex_normals" in geometry._cache.cache:
-        normals = np.asarray(geometry.vertex_normals, np.float32)
-    return Mesh(np.asarray(geometry.vertices, np.float32), faces, normals, colors, uvs, texture)
-
-
-def _welded(mesh: Mesh) -> Mesh:
-    places, first, numbers = np.unique(mesh.vertices, axis=0, return_index=True, return_inverse=True)
-    if len(places) == len(mesh.vertices):
-        return mesh
-    numbers = numbers.reshape(-1).astype(np.int32)
-    return Mesh(
-        places,
-        numbers[mesh.faces],
-        None,
-        None if mesh.colors is None else mesh.colors[first],
-        mesh.uvs,
-        mesh.texture,
-    )
 
 
 def _turned(mesh: Mesh, rotation: Floats) -> Mesh:

@@ -57,10 +57,10 @@ def mesh(
             raise NotSupported(f"{error.message} The commands: {commands}.", remedy=error.remedy) from error
         report(0.95, f"Writing {out.name}")
         files = write_mesh(result, out)
-    answer(
-        as_json,
-        {
-            "files": files, "vertices": len(result.vertices), "faces": len(result.faces),
-            "iso_level": result.iso_level, "seconds": round(result.seconds, 3),
-        },
-    )  # fmt: skip
+    fields: dict[str, Any] = {
+        "files": files, "vertices": len(result.vertices), "faces": len(result.faces),
+        "iso_level": result.iso_level, "seconds": round(result.seconds, 3),
+    }  # fmt: skip
+    if offset := shared.card(request.scene.model).offset:  # float32 could not hold the sum
+        fields["offset"] = offset
+    answer(as_json, fields)

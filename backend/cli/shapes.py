@@ -54,7 +54,8 @@ def add_to(cli: typer.Typer) -> None:
 def complete(
     model: Model,
     scan: Annotated[
-        Path, typer.Argument(metavar="SCAN", help="A mesh or points (.ply, .obj), or a depth image (.npy).")
+        Path,
+        typer.Argument(metavar="SCAN", help="A mesh or points (.ply, .obj, .glb), or a depth image (.npy, .png)."),
     ],
     out: MeshOut,
     search: dict[str, Any],
@@ -65,8 +66,9 @@ def complete(
 ) -> None:
     """Find the latent whose shape fits a partial scan, and mesh it.
 
-    The scan is Z up, in metres, placed as the model. A depth image is float32 [H, W], metres along the camera's z, inf
-    where nothing was measured; the space in front of its points counts as empty.
+    The scan is in metres, placed as the model; Z is up in PLY and STL, Y in OBJ and GLB. A depth image is float32
+    [H, W] metres along the camera's z, or millimetres as 16-bit PNG; 0 or inf where nothing was measured. The space in
+    front of its points counts as empty.
     """
     from ..tasks.complete import complete as complete_task
     from ..tasks.mesh import mesh as make_mesh
@@ -74,12 +76,20 @@ def complete(
     check_mesh_name(out)
     shared = workspace(device)
     name = model_name(shared, model)
-    blob = shared.blobs.put(payload.pack(read_scan(scan, camera)))
     with progress_bar() as report, expected_errors():
+        blob = shared.blobs.put(payload.pack(read_scan(scan, camera)))
         found = complete_task(CompleteRequest(name, blob, **search), part(report, 0.0, 0.7), shared)
         request = MeshRequest(SceneRef(name, Latent(code=found.code)), **surface)
         files = write_mesh(make_mesh(request, part(report, 0.7, 0.95), shared), out)
-    answer(as_json, {"files": files, "error": found.error, "code": found.code, "seconds": round(found.seconds, 3)})
+    for note in found.notes:
+        complain(note)
+    answer(
+        as_json,
+        {
+            "files": files, "error": found.error, "code": found.code, "notes": list(found.notes),
+            "seconds": round(found.seconds, 3),
+        },
+    )  # fmt: skip
 
 
 @resolution_option
@@ -124,16 +134,20 @@ def fit_shape(
     as_json: Json = False,
 ) -> None:
     """Train a signed distance network on one mesh, and store it as a model."""
-    from meshing.io import import_mesh
+    from meshing import read_mesh
 
     from ..tasks.fit_shape import fit_shape as fit_task
 
     shared = workspace(device)
     with progress_bar() as report, expected_errors():
-        made = import_mesh(source)
-        blob = shared.blobs.put(payload.pack(MeshBlob(made.vertices, made.faces)))
+        read = read_mesh(source)
+        blob = shared.blobs.put(payload.pack(MeshBlob(read.mesh.vertices, read.mesh.faces, read.offset)))
         result = fit_task(FitShapeRequest(name, blob, **training), report, shared)
-    answer(as_json, {"model": result.name, "seconds": round(result.seconds, 3)})
+    notes = [*read.notes, *result.notes]
+    for note in notes:
+        complain(note)
+    fields: dict[str, Any] = {"model": result.name, "notes": notes, "seconds": round(result.seconds, 3)}
+    answer(as_json, fields | ({"offset": list(read.offset)} if any(read.offset) else {}))
 
 
 @seed_option
@@ -181,34 +195,26 @@ def read_scan(path: Path, camera: Path | None) -> ScanBlob:
     """Return a partial scan: the points of a mesh or point file, or those of a depth image and its camera.
 
     Raises:
-        UnreadableFile: another kind of file, a depth image whose size is not its camera's, or an empty one.
+        UnreadableFile, CannotRead, UnknownFormat: another kind of file, a damaged one, a depth image whose size is not
+            its camera's, or an empty one.
         InvalidRequest: a depth image without a camera.
     """
     import numpy as np
 
-    if path.suffix.lower() != ".npy":
-        import trimesh
+    if path.suffix.lower() not in (".npy", ".png", ".tif", ".tiff", ".exr"):
+        from meshing import read_points
 
-        if not path.is_file():
-            raise UnreadableFile(f"There is no file {path}.")
-        try:
-            loaded = trimesh.load(path, process=False)
-            points = np.asarray(loaded.to_geometry().vertices if isinstance(loaded, trimesh.Scene) else loaded.vertices)
-        except Exception as error:  # a parser of many formats raises all kinds of errors
-            raise UnreadableFile(f"The scan {path} cannot be read: {error}.") from error
-        return ScanBlob(np.ascontiguousarray(points, np.float32))
+        return ScanBlob(np.ascontiguousarray(read_points(path), np.float32))
     if camera is None:
         raise InvalidRequest("A depth image needs --camera: the camera_path.json or transforms.json of its camera.")
     import torch
 
     from ..camera_path import read_camera_path
     from ..cameras import from_wire, points_of_depth
+    from ..nerf.datasets.images import read_depth
 
     view = from_wire(read_camera_path(camera)[0])
-    try:
-        depth = np.load(path, allow_pickle=False).astype(np.float32)
-    except (OSError, ValueError) as error:
-        raise UnreadableFile(f"The depth image {path} cannot be read: {error}.") from error
+    depth = read_depth(path, scale=1.0 if path.suffix.lower() == ".npy" else 1e-3)
     if depth.shape != (view.height, view.width):
         raise UnreadableFile(f"The depth image is {list(depth.shape)}, its camera {[view.height, view.width]} pixels.")
     seen, origins = points_of_depth(torch.from_numpy(depth), view)

@@ -28,22 +28,30 @@ def complete(request: CompleteRequest, progress: Progress, workspace: Workspace)
     if not isinstance(model, Completes) or "complete" not in model.info.capabilities:
         raise NotSupported(f"{model.info.label} cannot complete scans. Choose a DeepSDF model of a family of shapes.")
     blob: ScanBlob = workspace.blobs.read_message(request.blob, ScanBlob)
-    points, normals, origins = (
-        _rows(name, array, len(blob.points), workspace.device)
-        for name, array in (("points", blob.points), ("normals", blob.normals), ("origins", blob.origins))
-    )
-    assert points is not None
+    points, normals, origins, notes = measured(blob, workspace.device)
     found = model.complete(
         points, normals, origins, iterations=request.iterations, seed=request.seed, progress=part(progress, 0.02, 1.0)
     )
     ws = found.ws.float().cpu().numpy()
     code = workspace.blobs.put(payload.pack(CodeBlob(ws)), keep=True)
-    return LatentResult(ws, code, found.error, time.perf_counter() - started)
+    return LatentResult(ws, code, found.error, time.perf_counter() - started, notes)
 
 
-def _rows(name: str, array: np.ndarray | None, count: int, device: torch.device) -> torch.Tensor | None:
-    if array is None:
-        return None
-    if array.shape != (count, 3) or array.dtype.kind != "f" or not np.isfinite(array).all():
-        raise UnreadableFile(f"The scan's {name} must be [{count}, 3] finite numbers, got {list(array.shape)}.")
-    return torch.tensor(array, dtype=torch.float32, device=device)
+def measured(
+    blob: ScanBlob, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None, tuple[str, ...]]:
+    """Return points, normals and origins of a scan without the rows that are not finite, and a note on those."""
+    given = {"points": blob.points, "normals": blob.normals, "origins": blob.origins}
+    arrays = {name: array for name, array in given.items() if array is not None}
+    for name, array in arrays.items():
+        if array.ndim != 2 or array.shape != (len(blob.points), 3) or array.dtype.kind != "f":
+            raise UnreadableFile(
+                f"The scan's {name} must be [N, 3] numbers, as many as points, got {array.dtype} {list(array.shape)}."
+            )
+    finite = np.all([np.isfinite(array).all(1) for array in arrays.values()], axis=0)
+    lost, total = int((~finite).sum()), len(finite)
+    if lost == total:
+        raise UnreadableFile("The scan holds no points that are finite numbers.")
+    rows = {name: torch.tensor(array[finite], dtype=torch.float32, device=device) for name, array in arrays.items()}
+    notes = (f"{lost} of {total} points of the scan are not finite, and were left out.",) if lost else ()
+    return rows["points"], rows.get("normals"), rows.get("origins"), notes

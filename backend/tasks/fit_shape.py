@@ -8,6 +8,7 @@ import numpy as np
 
 from addon.wire.errors import InvalidRequest, Remedy, UnreadableFile
 from addon.wire.messages import FitShapeRequest, MeshBlob, ModelResult
+from meshing import Mesh, outward
 
 from ..folders import user_models
 from ..generators.deepsdf.model import DecoderSpec
@@ -17,6 +18,9 @@ from ..models import card as cards
 from ..models import store
 from ..progress import Progress, part
 from .workspace import Workspace
+
+LARGEST = 1e6
+"""Size of a mesh, metres, beyond which something is wrong with it or with its units."""
 
 PRESETS = {"small": SINGLE_SPEC, "official": DecoderSpec(latent_size=0)}
 
@@ -38,8 +42,13 @@ def fit_shape(request: FitShapeRequest, progress: Progress, workspace: Workspace
         raise UnreadableFile(f"The mesh's faces must be at least one row of 3 whole numbers, got {list(faces.shape)}.")
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise UnreadableFile(f"The mesh's faces name vertices outside 0..{len(vertices) - 1}.")
+    if not np.ptp(vertices[faces], axis=(0, 1)).max() < LARGEST:
+        raise UnreadableFile(f"The mesh is larger than {LARGEST:g} m: scale it down, or check its units.")
+    mesh, notes = outward(Mesh(vertices, faces))
+    if not mesh.area > 0:
+        raise UnreadableFile("The mesh has no area: all its triangles are flat.")
     shape = fit_single(
-        np.asarray(vertices, np.float32), np.asarray(faces, np.int32), spec=PRESETS[request.preset],
+        mesh.vertices, mesh.faces, spec=PRESETS[request.preset],
         steps=request.steps, seed=request.seed, device=workspace.device, progress=part(progress, 0.0, 0.98),
     )  # fmt: skip
     progress(0.98, "Storing the model")
@@ -53,10 +62,12 @@ def fit_shape(request: FitShapeRequest, progress: Progress, workspace: Workspace
         constructor=constructor_of(shape.model),
         source="trained",
         metres_per_unit=shape.model.metres_per_unit,
-        card=f"Preset {request.preset}, {request.steps} steps, seed {request.seed}. Mean error {millimetres:.2f} mm.\n",
+        card=f"Preset {request.preset}, {request.steps} steps, seed {request.seed}. Mean error {millimetres:.2f} mm.\n"
+        + "".join(f"- {note}\n" for note in notes),
+        offset=list(blob.offset) if any(blob.offset) else [],
     )
     store.save_model(user_models() / request.name, card, shape.model.state_dict())
-    return ModelResult(request.name, time.perf_counter() - started)
+    return ModelResult(request.name, time.perf_counter() - started, notes)
 
 
 def _check_free(name: str) -> None:

@@ -11,7 +11,17 @@ import pytest
 import trimesh
 from PIL import Image
 
-from meshing import CannotRead, CannotWrite, Mesh, UnknownFormat, export_mesh, import_mesh, smooth_normals
+from meshing import (
+    CannotRead,
+    CannotWrite,
+    Mesh,
+    UnknownFormat,
+    export_mesh,
+    import_mesh,
+    read_mesh,
+    read_points,
+    smooth_normals,
+)
 
 VERTICES = np.array([[0, 0, 0], [1, 0, 0], [0, 2, 0], [0, 0, 3]], np.float32)  # 1 m wide, 2 m deep, 3 m tall
 FACES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32)
@@ -212,6 +222,86 @@ def test_a_file_that_is_not_a_mesh_is_an_error_that_says_so(tmp_path, suffix, co
     path.write_bytes(content)
     with pytest.raises(CannotRead, match="cannot be read as a mesh"):
         import_mesh(path)
+
+
+def test_relative_indices_of_obj_count_back_from_the_last_vertex_so_far(tmp_path):
+    body = "v {0} 0 0\nv {1} 0 0\nv {0} 2 0\nv {0} 0 3\nvt 0 0\n{2}\n"
+    plain = ["f 1/1 3/1 2/1", "f 1/1 2/1 4/1", "f 1/1 4/1 3/1", "f 2/1 3/1 4/1"]
+    faces = ["\n".join(plain)]
+    faces.append("\n".join(" ".join(["f", *(f"{int(c.split('/')[0]) + 4}/2" for c in f.split()[1:])]) for f in plain))
+    back = "\n".join(" ".join(["f", *(f"{int(c.split('/')[0]) - 5}/-1" for c in f.split()[1:])]) for f in plain)
+    (tmp_path / "absolute.obj").write_text("".join(body.format(2 * k, 2 * k + 1, faces[k]) for k in (0, 1)))
+    (tmp_path / "relative.obj").write_text("".join(body.format(2 * k, 2 * k + 1, back) for k in (0, 1)))
+    one, other = (import_mesh(tmp_path / f"{name}.obj") for name in ("absolute", "relative"))
+    assert same_surface(one, other) and other.volume == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("extension", "said"),
+    [
+        ("KHR_draco_mesh_compression", "Draco-compressed"),
+        ("EXT_meshopt_compression", "meshopt-compressed"),
+        ("X_new", "X_new"),
+    ],
+)
+def test_gltf_that_needs_what_is_not_read_is_named(tmp_path, capfd, extension, said):
+    path = export_mesh(plain(), tmp_path / "mesh.glb")[-1]
+    data = path.read_bytes()
+    (length,) = struct.unpack_from("<I", data, 12)
+    document = json.loads(data[20 : 20 + length]) | {"extensionsRequired": ["KHR_materials_unlit", extension]}
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    path.write_bytes(data[:12] + struct.pack("<I", len(text)) + b"JSON" + text + data[20 + length :])
+    with pytest.raises(CannotRead, match=said):
+        import_mesh(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_vertices_that_are_not_finite_are_left_out_with_their_faces(tmp_path):
+    bad = np.concatenate((VERTICES, np.full((2, 3), np.nan, np.float32)))
+    faces = np.concatenate((FACES, [[0, 1, 4]])).astype(np.int32)
+    for kept, notes in ((FACES, 0), (faces, 1)):
+        trimesh.Trimesh(bad, kept, process=False).export(tmp_path / "mesh.ply")
+        read = read_mesh(tmp_path / "mesh.ply")
+        assert same_surface(read.mesh, plain()) and len(read.mesh.vertices) == 4 and len(read.notes) == notes
+
+
+def test_a_mesh_far_from_the_origin_keeps_its_digits(tmp_path):
+    far = np.array([431250.25, 4582300.5, 120.0])
+    for suffix in (".obj", ".ply"):
+        path = tmp_path / f"mesh{suffix}"
+        rows = VERTICES + far
+        if suffix == ".obj":  # Y up
+            lines = [f"v {x} {z} {-y}" for x, y, z in rows] + [f"f {a + 1} {b + 1} {c + 1}" for a, b, c in FACES]
+            path.write_text("\n".join(lines))
+        else:
+            header = "ply\nformat ascii 1.0\nelement vertex 4\n" + "".join(f"property double {a}\n" for a in "xyz")
+            header += "element face 4\nproperty list uchar int vertex_indices\nend_header\n"
+            faces = "".join(f"3 {a} {b} {c}\n" for a, b, c in FACES)
+            path.write_text(header + "".join(f"{x} {y} {z}\n" for x, y, z in rows) + faces)
+        read = read_mesh(path)
+        assert np.abs(read.mesh.corners + (np.array(read.offset) - far) - VERTICES[FACES]).max() < 1e-5
+        assert "far from the origin" in read.notes[0]
+        assert np.abs(read_points(path) - rows).max() < 1e-6
+
+
+def test_points_have_the_axes_of_their_format(tmp_path):
+    (tmp_path / "cloud.obj").write_text("v 1 2 3\nv nan 0 0\n")
+    assert np.array_equal(read_points(tmp_path / "cloud.obj"), [[1, -3, 2], [np.nan] * 3], equal_nan=True)
+    for suffix in (".obj", ".ply", ".glb"):
+        export_mesh(plain(), tmp_path / f"mesh{suffix}")
+        assert np.allclose(np.unique(read_points(tmp_path / f"mesh{suffix}"), axis=0), np.unique(VERTICES, axis=0))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_nothing_but_regular_files_in_the_folder_is_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.obj")
+    with pytest.raises(CannotRead, match="pipe"):
+        import_mesh(tmp_path / "pipe.obj")
+    export_mesh(textured(), tmp_path / "mesh.obj")
+    (tmp_path / "mesh.png").unlink()
+    os.mkfifo(tmp_path / "mesh.png")
+    assert import_mesh(tmp_path / "mesh.obj").texture is None
 
 
 def test_a_file_that_is_not_there_cannot_be_read(tmp_path):

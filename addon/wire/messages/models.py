@@ -104,7 +104,8 @@ class ModelList:
 
 @dataclass(frozen=True, eq=False)
 class ModelResult:
-    """Name of a model that was stored."""
+    """Name of a model that was stored. notes: sentences for the user, on what was done to the input."""
 
     name: str
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..checks import MAX_SEED, check_name, check_sha256
 from ..options import Choice, check_options, option
+from .common import Row3
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class LatentResult:
     code: str
     error: float  # mean absolute distance to the scan, metres
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()  # sentences for the user, on what was left out of the scan
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,9 @@ class FitShapeRequest:
 
 @dataclass(frozen=True, eq=False)
 class MeshBlob:
-    """A mesh to train a network on. vertices: float32 [V, 3], metres, Z up; faces: int32 [F, 3]."""
+    """A mesh to train a network on. vertices: float32 [V, 3], metres, Z up; faces: int32 [F, 3]. offset: what was taken
+    off the coordinates of its file, which lie far from the origin; kept with the model."""
 
     vertices: np.ndarray
     faces: np.ndarray
+    offset: Row3 = (0.0, 0.0, 0.0)

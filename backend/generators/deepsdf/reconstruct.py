@@ -98,12 +98,12 @@ def scan_from_points(points: Tensor, normals: Tensor | None = None, origins: Ten
 def scan_from_depth(depth: Tensor, camera: Camera) -> PartialScan:
     """A scan from a depth image [H, W] (metres along the camera's z, inf where empty) and its camera.
 
-    Finite pixels are surface, with free space in front; where nothing was seen, the ray is free as far as the others
-    reach.
+    Pixels of 0 or NaN were not measured and say nothing. Finite ones are surface, with free space in front; where
+    nothing was seen, the ray is free as far as the others reach.
     """
     points, origins = points_of_depth(depth, camera)
     scan = scan_from_points(points, None, origins)
-    missed = torch.nonzero(~torch.isfinite(depth).reshape(-1))[:, 0]
+    missed = torch.nonzero(torch.isposinf(depth).reshape(-1))[:, 0]
     if len(missed):
         rays, random = camera.rays(), torch.Generator().manual_seed(1)
         distance = (points - origins).norm(dim=-1)
@@ -145,7 +145,7 @@ def complete(
     rotation = model.world_from_canonical
 
     def canonical(points: Tensor) -> Tensor:
-        return points.to(rotation) @ rotation / model.metres_per_unit
+        return (points.to(rotation) - rotation.new_tensor(model.center)) @ rotation / model.metres_per_unit
 
     if scan.points.ndim != 2 or scan.points.shape[-1] != 3:
         raise UnreadableFile(f"A scan is [N, 3] points, got {list(scan.points.shape)}.")

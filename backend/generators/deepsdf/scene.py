@@ -96,6 +96,7 @@ class DeepSDF(nn.Module):
         bounds: Box = UNIT_BOX,
         lipschitz: float = 1.5,
         metres_per_unit: float = 1.0,
+        center: tuple[float, float, float] = (0.0, 0.0, 0.0),
         info: ModelInfo | None = None,
     ) -> None:
         """
@@ -104,11 +105,12 @@ class DeepSDF(nn.Module):
         bounds: canonical box that holds every shape.
         lipschitz: largest slope of the decoder that was measured (`measured_slope`).
         metres_per_unit: world metres in one canonical unit.
+        center: world position of the canonical origin, metres.
         """
         super().__init__()
         self.decoder = Decoder(decoder)
         self.mirror, self.clamp, self.bounds, self.lipschitz = mirror, clamp, bounds, lipschitz
-        self.metres_per_unit = metres_per_unit
+        self.metres_per_unit, self.center = metres_per_unit, center
         self.register_buffer("code_mean", torch.zeros(decoder.latent_size))
         self.register_buffer("code_factor", torch.zeros(rank, decoder.latent_size))
         self.register_buffer("codes", torch.zeros(num_codes, decoder.latent_size))
@@ -238,6 +240,7 @@ class DeepSDFScene:
         rotation = code.new_tensor(WORLD_FROM_CANONICAL)
         self._world_from_canonical = model.metres_per_unit * rotation  # [3, 3]
         self._canonical_from_world = rotation.T / model.metres_per_unit  # [3, 3]
+        self._center = code.new_tensor(model.center)  # [3]
 
     @property
     def info(self) -> FieldInfo:
@@ -246,7 +249,7 @@ class DeepSDFScene:
         return FieldInfo(
             quantity="sdf",
             iso_level=0.0,
-            bounds=world_bounds(model.bounds, model.metres_per_unit),
+            bounds=world_bounds(model),
             has_color=False,
             lipschitz=model.lipschitz,
             clamp=model.clamp * model.metres_per_unit,
@@ -288,7 +291,7 @@ class DeepSDFScene:
         from rays and distances along them [N]; tolerance: see sphere_tracing.trace."""
         flat, metres = flattened(rays), self.model.metres_per_unit
         surface = _World(self, self._space)
-        origins, directions = self._canonical(flat.origins), self._canonical(flat.directions * metres)
+        origins, directions = self._canonical(flat.origins), flat.directions @ self._canonical_from_world.T * metres
         with torch.no_grad():
             crossing = trace(self._sdf, surface.space, origins, directions, tolerance, max_steps=max_steps)
         near, far = surface.space.entry_and_exit(origins, directions)
@@ -327,11 +330,12 @@ class DeepSDFScene:
 
     def _canonical(self, points: Tensor) -> Tensor:
         """Return canonical points [..., 3] of world points."""
-        return points @ self._canonical_from_world.T
+        return (points - self._center) @ self._canonical_from_world.T
 
     def _canonical_from_world_4x4(self) -> Tensor:
         matrix = torch.eye(4).to(self.code)
         matrix[:3, :3] = self._canonical_from_world
+        matrix[:3, 3] = -self._canonical_from_world @ self._center
         return matrix
 
     @property
@@ -443,13 +447,15 @@ class _World:
 
     def openness(self, points: Tensor, normals: Tensor) -> Tensor:
         scene = self.scene
-        return scene._openness(scene._canonical(points), scene._canonical(normals * scene.model.metres_per_unit))
+        canonical_normals = normals @ scene._canonical_from_world.T * scene.model.metres_per_unit
+        return scene._openness(scene._canonical(points), canonical_normals)
 
 
-def world_bounds(bounds: Box, metres_per_unit: float) -> Bounds:
-    """Return the canonical box as a world box, metres."""
-    corners = torch.tensor(bounds, dtype=torch.float64) @ torch.tensor(WORLD_FROM_CANONICAL, dtype=torch.float64).T
-    low, high = (corners.amin(0) * metres_per_unit).tolist(), (corners.amax(0) * metres_per_unit).tolist()
+def world_bounds(model: DeepSDF) -> Bounds:
+    """Return the canonical box of a model as a world box, metres."""
+    rotation, center = (torch.tensor(x, dtype=torch.float64) for x in (WORLD_FROM_CANONICAL, model.center))
+    corners = torch.tensor(model.bounds, dtype=torch.float64) @ rotation.T * model.metres_per_unit + center
+    low, high = corners.amin(0).tolist(), corners.amax(0).tolist()
     return (low[0], low[1], low[2]), (high[0], high[1], high[2])
 
 
@@ -474,6 +480,7 @@ def constructor_of(model: DeepSDF) -> dict[str, Any]:
         "clamp": model.clamp,
         "bounds": [list(corner) for corner in model.bounds],
         "lipschitz": model.lipschitz,
+        **({"center": list(model.center)} if any(model.center) else {}),
     }
 
 
@@ -485,10 +492,12 @@ def load(name: str, card: ModelCard, tensors: dict[str, Tensor]) -> DeepSDF:
     arguments = dict(card.constructor)
     spec = config_from_json(DecoderSpec, arguments.pop("decoder"))
     low, high = arguments.pop("bounds")
+    x, y, z = arguments.pop("center", (0.0, 0.0, 0.0))
     model = DeepSDF(
         spec,
         bounds=((low[0], low[1], low[2]), (high[0], high[1], high[2])),
         metres_per_unit=card.metres_per_unit,
+        center=(x, y, z),
         **arguments,
     )
     model.load_state_dict(tensors)
@@ -515,7 +524,7 @@ def model_info(name: str, card: ModelCard, model: DeepSDF) -> ModelInfo:
         quantity="sdf",
         iso_level=0.0,
         iso_range=(-0.5 * model.clamp * metres, 0.5 * model.clamp * metres),
-        bounds=world_bounds(model.bounds, metres),
+        bounds=world_bounds(model),
         pose_prior=pose_prior(card, prior),
         image_size=256,
         capabilities=("complete",) if family else (),

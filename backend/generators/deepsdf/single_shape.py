@@ -43,7 +43,8 @@ def fit_single(
 ) -> SingleShape:
     """Learn one mesh, open and multi-part ones too: the network of the paper without a code (Sec. 4.1).
 
-    The mesh is learnt about the middle of its bounding box, with its farthest vertex at 1/1.03 of the unit sphere.
+    The mesh is learnt about the middle of its bounding box, with its farthest vertex at 1/1.03 of the unit sphere; the
+    model stands where the mesh stood.
 
     Raises:
         UnreadableFile: the mesh has no faces or no size.
@@ -81,6 +82,7 @@ def fit_single(
         clamp=clamp,
         bounds=(tuple(low.tolist()), tuple(high.tolist())),
         metres_per_unit=metres_per_unit,
+        center=(float(middle[0]), float(middle[1]), float(middle[2])),
     )
     model.to(device)
     decoder = model.decoder.train().requires_grad_()

@@ -80,7 +80,9 @@ class EmptySpace:
         distances = distances.clone()
         moving = torch.arange(len(distances), device=distances.device)
         limit = torch.tensor(self.steps.shape, device=distances.device) - 1
-        while len(moving):
+        for _ in range(sum(self.steps.shape) + 3):  # a ray crosses no more cells
+            if not len(moving):
+                break
             moving = moving[distances[moving] < ends[moving]]
             direction = directions[moving]
             point = origins[moving] + distances[moving, None] * direction
@@ -106,9 +108,14 @@ def trace(
 ) -> Tensor:
     """Return the distance along each ray to the surface [N], inf where it misses.
 
+    Rays are followed from where they enter the box, so that float32 resolves their steps however far the camera is.
+
     report: called with the fraction of rays that are done; may raise to stop.
     """
-    entry, ends = space.entry_and_exit(origins, directions)
+    before, after = space.entry_and_exit(*_precise(origins, directions))
+    origins = (_precise(origins)[0] + before[:, None] * _precise(directions)[0]).to(origins)
+    entry, ends = torch.zeros_like(origins[:, 0]), (after - before).to(origins)
+    before = before.to(origins)
     found = torch.full_like(entry, torch.inf)
     rays = torch.nonzero(entry < ends)[:, 0]
     total = max(1, len(rays))
@@ -125,17 +132,22 @@ def trace(
         if not len(rays):
             break
         value = field(origins[rays] + at[:, None] * directions[rays])
-        near = tolerance(at)
+        near = tolerance(before[rays] + at)
         # A longer step is right if the empty balls around its two ends meet; else it is taken back and made shorter.
         too_far = at - last_at > last_value + value.abs() + STEP_FLOOR * near
         there = (value < near) & ~too_far
-        found[rays[there]] = _secant(at, value, last_at, last_value, near)[there]
+        found[rays[there]] = before[rays[there]] + _secant(at, value, last_at, last_value, near)[there]
 
         step = torch.maximum(_to_zero(at, value, last_at, last_value), STEP_FLOOR * near)
         next_at = torch.where(too_far, last_at + torch.maximum(last_value, STEP_FLOOR * near), at + step)
         last_at, last_value = torch.where(too_far, last_at, at), torch.where(too_far, last_value, value)
         rays, at, last_at, last_value = rays[~there], next_at[~there], last_at[~there], last_value[~there]
     return found
+
+
+def _precise(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Return tensors in float64, where the device has it."""
+    return tensors if tensors[0].device.type == "mps" else tuple(tensor.double() for tensor in tensors)
 
 
 def _to_zero(at: Tensor, value: Tensor, last_at: Tensor, last_value: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ before they become float32, and what cannot be used is left out with a warning.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from addon.wire.errors import UnreadableFile
 from addon.wire.messages import PINHOLE, Bounds, Lens, Row3
+from meshing.offset import offset_of, shown
 
 from . import checks
 from .images import EXTENSIONS, read_size
@@ -24,8 +24,6 @@ from .views import Dataset, Split, View, with_splits
 
 Size = tuple[int, int]
 """Width and height, pixels."""
-
-FAR = 100.0  # times the extent of the cameras: farther from the origin, float32 loses digits that poses need
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def dataset_of(
     training = any(shot.split == "train" for shot in shots)
     if lost and (len(found) < 2 or (training and all(shot.split != "train" for shot, *_ in found))):
         raise lost[0][1]
-    offset = offset_of(np.stack(poses))
+    offset = offset_of(np.stack(poses)[:, :3, 3])
     views: list[View] = []
     for index, ((shot, path, size, turned), pose) in enumerate(zip(found, poses, strict=True)):
         stated = shot.size or size
@@ -103,7 +101,7 @@ def dataset_of(
     said = [*warnings, *_left_out(shots, lost), *checks.camera_warnings(near, cloud, scaled, resized)]
     if any(offset):
         said.append(
-            f"The coordinates lie far from the origin: {_numbers(offset)} was taken off them. It is kept with the "
+            f"The coordinates lie far from the origin: {shown(offset)} was taken off them. It is kept with the "
             "scene, and added again to the cameras that --poses-out writes."
         )
     return Dataset(
@@ -131,19 +129,6 @@ def _in_other_case(path: Path) -> Path | None:
     return alike[0] if len(alike) == 1 else None
 
 
-def offset_of(poses: np.ndarray) -> Row3:
-    """Return what is to be taken off the coordinates of poses [N, 4, 4] so that float32 keeps their digits; 0, 0, 0
-    where the cameras are near enough to the origin."""
-    positions = poses[:, :3, 3]
-    middle = np.median(positions, axis=0)
-    extent = float(np.linalg.norm(positions - middle, axis=1).max())
-    if float(np.linalg.norm(middle)) <= FAR * extent or extent == 0:
-        return (0.0, 0.0, 0.0)
-    digits = -math.floor(math.log10(extent))  # round numbers are easier to take off elsewhere, too
-    x, y, z = np.round(middle, digits).tolist()
-    return (x, y, z)
-
-
 def moved(pose: np.ndarray, offset: Row3, sign: float = -1.0) -> np.ndarray:
     """Return a pose [4, 4] with an offset taken off its position, or with `sign` 1 added to it."""
     result = pose.copy()
@@ -164,7 +149,3 @@ def _left_out(shots: Sequence[Shot], lost: Sequence[tuple[Shot, UnreadableFile]]
             f"damaged ({names}). {mine[0][1].message}"
         )
     return found
-
-
-def _numbers(offset: Row3) -> str:
-    return "(" + ", ".join(f"{x:.15g}" for x in offset) + ")"

@@ -23,6 +23,7 @@ from addon.wire.errors import LatheError, UnusableDataset
 from meshing.cleanup import CleanUp, clean
 from meshing.grid import extract_surface
 from meshing.mesh import Mesh
+from meshing.read import import_mesh
 
 from ...progress import Progress, silent
 from ...scenes.generator import Generator
@@ -156,8 +157,8 @@ def read_shapes(folder: Path, at_most: int) -> list[Array]:
                 with np.load(path) as arrays:
                     vertices, faces = arrays["vertices"], arrays["faces"]
             else:
-                mesh = trimesh.load(path, force="mesh")
-                vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
+                mesh = import_mesh(path)
+                vertices, faces = mesh.vertices, mesh.faces
             shapes.append(unit_points(vertices.astype(np.float32), faces.astype(np.int32), random))
         except (OSError, ValueError, KeyError, AttributeError, IndexError) as error:
             raise UnusableDataset(f"{path} cannot be read as a mesh ({error}).") from error

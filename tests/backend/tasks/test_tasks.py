@@ -41,7 +41,7 @@ from addon.wire.messages import (
 from backend.cameras import orbit
 from backend.progress import silent
 from backend.service import tasks
-from backend.tasks.complete import complete
+from backend.tasks.complete import complete, measured
 from backend.tasks.fit_shape import fit_shape
 from backend.tasks.generate import generate
 from backend.tasks.mesh import mesh
@@ -325,15 +325,45 @@ def test_a_mesh_becomes_a_model_that_meshes_back_to_it(workspace: Workspace) -> 
     blob = workspace.blobs.put(payload.pack(box_mesh()))
     counter = CancelAfter()
     result = fit_shape(FitShapeRequest("box", blob, steps=60), counter, workspace)
-    assert result.name == "box" and counter.count > 5
+    assert result.name == "box" and counter.count > 5 and result.notes == ()
     info = next(info for info in workspace.models().models if info.name == "box")
     assert info.source == "trained" and info.capabilities == ()
     made = mesh(MeshRequest(SceneRef("box"), resolution=32), silent, workspace)
     size = np.ptp(made.vertices, axis=0)
     np.testing.assert_allclose(size, (0.6, 0.4, 1.0), atol=0.12)
+    np.testing.assert_allclose(made.vertices.min(0), 0.0, atol=0.08)  # where it was, not about the origin
     with pytest.raises(NotSupported):
         complete(CompleteRequest("box", blob), silent, workspace)
     fit_shape(FitShapeRequest("box", blob, steps=1), silent, workspace)  # fitted again under its own name
+
+
+def test_a_mesh_that_is_inside_out_is_turned_and_said_to_be_and_its_offset_is_kept(workspace: Workspace) -> None:
+    given = box_mesh()
+    flipped = MeshBlob(given.vertices, given.faces[:, ::-1].copy(), (431250.0, 4582300.0, 0.0))
+    blob = workspace.blobs.put(payload.pack(flipped))
+    result = fit_shape(FitShapeRequest("box", blob, steps=60), silent, workspace)
+    assert "inside out" in result.notes[0]
+    card = workspace.card("box")
+    assert "inside out" in card.card and card.offset == [431250.0, 4582300.0, 0.0]
+    made = mesh(MeshRequest(SceneRef("box"), resolution=32), silent, workspace)
+    assert Mesh(made.vertices, made.faces).volume == pytest.approx(0.24, abs=0.06)
+
+
+def test_points_that_are_not_finite_are_left_out_of_a_scan_and_counted() -> None:
+    points = np.random.default_rng(0).random((20, 3), np.float32)
+    normals = points.copy()
+    points[3, 1], normals[7, 0] = np.nan, np.inf
+    kept, other, origins, (note,) = measured(ScanBlob(points, normals), torch.device("cpu"))
+    assert len(kept) == 18 and other is not None and len(other) == 18 and origins is None
+    assert note == "2 of 20 points of the scan are not finite, and were left out."
+    for broken in (
+        ScanBlob(np.array(1.0, np.float32)),
+        ScanBlob(np.full((20, 3), np.nan, np.float32)),
+        ScanBlob(points, normals[:3]),
+        ScanBlob(np.zeros((20, 3), np.int32)),
+    ):
+        with pytest.raises(UnreadableFile):
+            measured(broken, torch.device("cpu"))
 
 
 def test_a_fit_never_replaces_a_model_that_was_not_fitted_and_a_cancelled_one_leaves_nothing(
@@ -356,6 +386,9 @@ def test_a_fit_never_replaces_a_model_that_was_not_fitted_and_a_cancelled_one_le
         MeshBlob(np.eye(3, dtype=np.float32), np.array([[0, 1, 3]], np.int32)),
         MeshBlob(np.eye(3, dtype=np.float32), np.array([[0, 1, -1]], np.int32)),
         MeshBlob(np.zeros((3, 3), np.float32), np.array([[0, 1, 2]], np.int32)),
+        MeshBlob(np.outer([0, 1, 2], [1, 1, 1]).astype(np.float32), np.array([[0, 1, 2]], np.int32)),  # no area
+        MeshBlob(np.eye(3, dtype=np.float32) * 3e38, np.array([[0, 1, 2]], np.int32)),
+        MeshBlob(np.array(0.0, np.float32), np.array([[0, 1, 2]], np.int32)),
     ],
 )
 def test_a_mesh_that_is_none_is_refused_with_a_sentence(workspace: Workspace, broken: MeshBlob) -> None:

@@ -35,9 +35,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from meshing import import_mesh
 from meshing.errors import MeshingError
 from meshing.grid import extract_surface
-from meshing.io import import_mesh
 
 from ....files import write_atomically
 from ....generators.deepsdf.mesh_distance import MeshDistance

@@ -174,6 +174,19 @@ def test_a_sphere_is_drawn_where_it_is(metres: float) -> None:
     assert image.depth[empty].isinf().all() and (image.normal[empty] == 0).all()  # type: ignore[index]
 
 
+@pytest.mark.parametrize("distance", [1e3, 3e4])
+def test_a_camera_a_thousand_sizes_away_sees_the_sphere_and_ends(distance: float) -> None:
+    """The step past an empty cell is smaller there than the spacing of float32 at that distance."""
+    model = _model(lipschitz=1.1)
+    image = SphereScene(model, model.codes[0]).render(_camera(33, distance, 2 * math.atan(0.8 / distance)))
+    y, x = torch.meshgrid(torch.arange(33) - 16.0, torch.arange(33) - 16.0, indexing="ij")
+    radius = (x * x + y * y).sqrt() * 1.6 / 33
+    assert ((image.alpha > 0.5) == (radius < 0.5))[(radius - 0.5).abs() > 0.05].all()
+    hit = radius < 0.4
+    depth = distance - (0.25 - radius.square()).clamp(min=0).sqrt()
+    assert (image.depth - depth)[hit].abs().max() < 5e-3 + 2e-7 * distance
+
+
 def test_silhouettes_are_smooth_in_full_quality_only() -> None:
     model = _model()
     scene = SphereScene(model, model.codes[0])

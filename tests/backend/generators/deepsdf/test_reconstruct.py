@@ -9,11 +9,12 @@ import trimesh
 from torch import Tensor
 
 from addon.wire.errors import Cancelled, UnreadableFile
-from backend.cameras import Camera, from_wire, orbit
+from backend.cameras import Camera, from_wire, orbit, points_of_depth
 from backend.generators.deepsdf.mesh_distance import MeshDistance
 from backend.generators.deepsdf.reconstruct import complete, interpolate, reconstruct, scan_from_depth, scan_from_points
-from backend.generators.deepsdf.scene import DeepSDF
-from backend.generators.deepsdf.single_shape import fit_single
+from backend.generators.deepsdf.scene import DeepSDF, constructor_of, load, model_info
+from backend.generators.deepsdf.single_shape import SingleShape, fit_single
+from backend.models.card import ModelCard
 from backend.models.library import load_model
 from backend.models.store import model_folder
 from meshing.grid import extract_surface
@@ -24,6 +25,11 @@ def starter() -> DeepSDF:
     model = load_model(model_folder("deepsdf_chairs"))
     assert isinstance(model, DeepSDF)
     return model
+
+
+def card_of(shape: SingleShape) -> ModelCard:
+    metres = shape.model.metres_per_unit
+    return ModelCard("deepsdf", "One", "", "", False, constructor_of(shape.model), metres_per_unit=metres)
 
 
 def _stop(fraction: float, text: str = "", preview: object = None) -> None:
@@ -101,6 +107,18 @@ def test_an_empty_depth_image_says_so() -> None:
         scan_from_depth(torch.zeros(3, 4), camera)
 
 
+def test_what_was_not_measured_is_neither_a_point_nor_free_space() -> None:
+    camera = Camera(torch.eye(4), torch.tensor([[4.0, 0, 2], [0, 4.0, 2], [0, 0, 1]]), 4, 4)
+    depth = torch.full((4, 4), 2.0)
+    whole = scan_from_depth(depth, camera)
+    for nothing in (0.0, torch.nan, -1.0):
+        depth[1, 2] = nothing
+        scan = scan_from_depth(depth, camera)
+        assert len(scan.points) == 15 and scan.free is not None and whole.free is not None
+        assert len(scan.free) < len(whole.free)
+        assert (points_of_depth(depth, camera)[0] - whole.points[torch.arange(16) != 6]).abs().max() < 1e-6
+
+
 def test_completion_can_be_cancelled(starter: DeepSDF) -> None:
     scan = scan_from_points(0.2 * torch.randn(50, 3))
     with pytest.raises(Cancelled):
@@ -130,9 +148,12 @@ def test_one_mesh_is_learnt_alone() -> None:
             return scene.field(torch.from_numpy(points)).value.numpy()
 
     mesh = extract_surface(field, scene.info.bounds, 64, 0.0, lipschitz=2.0, clamp=scene.info.clamp)
-    middle = (vertices.min(0) + vertices.max(0)) / 2
-    off = MeshDistance(vertices - middle, faces).signed_distance(mesh.vertices)
-    assert np.abs(off).mean() < 0.02
+    off = MeshDistance(vertices, faces).signed_distance(mesh.vertices)
+    assert np.abs(off).mean() < 0.02  # where it was: 5 m off the origin
+    camera = from_wire(orbit(model_info("one", card_of(single), single.model), 33))
+    assert scene.render(camera).alpha[12:20].max() == 1 and scene.image(camera).alpha[12:20].max() > 0.9
+    again = load("one", card_of(single), single.model.state_dict())
+    assert again.center == single.model.center == pytest.approx((5.0, 0.0, 0.0), abs=0.1)
     assert (mesh.vertices.max(0) - mesh.vertices.min(0)) == pytest.approx([0.8, 0.8, 1.0], abs=0.08)
 
 
