@@ -101,6 +101,19 @@ class Remedy:
     value: float | str | None = None  # argument of the action
 
 
+MAX_SENTENCE = 2000  # characters of a message
+
+
+def printable(text: str) -> str:
+    """Return a text that may hold names from elsewhere so that a terminal, a panel and a log show it as one line:
+    control characters as \\x1b, at most MAX_SENTENCE characters."""
+    if len(text) > MAX_SENTENCE:
+        text = f"{text[: MAX_SENTENCE - 100]} … {text[-90:]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 class LatheError(Exception):
     """Root of the tree. `code` is stable and goes over the wire; `message` is one sentence for the user."""
 
@@ -108,8 +121,8 @@ class LatheError(Exception):
     http_status: ClassVar[int] = 500
 
     def __init__(self, message: str, *, remedy: Remedy | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        super().__init__(printable(message))
+        self.message = printable(message)
         self.remedy = remedy
 
 

@@ -31,12 +31,19 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from addon.wire.errors import LatheError, Remedy, UnknownCheckpoint, UnreadableFile, UnsafeCheckpoint
+from addon.wire.errors import (
+    LatheError,
+    Remedy,
+    UnknownCheckpoint,
+    UnreadableFile,
+    UnreadableModel,
+    UnsafeCheckpoint,
+)
 
 from ..generators import checkpoint_reader, importable_kinds
 from ..models.allocation import allocation_limit
-from ..models.card import ModelCard
-from ..models.library import misfit
+from ..models.card import ModelCard, card_from_json, card_text
+from ..models.library import generator_of, misfit
 from ..models.store import save_model
 from .isolated import read_checkpoint_isolated, read_many_isolated
 from .tensorflow import bundle_prefix, is_bundle
@@ -105,7 +112,7 @@ class CheckpointFolder(Mapping[str, object]):
         pickled = [other for other in self._names if other not in self.loaded and not other.endswith(".json")]
         together = [other for other in pickled if other == name or self._is_small(other)]
         trees = read_many_isolated([self.root / other for other in together])
-        self.loaded.update(zip(together, trees, strict=True))
+        self.loaded.update(zip(together, map(unwrapped, trees), strict=True))
 
     def _is_small(self, name: str) -> bool:
         path = self.root / name
@@ -183,11 +190,54 @@ def _checkpoint_of(path: Path) -> Path:
 def _read_file(path: Path) -> object:
     if path.suffix == ".json":
         return _read_json(path)
-    return read_checkpoint_isolated(path)
+    return unwrapped(read_checkpoint_isolated(path))
+
+
+def unwrapped(tree: Any) -> Any:
+    """Return a tree in which names of tensors have no prefix of what was wrapped round the model in training.
+
+    `module.` of DataParallel and of averaged models (whose counter `n_averaged` goes, too), `_orig_mod.` of
+    torch.compile, in any order and number, wherever all tensors of a dictionary have them; `ema_model.` of an
+    exponential moving average, which is then taken instead of the weights beside it.
+    """
+    if isinstance(tree, dict):
+        return _without_prefixes({key: unwrapped(value) for key, value in tree.items()})
+    if isinstance(tree, list):
+        return [unwrapped(value) for value in tree]
+    if isinstance(tree, tuple):
+        return tuple(unwrapped(value) for value in tree)
+    if isinstance(tree, Opaque):
+        return Opaque(tree.module, tree.name, tree.args, unwrapped(tree.state))
+    return tree
+
+
+def _without_prefixes(found: dict[Any, Any]) -> dict[Any, Any]:
+    """Return a dictionary of tensors under the names that its model gives them; any other stays as it is."""
+    while True:
+        names = [name for name, value in found.items() if isinstance(value, Tensor) and isinstance(name, str)]
+        averaged = [name for name in names if name.startswith("ema_model.")]
+        if averaged and any(name.startswith("online_model.") for name in names):
+            found = {name: found[name] for name in averaged}
+            names = averaged
+        elif "n_averaged" in names and len(names) > 1 and found["n_averaged"].ndim == 0:
+            found = {name: value for name, value in found.items() if name != "n_averaged"}
+            names.remove("n_averaged")
+        prefix = next((p for p in WRAPPERS if names and all(name.startswith(p) for name in names)), None)
+        if prefix is None:
+            return found
+        found = {
+            name.removeprefix(prefix) if isinstance(value, Tensor) and isinstance(name, str) else name: value
+            for name, value in found.items()
+        }
+
+
+WRAPPERS = ("module.", "_orig_mod.", "ema_model.")
 
 
 def _read_json(path: Path) -> object:
     try:
+        if not path.is_file():
+            raise OSError(f"{path} is not a file")
         if path.stat().st_size > MAX_JSON_BYTES:
             raise UnsafeCheckpoint(
                 f"{path.name} is a text of {path.stat().st_size >> 20} MiB: checkpoints have none that large."
@@ -270,7 +320,23 @@ def import_model(path: Path, out_dir: Path, kind: str | None = None, *, label: s
         pose_prior=json.loads(json.dumps(model.pose_prior)),
         card=model.card,
     )
+    _check_opens(out_dir, card, model.tensors, path)
     return save_model(out_dir, card, model.tensors)
+
+
+def _check_opens(out_dir: Path, card: ModelCard, tensors: dict[str, Tensor], source: Path) -> None:
+    """Check that a converted model can be opened, before it takes the place of an older one.
+
+    Raises:
+        UnknownCheckpoint: its numbers, read back as the card's, make no model.
+    """
+    try:
+        generator_of(out_dir.name, card_from_json(card_text(card)), tensors, out_dir)
+    except (UnreadableModel, ValueError, TypeError) as error:
+        why = error.message if isinstance(error, UnreadableModel) else str(error)
+        raise UnknownCheckpoint(
+            f"{source.name} cannot be imported, because no model can be made of it: {why}"
+        ) from error
 
 
 def replaced(name: str, patterns: Iterable[tuple[str, str | Callable[[re.Match[str]], str]]]) -> str:
@@ -338,7 +404,7 @@ def state_dict(node: object) -> dict[str, Tensor]:
     found.update({name: value for name, value in tensors if isinstance(value, Tensor) and name not in passing})
     for name, child in modules.items():
         found.update({f"{name}.{inner}": value for inner, value in state_dict(child).items()})
-    return found
+    return _without_prefixes(found)
 
 
 def _mapping(value: object) -> Mapping[Any, Any]:

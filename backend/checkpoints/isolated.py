@@ -99,9 +99,13 @@ def _collect(folder: Path, index: int, path: Path, why: str) -> Any:
     data = json.loads(answer.read_text(encoding="utf-8"))
     if "error" in data:
         return error_from_dict(data["error"])
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    tensors = load_file(folder / f"{index}.safetensors")
+    try:
+        tensors = load_file(folder / f"{index}.safetensors")
+    except SafetensorError as error:
+        return UnsafeCheckpoint(f"{path.name} is refused: it declares tensors that cannot be ({error}).")
     if os.name == "nt":  # tensors are views of the mapped file, which Windows could then not delete
         tensors = {name: tensor.clone() for name, tensor in tensors.items()}
     return _decode(data["tree"], tensors)
@@ -132,6 +136,9 @@ def _child() -> None:
             _answer(folder, index, {"error": error_to_dict(refused)})
         except OSError as error:
             unread = UnreadableFile(f"{path} cannot be read: {error.strerror or error}.")
+            _answer(folder, index, {"error": error_to_dict(unread)})
+        except (ValueError, TypeError, ArithmeticError, LookupError) as error:  # of this file, not of the others
+            unread = UnreadableFile(f"{path.name} is damaged: {error}. Download it again.")
             _answer(folder, index, {"error": error_to_dict(unread)})
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from addon.wire.errors import Remedy, UnknownCheckpoint, UnreadableFile, UnsafeCheckpoint
+from meshing.images import NotAnImage, open_regular
 
 from .unpickle import BF16, BOOL, F16, F32, F64, I8, I16, I32, I64, U8, U16, DType, Limits, Storage, TensorRecord
 
@@ -33,12 +34,12 @@ DT_STRING = 7
 def is_bundle(index: Path) -> bool:
     """Return whether a file is the index of a TensorFlow checkpoint."""
     try:
-        with index.open("rb") as file:
+        with open_regular(index) as file:
             if file.seek(0, 2) < FOOTER_BYTES:
                 return False
             file.seek(-8, 2)
             return int.from_bytes(file.read(8), "little") == TABLE_MAGIC
-    except OSError:
+    except (OSError, NotAnImage):
         return False
 
 

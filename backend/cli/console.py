@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from addon.wire.errors import LatheError
+from addon.wire.errors import LatheError, printable
 
 from ..progress import Progress as Report
 
@@ -37,7 +37,7 @@ def show(table: Table) -> None:
 
 def complain(message: str) -> None:
     """Write an error or a warning to stderr."""
-    stderr.print(f"[red]{escape(message)}[/red]", highlight=False, soft_wrap=True)
+    stderr.print(f"[red]{escape(printable(message))}[/red]", highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -88,7 +88,7 @@ def answer(as_json: bool, fields: dict[str, Any]) -> None:
             continue
         if isinstance(value, list) and len(value) > 3:
             value = f"{value[0]} … {value[-1]} ({len(value)})"
-        stdout.print(f"{name}: {escape(str(value))}", highlight=False, soft_wrap=True)
+        stdout.print(f"{name}: {escape(printable(str(value)))}", highlight=False, soft_wrap=True)
 
 
 def write_json(data: Any) -> None:

@@ -53,6 +53,11 @@ def read_card(folder: Path) -> ModelCard:
         ) from error
 
 
+def card_text(card: ModelCard) -> str:
+    """Return the content of card.json."""
+    return json.dumps(dataclasses.asdict(card), indent=1, ensure_ascii=False) + "\n"
+
+
 def card_from_json(text: str) -> ModelCard:
     """Return the card that the JSON holds. Raises ValueError or TypeError."""
 

@@ -25,7 +25,7 @@ from ..files import cannot_write, replacing
 from ..scenes.generator import Generator
 from .card import ModelCard, card_from_json
 from .library import generator_of
-from .store import read_tensors
+from .store import read_tensors, storable
 
 FORMAT = "latent_lathe.scene.1"
 MAX_CARD_BYTES = 1 << 20
@@ -45,7 +45,7 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
     """Write a safetensors file atomically. Raises OSError."""
     try:
         with replacing(path) as partial:
-            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata)
+            save_file(storable(tensors), partial, metadata)
             with partial.open("rb+") as file:
                 os.fsync(file.fileno())
     except SafetensorError as error:  # has the system's number in its text alone

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +19,7 @@ from addon.wire.errors import CannotWrite, Remedy, UnknownModel
 
 from ..files import write_atomically
 from ..folders import user_models
-from .card import ModelCard
+from .card import ModelCard, card_text
 
 STARTER = Path(__file__).resolve().parent.parent / "starter"
 
@@ -47,16 +46,27 @@ def model_folder(name: str, roots: Iterable[Path] | None = None) -> Path:
 
 def save_model(folder: Path, card: ModelCard, tensors: dict[str, Tensor]) -> ModelCard:
     """Write a model folder: weights first, card last, each in one atomic step. Returns the card with its sha256."""
-    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    data = save(storable(tensors))
     card = dataclasses.replace(card, weights_sha256=hashlib.sha256(data).hexdigest())
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "model.safetensors", data)
-        text = json.dumps(dataclasses.asdict(card), indent=1, ensure_ascii=False) + "\n"
-        write_atomically(folder / "card.json", text.encode())
+        write_atomically(folder / "card.json", card_text(card).encode())
     except OSError as error:
         raise CannotWrite(f"The model could not be written to {folder}: {error.strerror or error}") from error
     return card
+
+
+def storable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors on the CPU, contiguous, none sharing memory with another: safetensors stores no shared ones."""
+    found: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        place = own.untyped_storage().data_ptr()
+        found[name] = own.clone() if place in taken else own
+        taken.add(place)
+    return found
 
 
 def read_tensors(path: Path, device: torch.device | str) -> dict[str, Tensor]:

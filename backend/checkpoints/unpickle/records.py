@@ -156,7 +156,8 @@ class TensorRecord:
             return raw[start : start + self.nbytes]
         import numpy as np
 
-        flat = np.frombuffer(raw, dtype=f"{'>' if self.big_endian else '<'}u{self.dtype.size}", offset=0, count=-1)
+        kind = f"{'>' if self.big_endian else '<'}u{self.dtype.size}"
+        flat = np.frombuffer(raw, kind, len(raw) // self.dtype.size)  # the storage may have some bytes more
         strides = [stride * self.dtype.size for stride in self.strides]
         view = np.lib.stride_tricks.as_strided(flat[self.offset :], self.shape, strides, writeable=False)
         return view.astype(f"<u{self.dtype.size}").tobytes()

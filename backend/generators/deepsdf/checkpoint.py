@@ -23,6 +23,7 @@ from .model import DecoderSpec
 from .scene import DeepSDF, constructor_of
 
 MAX_LATENT_DIRECTIONS = 256
+MAX_CLAMP = 10.0
 
 CLASSES = ("networks.",)
 """Starts of the official class names that a pickled file may hold."""
@@ -87,7 +88,12 @@ def convert(tree: object, path: Path) -> ConvertedModel:
     parameters, coded = (_dictionary(tree, name) for name in names)
     codes = latent_codes(coded, spec.latent_size)
     rank = min(max(len(codes) - 1, 0), spec.latent_size, MAX_LATENT_DIRECTIONS)
-    model = DeepSDF(spec, num_codes=len(codes), rank=rank, clamp=float(specs.get("ClampingDistance", 0.1)))
+    clamp = specs.get("ClampingDistance", 0.1)
+    if isinstance(clamp, bool) or not isinstance(clamp, int | float) or not 0 < clamp < MAX_CLAMP:
+        raise UnknownCheckpoint(
+            f"ClampingDistance in specs.json is {str(clamp)[:40]}: it must be more than 0 and less than {MAX_CLAMP:g}."
+        )
+    model = DeepSDF(spec, num_codes=len(codes), rank=rank, clamp=float(clamp))
     model.decoder.load_state_dict(decoder_tensors(parameters["model_state_dict"], model))
     model.codes.copy_(codes)
     model.fit_gaussian()
@@ -129,10 +135,9 @@ def decoder_spec(network: Mapping[str, Any], latent_size: int) -> DecoderSpec:
 
 
 def decoder_tensors(state: Mapping[str, Tensor], model: DeepSDF) -> dict[str, Tensor]:
-    """The official state dict under our names; `module.` is there when several GPUs trained it."""
+    """The official state dict under our names."""
 
     def ours(name: str) -> str:
-        name = name.removeprefix("module.")
         # torch's newer weight_norm writes these two
         return name.replace("parametrizations.weight.original0", "weight_g").replace(
             "parametrizations.weight.original1", "weight_v"

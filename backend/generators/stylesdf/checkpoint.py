@@ -135,7 +135,7 @@ def _generator(tree: object) -> dict[str, Tensor]:
     if not isinstance(tree, Mapping):
         return {}
     for node in (tree.get("g_ema"), tree.get("g"), tree):
-        weights = {name.removeprefix("module."): value for name, value in state_dict(node).items()}
+        weights = state_dict(node)
         if "renderer.network.sigma_linear.weight" in weights and "style.0.weight" in weights:
             return weights
     return {}

@@ -97,7 +97,7 @@ def _network(tree: object, name: str) -> dict[str, Tensor]:
             if found:
                 return found
         return {}
-    weights = {key.removeprefix("module."): value for key, value in state_dict(tree).items()}
+    weights = state_dict(tree)
     return weights if FILES[name] in weights else {}
 
 

@@ -310,6 +310,7 @@ def files_that_swell() -> Iterator[tuple[str, bytes]]:
         b"\x80\x02" + b"ctorch.nn.modules.linear\nLinear\n)\x81" * 20_000 + b"N" + b"b" * 20_000 + b".",
     )
     yield "deep tuple as a key", b"\x80\x02})" + b"\x85" * 100_000 + b"K\x01s."
+    yield "tuple as a key", b"\x80\x02}K\x01K\x02\x86K\x01s."
     yield "list in itself", b"\x80\x02]q\x00h\x00a."
     yield "dictionary in itself", b"\x80\x02}q\x00K\x01h\x00s."
     yield "object in itself", b"\x80\x02ctorch.nn.modules.linear\nLinear\n)\x81q\x00}K\x01h\x00sb."

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+import pickle
 import shutil
 import time
 from pathlib import Path
@@ -26,10 +28,14 @@ from backend.checkpoints.convert import (
     import_model,
     read_tree,
     source_sha256,
+    state_dict,
+    unwrapped,
 )
 from backend.generators import checkpoint_reader, importable_kinds
 from backend.models.allocation import allocation_limit
-from backend.models.card import read_card
+from backend.models.card import ModelCard, read_card
+from backend.models.scene_file import write_safetensors
+from backend.models.store import read_tensors, save_model
 from tests.backend.checkpoints import hostile
 from tests.shared import CHECKPOINTS, ORACLES
 
@@ -154,6 +160,7 @@ def a_kind(**changes: Any) -> SimpleNamespace:
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convert, "importable_kinds", lambda: ("toy",))
     monkeypatch.setattr(convert, "checkpoint_reader", lambda kind: a_kind())
+    monkeypatch.setattr(convert, "generator_of", lambda *_: None)
 
 
 def save(path: Path, tree: object) -> Path:
@@ -177,6 +184,53 @@ def test_an_unknown_architecture_is_described_and_the_known_ones_are_named(tmp_p
         assert part in caught.value.message
     assert caught.value.remedy is not None and caught.value.remedy.action == "choose_kind"
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "ema_model."])
+def test_prefixes_of_wrappers_are_taken_off_for_every_kind(prefix: str) -> None:
+    weights = {"lin0.weight": torch.ones(2, 2), "lin0.bias": torch.zeros(2)}
+    wrapped = {f"{prefix}{name}": value for name, value in weights.items()}
+    tree = unwrapped({"epoch": 3, "models": [wrapped], "codes": {"weight": torch.ones(3)}})
+    assert tree["models"][0] == weights and tree["epoch"] == 3 and set(tree["codes"]) == {"weight"}
+    whole = Opaque("torch.nn.parallel", "DataParallel", (), {"_modules": {"module": saved_module(weights)}})
+    assert state_dict(whole) == weights
+    partly = {"module.a": torch.ones(1), "b": torch.ones(1)}  # a part of the model is called module
+    assert unwrapped(partly) == partly
+
+
+def test_averages_of_weights_are_taken_and_their_counters_left() -> None:
+    weights = {"a.weight": torch.ones(2), "a.bias": torch.zeros(2)}
+    averaged = {"n_averaged": torch.tensor(7), **{f"module.{name}": value for name, value in weights.items()}}
+    assert unwrapped(averaged) == weights  # torch.optim.swa_utils.AveragedModel
+    online = {f"online_model.{name}": value + 1 for name, value in weights.items()}
+    ema = {f"ema_model.{name}": value for name, value in weights.items()}
+    assert unwrapped({**online, **ema, "step": torch.tensor(9), "initted": torch.tensor(True)}) == weights
+
+
+def saved_module(weights: dict[str, torch.Tensor]) -> Opaque:
+    """A module that was saved whole, with one layer `lin0`, as the reader gives it."""
+    layer = {name.partition(".")[2]: value for name, value in weights.items()}
+    modules = {"lin0": Opaque("torch.nn.modules.linear", "Linear", (), {"_parameters": layer})}
+    return Opaque("networks", "Decoder", (), {"_modules": modules})
+
+
+def test_tensors_that_share_memory_are_stored_each(tmp_path: Path) -> None:
+    base = torch.arange(6.0)
+    tensors = {"a": base, "b": base, "c": base[2:4], "d": base.reshape(2, 3).T}
+    save_model(tmp_path / "m", ModelCard("toy", "", "", "", False, {}), tensors)
+    write_safetensors(tmp_path / "m.safetensors", tensors, {})
+    for file in (tmp_path / "m/model.safetensors", tmp_path / "m.safetensors"):
+        found = read_tensors(file, "cpu")
+        assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+
+
+def test_a_sentence_shows_control_characters_of_names_and_has_an_end(tmp_path: Path) -> None:
+    with (tmp_path / "keys.pkl").open("wb") as file:
+        pickle.dump({"\x1b]0;owned\x07\x1b[2J\nFAKE": 1, "n" * 100_000: 2}, file)
+    with pytest.raises(UnknownCheckpoint) as caught:
+        import_model(tmp_path / "keys.pkl", tmp_path / "m")
+    assert "\\x1b]0;owned\\x07" in caught.value.message and caught.value.message.isprintable()
+    assert len(caught.value.message) < 3000
 
 
 def test_a_kind_that_does_not_exist_is_named(tmp_path: Path, toy: None) -> None:
@@ -332,6 +386,14 @@ def test_a_folder_without_checkpoints_and_one_of_too_many_files_are_named(tmp_pa
         (tmp_path / f"{index}.txt").touch()
     with pytest.raises(UnknownCheckpoint, match="more than 2000 files"):
         read_tree(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+@pytest.mark.parametrize("name", ["a.index", "a.pth", "specs.json"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UnreadableFile, match="not a file"):
+        read_tree(tmp_path / name)
 
 
 def test_json_that_is_none_is_named(tmp_path: Path) -> None:

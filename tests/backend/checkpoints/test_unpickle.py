@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from addon.wire.errors import UnreadableFile
 from backend.checkpoints.convert import state_dict
 from backend.checkpoints.isolated import read_checkpoint_isolated
-from backend.checkpoints.unpickle import Opaque, read_checkpoint
+from backend.checkpoints.unpickle import F32, U8, Opaque, Storage, TensorRecord, read_checkpoint
 from tests.backend.checkpoints import hostile
 from tests.shared import CHECKPOINTS, ORACLES
 
@@ -239,6 +240,12 @@ def test_plain_npy_files_are_read(tmp_path: Path, dtype: str, order: Any) -> Non
     np.save(file, array)
     found = read_checkpoint(file)
     assert isinstance(found, Tensor) and np.array_equal(found.numpy(), array)
+
+
+def test_a_storage_of_odd_length_is_read_as_far_as_it_goes() -> None:
+    data = memoryview(np.arange(4, dtype="<f4").tobytes() + b"\1")
+    record = TensorRecord(F32, (2,), (2,), 0, Storage(U8, len(data), data))
+    assert np.frombuffer(record.to_bytes(), "<f4").tolist() == [0.0, 2.0]
 
 
 def test_a_tensor_that_is_met_twice_stays_one(tmp_path: Path) -> None:

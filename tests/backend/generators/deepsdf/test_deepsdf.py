@@ -346,6 +346,18 @@ def _copy(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("clamp", [math.nan, 0.0, -1.0, "wide", 1e9])
+def test_a_clamp_that_is_no_distance_is_refused_and_the_older_model_stays(tmp_path: Path, clamp: object) -> None:
+    import_model(SOFAS, tmp_path / "sofas")
+    before = (tmp_path / "sofas/card.json").read_bytes()
+    shutil.copytree(SOFAS, tmp_path / "changed")
+    specs = json.loads((tmp_path / "changed/specs.json").read_text())
+    (tmp_path / "changed/specs.json").write_text(json.dumps(specs | {"ClampingDistance": clamp}))
+    with pytest.raises(UnknownCheckpoint, match="ClampingDistance"):
+        import_model(tmp_path / "changed", tmp_path / "sofas")
+    assert (tmp_path / "sofas/card.json").read_bytes() == before
+
+
 def test_a_folder_with_the_legacy_files_only_is_the_same_model(tmp_path: Path) -> None:
     folder = _copy(tmp_path)
     for part in ("ModelParameters", "LatentCodes"):
