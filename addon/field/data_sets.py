@@ -10,6 +10,7 @@ import json
 import math
 import os
 import posixpath
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,8 @@ IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr")
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 COLMAP = ("cameras", "images", "points3D")
 TRANSFORMS = "transforms*.json"
+OTHER_IMAGES = re.compile(r"(masks?|depths?|depth_maps?|normals?|semantics?|segmentations?|images?_\d+|\..*)", re.I)
+"""Names of folders in which data sets keep other images, or downscaled copies, and of hidden files."""
 UNUSED = "normal_file_path"  # a fit does not use normals
 
 Report = Callable[[float, str], None]
@@ -97,7 +100,7 @@ def _colmap(folder: Path) -> Iterator[str]:
 
 
 def photographs(path: Path) -> tuple[Path, list[str]]:
-    """Return a folder and the names of the photographs, or of the one video, in it.
+    """Return a folder and the paths of the photographs in it and below it, or the name of the one video in it.
 
     path: the folder, the video, or any photograph in the folder. Raises UnusableDataset.
     """
@@ -106,10 +109,10 @@ def photographs(path: Path) -> tuple[Path, list[str]]:
     folder = path.parent if path.is_file() else path
     if not folder.is_dir():
         raise errors.UnusableDataset(f"There is no file or folder {path}: choose a folder of photographs, or a video")
-    for place in (folder, folder / "images"):
-        names = sorted(p.name for p in place.glob("*") if p.suffix.lower() in IMAGES and not p.name.startswith("."))
-        if names:
-            return place, _limited(names)
+    found = [p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in IMAGES and p.is_file()]
+    names = sorted(p.as_posix() for p in found if not any(OTHER_IMAGES.fullmatch(part) for part in p.parts))
+    if names:
+        return folder, _limited(names)
     videos = sorted(p.name for p in folder.glob("*") if p.suffix.lower() in VIDEOS)
     if len(videos) == 1:
         return folder, videos

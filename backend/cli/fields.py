@@ -222,6 +222,7 @@ def sfm(
     fields = {"dataset": str(out), "format": made.dataset.format, **made.report.to_dict()}
     if not as_json:
         fields.pop("per_image")
+        fields.pop("warnings")  # among the advice
     answer(as_json, fields)
 
 

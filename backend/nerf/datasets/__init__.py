@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from addon.wire.errors import Remedy, UnreadableFile, UnusableDataset
@@ -29,14 +30,22 @@ __all__ = [
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 
 
+NOT_PHOTOGRAPHS = re.compile(r"(masks?|depths?|depth_maps?|normals?|semantics?|segmentations?|images?_\d+|\..*)", re.I)
+"""Names of folders in which data sets keep other images, or downscaled copies."""
+
+
 def photographs(folder: Path) -> list[Path]:
-    """Return the image files of a folder, or of its folder `images`, by name; masks are not among them."""
-    for place in (folder, folder / "images"):
-        found = [path for path in place.iterdir() if path.suffix.lower() in EXTENSIONS] if place.is_dir() else []
-        found = [path for path in found if path.is_file() and not path.name.startswith((".", "dynamic_mask_"))]
-        if found:
-            return sorted(found)
-    return []
+    """Return the image files of a folder and of those below it, by name; masks, depth and copies are not among them."""
+    if not folder.is_dir():
+        return []
+    found = []
+    for path in folder.rglob("*"):
+        *folders, name = path.relative_to(folder).parts
+        if path.suffix.lower() not in EXTENSIONS or name.startswith((".", "dynamic_mask_")) or not path.is_file():
+            continue
+        if not any(NOT_PHOTOGRAPHS.fullmatch(part) for part in folders):
+            found.append(path)
+    return sorted(found)
 
 
 def open_dataset(folder: Path, *, flip_axes: bool = False) -> Dataset:

@@ -32,7 +32,7 @@ from ..datasets import Dataset, View, colmap
 from ..datasets.images import EXTENSIONS
 from .colmap_process import solve
 from .options import SfmOptions
-from .photographs import HEIC, copy_photographs, sample_frames
+from .photographs import HEIC, Gathered, copy_photographs, sample_frames
 from .report import HealthReport, ImageHealth, advice_for, coverage
 from .upright import transformed, upright
 
@@ -69,6 +69,7 @@ def reconstruct(
             remedy=Remedy("set_up", "Set Up"),
         )
     options = options or SfmOptions()
+    source, out = source.absolute(), out.absolute()  # the solver runs in a folder of its own
     started = time.perf_counter()
     if not source.exists():
         raise UnreadableFile(f"There is no folder or video {source}: give a folder of photographs, or a video.")
@@ -86,10 +87,11 @@ def reconstruct(
         images.mkdir(parents=True)
         video = source.is_file()
         gathered = part(progress, 0.0, 0.15)
-        sharpness = (sample_frames if video else copy_photographs)(source, images, options, gathered)
+        found_images = (sample_frames if video else copy_photographs)(source, images, options, gathered)
+        sharpness = found_images.sharpness
         models = solve(work, images, options, video, part(progress, 0.15, 0.95), sorted(sharpness))
         progress(0.95, "Aligning the world")
-        found = _written(work / "dataset", models, sharpness, started)
+        found = _written(work / "dataset", models, found_images, started)
         with suppress(FileNotFoundError):
             out.rmdir()
         os.replace(work / "dataset", out)
@@ -103,10 +105,10 @@ def reconstruct(
 
 
 def _written(
-    folder: Path, models: list[colmap.Model], sharpness: dict[str, float], started: float
+    folder: Path, models: list[colmap.Model], gathered: Gathered, started: float
 ) -> tuple[HealthReport, np.ndarray]:
     """Write the data set of the largest model; return the report and world_from_reconstruction."""
-    model = models[0]
+    model, sharpness = models[0], gathered.sharpness
     posed = sorted(model.images, key=lambda image: image.name)
     poses = np.stack([image.world_from_camera() for image in posed])
     cloud = model.points
@@ -148,9 +150,10 @@ def _written(
         up_from=aligned.up_from,
         per_image=per_image,
         advice=(),
+        warnings=gathered.warnings,
         seconds=time.perf_counter() - started,
     )
-    report = dataclasses.replace(report, advice=tuple(advice_for(report)))
+    report = dataclasses.replace(report, advice=(*gathered.warnings, *advice_for(report)))
     extra = {
         "world_from_reconstruction": aligned.matrix.tolist(),
         "reconstruction_from_world": np.linalg.inv(aligned.matrix).tolist(),

@@ -40,6 +40,7 @@ class HealthReport:
     per_image: tuple[ImageHealth, ...]
     advice: tuple[str, ...]  # sentences for the user; empty when all is well
     seconds: float
+    warnings: tuple[str, ...] = ()  # those of them that say what was left out before solving
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready data."""

@@ -78,9 +78,10 @@ def test_damaged_transforms_are_sent_for_the_backend_to_judge(tmp_path: Path) ->
 
 def test_photographs_are_a_folder_any_of_its_images_or_a_video(tmp_path: Path) -> None:
     write(tmp_path, "set/images/b.jpg", "set/images/a.png", "set/notes.txt", "film/walk.mp4", "two/a.mp4", "two/b.mov")
-    images = tmp_path / "set" / "images", ["a.png", "b.jpg"]
-    assert data_sets.photographs(tmp_path / "set") == images
-    assert data_sets.photographs(tmp_path / "set" / "images" / "b.jpg") == images
+    write(tmp_path, "set/masks/a.png", "set/images_4/a.png", "set/.cache/a.png")
+    images = tmp_path / "set" / "images"
+    assert data_sets.photographs(tmp_path / "set") == (tmp_path / "set", ["images/a.png", "images/b.jpg"])
+    assert data_sets.photographs(images / "b.jpg") == (images, ["a.png", "b.jpg"])
     assert data_sets.photographs(tmp_path / "film") == (tmp_path / "film", ["walk.mp4"])
     assert data_sets.photographs(tmp_path / "two" / "b.mov") == (tmp_path / "two", ["b.mov"])
     for place, sentence in (("two", "several videos"), ("empty", "no photographs"), ("nowhere", "no file or folder")):

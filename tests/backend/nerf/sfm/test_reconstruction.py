@@ -8,6 +8,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -237,7 +238,7 @@ def test_photographs_are_taken_upright_small_and_by_camera(tmp_path: Path) -> No
     Image.fromarray(pixels).save(source / "plain.jpg")
     Image.fromarray(pixels).save(source / "plain.webp")
     Image.fromarray(pixels).resize((240, 160)).save(source / "large.png")
-    found = copy_photographs(source, images, SfmOptions(max_size=120), silent)
+    found = copy_photographs(source, images, SfmOptions(max_size=120), silent).sharpness
     sizes = {name: read_size(images / name)[0] for name in found}
     assert {name.split("/")[1]: size for name, size in sizes.items()} == {
         "turned.jpg": (80, 120),
@@ -249,6 +250,67 @@ def test_photographs_are_taken_upright_small_and_by_camera(tmp_path: Path) -> No
     assert (images / next(n for n in found if n.endswith("/plain.jpg"))).read_bytes() == (
         source / "plain.jpg"
     ).read_bytes()
+
+
+def test_photographs_below_the_folder_are_used_and_what_is_left_out_is_said(tmp_path: Path) -> None:
+    source, images = tmp_path / "source", tmp_path / "images"
+    images.mkdir()
+    for name in (
+        "a.jpg",
+        "left/a.jpg",
+        "left/b.jpg",
+        "right/a.jpg",
+        "right/deep/a.jpg",
+        "masks/a.png",
+        "images_2/a.jpg",
+    ):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60, 40), "red").save(source / name)
+    (source / "left/broken.jpg").write_bytes((source / "a.jpg").read_bytes()[:200])
+    (source / "right/phone.heic").touch()
+    gathered = copy_photographs(source, images, SfmOptions(), silent)
+    assert len(gathered.sharpness) == 5
+    assert len({name.split("/")[0] for name in gathered.sharpness}) == 4  # a camera for each folder
+    heic, broken = gathered.warnings
+    assert "6 of 7 photographs" in heic and "HEIC" in heic
+    assert "5 of 6 photographs" in broken and "broken.jpg" in broken
+    few = copy_photographs(source, images, SfmOptions(max_images=3), silent)
+    assert "3 of 6 photographs are used, taken evenly" in few.warnings[1]
+
+
+@pytest.mark.parametrize("out", ["DATASET", "./x", "a/b"])
+def test_relative_paths_reach_the_solver_as_absolute_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    """It runs in a folder of its own; and before Python 3.12 a temporary folder in a relative one is relative, too."""
+    (tmp_path / "PHOTOS").mkdir()
+    for index in range(3):
+        Image.new("RGB", (60, 40)).save(tmp_path / f"PHOTOS/{index}.jpg")
+    monkeypatch.chdir(tmp_path)
+    seen: list[Path] = []
+
+    def solve(work: Path, images: Path, *_: Any) -> None:
+        seen.extend((work, images))
+        raise Cancelled
+
+    monkeypatch.setattr(sfm, "solve", solve)
+    with pytest.raises(Cancelled):
+        sfm.reconstruct(Path("PHOTOS"), Path(out), SfmOptions())
+    assert all(path.is_absolute() for path in seen) and [path.name for path in tmp_path.iterdir()] == ["PHOTOS"] + (
+        ["a"] if out == "a/b" else []
+    )
+
+
+def test_a_photograph_of_many_megapixels_is_scaled_down_as_any_other(tmp_path: Path) -> None:
+    source, images = tmp_path / "source", tmp_path / "images"
+    source.mkdir()
+    images.mkdir()
+    Image.new("L", (16320, 11200)).save(source / "phone.png", compress_level=1)
+    for name in ("a.jpg", "b.jpg"):
+        Image.new("RGB", (400, 300)).save(source / name)
+    gathered = copy_photographs(source, images, SfmOptions(max_size=100), silent)
+    assert {read_size(images / name)[0] for name in gathered.sharpness} == {(100, 69), (100, 75)}
+    assert gathered.warnings == ()
 
 
 def test_of_a_video_the_sharpest_frames_are_taken(tmp_path: Path) -> None:
@@ -264,7 +326,7 @@ def test_of_a_video_the_sharpest_frames_are_taken(tmp_path: Path) -> None:
         container.mux(stream.encode())
     images = tmp_path / "images"
     images.mkdir()
-    found = sample_frames(tmp_path / "film.mp4", images, SfmOptions(max_images=6), silent)
+    found = sample_frames(tmp_path / "film.mp4", images, SfmOptions(max_images=6), silent).sharpness
     assert len(found) == 6
     blurred = sharpness_of(sharp.filter(ImageFilter.GaussianBlur(2)))
     assert min(found.values()) > 3 * blurred
