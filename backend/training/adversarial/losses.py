@@ -52,14 +52,16 @@ def penalty(
     step: int,
     real: tuple[Tensor, Tensor | Sequence[Tensor]],
     fake: tuple[Tensor, Tensor | Sequence[Tensor]],
+    gamma: float | None = None,
 ) -> Tensor:
     """Return the penalties of a step, weighted: R1, and for r3gan R2 too; zero in the steps between them.
 
-    real, fake: scores, and the images that they were computed from, with requires_grad.
+    real, fake: scores, and the images that they were computed from, with requires_grad. gamma: in place of the
+    configuration's.
     """
     if step % config.regularise_every:
         return real[0].new_zeros(())
     found = gradient_penalty(*real)
     if config.loss == "r3gan":
         found = found + gradient_penalty(*fake)
-    return config.gamma_at(step) / 2 * config.regularise_every * found
+    return (config.gamma_at(step) if gamma is None else gamma) / 2 * config.regularise_every * found

@@ -63,6 +63,8 @@ class SmallEG3DTraining(AdversarialTraining):
     discriminator: GrowingDiscriminatorConfig = field(default_factory=GrowingDiscriminatorConfig)
     half_until: float  # part of the steps; before it, raw images of half the side are trained, by a quarter of the rays
     superresolve_from: float  # part of the steps; before it, the raw image alone is trained
+    discriminator_target: float | None = None  # γ adapts so that the discriminator's loss stays near it …
+    gamma_rate: float = 0.03  # … by so much of the difference a step, in log γ
     doubled_gamma: float = 4.0  # factor on γ, which is that of the whole raw image, when the images' side doubles
     shown_samples: int = 40  # of a ray, in the model that a training gives: those of the training are few, but jittered
 
@@ -74,11 +76,6 @@ class SmallEG3DTraining(AdversarialTraining):
     def doublings_at(self, step: int) -> int:
         """Return how often the side of the images has doubled beyond that of the raw image: -1, 0 or 1."""
         return int(step >= self.superresolve_from * self.steps) - int(step < self.half_until * self.steps)
-
-    def gamma_at(self, step: int) -> float:
-        """See AdversarialTraining.gamma_at."""
-        doublings = self.doublings_at(step)
-        return super().gamma_at(step) * self.doubled_gamma**doublings
 
 
 def small_generator() -> EG3DConfig:
@@ -111,15 +108,15 @@ def small_generator() -> EG3DConfig:
 def small() -> SmallEG3DTraining:
     """Return a recipe for hours on one core, with R3GAN's loss."""
     return SmallEG3DTraining(
-        generator=small_generator(), steps=13_000, half_until=0.43, superresolve_from=0.9, batch=16, loss="r3gan",
-        gamma=8.0, final_gamma=4.0, generator_rate=3e-3, discriminator_rate=5e-4, final_rate=0.3, betas=(0.0, 0.97),
-        mean_kimg=8.0,
+        generator=small_generator(), steps=10_500, half_until=0.55, superresolve_from=0.95, batch=16, loss="r3gan",
+        gamma=3.0, discriminator_target=0.33, generator_rate=3e-3, discriminator_rate=8e-4, final_rate=0.3,
+        betas=(0.0, 0.97), mean_kimg=8.0,
     )  # fmt: skip
 
 
 def small_published() -> SmallEG3DTraining:
     """Return the logistic loss with R1 at the size of `small()`, for comparison."""
-    return replace(small(), loss="published", final_gamma=None, betas=(0.0, 0.99), final_rate=1.0)
+    return replace(small(), loss="published", discriminator_target=None, betas=(0.0, 0.99), final_rate=1.0)
 
 
 def published() -> EG3DTraining:

@@ -23,13 +23,14 @@ from backend.generators.layers.stylegan2_discriminator import minibatch_deviatio
 from backend.models.library import load_model
 from backend.scenes.generator import Generator
 from backend.training.adversarial.losses import generator_loss
-from backend.training.adversarial.processes import joined
+from backend.training.adversarial.processes import Processes, joined
 from backend.training.adversarial.run import RunOptions
 from backend.training.eg3d.common import canonical_cameras, card, network_config
 from backend.training.eg3d.config import EG3DTraining, SmallEG3DTraining, published, small
 from backend.training.eg3d.discriminator import GrowingDiscriminator, GrowingDiscriminatorConfig, pose_numbers
 from backend.training.eg3d.losses import blurred, density_variation, swapped
 from backend.training.eg3d.rendering import render_features
+from backend.training.eg3d.small import adapt
 from backend.training.eg3d.train import optimizers, train
 
 from .coloured_balls import coloured_balls
@@ -238,9 +239,17 @@ def test_schedules_and_lazy_rates_are_the_published_ones() -> None:
     assert groups["discriminator"]["betas"] == (0, pytest.approx(0.99 ** (16 / 17)))
 
 
-def test_the_penalty_grows_with_the_image() -> None:
-    config = replace(TINY, final_gamma=None)
-    assert [config.gamma_at(step) / config.gamma for step in (0, 9, 10, 19, 20, 29)] == [0.25, 0.25, 1, 1, 4, 4]
+def test_gamma_follows_the_loss_of_the_discriminator() -> None:
+    gamma, config, alone = torch.tensor(3.0), replace(TINY, discriminator_target=0.3, gamma_rate=0.1), Processes()
+    adapt(gamma, config, torch.tensor(0.3), alone)
+    assert gamma == 3
+    adapt(gamma, config, torch.tensor(0.6), alone)  # it is fooled
+    assert float(gamma) == pytest.approx(3 * math.exp(-0.03))
+    adapt(gamma, config, torch.tensor(0.1), alone)
+    assert float(gamma) == pytest.approx(3 * math.exp(-0.01))
+    adapt(gamma, replace(config, discriminator_target=None), torch.tensor(0.0), alone)
+    assert float(gamma) == pytest.approx(3 * math.exp(-0.01))
+    assert [TINY.doublings_at(step) for step in (0, 9, 10, 19, 20, 29)] == [-1, -1, 0, 0, 1, 1]
 
 
 def test_blur_keeps_a_constant_inside_and_cameras_are_swapped_with_their_chance() -> None:
