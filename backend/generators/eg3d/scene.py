@@ -25,7 +25,8 @@ from ...scenes.square import EMPTY, cut_out, square_around
 from ...scenes.trace import RayColors
 from ..layers.config import config_from_json
 from .fast import Precomputed
-from .model import EG3D, EG3DConfig, Rendering, activate_density, square_image
+from .fused import RayFeatures, has_fused_gradients, render_planes
+from .model import EG3D, EG3DConfig, activate_density, square_image
 
 IMAGE_MEMORY = ImageMemory(768 * MEBI, per_pixel=64)
 
@@ -76,8 +77,9 @@ class CanonicalRays:
 class EG3DScene:
     """One latent placed in the world.
 
-    `image` is the whole pipeline and `trace` the neural rendering of single rays, both by the reference path; `render`
-    is the fast one (fast.py), which is precomputed when it is first asked for. A scene made with `differentiable=True`
+    `image` is the whole pipeline and `trace` the neural rendering of single rays, both by the reference path, which the
+    fused kernel computes where it can (fused.py); `render` is the fast one (fast.py), which is precomputed when it is
+    first asked for. A scene made with `differentiable=True`
     makes its planes anew each time, for ws and weights may have changed.
     """
 
@@ -146,9 +148,7 @@ class EG3DScene:
         canonical = self._with_limits(origins, directions, "perspective")
         settings = self.settings("full", samples)
         noise, u = self._draws(canonical, settings.samples, jitter)
-        made = self.network.render_rays(
-            self.planes, origins, directions, canonical.near, canonical.far, jitter=noise, u=u, samples=settings.samples
-        ).composite
+        made = self._rendered(canonical, noise, u, settings.samples)
         hit = canonical.in_box(self.network.config.rendering.bounds)
         rgb = made.features[..., :3] / 2 + 0.5
         if self.network.config.rendering.white_back:
@@ -157,18 +157,26 @@ class EG3DScene:
         distance = made.distance * alpha * self.metres_per_unit
         return RayColors((rgb * hit)[0], alpha[0, :, 0], distance[0, :, 0]).reshape(*shape)
 
+    def _rendered(
+        self, rays: CanonicalRays, jitter: Tensor | None, u: Tensor | None, samples: tuple[int, int]
+    ) -> RayFeatures:
+        """Render rays differentiably: by the fused kernel if rays need no gradient, else by the network."""
+        planes, arguments = self.planes, (rays.origins, rays.directions, rays.near, rays.far)
+        if has_fused_gradients(planes, *arguments):
+            return render_planes(self.network, planes, *arguments, jitter=jitter, u=u, samples=samples)
+        made = self.network.render_rays(planes, *arguments, jitter=jitter, u=u, samples=samples).composite
+        return RayFeatures(made.features, made.alpha, made.distance)
+
     def image(self, camera: Camera, *, jitter: torch.Generator | None = None) -> RayColors:
         """See Scene.image. Colours are the network's own, which may lie outside 0..1 where `render` clamps them."""
         settings = self.settings("full", None)
         rays = self._camera_rays(camera, settings.resolution)[0]
         noise, u = self._draws(rays, settings.samples, jitter)
-        rendering = self.network.render(
-            self.planes, rays.origins, rays.directions, rays.near, rays.far, jitter=noise, u=u
-        )
-        rgb = cut_out(self.network.superresolution(rendering.features, self.ws[None]) / 2 + 0.5, camera)
-        small_alpha = self._alpha(rendering, rays)
+        features, alpha, distance = map(square_image, self._rendered(rays, noise, u, settings.samples))
+        rgb = cut_out(self.network.superresolution(features, self.ws[None]) / 2 + 0.5, camera)
+        small_alpha = self._alpha(alpha, rays)
         alpha = cut_out(small_alpha, camera)[..., 0]
-        distance = cut_out(rendering.distance * small_alpha * self.metres_per_unit, camera)[..., 0]
+        distance = cut_out(distance * small_alpha * self.metres_per_unit, camera)[..., 0]
         return RayColors(rgb * alpha[..., None], alpha, distance)
 
     @torch.no_grad()
@@ -192,7 +200,7 @@ class EG3DScene:
             rendering = self.network.render(planes, *arguments, jitter=noise, u=u, samples=settings.samples)
         else:
             rendering = fast.render(*arguments, noise, u, settings.samples, progress)
-        alpha = self._alpha(rendering, rays)
+        alpha = self._alpha(rendering.alpha, rays)
         progress(0.5, "superresolution" if settings.superresolution else "")
         if not settings.superresolution:
             image = rendering.features[:, :3]
@@ -235,10 +243,10 @@ class EG3DScene:
         shortest = 0.01 * r.box_warp if r.ray_box is None else 0.0
         return CanonicalRays(origins, directions, near, torch.maximum(far, near + shortest))
 
-    def _alpha(self, rendering: Rendering, rays: CanonicalRays) -> Tensor:
+    def _alpha(self, alpha: Tensor, rays: CanonicalRays) -> Tensor:
         """Return the opacity of an image [1, 1, n, n]: 0 for rays that miss the planes."""
         hit = square_image(rays.in_box(self.network.config.rendering.bounds))
-        return (rendering.alpha * hit).clamp(0, 1)
+        return (alpha * hit).clamp(0, 1)
 
     def _draws(
         self, rays: CanonicalRays, samples: tuple[int, int], generator: torch.Generator | None

@@ -66,7 +66,7 @@ def encoder_image(pixels: NDArray[np.uint8], size: int) -> EncoderImage:
     else:
         if (height, width) == (size, size):
             return EncoderImage(_tensor(pixels[..., :3]), ())
-        found = _background(pixels[..., :3])
+        found = uniform_background(pixels[..., :3])
         if found is not None:
             alpha = found
             notes.append("Its border is of one colour, which was taken as the background and made white.")
@@ -86,7 +86,7 @@ def encoder_image(pixels: NDArray[np.uint8], size: int) -> EncoderImage:
     return EncoderImage(_tensor(_window(rgb, middle, edge, size)), tuple(notes))
 
 
-def _background(rgb: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+def uniform_background(rgb: NDArray[np.uint8]) -> NDArray[np.float32] | None:
     """Return alpha [H, W] of what differs from the border's colour, or None where the border has several."""
     border = np.concatenate([rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]]).astype(np.float32)
     color = np.median(border, axis=0)

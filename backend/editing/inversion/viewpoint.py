@@ -1,0 +1,100 @@
+"""The camera of a photograph: angles and framing about a model, solved by Gauss–Newton steps on rendered differences.
+
+Differences instead of derivatives let every scene take part, by its fastest path, whatever its camera passes through.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from addon.wire.messages import ModelInfo
+
+from ...cameras import Camera, from_wire, orbit
+from ...scenes.viewpoint import nearest_in_range
+
+STEP = 0.01
+"""Of the differences, radians and parts of the image."""
+
+DEVIATIONS = (math.radians(6), math.radians(6), 0.1, 0.05, 0.05)
+"""How far one step may go: a step of so much costs as much as a difference of `NOISE` at each pixel."""
+
+NOISE = 0.02
+
+LARGEST_SHIFT, LARGEST_ZOOM = 0.3, math.log(2)
+
+
+@dataclass(frozen=True)
+class Viewpoint:
+    """Camera of a model's pose prior. azimuth, elevation: radians; zoom: logarithm of the focal length over the prior's;
+    right, down: where the model's centre is seen, off the image's, parts of the image's side."""
+
+    azimuth: float
+    elevation: float
+    zoom: float = 0.0
+    right: float = 0.0
+    down: float = 0.0
+
+    def camera(self, info: ModelInfo, side: int, device: torch.device | str = "cpu") -> Camera:
+        """Return the square camera of so many pixels."""
+        camera = from_wire(orbit(info, side, azimuth=self.azimuth, elevation=self.elevation), device)
+        intrinsics = camera.intrinsics.clone()
+        intrinsics[:2, :2] *= math.exp(self.zoom)
+        intrinsics[0, 2] += self.right * side
+        intrinsics[1, 2] += self.down * side
+        return replace(camera, intrinsics=intrinsics)
+
+    def moved(self, *by: float) -> Viewpoint:
+        """Return the viewpoint with these added to its numbers, in their order."""
+        now = (self.azimuth, self.elevation, self.zoom, self.right, self.down)
+        return Viewpoint(*(a + b for a, b in zip(now, (*by, *(0.0,) * (5 - len(by))), strict=True)))
+
+    def within(self, info: ModelInfo) -> Viewpoint:
+        """Return the nearest viewpoint that the model knows, the azimuth within ± 180°."""
+        azimuth, elevation = nearest_in_range(
+            math.remainder(self.azimuth, 2 * math.pi), self.elevation, info.pose_prior
+        )
+
+        def limited(value: float, largest: float) -> float:
+            return min(max(value, -largest), largest)
+
+        return Viewpoint(
+            azimuth, elevation, limited(self.zoom, LARGEST_ZOOM), limited(self.right, LARGEST_SHIFT),
+            limited(self.down, LARGEST_SHIFT),
+        )  # fmt: skip
+
+
+def default_viewpoint(info: ModelInfo) -> Viewpoint:
+    """Return the view that the panel opens with."""
+    return Viewpoint(info.pose_prior.default_azimuth, info.pose_prior.default_elevation)
+
+
+@torch.no_grad()
+def improved(
+    view: Viewpoint, rendered: Callable[[Viewpoint], Tensor], wanted: Tensor, info: ModelInfo, *, reframed: bool
+) -> Viewpoint:
+    """Return the viewpoint after one Gauss–Newton step towards the wanted image.
+
+    Args:
+        rendered: image of any shape from a viewpoint.
+        wanted: of that shape.
+        reframed: zoom and shift are unknown, too.
+    """
+    unknowns = 5 if reframed else 2
+    now = rendered(view)
+    columns = []
+    for index in range(unknowns):
+        by = [0.0] * index + [STEP]
+        columns.append(((rendered(view.moved(*by)) - now) / STEP).flatten())
+    jacobian = torch.stack(columns, 1).double() / NOISE
+    residual = (wanted - now).flatten().double() / NOISE
+    # Each pixel is worth little: neighbours err together
+    weight = 1 / math.sqrt(len(residual))
+    damping = torch.tensor(DEVIATIONS[:unknowns]).double().to(residual.device).pow(-2)
+    normal = jacobian.T @ jacobian * weight + torch.diag(damping)
+    step = torch.linalg.solve(normal, jacobian.T @ residual * weight)
+    return view.moved(*step.tolist()).within(info)
