@@ -19,6 +19,7 @@ from bpy.props import (
 )
 
 from .field import properties as field
+from .inversion import properties as inversion
 from .path import properties as path
 from .preview import live
 from .preview import properties as preview
@@ -72,6 +73,7 @@ class LatheScene(bpy.types.PropertyGroup):
     training_set: PointerProperty(type=training_set.LatheTrainingSet)
     export: PointerProperty(type=shape.LatheExport)
     training: PointerProperty(type=training.LatheTraining)
+    inversion: PointerProperty(type=inversion.LatheInversion)
     last_object: PointerProperty(
         type=bpy.types.Object,
         name="Last Object",
@@ -132,6 +134,7 @@ CLASSES = (
     *field.CLASSES,
     *training_set.CLASSES,
     *training.CLASSES,
+    *inversion.CLASSES,
     LatheScene,
     LatheObject,
 )

@@ -17,6 +17,8 @@ from .field import operators as field_operators
 from .field import panels as field
 from .image import operators as image_operators
 from .image import panels as image
+from .inversion import operators as inversion_operators
+from .inversion import panels as inversion
 from .link.session import session
 from .models import operators as models_operators
 from .models import panels as models
@@ -108,6 +110,7 @@ OPERATORS = (
     *path_operators.CLASSES,
     *field_operators.CLASSES,
     *image_operators.CLASSES,
+    *inversion_operators.CLASSES,
     *training_set_operators.CLASSES,
     *training_operators.CLASSES,
 )
@@ -133,6 +136,8 @@ PANELS: tuple[Any, ...] = (
     field.LATHE_PT_capture,
     field.LATHE_PT_fit_options,
     image.LATHE_PT_picture,
+    inversion.LATHE_PT_inversion,
+    inversion.LATHE_PT_inversion_options,
     shape.LATHE_PT_scan,
     training_set.LATHE_PT_training_set,
     training_set.LATHE_PT_training_set_ranges,

@@ -100,6 +100,7 @@ OPERATORS = {
     "Use smaller images": "Kleinere Bilder nehmen",
     "Use the CPU Build": "CPU-Variante nehmen",
     "What to Do": "Abhilfe",
+    "Photo to Latent": "Foto zur Form",
 }
 """Labels of operators."""
 
@@ -373,6 +374,13 @@ LABELS = {
     "Yaw": "Drehung",
     "{hours}:{minutes:02d} hours left": "Noch {hours}:{minutes:02d} Stunden",
     "{name} Seed": "Startwert {name}",
+    "Photo to Latent": "Foto zur Form",
+    "Mask": "Maske",
+    "Tuning Steps": "Anpassungsschritte",
+    "Tuning Rate": "Anpassungsrate",
+    "Locality": "Örtlichkeit",
+    "Solve Camera": "Kamera bestimmen",
+    "Candidates": "Kandidaten",
 }
 """Labels of panels and properties, and choices."""
 
@@ -1147,6 +1155,35 @@ SENTENCES = {
     "{psnr:.1f} dB on training images": "{psnr:.1f} dB auf Trainingsbildern",
     "{rays:.0f} thousand rays/s": "{rays:.0f} Tausend Strahlen/s",
     "{used:.1f} of {total:.0f} GB": "{used:.1f} von {total:.0f} GB",
+    "Optimisation steps of the latent. More are slower and closer to the photograph": "Optimierungsschritte der Form. "
+    "Mehr sind langsamer und kommen dem Foto näher",
+    "Steps that adapt the model's weights to the photograph and store them as a model of their own; 0 keeps the "
+    "model as it is": "Schritte, die die Gewichte des Modells an das Foto anpassen und als eigenes Modell ablegen; 0 "
+    "lässt das Modell, wie es ist",
+    "Learning rate of the weights. Higher is faster and less local": "Lernrate der Gewichte. Höher ist schneller und "
+    "weniger örtlich",
+    "Hold the images of other latents while the weights are tuned": "Bilder anderer Formen festhalten, während die "
+    "Gewichte angepasst werden",
+    "Find the photograph's camera, starting from the given view": "Kamera des Fotos bestimmen, vom eingestellten Blick"
+    " aus",
+    "Seeds whose images are compared with the photograph to start from": "Startwerte, deren Bilder mit dem Foto "
+    "verglichen werden, um davon auszugehen",
+    "Random seed of the noise on the latent": "Startwert des Rauschens auf der Form",
+    "Name of the tuned model: letters, digits, '.', '-' and '_'. Empty uses the names of the model and the "
+    "photograph": "Name des angepassten Modells: Buchstaben, Ziffern, „.“, „-“ und „_“. Leer nimmt die Namen des "
+    "Modells und des Fotos",
+    "{model} has no latents or no colours: choose a generator": "{model} hat keine Formen zur Auswahl oder keine "
+    "Farben: einen Generator wählen",
+    "A photo is being fitted: wait for it or cancel it": "Ein Foto wird gerade angepasst: warten oder abbrechen",
+    "Choose a photo": "Ein Foto wählen",
+    "The image {name} has no pixels: load it again": "Das Bild {name} hat keine Pixel: neu laden",
+    "Photo and mask must have the same size": "Foto und Maske müssen gleich groß sein",
+    "{psnr:.1f} dB from the photo": "{psnr:.1f} dB vom Foto",
+    "Find the latent that makes the photo, starting from the view of the sliders. It becomes this shape's latent,"
+    " to be mixed, keyframed and meshed as any other": "Die Form finden, die das Foto ergibt, vom Blick der Regler "
+    "aus. Sie wird zu dieser Form und lässt sich mischen, animieren und vernetzen wie jede andere",
+    "Cancel the fit to the photo. Nothing is changed": "Die Anpassung an das Foto abbrechen. Nichts wird verändert",
+    "No photo is being fitted": "Es wird kein Foto angepasst",
 }
 """Tooltips, notes, and reasons why an operator is disabled."""
 

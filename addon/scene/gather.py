@@ -407,3 +407,19 @@ def scan(item: Any, info: ModelInfo) -> ScanBlob:
             f"{item.name} lies far outside the model's box ({wide} m): move, rotate and scale it in Edit Mode, Z up"
         )
     return ScanBlob(np.ascontiguousarray(points), None if normals is None else np.ascontiguousarray(normals))
+
+
+def image_pixels(image: Any) -> np.ndarray:
+    """Return the pixels of an image datablock [H, W, 4]: float32 sRGB 0..1, unpremultiplied, top row first.
+
+    Those of a datablock of bytes are sRGB already; those of floats are linear, and premultiplied where it says so.
+    """
+    flat = np.empty(len(image.pixels), np.float32)
+    image.pixels.foreach_get(flat)
+    pixels = frames.image_from_pixels(flat, *image.size)
+    if image.is_float:
+        if image.alpha_mode == "PREMUL":
+            pixels[..., :3] /= np.maximum(pixels[..., 3:], 1e-6)
+        linear = np.clip(pixels[..., :3], 0, 1)
+        pixels[..., :3] = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return pixels

@@ -13,7 +13,7 @@ from .row import Row
 
 __all__ = ["BENCHES", "Row", "run"]
 
-BENCHES = ("meshing", "transport", "deepsdf", "generators", "nerf", "eg3d_training")
+BENCHES = ("meshing", "transport", "deepsdf", "generators", "nerf", "eg3d_training", "editing")
 ON_ANY_DEVICE = ("generators", "nerf")
 
 

@@ -12,7 +12,7 @@ import typer
 from addon.wire.errors import LatheError, error_to_dict
 
 from .. import VERSION
-from . import bench, fields, images, judging, meshes, models, serve, shapes, training, training_data, views
+from . import bench, editing, fields, images, judging, meshes, models, serve, shapes, training, training_data, views
 from .console import complain, write_json
 
 cli = typer.Typer(
@@ -24,7 +24,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
 )
 
-for family in (serve, models, images, meshes, shapes, fields, views, bench, training, training_data, judging):
+for family in (serve, models, images, meshes, shapes, fields, views, bench, training, training_data, judging, editing):
     family.add_to(cli)
 
 

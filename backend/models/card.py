@@ -32,6 +32,7 @@ class ModelCard:
     offset: list[float] = field(
         default_factory=list
     )  # [3] that was taken off the coordinates of the files it was made of
+    parent: str = ""  # name of the model that this one was tuned from
 
     @property
     def info_fields(self) -> dict[str, Any]:

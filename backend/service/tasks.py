@@ -33,6 +33,7 @@ TASKS: dict[str, TaskSpec] = {
     "fit_shape": TaskSpec(m.FitShapeRequest, m.ModelResult),
     "image_to_shape": TaskSpec(m.ImageToShapeRequest, m.ImageToShapeResult),
     "transfer_texture": TaskSpec(m.TransferTextureRequest, m.ImageToShapeResult),
+    "invert": TaskSpec(m.InvertRequest, m.InvertResult),
     "fit": TaskSpec(m.FitRequest, m.FitResult, resume=Remedy("resume_fit", "Continue")),
     "discard_fit": TaskSpec(m.DiscardFitRequest, m.ModelResult, module="fit"),
     "sfm": TaskSpec(m.SfmRequest, m.SfmResult),

@@ -13,7 +13,15 @@ from addon.wire.errors import (
     Remedy,
     remedy_from_dict,
 )
-from addon.wire.messages import FitRequest, GenerateRequest, MeshRequest, RenderRequest, Request, TrainRequest
+from addon.wire.messages import (
+    FitRequest,
+    GenerateRequest,
+    InvertRequest,
+    MeshRequest,
+    RenderRequest,
+    Request,
+    TrainRequest,
+)
 
 
 def as_lathe_error(error: Exception, request: Request | None = None) -> LatheError | None:
@@ -65,6 +73,11 @@ def _out_of_memory(request: Request | None) -> OutOfMemory:
         case TrainRequest():
             return OutOfMemory(
                 "There is too little memory for this training. Use a smaller batch, or the preset 'small'."
+            )
+        case InvertRequest():
+            return OutOfMemory(
+                "There is too little memory to fit this model to a photograph; nothing was changed. Close other "
+                "programs, or choose a smaller model."
             )
         case _:
             return OutOfMemory("There is too little memory for this. Close other programs and try again.")

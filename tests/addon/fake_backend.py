@@ -197,6 +197,11 @@ class State:
         except errors.LatheError as error:
             self.tell(job, "failed", error=error)
             return
+        if isinstance(request, messages.InvertRequest):
+            sheet = np.full((2, 8, 8, 4), 255, np.uint8)
+            self.tell(job, "progress", 0.3, preview=self.keep(payload.pack(messages.SheetResult(sheet))))
+            while request.options.seed == HANG and job not in self.cancelled:
+                time.sleep(0.01)
         self.tell(job, "progress", 0.5)
         if seed == CRASH:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -213,6 +218,18 @@ class State:
             return
         self.results[job] = self.answer(request)
         self.tell(job, "done", 1.0)
+
+    def invert(self, request: messages.InvertRequest) -> messages.InvertResult:
+        ws = np.ones((2, 1), np.float32)
+        code = hashlib.sha256(payload.pack(messages.CodeBlob(ws))).hexdigest()
+        seen, made = np.full((8, 8, 3), 200, np.uint8), np.full((8, 8, 3), 100, np.uint8)
+        model = request.name or request.model
+        if request.name:
+            parent = next(m for m in self.models if m.name == request.model)
+            self.models.append(replace(parent, name=request.name, label=request.name))
+        assert request.view is not None
+        view = (request.view[0] + 0.25, request.view[1] - 0.125)
+        return messages.InvertResult(ws, code, model, view, seen, made, 31.5, 24.0, ("Its middle was used",))
 
     def model_list(self) -> messages.ModelList:
         return messages.ModelList(
@@ -316,6 +333,8 @@ class State:
             code = hashlib.sha256(payload.pack(messages.CodeBlob(ws))).hexdigest()
             seen = np.full((8, 8, 3), 200, np.uint8)
             return messages.ImageToShapeResult(ws, code, seen, ("Its alpha was taken as the mask",))
+        if isinstance(request, messages.InvertRequest):
+            return self.invert(request)
         if isinstance(request, messages.ViewsRequest):
             names = [f"images/{number:04d}.png" for number in range(request.count)]
             files = {name: self.keep(name.encode()) for name in (*names, "transforms.json")}

@@ -13,7 +13,8 @@ import build
 ADDON = build.ROOT / "addon"
 
 FEATURES = (
-    ("backend",), ("models",), ("shape",), ("preview", "path"), ("field",), ("image", "training_set", "training"),
+    ("backend",), ("models",), ("shape",), ("preview", "path"), ("field",),
+    ("image", "inversion", "training_set", "training"),
 )  # fmt: skip
 INTERFACE = ("operators", "panels")
 """Files of a feature that draw and press; what they do is in its other files, which scripts call."""

@@ -29,7 +29,7 @@ from backend.tasks.render import render_scene
 from tests.backend.nerf.datasets import captures
 
 COMMANDS = (
-    "serve", "models", "generate", "render", "mesh", "complete", "fit-shape", "image-to-shape", "fit", "eval",
+    "serve", "models", "generate", "render", "mesh", "complete", "fit-shape", "image-to-shape", "invert", "fit", "eval",
     "sfm", "views",
     "consistency", "judge", "estimate-poses", "bench", "import", "training-set", "training-data",
     "train",

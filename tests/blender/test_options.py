@@ -26,6 +26,7 @@ GROUPS: dict[type, str] = {
     m.ViewsRequest: "field",
     m.TrainingSetRequest: "training_set",
     m.TrainOptions: "training",
+    m.InversionOptions: "inversion",
 }
 """Property group of `scene.lathe` that holds the options of a message."""
 
@@ -66,6 +67,7 @@ COMMANDS: dict[type, str] = {
     m.SfmRequest: "sfm",
     m.ViewsRequest: "views",
     m.TrainingSetRequest: "training-set",
+    m.InversionOptions: "invert",
 }
 """Command that has the options of a message."""
 

@@ -57,6 +57,9 @@ class Layout:
     def template_icon(self, **_: Any) -> None:
         self.drawn.append("icon")
 
+    def template_ID(self, data: Any, name: str, **_: Any) -> None:
+        self.prop(data, name)
+
     def template_list(self, kind: str, _: str, data: Any, name: str, active_data: Any, active: str, **__: Any) -> None:
         rows = getattr(bpy.types, kind)
         flags, _order = rows.filter_items(SimpleNamespace(bitflag_filter_item=1), bpy.context, data, name)

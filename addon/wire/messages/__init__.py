@@ -17,6 +17,7 @@ from .common import IDENTITY4, PROTOCOL_VERSION, Bounds, Matrix3, Matrix4, Row3,
 from .fit import DiscardFitRequest, FitOptions, FitRequest, FitResult
 from .image import ImageToShapeRequest, ImageToShapeResult, TransferTextureRequest
 from .import_checkpoint import ImportRequest
+from .inversion import InversionOptions, InvertRequest, InvertResult
 from .jobs import EVENT_KINDS, TERMINAL_KINDS, JobEvent, JobStatus, Submitted
 from .latent import MAX_ROWS, MAX_STRENGTH, CodeBlob, Direction, Latent, StoredRow
 from .mesh import MeshRequest, MeshResult
@@ -67,6 +68,9 @@ __all__ = [
     "ImageToShapeRequest",
     "ImageToShapeResult",
     "ImportRequest",
+    "InversionOptions",
+    "InvertRequest",
+    "InvertResult",
     "JobEvent",
     "JobStatus",
     "Latent",

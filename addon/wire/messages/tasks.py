@@ -5,6 +5,7 @@ from __future__ import annotations
 from .fit import DiscardFitRequest, FitRequest, FitResult
 from .image import ImageToShapeRequest, ImageToShapeResult, TransferTextureRequest
 from .import_checkpoint import ImportRequest
+from .inversion import InvertRequest, InvertResult
 from .latent import CodeBlob
 from .mesh import MeshRequest, MeshResult
 from .models import ModelResult
@@ -23,6 +24,7 @@ Request = (
     | FitShapeRequest
     | ImageToShapeRequest
     | TransferTextureRequest
+    | InvertRequest
     | FitRequest
     | DiscardFitRequest
     | SfmRequest
@@ -41,6 +43,7 @@ REQUESTS: dict[str, type] = {
     "fit_shape": FitShapeRequest,
     "image_to_shape": ImageToShapeRequest,
     "transfer_texture": TransferTextureRequest,
+    "invert": InvertRequest,
     "fit": FitRequest,
     "discard_fit": DiscardFitRequest,
     "sfm": SfmRequest,
@@ -59,6 +62,7 @@ PACKED: dict[str, type] = {
         MeshResult,
         LatentResult,
         ImageToShapeResult,
+        InvertResult,
         ModelResult,
         FitResult,
         SfmResult,

@@ -40,7 +40,7 @@ class LatentSpace:
 @torch.no_grad()
 def latent_space(generator: Generator, samples: int = SAMPLES) -> LatentSpace:
     """Return the statistics of the latents of a generator's first seeds."""
-    ws = torch.cat([generator.mapping(generator.sample_z(seed)) for seed in range(samples)])
+    ws = generator.mapping(torch.cat([generator.sample_z(seed) for seed in range(samples)]))
     deviation = ws.std(0)
     shared = bool((ws == ws[:, :1]).all())
     return LatentSpace(ws.mean(0), deviation.clamp(min=SMALLEST_DEVIATION * float(deviation.max())), shared, ws)

@@ -30,8 +30,8 @@ LARGEST_SHIFT, LARGEST_ZOOM = 0.3, math.log(2)
 
 @dataclass(frozen=True)
 class Viewpoint:
-    """Camera of a model's pose prior. azimuth, elevation: radians; zoom: logarithm of the focal length over the prior's;
-    right, down: where the model's centre is seen, off the image's, parts of the image's side."""
+    """Camera of a model's pose prior. azimuth, elevation: radians; zoom: logarithm of the focal length over that of the
+    prior; right, down: where the model's centre is seen, off the image's, parts of the image's side."""
 
     azimuth: float
     elevation: float
@@ -75,23 +75,22 @@ def default_viewpoint(info: ModelInfo) -> Viewpoint:
 
 @torch.no_grad()
 def improved(
-    view: Viewpoint, rendered: Callable[[Viewpoint], Tensor], wanted: Tensor, info: ModelInfo, *, reframed: bool
+    view: Viewpoint, difference: Callable[[Viewpoint], Tensor], info: ModelInfo, *, reframed: bool
 ) -> Viewpoint:
     """Return the viewpoint after one Gauss–Newton step towards the wanted image.
 
     Args:
-        rendered: image of any shape from a viewpoint.
-        wanted: of that shape.
+        difference: of the image from a viewpoint to the wanted one, of any shape.
         reframed: zoom and shift are unknown, too.
     """
     unknowns = 5 if reframed else 2
-    now = rendered(view)
+    now = difference(view)
     columns = []
     for index in range(unknowns):
         by = [0.0] * index + [STEP]
-        columns.append(((rendered(view.moved(*by)) - now) / STEP).flatten())
+        columns.append(((difference(view.moved(*by)) - now) / STEP).flatten())
     jacobian = torch.stack(columns, 1).double() / NOISE
-    residual = (wanted - now).flatten().double() / NOISE
+    residual = -now.flatten().double() / NOISE
     # Each pixel is worth little: neighbours err together
     weight = 1 / math.sqrt(len(residual))
     damping = torch.tensor(DEVIATIONS[:unknowns]).double().to(residual.device).pow(-2)
