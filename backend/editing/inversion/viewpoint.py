@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from addon.wire.messages import ModelInfo
@@ -17,8 +18,8 @@ from addon.wire.messages import ModelInfo
 from ...cameras import Camera, from_wire, orbit
 from ...scenes.viewpoint import nearest_in_range
 
-STEP = 0.01
-"""Of the differences, radians and parts of the image."""
+STEPS = (0.05, 0.05, 0.05, 0.02, 0.02)
+"""Of the differences, by unknown. Shorter ones would measure how thin parts flicker between pixels."""
 
 DEVIATIONS = (math.radians(6), math.radians(6), 0.1, 0.05, 0.05)
 """How far one step may go: a step of so much costs as much as a difference of `NOISE` at each pixel."""
@@ -77,23 +78,37 @@ def default_viewpoint(info: ModelInfo) -> Viewpoint:
 def improved(
     view: Viewpoint, difference: Callable[[Viewpoint], Tensor], info: ModelInfo, *, reframed: bool
 ) -> Viewpoint:
-    """Return the viewpoint after one Gauss–Newton step towards the wanted image.
+    """Return the viewpoint after one Gauss–Newton step towards the wanted image, or the same where none comes nearer.
 
     Args:
         difference: of the image from a viewpoint to the wanted one, of any shape.
         reframed: zoom and shift are unknown, too.
     """
     unknowns = 5 if reframed else 2
-    now = difference(view)
-    columns = []
-    for index in range(unknowns):
-        by = [0.0] * index + [STEP]
-        columns.append(((difference(view.moved(*by)) - now) / STEP).flatten())
-    jacobian = torch.stack(columns, 1).double() / NOISE
-    residual = -now.flatten().double() / NOISE
+
+    def residual(at: Viewpoint) -> Tensor:
+        return pyramid(difference(at)).double() / NOISE
+
+    now = residual(view)
+    columns = [(residual(view.moved(*[0.0] * index, by)) - now) / by for index, by in enumerate(STEPS[:unknowns])]
+    jacobian = torch.stack(columns, 1)
     # Each pixel is worth little: neighbours err together
-    weight = 1 / math.sqrt(len(residual))
-    damping = torch.tensor(DEVIATIONS[:unknowns]).double().to(residual.device).pow(-2)
+    weight = 1 / math.sqrt(len(now))
+    damping = torch.tensor(DEVIATIONS[:unknowns]).to(now).pow(-2)
     normal = jacobian.T @ jacobian * weight + torch.diag(damping)
-    step = torch.linalg.solve(normal, jacobian.T @ residual * weight)
-    return view.moved(*step.tolist()).within(info)
+    step = torch.linalg.solve(normal, -(jacobian.T @ now) * weight)
+    for part in (1.0, 0.3):
+        moved = view.moved(*(part * step).tolist()).within(info)
+        if residual(moved).square().sum() < now.square().sum():
+            return moved
+    return view
+
+
+def pyramid(image: Tensor) -> Tensor:
+    """Return an image [n, n, channels] flat, with itself averaged over 2, 4 and 8 pixels a side, each level weighted as
+    the whole: what moves farther than its own width still overlaps. Any other shape is returned flat alone."""
+    if image.ndim != 3:
+        return image.flatten()
+    planes = image.permute(2, 0, 1)[None]
+    levels = [size * F.avg_pool2d(planes, size).flatten() for size in (1, 2, 4, 8) if size <= image.shape[0]]
+    return torch.cat(levels)

