@@ -10,7 +10,7 @@ import platformdirs
 
 def data_folder() -> Path:
     """Return the backend's own folder: models, jobs, blobs, logs."""
-    return Path(os.environ.get("LATENT_LATHE_DATA") or platformdirs.user_data_dir("latent_lathe", False))
+    return Path(os.environ.get("LATENT_LATHE_DATA") or platformdirs.user_data_dir("latent_lathe", False)).absolute()
 
 
 def user_models() -> Path:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from addon.wire.errors import LatheError, error_to_dict
+from addon.wire.errors import InternalError, LatheError, error_to_dict
 
 from .. import VERSION
 from . import bench, editing, fields, images, judging, meshes, models, serve, shapes, training, training_data, views
@@ -49,4 +49,8 @@ def main() -> int:
     except KeyboardInterrupt:
         complain("Cancelled")
         return 130
+    except Exception as error:
+        if "--json" in sys.argv:  # programs get a document in any case; the traceback goes to stderr
+            write_json({"error": error_to_dict(InternalError(f"{type(error).__name__}: {error}"))})
+        raise
     return 0

@@ -10,9 +10,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from backend.nerf.mlp.network import composite
 from tests.parity.__main__ import main
 from tests.parity.oracle import OracleSet, compare, find_sets, read_set, stated_floor
 from tests.parity.systems import is_implemented, load_system
+from tests.parity.systems.nerf import disparity
 from tests.shared import ORACLES
 
 SETS = [
@@ -27,6 +29,19 @@ def test_official_outputs_are_reproduced(path: Path) -> None:
     results = list(compare(oracle, system.outputs(oracle), system.not_reproduced))
     assert {result.output for result in results} >= oracle.expected.keys()
     assert [result for result in results if not result.passed] == []
+
+
+def test_an_empty_ray_has_the_disparity_of_each_framework() -> None:
+    """TensorFlow's maximum of 1e-10 and 0/0 is 1e-10, PyTorch's is NaN; for any number of samples."""
+    for count in (1, 3, 17):
+        raw = torch.full((2, count, 4), -1.0, dtype=torch.float64)
+        raw[1, :, 3] = 2.0
+        t = torch.linspace(2.0, 6.0, count, dtype=torch.float64).expand(2, -1)
+        colors = composite(raw, t, torch.ones(2, 3, dtype=torch.float64), False)
+        for system, empty in (("bmild/nerf", 1e10), ("yenchenlin/nerf-pytorch", float("nan"))):
+            found = disparity(colors, system)
+            assert torch.equal(found[:1].nan_to_num(-1.0), torch.tensor([empty]).double().nan_to_num(-1.0))
+            torch.testing.assert_close(found[1], colors.alpha[1] / colors.depth[1])
 
 
 def _set(**changes: object) -> OracleSet:

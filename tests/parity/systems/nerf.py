@@ -8,7 +8,7 @@ from torch import Tensor
 from backend.nerf.mlp import checkpoint
 from backend.nerf.mlp.encodings import positional_encoding
 from backend.nerf.mlp.ndc import ndc_rays
-from backend.nerf.mlp.network import NeRF, RenderConfig
+from backend.nerf.mlp.network import NeRF, PassColors, RenderConfig
 from backend.rendering import sampling
 from tests.parity.oracle import OracleSet
 
@@ -58,6 +58,16 @@ def _rays(set: OracleSet) -> tuple[Tensor, Tensor]:
     return pose[:3, 3].expand_as(directions), directions
 
 
+EMPTY = 1e10
+"""Disparity of an empty ray in TensorFlow: 1 / max(1e-10, 0/0), where Eigen's max, as std::max, returns its first
+argument if the second is NaN. PyTorch's maximum returns the NaN."""
+
+
+def disparity(colors: PassColors, system: str) -> Tensor:
+    """The disparity as the framework of a system makes it of an empty ray, whose alpha is 0."""
+    return torch.where(colors.alpha == 0, EMPTY, colors.disparity) if system == "bmild/nerf" else colors.disparity
+
+
 @torch.no_grad()
 def outputs(set: OracleSet, model: NeRF | None = None) -> dict[str, Tensor]:
     """Everything the official render call returned, from the set's weights or those of an imported model."""
@@ -73,11 +83,11 @@ def outputs(set: OracleSet, model: NeRF | None = None) -> dict[str, Tensor]:
     coarse, fine, drawn = result.coarse, result.fine, result.drawn
     flat = {
         "rgb": fine.rgb,
-        "disp": fine.disparity,
+        "disp": disparity(fine, set.system),
         "acc": fine.alpha,
         "raw": result.raw,
         "rgb0": coarse.rgb,
-        "disp0": coarse.disparity,
+        "disp0": disparity(coarse, set.system),
         "acc0": coarse.alpha,
         "z_std": drawn.std(-1, unbiased=False),
     }
