@@ -179,6 +179,11 @@ def make_solid_pigan(tiny: bool, weights: Path, device: torch.device = CPU) -> A
     return load_model(weights / "pigan", device)
 
 
+def make_solid_shadegan(tiny: bool, weights: Path, device: torch.device = CPU) -> Any:
+    """The same sizes, with a solid object in it, tracked: 6 + 6 samples."""
+    return load_model(weights / "shadegan", device)
+
+
 def make_solid_graf(tiny: bool, weights: Path, device: torch.device = CPU) -> Any:
     """The same sizes, with a solid object in it."""
     return load_model(weights / "graf", device)

@@ -1,9 +1,9 @@
 """Fast rendering of EG3D for one latent: the images of model.py's stages, precomputed.
 
 Differences: styles, demodulation and gains are folded into the weights once; 3 × 3
-convolutions are Winograd's (layers/winograd.py) on channels-last images; plane features lie together in memory and are
-gathered as weighted sums of rows; rays go in chunks that stay in the cache; the last feature map is never written, only
-its colours.
+convolutions are Winograd's (layers/winograd.py) on channels-last images; plane features lie together in memory, and one
+kernel samples and decodes them (kernels/triplane_rendering); rays go in chunks that stay in the cache; the last feature
+map is never written, only its colours.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...kernels.triplane_rendering import TriplaneSpec, decode_points
 from ...progress import Progress, part
 from ...rendering.sampling import merged
 from ...threads import run_on_torch_threads
@@ -166,19 +167,23 @@ class Precomputed:
         self.network, self.ws = network, ws
         planes = planes_of(network.backbone, ws)
         self.size = planes.shape[0]
-        features = network.config.plane_features
-        # Row (y · size + x) · 3 + plane.
-        self.table = planes.reshape(-1, features)
-        self.planes = planes.unflatten(2, (3, features)).permute(2, 3, 0, 1)[None]
+        config, decoder = network.config, network.decoder
+        self.planes = planes.unflatten(2, (3, config.plane_features)).permute(2, 3, 0, 1)[None]
         """As Backbone gives them, without a copy."""
-        d = network.decoder
-        self.layers = [
-            (
+        layers = (decoder.hidden, decoder.out)
+        self.spec = TriplaneSpec(
+            resolution=planes.shape[0], channels=config.plane_features, hidden=len(decoder.hidden.bias),
+            features=len(decoder.out.bias) - 1, half=config.rendering.box_warp / 2, axes=config.rendering.plane_axes,
+        )  # fmt: skip
+        matrices = [
+            matrix
+            for layer in layers
+            for matrix in (
                 layer.weight.T * (layer.lr_multiplier / math.sqrt(layer.weight.shape[1])),
                 layer.bias * layer.lr_multiplier,
             )
-            for layer in (d.hidden, d.out)
         ]
+        self.decoder = self.spec.flat(*matrices)
         self._superresolution: PrecomputedSuperresolution | None = None
 
     def superresolution(self, features: Tensor) -> Tensor:
@@ -190,30 +195,9 @@ class Precomputed:
             self._superresolution = PrecomputedSuperresolution(network, self.ws[-1])
         return self._superresolution(features)
 
-    def plane_features(self, points: Tensor) -> Tensor:
-        """Mean of the three planes' bilinear features [n, f] at canonical points [n, 3]; 0 outside."""
-        at = (points * (2 / self.network.config.rendering.box_warp) + 1) * (self.size / 2) - 0.5
-        low = at.floor()
-        share = at - low
-        index = low.long()
-        # For each axis and each of its two neighbours: index, and share, which is 0 outside.
-        neighbours = torch.stack([index, index + 1], dim=-1)  # [n, 3, 2]
-        inside = (neighbours >= 0) & (neighbours < self.size)
-        shares = torch.stack([1 - share, share], dim=-1) * inside
-        neighbours = neighbours.clamp_(0, self.size - 1)
-        across = [a for a, _ in self.network.config.rendering.plane_axes]
-        down = [b for _, b in self.network.config.rendering.plane_axes]
-        rows = neighbours[:, down, :, None] * (3 * self.size) + neighbours[:, across, None, :] * 3  # [n, 3, 2, 2]
-        rows += torch.arange(3, device=points.device)[:, None, None]
-        weights = shares[:, down, :, None] * shares[:, across, None, :] / 3
-        return F.embedding_bag(rows.flatten(1), self.table, per_sample_weights=weights.flatten(1), mode="sum")
-
     def density_and_features(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Raw density [n] and features [n, f] at canonical points [n, 3]."""
-        (hidden, hidden_bias), (out, out_bias) = self.layers
-        x = F.softplus(torch.addmm(hidden_bias, self.plane_features(points), hidden))
-        x = torch.addmm(out_bias, x, out)
-        return x[:, 0], torch.sigmoid(x[:, 1:]).mul_(1.002).sub_(0.001)
+        return decode_points(self.planes[0], self.decoder, points, self.spec)
 
     def render(
         self,

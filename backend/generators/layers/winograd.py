@@ -30,7 +30,7 @@ from ...kernels.winograd import (
 )
 from ...threads import num_threads_on, run_on_torch_threads
 
-TILES_AT_ONCE = 128
+TILES_AT_ONCE = 256
 
 DOUBLED_TILES_AT_ONCE = 64
 

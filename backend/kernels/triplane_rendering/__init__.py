@@ -1,5 +1,5 @@
 """Volume rendering of tri-planes: features from three planes, a small decoder, compositing, as one operation
-(section 4 of arxiv.org/abs/2112.07945).
+(section 4 of arxiv.org/abs/2112.07945), or decoded at points alone.
 
 Engines, both with the same signature and layout:
 
@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
-from .reference import render_triplanes_reference
+from .reference import decode_points_reference, render_triplanes_reference
 from .spec import TriplaneSpec
 
-__all__ = ["Impl", "TriplaneSpec", "render_triplanes"]
+__all__ = ["Impl", "TriplaneSpec", "decode_points", "render_triplanes"]
 
 Impl = Literal["auto", "reference", "fused"]
 
@@ -70,3 +71,29 @@ def render_triplanes(
 
         return render_triplanes_fused(planes, parameters, origins, directions, distances, spec)
     raise ValueError(f"no engine {impl!r}; there are reference and fused")
+
+
+def decode_points(
+    planes: Tensor, parameters: Tensor, points: Tensor, spec: TriplaneSpec, *, impl: Impl = "auto"
+) -> tuple[Tensor, Tensor]:
+    """Return density before its activation [n] and features (0..1) [n, features] at points [n, 3].
+
+    Args:
+        planes: [3, channels, resolution, resolution]; the fused engine wants the numbers of one place and plane to lie
+            together in memory, [resolution, resolution, 3, channels], and copies others.
+        parameters: see `render_triplanes`.
+    Raises:
+        ValueError: the fused engine cannot decode these: it has no gradients, and takes float32 on the CPU with
+            channels, hidden units and features in multiples of 4.
+    """
+    tensors = (planes, parameters, points)
+    fits = all(x.device.type == "cpu" and x.dtype == torch.float32 for x in tensors)
+    fits &= spec.channels % 4 == 0 and spec.hidden % 4 == 0 and spec.features % 4 == 0
+    fits &= not (torch.is_grad_enabled() and any(x.requires_grad for x in tensors))
+    if impl == "reference" or (impl == "auto" and not fits):
+        return decode_points_reference(planes, parameters, points, spec)
+    if not fits:
+        raise ValueError("the fused engine decodes float32 on the CPU, in multiples of 4, without gradients")
+    from .fused import decode_points_fused
+
+    return decode_points_fused(planes, parameters, points, spec)

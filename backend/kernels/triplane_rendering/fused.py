@@ -27,13 +27,29 @@ def render_triplanes_fused(
     planes: Tensor, parameters: Tensor, origins: Tensor, directions: Tensor, distances: Tensor, spec: TriplaneSpec
 ) -> Tensor:
     """See `render_triplanes`."""
-    matrices = spec.matrices(parameters)
-    spare = _padded(spec) - 1 - spec.features
-    padded = spec.flat(matrices[0], matrices[1], F.pad(matrices[2], (0, spare)), F.pad(matrices[3], (0, spare)))
+    padded = _with_spare_outputs(parameters, spec)
     table = planes.permute(0, 3, 4, 1, 2).contiguous()  # [b, y, x, plane, channel]
     rays = [x.detach().float().contiguous() for x in (origins, directions, distances)]
     result: Tensor = _Render.apply(table, padded, *rays, spec)
     return result
+
+
+def decode_points_fused(
+    planes: Tensor, parameters: Tensor, points: Tensor, spec: TriplaneSpec
+) -> tuple[Tensor, Tensor]:
+    """See `decode_points`."""
+    table, points = planes.permute(2, 3, 0, 1).contiguous(), points.contiguous()
+    padded = _with_spare_outputs(parameters, spec)
+    density, features = points.new_empty(len(points)), points.new_empty(len(points), spec.features)
+    pointers = [x.data_ptr() for x in (padded, table, points, density, features)]
+    wp.launch(_decode_kernel(spec), 1, inputs=[len(points), *pointers], device="cpu")
+    return density, features
+
+
+def _with_spare_outputs(parameters: Tensor, spec: TriplaneSpec) -> Tensor:
+    matrices = spec.matrices(parameters)
+    spare = _padded(spec) - 1 - spec.features
+    return spec.flat(matrices[0], matrices[1], F.pad(matrices[2], (0, spare)), F.pad(matrices[3], (0, spare)))
 
 
 def _padded(spec: TriplaneSpec) -> int:
@@ -139,3 +155,22 @@ def _kernels(spec: TriplaneSpec, samples: int) -> _Kernels:
         )  # fmt: skip
 
     return _Kernels(forward, backward)
+
+
+@lru_cache(maxsize=8)
+def _decode_kernel(spec: TriplaneSpec) -> Any:
+    """Compiled for these sizes. A launch is one set of points, on the calling thread."""
+    constants = _constants(spec, 1) | {"scale": 1 / spec.half}
+
+    @wp.func_native(snippet("triplane_rendering/decode_points.inl", **constants))
+    def run(
+        num_points: int, parameters_at: U64, planes_at: U64, points_at: U64, density_at: U64, colors_at: U64
+    ): ...  # fmt: skip
+
+    @wp.kernel(enable_backward=False, module="unique")
+    def decode(
+        num_points: int, parameters: U64, planes: U64, points: U64, density: U64, colors: U64
+    ) -> None:  # fmt: skip
+        run(num_points, parameters, planes, points, density, colors)
+
+    return decode

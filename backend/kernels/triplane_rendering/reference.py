@@ -16,16 +16,26 @@ def render_triplanes_reference(
     """See `render_triplanes`."""
     points = origins[:, :, None] + distances[..., None] * directions[:, :, None]
     features = sample_planes_reference(planes, points.flatten(1, 2), spec)
-    hidden, hidden_bias, out, out_bias = spec.matrices(parameters)
-    made = F.softplus(features @ hidden + hidden_bias) @ out + out_bias
-    made = made.unflatten(1, distances.shape[1:])  # [b, rays, samples, 1 + features]
-    raw, values = made[..., 0], torch.sigmoid(made[..., 1:]) * 1.002 - 0.001
+    raw, values = (x.unflatten(1, distances.shape[1:]) for x in _decoded(features, parameters, spec))
     density = F.softplus(_between(raw) - 1)
     weights = weights_from_alpha(1 - torch.exp(-density * distances.diff(dim=-1)))[..., None]
     values = (values[..., 1:, :] + values[..., :-1, :]) / 2
     mixed = (weights * values).sum(dim=-2)
     depth = (weights[..., 0] * _between(distances)).sum(dim=-1, keepdim=True)
     return torch.cat([mixed, weights.sum(dim=-2), depth], dim=-1)
+
+
+def decode_points_reference(
+    planes: Tensor, parameters: Tensor, points: Tensor, spec: TriplaneSpec
+) -> tuple[Tensor, Tensor]:
+    """See `decode_points`."""
+    return _decoded(sample_planes_reference(planes[None], points[None], spec)[0], parameters, spec)
+
+
+def _decoded(features: Tensor, parameters: Tensor, spec: TriplaneSpec) -> tuple[Tensor, Tensor]:
+    hidden, hidden_bias, out, out_bias = spec.matrices(parameters)
+    made = F.softplus(features @ hidden + hidden_bias) @ out + out_bias
+    return made[..., 0], torch.sigmoid(made[..., 1:]) * 1.002 - 0.001
 
 
 def sample_planes_reference(planes: Tensor, points: Tensor, spec: TriplaneSpec) -> Tensor:

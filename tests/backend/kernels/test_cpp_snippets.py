@@ -124,6 +124,7 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     sine._kernels.__wrapped__()
     axes = ((0, 1), (0, 2), (2, 0))
     triplanes._kernels.__wrapped__(TriplaneSpec(64, 16, 32, 4, 0.9, axes), 8)
+    triplanes._decode_kernel.__wrapped__(TriplaneSpec(64, 16, 32, 4, 0.9, axes))
     return found
 
 

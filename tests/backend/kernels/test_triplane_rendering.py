@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from backend.kernels.triplane_rendering import TriplaneSpec, render_triplanes
+from backend.kernels.triplane_rendering import TriplaneSpec, decode_points, render_triplanes
 
 SPEC = TriplaneSpec(10, 8, 12, 3, 0.7, ((0, 1), (0, 2), (2, 1)))
 SAMPLES = 6
@@ -70,3 +70,26 @@ def test_shapes_and_engines_are_checked() -> None:
     with pytest.raises(ValueError, match="no gradient for rays"):
         render_triplanes(planes, parameters, origins.requires_grad_(), directions, distances, SPEC, impl="fused")
     assert render_triplanes(planes, parameters, origins, directions, distances, SPEC).requires_grad
+
+
+@pytest.mark.parametrize("count", [1, 70])
+def test_points_are_decoded_as_the_definition_says_also_outside(count: int) -> None:
+    random = torch.Generator().manual_seed(5)
+    spec = TriplaneSpec(10, 8, 12, 4, 0.7, ((0, 1), (0, 2), (2, 1)))
+    planes = torch.randn(3, 8, 10, 10, generator=random)
+    parameters = torch.randn(spec.num_parameters, generator=random)
+    points = torch.rand(count, 3, generator=random) * 2 - 1
+    expected = decode_points(planes, parameters, points, spec, impl="reference")
+    for impl in ("fused", "auto"):
+        found = decode_points(planes, parameters, points, spec, impl=impl)  # type: ignore[arg-type]
+        for ours, theirs in zip(found, expected, strict=True):
+            assert ours.shape == theirs.shape and torch.allclose(ours, theirs, atol=2e-5)
+
+
+def test_decoding_with_gradients_is_left_to_the_definition() -> None:
+    spec = TriplaneSpec(10, 8, 12, 4, 0.7, ((0, 1), (0, 2), (2, 1)))
+    points = torch.zeros(5, 3, requires_grad=True)
+    arguments = (torch.ones(3, 8, 10, 10), torch.ones(spec.num_parameters), points, spec)
+    assert decode_points(*arguments)[0].requires_grad
+    with pytest.raises(ValueError, match="without gradients"):
+        decode_points(*arguments, impl="fused")
