@@ -8,7 +8,7 @@ from pathlib import Path
 from addon.wire.errors import Remedy, UnreadableFile, UnusableDataset
 
 from ...lens import Lens, camera_directions
-from . import colmap, transforms
+from . import colmap, phones, photogrammetry, transforms
 from .images import EXTENSIONS
 from .transforms import read_cameras, write_transforms
 from .views import Dataset, Pixels, Split, View, with_splits
@@ -49,7 +49,8 @@ def photographs(folder: Path) -> list[Path]:
 
 
 def open_dataset(folder: Path, *, flip_axes: bool = False) -> Dataset:
-    """Open a folder (or a transforms file in it): transforms.json in its three dialects, or a COLMAP model.
+    """Open a folder (or a transforms file in it): transforms.json in its three dialects, a COLMAP model, a capture of
+    Polycam or Record3D, or cameras that Metashape or RealityCapture exported.
 
     Reads cameras and the headers of images; the pixels come with `Dataset.load`. World is the files' own frame.
     `flip_axes` negates y and z of every camera, for files whose cameras have other axes than their format says.
@@ -68,12 +69,17 @@ def open_dataset(folder: Path, *, flip_axes: bool = False) -> Dataset:
         return transforms.read(folder, files, flip_axes=flip_axes)
     if models := colmap.find(folder):
         return colmap.read(folder, models, flip_axes=flip_axes)
-    if found := photographs(folder):
+    if capture := phones.find(folder):
+        return phones.read(folder, capture, flip_axes=flip_axes)
+    found = photographs(folder)
+    if exported := photogrammetry.find(folder):
+        return photogrammetry.read(folder, exported, found, flip_axes=flip_axes)
+    if found:
         raise _no_cameras(f"The folder {folder.name} holds {len(found)} photographs")
     empty = "is empty" if not any(folder.iterdir()) else "holds no data set"
     raise UnusableDataset(
-        f"The folder {folder.name} {empty}: it needs transforms.json and its images, a COLMAP model and its images, or "
-        "photographs to find cameras for."
+        f"The folder {folder.name} {empty}: it needs transforms.json, a COLMAP model, or cameras of Metashape, "
+        "RealityCapture, Polycam or Record3D, each with its images; or photographs to find cameras for."
     )
 
 

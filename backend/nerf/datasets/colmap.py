@@ -23,7 +23,7 @@ from meshing.images import NotAnImage, open_regular, reason
 
 from . import checks
 from .images import EXTENSIONS
-from .shots import Shot, dataset_of
+from .shots import Shot, dataset_of, fixed
 from .views import Dataset
 
 PLACES = ("sparse", "colmap/sparse", ".", "colmap", "colmap_text", "sparse_text", "text")
@@ -184,7 +184,7 @@ def _shot(
         image.name,
         _inside(folder_of_images, image.name),
         checks.flipped(pose) if flip_axes else pose,
-        lambda _: intrinsics,
+        fixed(intrinsics),
         (stored.width, stored.height),
         lens,
         mask=mask if mask.is_file() else None,

@@ -8,7 +8,7 @@ before they become float32, and what cannot be used is left out with a warning.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +41,16 @@ class Shot:
     mask_keeps: Literal["white", "black"] = "white"
     depth: Path | None = None
     depth_scale: float = 1.0
+
+
+def fixed(intrinsics: np.ndarray) -> Callable[[Size], np.ndarray]:
+    """Return intrinsics [3, 3] that do not depend on the image's size."""
+    return lambda size: intrinsics
+
+
+def with_flipped_axes(shots: Sequence[Shot]) -> list[Shot]:
+    """Return shots with y and z of each camera negated."""
+    return [replace(shot, world_from_camera=checks.flipped(shot.world_from_camera)) for shot in shots]
 
 
 def dataset_of(

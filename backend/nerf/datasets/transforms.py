@@ -11,7 +11,6 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +22,7 @@ from addon.wire.messages import Bounds, Lens, Row3
 from ...files import read_json, write_atomically
 from . import checks, ply
 from .images import read_size
-from .shots import Shot, Size, dataset_of, find_image, moved
+from .shots import Shot, Size, dataset_of, find_image, fixed, moved
 from .views import Dataset, Split, View
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -157,12 +156,8 @@ def read_poses(file: Path, default: Size = (0, 0), *, named: bool = True) -> tup
         intrinsics = _matrix_of_intrinsics(frame, *size)
         checks.camera_at(frame.name, pose, intrinsics, size)
         image = file.parent / frame.name.replace("\\", "/")
-        found.append(Shot(frame.name, image, pose, partial(_constant, intrinsics), size, _lens(frame), frame.split))
+        found.append(Shot(frame.name, image, pose, fixed(intrinsics), size, _lens(frame), frame.split))
     return tuple(found)
-
-
-def _constant(intrinsics: np.ndarray, size: Size) -> np.ndarray:
-    return intrinsics
 
 
 def _size_of(folder: Path, frame: _Frame) -> Size | None:

@@ -68,7 +68,7 @@ class Dataset:
     """Views, and the sparse cloud and bounds of the files, if any."""
 
     folder: Path
-    format: str  # "nerf-synthetic" | "nerfstudio" | "instant-ngp" | "colmap"
+    format: str  # as "nerfstudio" or "colmap"
     views: tuple[View, ...]
     points: np.ndarray | None = None  # [N, 3] world: a sparse cloud
     point_colors: np.ndarray | None = None  # uint8 [N, 3] sRGB
