@@ -21,7 +21,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from addon.wire.errors import LatheError, UnreadableFile
-from addon.wire.messages import PINHOLE, Bounds, Camera, Lens, Matrix3, Matrix4, Row3
+from addon.wire.messages import PINHOLE, Camera, Lens, Matrix3, Matrix4, ModelInfo, Row3
 
 from .cameras import intrinsics_from_fov
 from .files import read_json
@@ -31,6 +31,7 @@ from .nerf.datasets.transforms import NGP_OFFSET, NGP_SCALE, read_poses
 
 DEFAULT_SIZE = 512
 DATAPARSER = "dataparser_transforms.json"
+NEAREST = 0.5  # of the usual distance, where cameras of a path may be in another frame
 
 
 def read_camera_path(path: Path, size: int | None = None, *, offset: Row3 = (0.0, 0.0, 0.0)) -> list[Camera]:
@@ -81,27 +82,27 @@ def from_dataparser(cameras: Sequence[Camera], file: Path) -> list[Camera]:
     return found
 
 
-def share_that_sees(cameras: Sequence[Camera], bounds: Bounds) -> float:
-    """Return the share of cameras that stand outside a box and have its centre in the image."""
-    low, high = np.array(bounds)
+def share_that_sees(cameras: Sequence[Camera], info: ModelInfo) -> float:
+    """Return the share of cameras that have the middle of a scene in the image, and stand no nearer to it than half of
+    the usual distance."""
+    middle = np.array(info.bounds).mean(0)
     seen = 0
     for camera in cameras:
         pose = np.array(camera.world_from_camera)
         position = pose[:3, 3]
-        point = torch.from_numpy(pose[:3, :3].T @ ((low + high) / 2 - position))
+        point = torch.from_numpy(pose[:3, :3].T @ (middle - position))
         if camera.projection == "perspective" and float(point[2]) <= 0 and camera.lens.model != "fisheye":
             continue
         pixel = pixels_of(torch.tensor(camera.intrinsics, dtype=torch.float64), camera.lens, point)
         inside_image = 0 <= float(pixel[0]) <= camera.width and 0 <= float(pixel[1]) <= camera.height
-        inside_box = bool(((position > low) & (position < high)).all())
-        seen += inside_image and not inside_box
+        seen += inside_image and float(point.norm()) >= NEAREST * info.pose_prior.radius
     return seen / len(cameras)
 
 
 def in_frame_of_scene(
-    cameras: list[Camera], path: Path, bounds: Bounds, dataparser: Path | None = None
+    cameras: list[Camera], path: Path, info: ModelInfo, dataparser: Path | None = None
 ) -> tuple[list[Camera], list[str]]:
-    """Return the cameras of a path in the frame of a scene with these bounds, and notes for the user.
+    """Return the cameras of a path in the frame of a model's scenes, and notes for the user.
 
     dataparser: nerfstudio's dataparser_transforms.json. Where it is not given but lies beside the path, it is used if
     more cameras see the scene that way.
@@ -111,14 +112,15 @@ def in_frame_of_scene(
     """
     if dataparser is not None:
         return from_dataparser(cameras, dataparser), []
-    seen, beside = share_that_sees(cameras, bounds), path.with_name(DATAPARSER)
+    seen, beside = share_that_sees(cameras, info), path.with_name(DATAPARSER)
     if beside.is_file() and "frames" not in read_json(path):
         other = from_dataparser(cameras, beside)
-        if share_that_sees(other, bounds) > seen:
+        if share_that_sees(other, info) > seen:
             return other, [f"The path is in nerfstudio's frame: {beside} was used to place it."]
     if seen == 0:
         return cameras, [
-            "No camera of the path has the middle of the scene in view from outside: the path may be in another frame. "
+            "No camera of the path sees the middle of the scene from its usual distance: the path may be in another "
+            "frame. "
             "For a path of nerfstudio's viewer give --dataparser-transforms, the dataparser_transforms.json beside its "
             "checkpoint."
         ]

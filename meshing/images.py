@@ -26,6 +26,10 @@ class NotAnImage(ValueError):
     """A file that no listed decoder reads, that is no regular file, or that is too large."""
 
 
+class NotAFile(NotAnImage):
+    """A pipe, a device, a socket or a folder."""
+
+
 def reason(error: Exception) -> str:
     """Return why a file could not be opened, in words of the system without number and path."""
     return str(getattr(error, "strerror", None) or error)
@@ -71,7 +75,7 @@ def open_regular(path: Path) -> IO[bytes]:
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
-            raise NotAnImage("it is not a file, but a pipe, a device or a folder")
+            raise NotAFile("it is not a file, but a pipe, a device or a folder")
         if found.st_size > MAX_BYTES:
             raise NotAnImage(f"it has {found.st_size / 1e9:.1f} GB; the most is {MAX_BYTES / 1e9:.1f} GB")
         return os.fdopen(handle, "rb")

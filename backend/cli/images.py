@@ -126,7 +126,7 @@ def render_path(
 
     x, y, z = shared.card(ref.model).offset or (0.0, 0.0, 0.0)
     cameras = read_camera_path(path, None if size is None else image_size(size, size), offset=(x, y, z))
-    cameras, notes = in_frame_of_scene(cameras, path, shared.generator(ref.model).info.bounds, dataparser)
+    cameras, notes = in_frame_of_scene(cameras, path, shared.generator(ref.model).info, dataparser)
     files = [out / f"frame_{number:05d}.png" for number in range(len(cameras))]
     render_frames(shared, ref, cameras, files, sampling, as_json, notes)
 

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -286,7 +287,7 @@ def test_a_path_of_nerfstudio_s_viewer_is_brought_to_the_frame_of_its_data_set(t
     """nerfstudio's frame is scale · (transform @ world)."""
     path = camera_path(tmp_path)
     cameras = read_camera_path(path)
-    box = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+    box: Any = SimpleNamespace(bounds=((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0)), pose_prior=SimpleNamespace(radius=3.0))
     turn = Rotation.from_euler("xyz", (20, 50, 100), degrees=True).as_matrix()
     transform, scale = np.concatenate((turn, [[3.0], [-4.0], [5.0]]), 1), 0.125
     (tmp_path / "dataparser_transforms.json").write_text(json.dumps({"transform": transform.tolist(), "scale": scale}))

@@ -16,6 +16,7 @@ import numpy as np
 
 from addon.wire.errors import UnreadableFile
 from addon.wire.messages import PINHOLE, Bounds, Lens, Row3
+from meshing.images import NotAFile
 from meshing.offset import offset_of, shown
 
 from . import checks
@@ -81,6 +82,8 @@ def dataset_of(
         try:
             size, turned = read_size(path)
         except UnreadableFile as error:
+            if isinstance(error.__cause__, NotAFile):  # nobody puts a pipe there by accident
+                raise
             lost.append((shot, error))
             continue
         found.append((shot, path, size, turned))
