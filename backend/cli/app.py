@@ -12,7 +12,21 @@ import typer
 from addon.wire.errors import InternalError, LatheError, error_to_dict
 
 from .. import VERSION
-from . import bench, editing, fields, images, judging, meshes, models, serve, shapes, training, training_data, views
+from . import (
+    bench,
+    editing,
+    edits,
+    fields,
+    images,
+    judging,
+    meshes,
+    models,
+    serve,
+    shapes,
+    training,
+    training_data,
+    views,
+)  # fmt: skip
 from .console import complain, write_json
 
 cli = typer.Typer(
@@ -24,7 +38,9 @@ cli = typer.Typer(
     rich_markup_mode=None,
 )
 
-for family in (serve, models, images, meshes, shapes, fields, views, bench, training, training_data, judging, editing):
+for family in (
+    serve, models, images, meshes, shapes, fields, views, bench, training, training_data, judging, editing, edits,
+):  # fmt: skip
     family.add_to(cli)
 
 

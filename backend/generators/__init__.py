@@ -43,6 +43,7 @@ MODELS: dict[str, str] = {
     "gan3d": "backend.generators.gan3d",
     "von": "backend.generators.von",
     "hologan": "backend.generators.hologan",
+    "edited": "backend.editing",
     "hash_field": "backend.nerf.hash",
     "nerf": "backend.nerf.mlp",
 }

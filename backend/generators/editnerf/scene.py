@@ -152,6 +152,10 @@ class EditNeRFGenerator(LatentGenerator[EditNeRF]):
             rows.append(torch.lerp(ws[row], code, mix))
         return torch.stack(rows)
 
+    def resolve(self, ws: Tensor, controls: Mapping[str, float] | None) -> tuple[Tensor, dict[str, float]]:
+        """Return ws with the codes that the controls choose, and controls that take ws as it is."""
+        return self.with_instances(self.checked(ws), controls), {**(controls or {}), "instance_mix": 0.0}
+
     def editable_parts(self) -> Mapping[Part, Editable]:
         """Density ends the fusion network; bottleneck and colour layers make colour alone. The late layers are those
         that the paper's edits change: the fusion network and density, and the last colour layer."""

@@ -31,7 +31,7 @@ from tests.shared import CHECKPOINTS, ORACLES
 
 Command = Callable[..., tuple[int, str, str]]
 
-MADE_HERE = {"hash_field"}
+MADE_HERE = {"hash_field", "edited"}
 """Kinds that have no official files: this project alone makes them."""
 
 
