@@ -125,7 +125,7 @@ def same(first: float, second: float) -> bool:
 
 
 def test_every_option_of_a_request_has_a_property_or_a_reason_for_none() -> None:
-    kinds = (m.Latent, m.FitOptions, m.TrainOptions, *m.REQUESTS.values())
+    kinds = (m.Latent, m.FitOptions, m.TrainOptions, m.InversionOptions, *m.REQUESTS.values())
     known = {(kind, name) for kind in kinds for name in options_of(kind)}
     shown = {(kind, option.name) for kind, option, _ in properties()}
     assert shown | set(ABSENT) == known and not shown & set(ABSENT)
@@ -133,7 +133,8 @@ def test_every_option_of_a_request_has_a_property_or_a_reason_for_none() -> None
 
 
 def test_every_option_of_a_request_is_on_the_command_line_or_has_a_reason() -> None:
-    known = {(kind, name) for kind in (m.Latent, m.FitOptions, *m.REQUESTS.values()) for name in options_of(kind)}
+    kinds = (m.Latent, m.FitOptions, m.InversionOptions, *m.REQUESTS.values())
+    known = {(kind, name) for kind in kinds for name in options_of(kind)}
     shown = {(kind, option.name) for kind, option, _ in flags()}
     assert shown | set(WITHOUT_FLAG) == known and not shown & set(WITHOUT_FLAG)
     assert set(FLAG_DEFAULTS) <= shown and set(FLAGS) <= shown

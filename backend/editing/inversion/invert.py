@@ -3,7 +3,7 @@
 1. The images nearest to the photograph, among those of the first seeds from around the given view.
 2. Projection at 32² from the nearest ones, the best of which goes on: the latent (in w where the model has one w for
    all rows) with PTI's noise and ramps, and the camera by Gauss–Newton steps in between.
-3. Projection at the model's size, in w+.
+3. Projection at the model's size, first in w, then in w+.
 4. Pivotal tuning: the weights, with the images of other latents held.
 
 After Zhu et al. (arxiv.org/abs/1609.03552), StyleGAN2 (arxiv.org/abs/1912.04958, supplement D) and PTI
@@ -35,13 +35,14 @@ from .photograph import Photograph
 from .projection import project
 from .schedules import pti_schedule
 from .tuning import ImageLoss, Locality, tune
-from .viewpoint import Viewpoint, default_viewpoint, improved
+from .viewpoint import Viewpoint, default_viewpoint, improved, pyramid
 
 PEAK = 0.05
 """Largest learning rate of the projection, spreads of the latent."""
 
-SMALL_SHARE = 0.6
-"""Of the projection's steps, at 32² and in w where it is a space."""
+SMALL_SHARE, SHARED_SHARE = 0.6, 0.2
+"""Of the projection's steps: those at 32², and those at the model's size that still keep one w for all rows, where the
+model has one. Unseen sides are those of a w that the model knows; in w+ they follow the seen ones less."""
 
 STARTS = 3
 """Seeds that the projection starts from, each for a sixth of the small steps; the best one goes on."""
@@ -105,10 +106,13 @@ def invert(
     run = _Run(generator, comparison, options, perceptual, progress)
     progress(0.0, "Comparing with the model's own images")
     space = latent_space(generator)
-    starts = run.nearest_seeds(space, view)
-    small = round(options.steps * SMALL_SHARE)
-    x, view = run.best_projected(space, starts, small)
-    x, view = run.projected(space, x.expand_as(space.mean), view, options.steps - small, whole=True, done=small)
+    small, whole = (round(options.steps * share) for share in (SMALL_SHARE, SHARED_SHARE))
+    x, view = run.best_projected(space, run.nearest_seeds(space, view), small)
+    if space.shared and whole:
+        x, view = run.projected(space, x, view, Stage(whole, "Refining the latent", whole=True, done=small))
+        small += whole
+    last = Stage(options.steps - small, "Refining the latent by rows", whole=True, noise=0.0, done=small)
+    x, view = run.projected(space, x.expand_as(space.mean), view, last)
     ws = space.ws(x)
     scene = generator.synthesize(ws)
     psnr, overlap = comparison.psnr(scene, view), comparison.overlap(scene, view)
@@ -122,6 +126,18 @@ def invert(
             notes += ("Tuning did not come nearer to the photograph and was dropped: use a smaller tuning rate.",)
     progress(1.0, "Done")
     return Inverted(ws, view, tuned, psnr, projected, overlap, notes)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the projection. steps: how many. text: for the user. whole: by images of the model's size and what a
+    network sees of them, else by small ones. noise: of PTI's schedule. done: steps of earlier stages."""
+
+    steps: int
+    text: str = "Finding shape and camera"
+    whole: bool = False
+    noise: float = 0.05
+    done: int = 0
 
 
 class _Run:
@@ -160,25 +176,20 @@ class _Run:
         """Project at 32² from each start for some steps, and from the best for the rest. Return latent and view."""
         each = max(steps // (2 * STARTS), 1)
         tried = [
-            self.projected(space, x, view, each, whole=False, done=number * each)
-            for number, (x, view) in enumerate(starts)
+            self.projected(space, x, view, Stage(each, done=number * each)) for number, (x, view) in enumerate(starts)
         ]
         errors = [self._small_error(self.generator.synthesize(space.ws(x)), view) for x, view in tried]
         x, view = tried[errors.index(min(errors))]
         done = each * len(tried)
-        return self.projected(space, x, view, max(steps - done, 1), whole=False, done=done)
+        return self.projected(space, x, view, Stage(max(steps - done, 1), done=done))
 
     @torch.no_grad()
     def _small_error(self, scene: Scene, view: Viewpoint) -> float:
         return float(self.comparison.small_difference(self.comparison.small(scene, view)).square().mean())
 
-    def projected(
-        self, space: LatentSpace, start: Tensor, view: Viewpoint, steps: int, *, whole: bool, done: int
-    ) -> tuple[Tensor, Viewpoint]:
-        """Return latent and view after some steps. whole: images of the model's size, and what a network sees of them.
-        done: steps of earlier projections."""
+    def projected(self, space: LatentSpace, start: Tensor, view: Viewpoint, stage: Stage) -> tuple[Tensor, Viewpoint]:
+        """Return latent and view after a stage."""
         x = start.clone().requires_grad_()
-        noise = 0.0 if whole and space.shared else 0.05
         comparison = self.comparison
 
         def draw(_: int) -> Tensor:
@@ -186,22 +197,24 @@ class _Run:
 
         def distance(moved: Tensor) -> Tensor:
             scene = self.generator.synthesize(space.ws(moved), differentiable=True)
-            if not whole:
-                return comparison.small_difference(comparison.small(scene, view)).square().mean()
+            if not stage.whole:
+                return pyramid(comparison.small_difference(comparison.small(scene, view))).square().mean()
             loss = comparison.difference(scene, view, comparison.pixels(scene)).square().mean()
             if self.perceptual is not None:
                 loss = loss + self.perceptual.weight * self._seen(scene, view)
             return loss
 
-        schedule = pti_schedule(steps, peak=PEAK, noise=noise)
+        schedule = pti_schedule(stage.steps, peak=PEAK, noise=stage.noise)
         for number, loss in enumerate(project(x, distance, schedule, draw), 1):
             if not math.isfinite(loss):
                 raise Diverged("The projection became NaN. Try another start view, or fewer steps.")
-            scene = self.generator.synthesize(space.ws(x.detach()))
-            if number % CAMERA_EVERY == 0 and self.options.solve_camera:
-                view = self.improved(scene, view, whole)
-            text = "Refining the latent" if whole else "Finding shape and camera"
-            self._report(self.options.candidates + done + number, text, scene, view, loss)
+            done = self.options.candidates + stage.done + number
+            turns = number % CAMERA_EVERY == 0 and self.options.solve_camera
+            shown = done % SHOWN_EVERY == 0
+            scene = self.generator.synthesize(space.ws(x.detach())) if turns or shown else None
+            if turns and scene is not None:
+                view = self.improved(scene, view, stage.whole)
+            self._report(done, stage.text, scene if shown else None, view, loss)
         return x.detach(), view
 
     def improved(self, scene: Scene, view: Viewpoint, whole: bool) -> Viewpoint:
@@ -231,25 +244,19 @@ class _Run:
 
         def loss() -> ImageLoss:
             scene = after.synthesize(pivot, differentiable=True)
-            l2 = (
-                4 * comparison.difference(scene, view, comparison.pixels(scene)).square().mean()
-            )  # of images in −1..1, as published
+            difference = comparison.difference(scene, view, comparison.pixels(scene))
+            l2 = 4 * difference.square().mean()  # of images in −1..1, as published
             seen = torch.zeros_like(l2) if self.perceptual is None else self.perceptual.weight * self._seen(scene, view)
             return ImageLoss(l2, seen)
 
         held = self._held_views(space, view)
-        spread = float(space.deviation.square().sum().sqrt())
-        at = iter(held)
-        seen_from = [view]
-
-        def draw(number: int) -> Tensor:
-            ws, seen_from[0] = next(at)
-            return ws
-
         locality = Locality(
-            lambda ws: image(before, ws, seen_from[0]), lambda ws: image(after, ws, seen_from[0]), pivot, draw,
-            distance=LOCALITY_DISTANCE * spread,
-        )  # fmt: skip
+            lambda ws, number: image(before, ws, held[number][1]),
+            lambda ws, number: image(after, ws, held[number][1]),
+            pivot,
+            lambda number: held[number][0],
+            distance=LOCALITY_DISTANCE * float(space.deviation.square().sum().sqrt()),
+        )
         steps = tune(
             weights, loss, locality=locality if self.options.locality else None, steps=self.options.tuning_steps,
             learning_rate=self.options.tuning_rate,
@@ -286,9 +293,7 @@ class _Run:
         return self.perceptual(self.comparison.over_white(scene.image(camera)), self.comparison.wanted_over_white)
 
     def _report(self, done: int, text: str, scene: Scene | None, view: Viewpoint, loss: float) -> None:
-        preview = None
-        if scene is not None and done % SHOWN_EVERY == 0:
-            preview = self._picture(scene, view)
+        preview = None if scene is None else self._picture(scene, view)
         self.progress(min(done / self.total, 1.0), text, preview, figures={"loss": loss})
 
     @torch.no_grad()

@@ -40,8 +40,9 @@ def image_loss(image: Tensor, target: Tensor, perceptual: Perceptual | None) -> 
 class Locality:
     """Regularisation that keeps the images of other latents as they were (section 3.3)."""
 
-    before: Callable[[Tensor], Tensor]  # image [1, 3, height, width] of a latent by the untuned weights
-    after: Callable[[Tensor], Tensor]  # by those that are tuned
+    before: Callable[[Tensor, int], Tensor]  # image [1, channels, height, width] of a latent by the untuned weights, at
+    # the number of a step
+    after: Callable[[Tensor, int], Tensor]  # by those that are tuned
     pivot: Tensor  # [..., num_ws, w_dim]
     draw: Callable[[int], Tensor]  # a latent, shaped as the pivot, of the number of a step
     distance: float = LOCALITY_DISTANCE
@@ -56,8 +57,8 @@ class Locality:
         """Return the weighted change of the image of that latent (Eq. 5)."""
         latent = self.at(number)
         with torch.no_grad():
-            wanted = self.before(latent)
-        return self.weight * image_loss(self.after(latent), wanted, perceptual).total
+            wanted = self.before(latent, number)
+        return self.weight * image_loss(self.after(latent, number), wanted, perceptual).total
 
 
 class TuningStep(NamedTuple):

@@ -16,12 +16,14 @@ from PIL import Image
 from addon.wire.errors import Cancelled, InvalidRequest, OutOfMemory, UnreadableFile
 from addon.wire.messages import InversionOptions, InvertRequest, Latent, SceneRef
 from backend.cameras import from_wire, orbit
+from backend.editing.inversion.perceptual import PerceptualNetwork
 from backend.folders import user_models
 from backend.generators.eg3d.scene import EG3DScene
 from backend.models.card import read_card
 from backend.models.store import find_models, save_model
 from backend.progress import silent
 from backend.service import tasks
+from backend.tasks.invert import invert as run_invert
 from backend.tasks.workspace import Workspace
 from tests.backend.scenes.test_gradients import made
 
@@ -74,7 +76,9 @@ def test_the_latent_is_stored_and_tuned_weights_are_a_model_that_makes_the_image
     assert np.abs(shown - found.made).max() <= 1
     with pytest.raises(InvalidRequest, match="already that was not tuned"):
         tasks.run("invert", InvertRequest(model, picture, name=model, options=options), silent, shared)
-    tasks.run("invert", request, silent, shared)  # again: it replaces its own
+    seen = PerceptualNetwork("Pixels, MIT", 8, lambda images: images.flatten(1))
+    run_invert(request, silent, shared, seen)  # again: it replaces its own
+    assert "Perceptual network: Pixels, MIT." in read_card(find_models()["mine"]).card
 
 
 def test_a_mask_is_an_image_of_the_photographs_size(model: str) -> None:

@@ -106,7 +106,10 @@ def _tuning(set: OracleSet, name: str) -> dict[str, Tensor]:
     if name == "tune_locality":
         draws = set.inputs["tune_locality/locality_z"]
         locality = Locality(
-            before.image, generator.image, pivot, lambda step: before.map(draws[step : step + 1], psi=0.5)
+            lambda ws, _: before.image(ws),
+            lambda ws, _: generator.image(ws),
+            pivot,
+            lambda step: before.map(draws[step : step + 1], psi=0.5),
         )
         out["tune_locality/morphed_w_step0"] = locality.at(0)
     steps = tune(
