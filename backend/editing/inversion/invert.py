@@ -40,7 +40,7 @@ from .viewpoint import Viewpoint, default_viewpoint, improved, pyramid
 PEAK = 0.05
 """Largest learning rate of the projection, spreads of the latent."""
 
-SMALL_SHARE, SHARED_SHARE = 0.6, 0.2
+SMALL_SHARE, SHARED_SHARE = 0.75, 0.1
 """Of the projection's steps: those at 32², and those at the model's size that still keep one w for all rows, where the
 model has one. Unseen sides are those of a w that the model knows; in w+ they follow the seen ones less."""
 
