@@ -72,6 +72,48 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+JOURNAL = ".publish.json"
+
+
+def publish(folder: Path, contents: dict[str, bytes]) -> None:
+    """Write several files of a folder as one: whenever the process is killed, `recover` finds all old or all new.
+
+    They are written beside their places first; a journal, itself written atomically, then promises them; then each is
+    renamed. Raises OSError; before the journal is there, nothing has changed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    recover(folder)
+    parts = {f".{name}.{os.getpid()}.new": name for name in contents}
+    try:
+        for part, name in parts.items():
+            with (folder / part).open("wb") as file:
+                file.write(contents[name])
+                file.flush()
+                os.fsync(file.fileno())
+        write_atomically(folder / JOURNAL, json.dumps(parts).encode())
+    except BaseException:
+        for part in parts:
+            (folder / part).unlink(missing_ok=True)
+        raise
+    recover(folder)
+
+
+def recover(folder: Path) -> None:
+    """Finish what a killed process had promised to `publish` in a folder; remove what it had not. Raises OSError."""
+    journal = folder / JOURNAL
+    if journal.is_file():
+        with contextlib.suppress(FileNotFoundError):  # another process may finish it at the same time
+            parts = json.loads(journal.read_bytes())
+            for part, name in parts.items():
+                if part == Path(part).name and name == Path(name).name and (folder / part).is_file():
+                    replace_file(folder / part, folder / name)
+        journal.unlink(missing_ok=True)
+    for left in folder.glob(".*.new"):
+        number = left.suffixes[-2].removeprefix(".") if len(left.suffixes) > 1 else ""
+        if number.isdigit() and not psutil.pid_exists(int(number)):
+            left.unlink(missing_ok=True)
+
+
 def replace_file(partial: Path, path: Path) -> None:
     """Rename `partial` to `path`, replacing it. Windows refuses while the old file is being read, so it is retried for
     two seconds. Raises OSError."""

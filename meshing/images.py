@@ -91,19 +91,30 @@ _OTHERS = (
     (b"\x76\x2f\x31\x01", "OpenEXR"),
     (b"8BPS", "Photoshop"),
     (b"\x93NUMPY", "NumPy array"),
-    (b"version https://git-lfs", "Git LFS pointer: fetch it with `git lfs pull`"),
+    (b"version https://git-lfs", "Git LFS pointer (fetch it with `git lfs pull`)"),
+    (b"glTF", "GLB"),
+    (b"ply\n", "PLY"),
+    (b"ply\r\n", "PLY"),
+    (b"PK\3\4", "ZIP"),
+    (b"\x89PNG", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"<?xml", "XML"),
     (b"<", "text, as a web page is"),
 )
+
+
+def kind_of(head: bytes) -> str:
+    """Return what a file with these first bytes is, in words; "" where that is not known."""
+    if head[4:8] == b"ftyp":
+        return "HEIC" if head[8:12] in (b"heic", b"heix", b"mif1", b"hevc", b"msf1") else "video, or AVIF"
+    return next((name for start, name in _OTHERS if head.startswith(start)), "")
 
 
 def _what(head: bytes) -> str:
     """Return why a file with these first bytes is not read."""
     if not head:
         return "it is empty: it may be truncated"
-    if head[4:8] == b"ftyp":
-        kind = "HEIC" if head[8:12] in (b"heic", b"heix", b"mif1", b"hevc", b"msf1") else "video, or AVIF"
-    else:
-        kind = next((name for start, name in _OTHERS if head.startswith(start)), "")
+    kind = kind_of(head)
     if not kind:
         return f"it is none of {READ}, or it is damaged or truncated"
     return f"it is a {kind} file; {READ} are read"

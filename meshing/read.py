@@ -21,7 +21,7 @@ import trimesh
 from numpy.typing import NDArray
 
 from meshing.errors import CannotRead, UnknownFormat
-from meshing.images import NotAnImage, only_listed_formats, open_regular, reason
+from meshing.images import NotAnImage, kind_of, only_listed_formats, open_regular, reason
 from meshing.mesh import Mesh
 from meshing.offset import NONE, Offset, offset_of, shown
 from meshing.progress import Progress, silent
@@ -118,6 +118,9 @@ def _load(path: Path) -> Any:
             data = file.read()
         if not data:
             raise ValueError("it is empty")
+        kind = kind_of(data[:32])
+        if kind and kind != suffix[1:].upper():
+            raise ValueError(f"it is a {kind} file, whatever its name says")
         if suffix in (".glb", ".gltf"):
             _check_extensions(data)
         if suffix == ".obj":

@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_DEPTH = 32
+MAX_INT = 2**63 - 1
 
 _DTYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "I32": "<i4", "I64": "<i8", "U8": "|u1", "BOOL": "|b1"}
 _DTYPE_NAMES = {np.dtype(code): name for name, code in _DTYPES.items()}
@@ -114,6 +115,8 @@ def _build(kind: Any, value: Any, path: str, depth: int) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
             raise _wrong(path, "an object", value)
+        for key in value:
+            _check_text(key, f"a name in {path}")
         return {key: _build(arguments[1], item, f"{path}.{key[:40]}", depth + 1) for key, item in value.items()}
     return _build_scalar(kind, value, path)
 
@@ -131,9 +134,21 @@ def _build_scalar(kind: Any, value: Any, path: str) -> Any:
         if math.isfinite(number):
             return number
         raise MalformedPayload(f"{path} is too large a number")
+    if kind is int and type(value) is int and abs(value) > MAX_INT:
+        raise MalformedPayload(f"{path} is too large a number")
+    if kind is str and isinstance(value, str):
+        _check_text(value, path)
     if kind in (int, str, bool) and type(value) is kind:
         return value
     raise _wrong(path, getattr(kind, "__name__", str(kind)), value)
+
+
+def _check_text(value: str, path: str) -> None:
+    """Refuse halves of characters, which JSON can hold, but no file name and no UTF-8. Raises MalformedPayload."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise MalformedPayload(f"{path} is not valid text") from None
 
 
 def _build_union(kinds: tuple[Any, ...], value: Any, path: str, depth: int) -> Any:
@@ -244,6 +259,8 @@ def _arrays(header: dict[str, Any], body: memoryview) -> dict[str, np.ndarray]:
         if not isinstance(code, str) or code not in _DTYPES or not whole or len(offsets) != 2 or len(shape) > 8:
             raise MalformedPayload(f"array {name[:60]!r} has a malformed entry")
         dtype = np.dtype(_DTYPES[code])
+        if math.prod(max(n, 1) for n in shape) * dtype.itemsize > MAX_INT:  # numpy refuses such shapes, empty ones too
+            raise MalformedPayload(f"array {name[:60]!r} has an impossible shape")
         if offsets[0] != end or offsets[1] > len(body) or offsets[1] - offsets[0] != math.prod(shape) * dtype.itemsize:
             raise MalformedPayload(f"array {name[:60]!r} does not fit the bytes it claims")
         end = offsets[1]

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from addon.wire.errors import Remedy, UnreadableModel
 
+from ..files import JOURNAL, recover
+
 
 @dataclass(frozen=True)
 class ModelCard:
@@ -44,6 +46,8 @@ class ModelCard:
 def read_card(folder: Path) -> ModelCard:
     """Return the card. Raises UnreadableModel for a card that was edited into something else."""
     try:
+        if (folder / JOURNAL).is_file():
+            recover(folder)
         return card_from_json((folder / "card.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UnreadableModel(f"{folder} holds no card.json: it is not a model folder") from error

@@ -5,6 +5,7 @@ Only these two files are read at run time, so no checkpoint can run code.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import sys
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from addon.wire.errors import CannotWrite, Remedy, UnknownModel
 
-from ..files import write_atomically
+from ..files import JOURNAL, publish, recover
 from ..folders import user_models
 from .card import ModelCard, card_text
 
@@ -29,8 +30,16 @@ def find_models(roots: Iterable[Path] | None = None) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for root in roots if roots is not None else (STARTER, user_models()):
         if root.is_dir():
-            found.update({p.name: p for p in sorted(root.iterdir()) if (p / "card.json").is_file()})
+            found.update({p.name: p for p in sorted(root.iterdir()) if _is_model(p)})
     return found
+
+
+def _is_model(folder: Path) -> bool:
+    """Return whether a folder holds a model, after finishing a save that was killed."""
+    with contextlib.suppress(OSError):
+        if (folder / JOURNAL).is_file():
+            recover(folder)
+    return (folder / "card.json").is_file()
 
 
 def model_folder(name: str, roots: Iterable[Path] | None = None) -> Path:
@@ -45,13 +54,11 @@ def model_folder(name: str, roots: Iterable[Path] | None = None) -> Path:
 
 
 def save_model(folder: Path, card: ModelCard, tensors: dict[str, Tensor]) -> ModelCard:
-    """Write a model folder: weights first, card last, each in one atomic step. Returns the card with its sha256."""
+    """Write a model folder, weights and card as one (`publish`). Returns the card with its sha256."""
     data = save(storable(tensors))
     card = dataclasses.replace(card, weights_sha256=hashlib.sha256(data).hexdigest())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "model.safetensors", data)
-        write_atomically(folder / "card.json", card_text(card).encode())
+        publish(folder, {"model.safetensors": data, "card.json": card_text(card).encode()})
     except OSError as error:
         raise CannotWrite(f"The model could not be written to {folder}: {error.strerror or error}") from error
     return card

@@ -304,6 +304,16 @@ def test_nothing_but_regular_files_in_the_folder_is_opened(tmp_path):
     assert import_mesh(tmp_path / "mesh.obj").texture is None
 
 
+@pytest.mark.parametrize("data", [b"version https://git-lfs.github.com/spec/v1\n", b"PK\3\4", b"<!DOCTYPE html>"])
+def test_a_file_that_is_something_else_is_named(tmp_path, data):
+    (tmp_path / "mesh.obj").write_bytes(data * 3)
+    with pytest.raises(CannotRead, match=r"Git LFS pointer|ZIP|web page"):
+        import_mesh(tmp_path / "mesh.obj")
+    glb = export_mesh(plain(), tmp_path / "mesh.glb")[-1]
+    with pytest.raises(CannotRead, match="GLB file, whatever its name says"):
+        import_mesh(glb.rename(tmp_path / "mesh.ply"))
+
+
 def test_a_file_that_is_not_there_cannot_be_read(tmp_path):
     with pytest.raises(CannotRead, match=r"none\.ply"):
         import_mesh(tmp_path / "none.ply")

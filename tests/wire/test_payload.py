@@ -226,6 +226,25 @@ def test_random_bytes_are_refused() -> None:
             payload.from_json(messages.RenderRequest, data)
 
 
+@pytest.mark.parametrize("shape", [[2**39, 2**39, 0], [0, 2**39, 2**39, 2**39]])
+def test_an_empty_array_of_an_impossible_shape_is_refused(shape: list[int]) -> None:
+    header = {
+        "__metadata__": {"message": "ScanBlob", "fields": "{}"},
+        "points": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]},
+    }
+    text = json.dumps(header).encode()
+    with pytest.raises(MalformedPayload, match="impossible shape"):
+        payload.unpack(struct.pack("<Q", len(text)) + text)
+
+
+def test_numbers_without_end_and_halves_of_characters_are_refused() -> None:
+    plain: dict[str, Any] = {"name": "a", "files": {"a.png": "0" * 64}}
+    payload.from_plain(messages.FitRequest, plain)
+    for change in ({"options": {"steps": 10**4000}}, {"name": "\ud800"}, {"files": {"\ud800.png": "0" * 64}}):
+        with pytest.raises(MalformedPayload):
+            payload.from_plain(messages.FitRequest, plain | change)
+
+
 def test_a_header_cannot_claim_more_than_there_is() -> None:
     for shape, offsets in (([2**39, 2**39], [0, 8]), ([2**20, 2**20], [0, 2**42]), ([0], [0, 0]), ([1], [4, 8])):
         header = {
