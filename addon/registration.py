@@ -28,7 +28,7 @@ from .preferences import configure
 from .preview import live
 from .preview import operators as preview_operators
 from .preview import panels as preview
-from .scene import apply, thumbnails
+from .scene import apply, leftovers, thumbnails
 from .scene.settings import models_known
 from .shape import operators as shape_operators
 from .shape import panels as shape
@@ -67,6 +67,8 @@ def _tick() -> None:
     global _drawn
     session.jobs.pump()
     live.tick()
+    if not session.jobs.busy:
+        leftovers.look()
     if session.jobs.version != _drawn:
         _drawn = session.jobs.version
         apply.redraw()

@@ -320,6 +320,7 @@ LABELS = {
     "Sphere": "Kugel",
     "Starting …": "Startet …",
     "Step {step:.0f} of {steps:.0f}": "Schritt {step:.0f} von {steps:.0f}",
+    "Stands": "Steht",
     "Steps": "Schritte",
     "Stopped": "Gestoppt",
     "Stopping …": "Endet …",
@@ -413,7 +414,12 @@ SENTENCES = {
     "A new colour in each step, so that empty space stays empty": (
         "In jedem Schritt eine neue Farbe, damit leerer Raum leer bleibt"
     ),
-    "A new object at the 3D cursor": "Ein neues Objekt am 3D-Cursor",
+    "A new mesh of this object keeps the height of its lowest point": (
+        "Ein neues Netz dieses Objekts behält die Höhe seines tiefsten Punkts"
+    ),
+    "A new object on the ground at the 3D cursor, beside what stands there": (
+        "Ein neues Objekt auf dem Boden am 3D-Cursor, neben dem, was dort steht"
+    ),
     "A path is being rendered: wait for it or cancel it in Jobs": (
         "Eine Kamerafahrt wird gerendert: abwarten oder in „Aufträge“ abbrechen"
     ),
@@ -937,9 +943,6 @@ SENTENCES = {
     "Seeds to visit, separated by commas": "Startwerte der Wanderung, durch Kommas getrennt",
     "Select a mesh object: its vertices are the scan": "Ein Netzobjekt auswählen: seine Punkte sind der Scan",
     "Select an object that was generated here": "Ein hier erzeugtes Objekt auswählen",
-    "Select an object that was generated here, or switch Sliders Of to New Shape": (
-        "Ein hier erzeugtes Objekt auswählen oder „Regler von“ auf „Neue Form“ stellen"
-    ),
     "Select the objects to capture, or choose Target: Whole Scene": (
         "Die Objekte auswählen oder „Ziel: Ganze Szene“ wählen"
     ),

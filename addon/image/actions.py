@@ -100,7 +100,7 @@ def image_to_shape(context: Any, filepath: str) -> Job:
     place = Subject(chosen.settings, None, gather.placed_at_cursor(scene))
     mesh = gather.mesh_request(place)
     found: dict[str, Any] = {}
-    finish = finisher(place, scene, None, f"{info.label} {path.stem}", found)
+    finish = finisher(place, scene, None, f"{info.label} {path.stem}", found, stand=True)
     session.notes = ()
 
     def run(job: Job, client: Client) -> tuple[apply.PreparedMesh, apply.PreparedImage]:

@@ -20,7 +20,7 @@ from mathutils import Matrix
 from ..link.jobs import LATER, Steps
 from ..wire.errors import LatheError
 from ..wire.messages import ImageResult, MeshResult, SheetResult
-from . import frames, png
+from . import frames, leftovers, png, standing
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,8 @@ class PreparedMesh:
     uvs: np.ndarray | None  # float32 [6 F]
     texture: bytes  # PNG, or empty
     name: str
+    box: np.ndarray  # float64 [2, 3], lower and upper corner of the positions
+    color: tuple[float, float, float]  # mean colour, linear
 
 
 def prepare_mesh(result: MeshResult) -> PreparedMesh:
@@ -96,6 +98,7 @@ def prepare_mesh(result: MeshResult) -> PreparedMesh:
         linear = np.empty((count, 4), np.float32)
         linear[:, :3] = table[result.colors[:, :3]]
         linear[:, 3] = result.colors[:, 3] / np.float32(255)
+    corners = result.vertices if count else np.zeros((1, 3), np.float32)
     return PreparedMesh(
         np.ascontiguousarray(result.vertices, np.float32).ravel(),
         faces.ravel(),
@@ -106,7 +109,21 @@ def prepare_mesh(result: MeshResult) -> PreparedMesh:
         None if result.uvs is None else np.ascontiguousarray(result.uvs, np.float32).ravel(),
         b"" if result.texture is None else png.encode(result.texture),
         result.name,
+        np.stack((corners.min(0), corners.max(0))).astype(np.float64),
+        _mean_color(linear, result.texture),
     )
+
+
+def _mean_color(colors: np.ndarray | None, texture: np.ndarray | None) -> tuple[float, float, float]:
+    """Return the mean linear colour of vertices [V, 4], else of the covered pixels of an sRGB texture [H, W, 4]."""
+    if texture is not None:
+        pixels = texture.reshape(-1, texture.shape[-1])[:: max(1, texture.shape[0] * texture.shape[1] // 10_000)]
+        covered = pixels[pixels[:, 3] > 0] if pixels.shape[1] == 4 else pixels
+        colors = frames.linear_from_srgb(covered[:, :3].astype(np.float32) / 255)
+    if colors is None or not len(colors):
+        return 0.8, 0.8, 0.8  # Blender's own
+    red, green, blue = colors[:, :3].mean(0)
+    return float(red), float(green), float(blue)
 
 
 def edges_of(faces: np.ndarray, num_vertices: int) -> tuple[np.ndarray, np.ndarray]:
@@ -275,15 +292,13 @@ def _set_normals(mesh: Any, normals: np.ndarray) -> None:
         mesh.normals_split_custom_set_from_vertices(normals.reshape(-1, 3))
 
 
-def vertex_color_material() -> Any:
-    """Return the material that shows the colour attribute, one for each file."""
-    material = bpy.data.materials.get("Lathe Vertex Color")
-    if material is None:
-        material, shader = _new_material("Lathe Vertex Color")
-        node = material.node_tree.nodes.new("ShaderNodeVertexColor")
-        node.layer_name = COLOR_ATTRIBUTE
-        node.location = (-300, 200)
-        material.node_tree.links.new(node.outputs[0], shader.inputs[0])
+def vertex_color_material(name: str) -> Any:
+    """Return a new material that shows the colour attribute."""
+    material, shader = _new_material(name)
+    node = material.node_tree.nodes.new("ShaderNodeVertexColor")
+    node.layer_name = COLOR_ATTRIBUTE
+    node.location = (-300, 200)
+    material.node_tree.links.new(node.outputs[0], shader.inputs[0])
     return material
 
 
@@ -304,11 +319,35 @@ def texture_material(name: str, encoded: bytes) -> Any:
 
 def _new_material(name: str) -> tuple[Any, Any]:
     material = bpy.data.materials.new(name)
-    material["lathe"] = True
+    leftovers.mark(material)
     if material.node_tree is None:
         material.use_nodes = True
     shader = next(node for node in material.node_tree.nodes if node.bl_idname == "ShaderNodeBsdfPrincipled")
     return material, shader
+
+
+def _material(name: str, prepared: PreparedMesh, item: Any) -> Any:
+    """Return the material of a mesh's colours, or None without colours. Its viewport colour is their mean.
+
+    item: the object whose mesh is replaced, or None. Its material of vertex colours, edited or not, stays; the user's
+    own ones take the place of any.
+    """
+    old = [] if item is None else [material for material in item.data.materials if material is not None]
+    if not all(leftovers.is_ours(material) for material in old):
+        return None
+    if prepared.texture:
+        material = texture_material(name, prepared.texture)
+    elif prepared.colors is not None:
+        material = next((material for material in old if _shows_vertex_colors(material)), None)
+        material = material or vertex_color_material(name)
+    else:
+        return None
+    material.diffuse_color = (*prepared.color, 1.0)
+    return material
+
+
+def _shows_vertex_colors(material: Any) -> bool:
+    return any(node.bl_idname == "ShaderNodeVertexColor" for node in material.node_tree.nodes)
 
 
 def wait_for_object_mode() -> Iterator[Any]:
@@ -327,27 +366,33 @@ def put_shape(
     *,
     undo: bool = True,
     select: bool = True,
+    stand: bool = False,
 ) -> Steps:
     """Add a mesh to the scene as a new object, or replace the mesh of `target`. Returns the object's name.
 
     world_from_scene: [4, 4] transform of a new object. write_settings: called with the object, to store the settings it
-    was made from. undo: make it an undo step. select: make a new object the active one.
+    was made from. undo: make it an undo step. select: make a new object the active one. stand: move a new object up or
+    down until it stands at the height of its origin, and to the nearest free place beside what is there.
     """
     mesh_handle = yield from build_mesh(name, prepared)
     try:
         yield from wait_for_object_mode()
+        others = (yield from standing.occupied(scene.get)) if stand else np.zeros((0, 2, 3))
+        yield from wait_for_object_mode()
         mesh, place = mesh_handle.get(), scene.get()
         item = target.find() if target else None
-        if prepared.texture:
-            mesh.materials.append(texture_material(name, prepared.texture))
-        elif prepared.colors is not None:
-            mesh.materials.append(vertex_color_material())
+        material = _material(name, prepared, item)
+        if material is not None:
+            mesh.materials.append(material)
+        leftovers.mark(mesh)
         if item is None:
             item = bpy.data.objects.new(name, mesh)
             item.matrix_world = Matrix(world_from_scene.tolist())
             collection_of(place).objects.link(item)
             if select:
                 select_alone(item)
+            if stand:
+                _stand(item, prepared, others, first=place.lathe.last_object is None)
         else:
             _replace_mesh(item, mesh)
         write_settings(item)
@@ -362,32 +407,44 @@ def put_shape(
     return str(item.name)
 
 
+def _stand(item: Any, prepared: PreparedMesh, others: np.ndarray, first: bool) -> None:
+    """Put a new object on the ground in free space and turn the viewport to it. first: show colours there as well."""
+    world = np.array(item.matrix_world)
+    box = standing.moved_box(prepared.box, world)
+    shift = standing.standing(box, world[2, 3], others, standing.towards_viewer())
+    world[:3, 3] += shift
+    item.matrix_world = Matrix(world.tolist())
+    item.lathe.stands = True
+    standing.show(box + shift)
+    if first and (prepared.texture or prepared.colors is not None):
+        standing.show_colors("TEXTURE" if prepared.texture else "VERTEX")
+
+
 def _replace_mesh(item: Any, mesh: Any) -> None:
-    """Replace an object's mesh. Materials assigned by the user are kept; unused data of the old mesh is removed."""
+    """Replace an object's mesh. Materials assigned by the user are kept; unused data of the old mesh is removed.
+
+    An object that stands on the ground still does.
+    """
     old = item.data
-    kept = [slot for slot in old.materials if slot is not None and not _is_ours(slot)]
-    for index, material in enumerate(kept):
-        if index < len(mesh.materials):
-            mesh.materials[index] = material
-        else:
+    for material in old.materials:
+        if material is not None and not leftovers.is_ours(material):
             mesh.materials.append(material)
+    if item.lathe.stands and len(old.vertices) and len(mesh.vertices):
+        world = np.array(item.matrix_world)
+        world[2, 3] += _foot(old, world) - _foot(mesh, world)
+        item.matrix_world = Matrix(world.tolist())
     item.data = mesh
     if not old.users:
         name = old.name
-        leftovers = [material for material in old.materials if material is not None]
-        bpy.data.meshes.remove(old)
+        leftovers.remove_mesh(old)
         mesh.name = name
-        for material in leftovers:
-            if not material.users:
-                images = [n.image for n in material.node_tree.nodes if n.bl_idname == "ShaderNodeTexImage" and n.image]
-                bpy.data.materials.remove(material)
-                for image in images:
-                    if not image.users:
-                        bpy.data.images.remove(image)
 
 
-def _is_ours(material: Any) -> bool:
-    return bool(material.get("lathe"))
+def _foot(mesh: Any, world: np.ndarray) -> float:
+    """Return the height of a mesh's lowest point under a transform [4, 4]."""
+    positions = np.empty(3 * len(mesh.vertices), np.float32)
+    mesh.attributes["position"].data.foreach_get("vector", positions)
+    return float((positions.reshape(-1, 3) @ world[2, :3].astype(np.float32)).min() + world[2, 3])
 
 
 def collection_of(scene: Any) -> Any:

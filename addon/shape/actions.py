@@ -38,8 +38,6 @@ def problem_mesh(context: Any) -> str:
     assert chosen.info is not None
     if not chosen.info.has_surface:
         return chosen.info.no_surface_reason or f"{chosen.info.label} has no surface to mesh"
-    if context.scene.lathe.target == "OBJECT" and chosen.object is None:
-        return "Select an object that was generated here, or switch Sliders Of to New Shape"
     return ""
 
 
@@ -110,7 +108,8 @@ def generate_mesh(context: Any, *, draft: bool = False, quiet: bool = False) -> 
     if target is None and chosen.object is None and chosen.settings.mesh.placement == "LAST":
         last = scene.lathe.last_object
         target = last if last is not None and last.name in scene.objects and last.type == "MESH" else None
-    finish = finisher(chosen, scene, target, name, undo=not draft)
+    stand = chosen.object is None and not gather.is_field(info)  # a field is where its images were taken
+    finish = finisher(chosen, scene, target, name, undo=not draft, stand=stand)
 
     def work(job: Job) -> apply.PreparedMesh:
         result = ask_with_codes(job, request, codes, end=0.95)
@@ -128,12 +127,20 @@ def mesh_of_field(field: Any) -> Any:
 
 
 def finisher(
-    chosen: Subject, scene: Any, target: Any, name: str, found: dict[str, Any] | None = None, undo: bool = True
+    chosen: Subject,
+    scene: Any,
+    target: Any,
+    name: str,
+    found: dict[str, Any] | None = None,
+    *,
+    undo: bool = True,
+    stand: bool = False,
 ) -> Any:
     """Return the `then` of a job that puts a mesh into the scene and stores its settings, as they are now, on it.
 
     target: the object whose mesh is replaced; None makes a new object. found: properties of the latent to set in
-    addition (of a code that the job finds). undo: make it an undo step.
+    addition (of a code that the job finds). undo: make it an undo step. stand: a new object stands on the ground in
+    free space; otherwise it is placed exactly where the subject is.
     """
     noted = snapshot(chosen.settings)
     scene_handle = Handle.of("scenes", scene)
@@ -158,7 +165,7 @@ def finisher(
 
     def then(prepared: apply.PreparedMesh) -> Steps:
         return apply.put_shape(
-            prepared, name, scene_handle, world, target_handle, write, undo=undo, select=not of_field
+            prepared, name, scene_handle, world, target_handle, write, undo=undo, select=not of_field, stand=stand
         )
 
     return then

@@ -253,7 +253,7 @@ class LatheMesh(bpy.types.PropertyGroup):
         name="Place",
         description="Where the mesh is placed",
         items=(
-            ("CURSOR", "At 3D Cursor", "A new object at the 3D cursor"),
+            ("CURSOR", "At 3D Cursor", "A new object on the ground at the 3D cursor, beside what stands there"),
             ("LAST", "Replace Last", "Replace the mesh of the object generated last; its transform stays"),
         ),
         default="CURSOR",

@@ -36,14 +36,15 @@ def test_start_reads_the_models_and_chooses_the_first() -> None:
     ]
 
 
-def test_generate_makes_a_named_object_at_the_3d_cursor_with_everything_it_was_made_from() -> None:
+def test_generate_makes_a_named_object_on_the_3d_cursor_with_everything_it_was_made_from() -> None:
     scene = started()
     scene.latent.seed_a, scene.latent.mix_geometry, scene.mesh.resolution = 7, 0.25, 16
     scene.latent.controls["puff"].value = 1.5
     bpy.context.scene.cursor.location = (1, 2, 3)
     job = press("lathe.generate_mesh")
     item = bpy.data.objects[job.result]
-    assert item.name == "Sphere 7" and tuple(item.location) == (1, 2, 3)
+    assert item.name == item.data.name == item.data.materials[0].name == "Sphere 7"
+    assert np.allclose(item.location, (1, 2, 3.5), atol=1e-6), "half a metre in radius, it stands on the cursor"
     assert bpy.context.view_layer.objects.active == item and item.select_get()
     assert item.lathe.is_generated and item.lathe.model == "sphere" and item.lathe.latent.seed_a == 7
     assert item.lathe.latent.controls["puff"].value == 1.5 and item.lathe.mesh.resolution == 16
@@ -138,7 +139,7 @@ def test_an_object_can_be_meshed_again_with_its_own_settings() -> None:
     assert len(item.data.polygons) == 4 * 12 * 11 and item.lathe.latent.seed_a == 99
     item.select_set(False)
     bpy.context.view_layer.objects.active = None
-    assert "Select an object that was generated here" in refusal("lathe.generate_mesh")
+    assert press("lathe.generate_mesh").result != name, "nothing is selected, so a new shape is made"
 
 
 def test_one_undo_takes_the_object_away_and_redo_brings_it_back() -> None:
