@@ -7,6 +7,8 @@ import errno
 import glob
 import json
 import os
+import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +74,40 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def temporary_folder(place: Path, name: str) -> Iterator[Path]:
+    """Make a folder in `place` for the time of the context; what a killed process leaves, `remove_leftovers` removes.
+
+    Raises OSError.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    folder = place / f".{name}-{secrets.token_hex(4)}.{os.getpid()}.part"
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_leftovers(place: Path, name: str = "") -> None:
+    """Remove the partial files and folders in `place`, whose names start with `name`, of processes that have ended."""
+    for left in place.glob(f".{glob.escape(name)}*.part"):
+        if left.is_dir() and not left.is_symlink() and _ended(left):
+            shutil.rmtree(left, ignore_errors=True)
+        elif _ended(left):
+            with contextlib.suppress(OSError):
+                left.unlink()
+
+
+def _ended(partial: Path) -> bool:
+    """Return whether the process has ended whose number a partial file has before its last ending."""
+    number = partial.suffixes[-2].removeprefix(".") if len(partial.suffixes) > 1 else ""
+    return number.isdigit() and not psutil.pid_exists(int(number))
+
+
+READER_FOLDER = "latent_lathe-reader"
+"""Start of the names of folders in that for temporary files, for what the reader of checkpoints gives back."""
+
 JOURNAL = ".publish.json"
 
 
@@ -109,8 +145,7 @@ def recover(folder: Path) -> None:
                     replace_file(folder / part, folder / name)
         journal.unlink(missing_ok=True)
     for left in folder.glob(".*.new"):
-        number = left.suffixes[-2].removeprefix(".") if len(left.suffixes) > 1 else ""
-        if number.isdigit() and not psutil.pid_exists(int(number)):
+        if _ended(left):
             left.unlink(missing_ok=True)
 
 

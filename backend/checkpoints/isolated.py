@@ -22,6 +22,7 @@ from typing import Any
 
 from addon.wire.errors import LatheError, UnreadableFile, UnsafeCheckpoint, error_from_dict, error_to_dict
 
+from ..files import READER_FOLDER, temporary_folder
 from .tensorflow import bundle_prefix, read_bundle_records
 from .unpickle import Limits, Opaque, TensorRecord, map_tensors, read_records
 
@@ -56,9 +57,9 @@ def read_many_isolated(paths: Iterable[Path], *, limits: Limits | None = None) -
     """
     limits = limits or Limits()
     paths = [Path(path).absolute() for path in paths]
-    with tempfile.TemporaryDirectory(prefix="latent_lathe_", ignore_cleanup_errors=True) as folder:
-        why = _run_child(paths, Path(folder), limits)
-        return [_collect(Path(folder), index, path, why) for index, path in enumerate(paths)]
+    with temporary_folder(Path(tempfile.gettempdir()), READER_FOLDER) as folder:
+        why = _run_child(paths, folder, limits)
+        return [_collect(folder, index, path, why) for index, path in enumerate(paths)]
 
 
 def _run_child(paths: list[Path], folder: Path, limits: Limits) -> str:

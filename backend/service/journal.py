@@ -57,6 +57,8 @@ class JobJournal:
                     COMMIT;
                     """
                 )
+                if [row[0] for row in database.execute("PRAGMA quick_check")] != ["ok"]:
+                    raise sqlite3.DatabaseError("its pages are damaged")
                 return database
             except sqlite3.DatabaseError as error:
                 database.close()

@@ -16,6 +16,7 @@ import secrets
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from addon.wire.messages import PROTOCOL_VERSION, Handshake, ModelList, Request,
 
 from .. import VERSION
 from ..blobs import BlobStore
+from ..files import READER_FOLDER, remove_leftovers
 from ..progress import Progress
 from . import tasks
 from .app import Service, create_app
@@ -75,6 +77,9 @@ class BackendProcess:
     def __init__(self, data: Path, device: str | None, *, idle_seconds: float = 300.0) -> None:
         self._device, self._workspace_lock = device, threading.Lock()
         self._workspace: Any = None
+        for place in (data, *(data / name for name in ("fits", "trainings", "sfm", "views"))):
+            remove_leftovers(place)
+        remove_leftovers(Path(tempfile.gettempdir()), READER_FOLDER)
         self.blobs = BlobStore(data / "blobs")
         self.jobs = JobQueue(
             self._run, JobJournal(data), put_blob=self.blobs.put, on_idle=self._unload, idle_seconds=idle_seconds

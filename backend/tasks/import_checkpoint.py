@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from addon.wire.errors import InvalidRequest, LatheError, Remedy
 from addon.wire.messages import ImportRequest, ModelResult
 
 from ..checkpoints.convert import import_model
-from ..files import cannot_write
+from ..files import cannot_write, temporary_folder
 from ..folders import data_folder, user_models
 from ..models import card as cards
 from ..models import store
@@ -31,24 +29,19 @@ def import_checkpoint(request: ImportRequest, progress: Progress, workspace: Wor
     started = time.perf_counter()
     _check_free(request.name)
     names = [PurePosixPath(name) for name in request.files]
+    folder = data_folder()
     try:
-        data_folder().mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix=".import.", dir=data_folder()))
-    except OSError as error:
-        raise cannot_write("The checkpoint", data_folder(), error) from error
-    try:
-        folder = place / request.name
-        stage_files(request.files, folder, workspace.blobs, part(progress, 0.0, 0.2))
-        progress(0.2, "Reading and converting the checkpoint")
-        source = folder / names[0] if len(names) == 1 else folder
-        import_model(source, user_models() / request.name, request.kind or None, label=request.label)
+        with temporary_folder(data_folder(), "import") as place:
+            folder = place / request.name
+            stage_files(request.files, folder, workspace.blobs, part(progress, 0.0, 0.2))
+            progress(0.2, "Reading and converting the checkpoint")
+            source = folder / names[0] if len(names) == 1 else folder
+            import_model(source, user_models() / request.name, request.kind or None, label=request.label)
     except LatheError as error:  # the temporary folder means nothing to the user
         message = error.message.replace(f"{folder}/", "").replace(str(folder), "The folder")
         raise type(error)(message, remedy=error.remedy) from error
     except OSError as error:
-        raise cannot_write("The checkpoint", place, error) from error
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+        raise cannot_write("The checkpoint", data_folder(), error) from error
     return ModelResult(request.name, time.perf_counter() - started)
 
 

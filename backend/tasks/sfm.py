@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 from addon.wire.errors import InvalidRequest
 from addon.wire.messages import SfmRequest, SfmResult
 
-from ..files import cannot_write
+from ..files import cannot_write, temporary_folder
 from ..folders import data_folder
 from ..nerf.datasets import VIDEOS
 from ..nerf.sfm.options import SfmOptions
@@ -31,9 +30,7 @@ def sfm(request: SfmRequest, progress: Progress, workspace: Workspace) -> SfmRes
     started = time.perf_counter()
     place = data_folder() / "sfm"
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="photographs-", dir=place, ignore_cleanup_errors=True) as made:
-            folder = Path(made)
+        with temporary_folder(place, "photographs") as folder:
             stage_files(request.files, folder / "photographs", workspace.blobs, part(progress, 0.0, 0.02))
             found = reconstruct(
                 _source(request, folder / "photographs"),

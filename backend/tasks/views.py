@@ -6,7 +6,6 @@ An image-space model gets a surface this way, as good as its views are consisten
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from addon.wire.errors import NotSupported
 from addon.wire.messages import Camera, ModelInfo, ViewsRequest, ViewsResult
 
 from ..cameras import from_wire, orbit
-from ..files import cannot_write
+from ..files import cannot_write, temporary_folder
 from ..folders import data_folder
 from ..nerf.datasets.transforms import write_transforms
 from ..nerf.datasets.views import View, with_splits
@@ -53,9 +52,7 @@ def views(request: ViewsRequest, progress: Progress, workspace: Workspace) -> Vi
     started = time.perf_counter()
     place = data_folder() / "views"
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="views-", dir=place, ignore_cleanup_errors=True) as made:
-            folder = Path(made)
+        with temporary_folder(place, "views") as folder:
             written = render_views(request, folder, progress, workspace)
             files = {
                 path.relative_to(folder).as_posix(): workspace.blobs.put(path.read_bytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
 import threading
@@ -273,6 +274,20 @@ def test_two_backends_on_one_folder_keep_apart(tmp_path: Path) -> None:
             assert second.all() == []
         assert first.status(job).kind != "failed"
     assert sorted(path.name for path in tmp_path.glob("*.sqlite")) == ["jobs-1.sqlite", "jobs-2.sqlite"]
+
+
+def test_a_list_of_jobs_with_damaged_inner_pages_is_set_aside(tmp_path: Path) -> None:
+    journal = JobJournal(tmp_path)
+    journal._write(
+        "INSERT INTO jobs (id, task, request, submitted_at) SELECT value, 'render', ?, 0 FROM json_each(?)",
+        "{}" + " " * 500, json.dumps(list(range(200))),
+    )  # fmt: skip
+    journal.close()
+    data = bytearray((tmp_path / "jobs-1.sqlite").read_bytes())
+    data[4096 * 2 :] = b"\xff" * (len(data) - 4096 * 2)  # the header and the schema stay
+    (tmp_path / "jobs-1.sqlite").write_bytes(data)
+    assert list(JobJournal(tmp_path).jobs()) == []
+    assert (tmp_path / "jobs-1.damaged").is_file()
 
 
 def test_a_damaged_list_of_jobs_is_set_aside(tmp_path: Path) -> None:
