@@ -214,7 +214,7 @@ class ShadeGAN(nn.Module):
         with torch.enable_grad():
             if not scaled.requires_grad:
                 scaled = scaled.detach().requires_grad_(True)
-            x = self.features(ws, scaled)
+            x = self.features(ws, scaled.view_as(scaled))  # PyTorch's flop counter allows no leaf here
             density = self.density(x).squeeze(-1)
             (gradient,) = torch.autograd.grad(density.sum(), scaled, create_graph=differentiable)
         return (density, x, -gradient) if differentiable else (density.detach(), x.detach(), -gradient)
