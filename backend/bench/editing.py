@@ -1,4 +1,4 @@
-"""Edits of the starter chairs (EG3D, 64 rays a side): images of held-out seeds are inverted and compared.
+"""Edits of the starter chairs: scribbles (scribbles.py), and images of held-out seeds of EG3D, inverted and compared.
 
 A row each for the image, a second view that the inversion never saw, and the camera, of the worst seed; the view it
 starts from is up to 15° in azimuth and 8° in elevation away.
@@ -22,6 +22,7 @@ from ..editing.inversion.viewpoint import Viewpoint
 from ..models.library import load_model
 from ..models.store import model_folder
 from ..scenes.generator import Generator
+from . import scribbles
 from .row import Row
 
 MODEL = "eg3d_chairs"
@@ -53,6 +54,7 @@ def rows() -> list[Row]:
     camera = max(one.camera for one in found)
     seconds = sorted(one.seconds for one in found)[len(found) // 2]
     return [
+        *scribbles.rows(),
         Row("inversion: image, worst seed", image, "dB", TARGETS["image"], image >= TARGETS["image"]),
         Row(
             "inversion: second view, worst seed", second, "dB", TARGETS["second view"], second >= TARGETS["second view"]

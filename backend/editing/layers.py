@@ -37,6 +37,10 @@ class Layer:
         """What its additions are multiplied by."""
         return self.strength if self.on else 0.0
 
+    def everywhere(self) -> Layer:
+        """Return the layer without its region."""
+        return replace(self, region=None)
+
     def described(self) -> dict[str, Any]:
         """Return everything but the tensors, as JSON holds it."""
         return {

@@ -19,6 +19,7 @@ from backend.generators.editnerf.model import EditNeRF, EditNeRFConfig
 from backend.generators.editnerf.scene import EditNeRFGenerator, load
 from backend.models.card import ModelCard
 from backend.models.library import load_model
+from backend.models.store import model_folder
 from backend.scenes.latents import ws_from_latent
 from tests.shared import CHECKPOINTS
 
@@ -116,3 +117,12 @@ def test_a_checkpoint_without_its_codes_is_refused(tmp_path: Path) -> None:
     torch.save({key: value for key, value in tree.items() if key != "styles"}, tmp_path / "1.tar")
     with pytest.raises(UnknownCheckpoint, match="holds no styles"):
         import_model(tmp_path / "1.tar", tmp_path / "model")
+
+
+def test_the_starter_draws_objects_on_an_empty_background_and_transfers_colours() -> None:
+    generator = load_model(model_folder("editnerf_chairs"))
+    camera = from_wire(orbit(generator.info, 24, azimuth=0.4))
+    ws = ws_from_latent(generator, Latent(seed_a=4, truncation_psi=0.7))
+    first, second = (generator.synthesize(ws, {"color_of": of}).render(camera) for of in (2.0, 4.0))
+    assert float(first.alpha[0].max()) < 0.1 and 0.1 < float(first.alpha.mean()) < 0.6
+    assert torch.equal(first.alpha, second.alpha) and float((first.rgb - second.rgb).abs().max()) > 0.2
