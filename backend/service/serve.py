@@ -28,7 +28,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from addon.wire import payload
-from addon.wire.errors import BackendUnavailable, CannotWrite, Remedy
+from addon.wire.errors import BackendUnavailable, CannotWrite, Remedy, printable
 from addon.wire.messages import PROTOCOL_VERSION, Handshake, ModelList, Request, ServerInfo
 
 from .. import VERSION
@@ -154,6 +154,7 @@ def serve(data: Path, *, device: str | None, port: int = 0, stay: bool = False, 
         CannotWrite: the data folder cannot be used.
     """
     handshake_file = _take_stdout()
+    keep_private(data)
     _log_to(data / "logs" / "backend.log")
     listener = _listen(port)
     port = listener.getsockname()[1]
@@ -216,6 +217,23 @@ def _take_stdin() -> int:
     return ours
 
 
+def keep_private(data: Path) -> None:
+    """Let no other user of the machine read what the backend keeps: folders 0700 and files 0600 from now on."""
+    os.umask(0o077)
+    with contextlib.suppress(OSError):  # what cannot be used is told when it is used
+        data.mkdir(parents=True, exist_ok=True)
+        os.chmod(data, 0o700)
+
+
+class OneLine(logging.Formatter):
+    """Log lines in which control characters of names from elsewhere are shown; tracebacks stay as they are."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line without its traceback."""
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+
 def _log_to(path: Path) -> None:
     """Log to stderr and to a file that is rotated."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
@@ -227,9 +245,9 @@ def _log_to(path: Path) -> None:
             f"The log {path} cannot be written: {error.strerror}. Free space, or choose a folder with --data."
         ) from error
     logging.raiseExceptions = False  # a full disk or a closed pipe must not become a stream of tracebacks
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s", handlers=handlers
-    )
+    for handler in handlers:
+        handler.setFormatter(OneLine("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=handlers)
     logging.captureWarnings(True)
 
 
