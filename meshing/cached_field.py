@@ -25,12 +25,21 @@ class CachedField:
 
     def __call__(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the values [N] at lattice points [N, 3], evaluating the field for those that are not cached yet."""
-        index = np.rint((points - self.lattice.low) / self.lattice.spacing).astype(np.int64)
-        ids = np.ravel_multi_index(tuple(index.T), self.shape)
+        ids = self.index(points)
         missing = np.flatnonzero(np.isnan(self._values[ids]))
         if len(missing):
             self._values[ids[missing]] = np.asarray(self.field(points[missing]), np.float32).reshape(-1)
         return self._values[ids]
+
+    def index(self, points: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return where in `values`, flattened, lattice points [N, 3] are."""
+        index = np.rint((points - self.lattice.low) / self.lattice.spacing).astype(np.int64)
+        return np.ravel_multi_index(tuple(index.T), self.shape)
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """The cached values [nx, ny, nz], NaN where they are not known."""
+        return self._values.reshape(self.shape)
 
     @property
     def known(self) -> bool:

@@ -32,6 +32,7 @@ class FieldInfo:
     image_space: bool = (
         False  # a 2D network makes the image: `image(camera)` is differentiable instead of `trace(rays)`
     )
+    rough: bool = False  # a density fitted to images: its surface is that of its blurred opacity
     trace_psnr: float = 40.0  # dB: least agreement of trace (or image) with render, which may approximate
 
 

@@ -18,9 +18,11 @@ from meshing.cached_field import CachedField
 from meshing.cleanup import CleanUp, clean
 from meshing.color import vertex_colors
 from meshing.decimate import decimate
+from meshing.errors import LevelOutOfRange
 from meshing.grid import Lattice, extract_surface
 from meshing.mesh import Mesh
 from meshing.normals import field_normals, smooth_normals
+from meshing.opacity import BlurredOpacity
 from meshing.smooth import smooth_surface
 from meshing.uv import unwrap_uvs
 
@@ -114,9 +116,20 @@ def extract(
 ) -> Mesh:
     """Return the surface of a scene by marching cubes, closed where it leaves the bounds.
 
-    cached: the scene's values at this resolution, in place of its field.
+    cached: the scene's values at this resolution, in place of its field. With them, a rough density's surface is that
+    of its blurred opacity.
     """
     info = scene.info
+    if info.rough and cached is not None:
+        blurred = BlurredOpacity(cached, info.iso_level, batch_size=BATCH, progress=part(progress, 0.0, 0.6))
+        try:
+            return extract_surface(
+                blurred, info.bounds, resolution + 1, blurred.level_of(level),
+                inside="positive", cap=True, batch_size=BATCH, progress=part(progress, 0.6, 1.0),
+            )  # fmt: skip
+        except LevelOutOfRange as error:
+            low, high = (blurred.density_of(value) for value in error.observed)
+            raise LevelOutOfRange(level, (low, high)) from error
     signed = info.quantity == "sdf"
     # without a Lipschitz bound, a signed distance is searched as a density is
     lipschitz = (info.lipschitz or math.inf) if signed else None

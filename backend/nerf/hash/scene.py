@@ -65,7 +65,7 @@ class HashScene(RayTraced):
         low, side = config.low, config.side
         box: Bounds = (low, (low[0] + side, low[1] + side, low[2] + side))
         level = config.iso_level if config.iso_level is not None else math.log(2) / (config.step * side)
-        return FieldInfo("density", level, config.bounds or box)
+        return FieldInfo("density", level, config.bounds or box, rough=True)
 
     def parameters_for(self, part: Part) -> list[nn.Parameter]:
         """See Generator.parameters_for. geometry: table and density network; appearance: colour network; late layers:

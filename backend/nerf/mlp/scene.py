@@ -262,7 +262,7 @@ def scene_from(constructor: Mapping[str, Any], tensors: dict[str, Tensor]) -> Ne
     nerf.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     nerf.requires_grad_(False).to(next(iter(tensors.values())).device)
     low, high = constructor["bounds"]
-    info = FieldInfo("density", float(constructor["iso_level"]), (tuple(low), tuple(high)))
+    info = FieldInfo("density", float(constructor["iso_level"]), (tuple(low), tuple(high)), rough=True)
     return NeRFScene(nerf, info, NeRFPlacement(**known(constructor["placement"])))
 
 

@@ -108,7 +108,7 @@ def small_generator() -> EG3DConfig:
 def small() -> SmallEG3DTraining:
     """Return a recipe for hours on one core, with R3GAN's loss."""
     return SmallEG3DTraining(
-        generator=small_generator(), steps=10_500, half_until=0.55, superresolve_from=0.95, batch=16, loss="r3gan",
+        generator=small_generator(), steps=9_700, half_until=0.55, superresolve_from=0.95, batch=16, loss="r3gan",
         gamma=3.0, discriminator_target=0.33, generator_rate=3e-3, discriminator_rate=8e-4, final_rate=0.3,
         betas=(0.0, 0.97), mean_kimg=8.0,
     )  # fmt: skip
