@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -36,20 +37,23 @@ def make_starter(
     text: str,
     metres_per_unit: float,
     seed: int,
+    azimuth: float | None = None,
     scales: Mapping[str, float] | None = None,
 ) -> Path:
     """Write the folder of a starter.
 
-    metres_per_unit: of the world of the training images. seed: of the thumbnail. scales: factors on weights, by
+    metres_per_unit: of the world of the training images. seed: of the thumbnail. azimuth: radians,
+    of the view that the panel begins with; that of the training's card by default. scales: factors on weights, by
     patterns of their names (`fnmatch`), such as a weaker superresolution.
 
     Raises InvalidRequest: a pattern fits no name.
     """
     card = read_card(model)
     radius = card.pose_prior["radius"] * metres_per_unit / card.metres_per_unit
+    prior = {**card.pose_prior, "radius": radius} | ({} if azimuth is None else {"default_azimuth": azimuth})
     card = replace(
         card, label=label, description=description, licence=licence, source="starter", card=text.strip() + "\n",
-        metres_per_unit=metres_per_unit, pose_prior={**card.pose_prior, "radius": radius},
+        metres_per_unit=metres_per_unit, pose_prior=prior,
     )  # fmt: skip
     tensors = read_tensors(model / "model.safetensors", torch.device("cpu"))
     for pattern, factor in (scales or {}).items():
@@ -79,6 +83,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--licence", required=True)
     parser.add_argument("--metres", type=float, default=1.0, help="metres of a unit of the training images' world")
     parser.add_argument("--seed", type=int, default=0, help="of the thumbnail")
+    parser.add_argument("--azimuth", type=float, help="degrees, of the view that the panel begins with")
     parser.add_argument("--scale", nargs=2, action="append", default=[], metavar=("NAMES", "FACTOR"),
                         help="multiply the weights of these names, a pattern, such as '*.to_image.*' 0.5")  # fmt: skip
     options = parser.parse_args(arguments)
@@ -87,6 +92,7 @@ def main(arguments: list[str]) -> None:
         options.run / "model", options.out, label=options.label, description=options.description,
         licence=options.licence, text=options.text.read_text(encoding="utf-8").replace("{figures}", table),
         metres_per_unit=options.metres, seed=options.seed,
+        azimuth=None if options.azimuth is None else math.radians(options.azimuth),
         scales={names: float(factor) for names, factor in options.scale},
     )  # fmt: skip
     sys.stdout.write(f"{made}\n")

@@ -26,9 +26,12 @@ def test_a_starter_has_its_own_card_scaled_weights_and_a_picture(tmp_path: Path)
     save_model(tmp_path / "model", card(TINY, data, network.config), network.state_dict())
     given = {"label": "Balls", "description": "Balls in colours", "licence": "CC0-1.0", "text": "About **balls**. "}
     scales = {"superresolution.*.to_image.weight": 0.25}
-    folder = make_starter(tmp_path / "model", tmp_path / "starter", **given, metres_per_unit=0.5, seed=1, scales=scales)
+    folder = make_starter(
+        tmp_path / "model", tmp_path / "starter", **given, metres_per_unit=0.5, seed=1, azimuth=0.6, scales=scales
+    )
     made = read_card(folder)
     assert (made.source, made.label, made.card) == ("starter", "Balls", "About **balls**.\n")
+    assert made.pose_prior["default_azimuth"] == 0.6
     assert made.pose_prior["radius"] == pytest.approx(0.5 * data.prior.radius)
     before, after = (read_tensors(f / "model.safetensors", "cpu") for f in (tmp_path / "model", folder))
     changed = [name for name in before if not torch.equal(before[name], after[name])]
