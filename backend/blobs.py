@@ -57,6 +57,8 @@ class Upload:
             raise MalformedPayload(f"the uploaded bytes have the sha256 {sha256}, not {self._expected}")
         target = self._store.path(sha256)
         try:
+            self._file.flush()
+            os.fsync(self._file.fileno())  # before it gets its name: a power cut must not leave it empty
             self._file.close()
             target.parent.mkdir(parents=True, exist_ok=True)
             replace_file(self._partial, target)
@@ -99,12 +101,28 @@ class BlobStore:
                 return path
         return None
 
+    def find_sound(self, sha256: str) -> Path | None:
+        """Return the file of a blob whose bytes are those of its name, or None; a damaged one is removed."""
+        path = self.find(sha256)
+        if path is None:
+            return None
+        with contextlib.suppress(OSError):
+            with path.open("rb") as file:
+                sound = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+            if sound:
+                return path
+            path.unlink()
+        return None
+
     def read(self, sha256: str) -> bytes:
-        """Return a blob. Raises BlobMissing."""
+        """Return a blob. Raises BlobMissing, also for a damaged one, which is removed so that it can be sent again."""
         path = self.find(sha256)
         with contextlib.suppress(FileNotFoundError):
             if path is not None:
-                return path.read_bytes()
+                data = path.read_bytes()
+                if hashlib.sha256(data).hexdigest() == sha256:
+                    return data
+                path.unlink(missing_ok=True)
         raise BlobMissing(
             f"The upload {sha256[:12]}… is not here (any more). Send it again.",
             remedy=Remedy("upload_again", "", sha256),

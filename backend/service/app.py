@@ -287,7 +287,7 @@ def create_app(service: Service) -> FastAPI:
     async def put_blob(sha256: Sha256, request: Request) -> Response:
         """Upload bytes under their sha256."""
         check_length(request, service.blobs.max_blob)
-        if service.blobs.find(sha256) is not None:
+        if await run_in_threadpool(service.blobs.find_sound, sha256) is not None:
             return Response(status_code=200)
         with service.blobs.upload(sha256) as upload:
             async for chunk in request.stream():
@@ -306,7 +306,8 @@ def create_app(service: Service) -> FastAPI:
 
     @app.head(routes.BLOBS + "/{sha256}", responses={200: {"description": "It is stored"}, **_ERRORS})
     async def has_blob(sha256: Sha256) -> Response:
-        """Check that an upload is stored."""
+        """Check that an upload is stored, and sound."""
+        await run_in_threadpool(service.blobs.find_sound, sha256)
         return _blob_file(service, sha256)
 
     @app.post(routes.SHUTDOWN, status_code=204, responses={204: {"description": "The process ends"}, **_ERRORS})

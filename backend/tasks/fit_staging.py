@@ -77,7 +77,7 @@ def stage_files(files: dict[str, str], folder: Path, blobs: BlobStore, progress:
 
 def _link(blobs: BlobStore, sha256: str, target: Path) -> None:
     """Give an upload a name: a hard link, or a copy where the file system has none."""
-    blob = blobs.find(sha256)
+    blob = blobs.find_sound(sha256)
     if blob is None:
         raise BlobMissing(
             f"The file {target.name} is not here (any more). Send the files again.",
