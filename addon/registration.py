@@ -36,7 +36,7 @@ from .training import operators as training_operators
 from .training import panels as training
 from .training_set import operators as training_set_operators
 from .training_set import panels as training_set
-from .ui import jobs
+from .ui import jobs, next_step
 
 log = logging.getLogger(__name__)
 
@@ -120,11 +120,13 @@ LISTS = (
     models.LATHE_MT_model, shape.LATHE_UL_history, training.LATHE_MT_trainable, training.LATHE_MT_training_preset,
 )  # fmt: skip
 PANELS: tuple[Any, ...] = (
+    next_step.LATHE_PT_next_step,
     jobs.LATHE_PT_jobs,
     backend.LATHE_PT_backend,
     backend.LATHE_PT_set_up,
     backend.LATHE_PT_findings,
     models.LATHE_PT_model,
+    models.LATHE_PT_licence,
     field.LATHE_PT_crop,
     shape.LATHE_PT_latent,
     shape.LATHE_PT_style_mix,

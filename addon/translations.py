@@ -57,6 +57,7 @@ OPERATORS = {
     "Mesh Again": "Neu vernetzen",
     "Model Card": "Steckbrief des Modells",
     "More": "Mehr",
+    "New Shape": "Neue Form",
     "Open Log": "Protokoll öffnen",
     "Pause": "Pause",
     "Random Seeds": "Würfeln",
@@ -222,6 +223,7 @@ LABELS = {
     "Layers taken from seed B": "Ebenen von Startwert B",
     "Learn per Image": "Je Bild lernen",
     "Level": "Pegel",
+    "Licence": "Lizenz",
     "Licence: {licence}": "Lizenz: {licence}",
     "Light": "Licht",
     "Live Level": "Pegel live",
@@ -256,6 +258,7 @@ LABELS = {
     "Not set up": "Nicht eingerichtet",
     "Not trained on this view": "Von hier hat das Modell nicht gelernt",
     "Nothing": "Nichts",
+    "Next Step": "Nächster Schritt",
     "Nothing is running": "Nichts läuft",
     "Number": "Zahl",
     "Object Alone": "Nur das Objekt",
@@ -389,15 +392,15 @@ SENTENCES = {
     "8 layers of 512 units, as in the paper": "8 Schichten zu 512 Einheiten, wie in der Veröffentlichung",
     ": {steps} steps, {seconds:.0f} s": ": {steps} Schritte, {seconds:.0f} s",
     "A capture is running: wait for it or press Esc": "Eine Aufnahme läuft: abwarten oder Esc drücken",
-    "A checkpoint is being imported: wait for it or cancel it in Jobs": (
-        "Ein Checkpoint wird eingelesen: abwarten oder in „Aufträge“ abbrechen"
+    "A checkpoint is being imported: wait for it or cancel it at the top": (
+        "Ein Checkpoint wird eingelesen: abwarten oder oben abbrechen"
     ),
     "A color attribute, one color per vertex": "Ein Farbattribut mit einer Farbe je Punkt",
     "A control of the model that is a whole number": "Ein Regler des Modells, der eine ganze Zahl ist",
     "A control of the model that is an angle": "Ein Regler des Modells, der ein Winkel ist",
     "A control of the model that is on or off": "Ein Regler des Modells, der ein oder aus ist",
     "A fit is running: pause it first": "Eine Anpassung läuft: zuerst anhalten",
-    "A fit is running: wait for it or cancel it in Jobs": "Eine Anpassung läuft: abwarten oder in „Aufträge“ abbrechen",
+    "A fit is running: wait for it or cancel it at the top": "Eine Anpassung läuft: abwarten oder oben abbrechen",
     (
         "A folder of images with cameras: transforms.json of NeRF-synthetic, nerfstudio or instant-ngp, or a COLMAP "
         "model"
@@ -414,14 +417,29 @@ SENTENCES = {
     "A new colour in each step, so that empty space stays empty": (
         "In jedem Schritt eine neue Farbe, damit leerer Raum leer bleibt"
     ),
+    "The backend has no models yet": "Der Rechenprozess hat noch keine Modelle",
+    "Installs PyTorch into this extension's own folder and leaves Blender's Python alone": (
+        "Installiert PyTorch in den eigenen Ordner dieser Erweiterung; Blenders Python bleibt, wie es ist"
+    ),
+    "Set Up downloads PyTorch, and Blender may not use the internet yet": (
+        "„Einrichten“ lädt PyTorch herunter, und Blender darf das Internet noch nicht benutzen"
+    ),
+    "Blender was started without access to the internet: choose a Python that has the backend's packages, or a folder "
+    "of wheels in the panel Set Up": (
+        "Blender wurde ohne Zugang zum Internet gestartet: ein Python mit den Paketen des Rechenprozesses wählen, oder "
+        "im Bereich „Einrichten“ einen Ordner mit Wheels"
+    ),
+    "Leave the active object as it is and show the settings of new shapes": (
+        "Das aktive Objekt lassen, wie es ist, und die Einstellungen neuer Formen zeigen"
+    ),
     "A new mesh of this object keeps the height of its lowest point": (
         "Ein neues Netz dieses Objekts behält die Höhe seines tiefsten Punkts"
     ),
     "A new object on the ground at the 3D cursor, beside what stands there": (
         "Ein neues Objekt auf dem Boden am 3D-Cursor, neben dem, was dort steht"
     ),
-    "A path is being rendered: wait for it or cancel it in Jobs": (
-        "Eine Kamerafahrt wird gerendert: abwarten oder in „Aufträge“ abbrechen"
+    "A path is being rendered: wait for it or cancel it at the top": (
+        "Eine Kamerafahrt wird gerendert: abwarten oder oben abbrechen"
     ),
     "A procedural family, rendered by the backend": "Eine prozedurale Familie, vom Rechenprozess gerendert",
     "A Python that already has the backend's packages. Empty uses the one that Set Up installs": (
@@ -456,8 +474,8 @@ SENTENCES = {
     "Also write a mask of the target for each image": "Zu jedem Bild auch eine Maske des Ziels schreiben",
     "Also write the depth of each image": "Zu jedem Bild auch die Tiefe schreiben",
     "Also write the normals of each image": "Zu jedem Bild auch die Normalen schreiben",
-    "An image is being processed: wait for it or cancel it in Jobs": (
-        "Ein Bild wird verarbeitet: abwarten oder in „Aufträge“ abbrechen"
+    "An image is being processed: wait for it or cancel it at the top": (
+        "Ein Bild wird verarbeitet: abwarten oder oben abbrechen"
     ),
     "An NVIDIA or AMD graphics card": "Eine Grafikkarte von NVIDIA oder AMD",
     "Angle of view of the shorter side of the image. Models are most accurate at their training value": (
@@ -487,8 +505,8 @@ SENTENCES = {
         "Einstellungen der Erweiterung einen Ordner mit Wheels wählen"
     ),
     "Build of PyTorch that Set Up downloads": "PyTorch-Variante, die „Einrichten“ herunterlädt",
-    "Cameras are being estimated: wait for it or cancel it in Jobs": (
-        "Kameras werden bestimmt: abwarten oder in „Aufträge“ abbrechen"
+    "Cameras are being estimated: wait for it or cancel it at the top": (
+        "Kameras werden bestimmt: abwarten oder oben abbrechen"
     ),
     "Cancel every running job except Set Up, fits and trainings, which have their own buttons": (
         "Alle laufenden Aufträge abbrechen, außer „Einrichten“, Anpassungen und Trainings, die eigene Knöpfe haben"
@@ -947,8 +965,8 @@ SENTENCES = {
         "Die Objekte auswählen oder „Ziel: Ganze Szene“ wählen"
     ),
     "Selected row of the history": "Ausgewählte Zeile des Verlaufs",
-    "Set Up is running: cancel it in Jobs if you want to start over": (
-        "„Einrichten“ läuft: zum Neubeginn in „Aufträge“ abbrechen"
+    "Set Up is running: cancel it at the top if you want to start over": (
+        "„Einrichten“ läuft: zum Neubeginn oben abbrechen"
     ),
     "Set up the backend first: press Set Up, or choose an existing Python": (
         "Zuerst einrichten: „Einrichten“ drücken oder ein vorhandenes Python wählen"
@@ -1109,8 +1127,8 @@ SENTENCES = {
         "Wert des Feldes an der Oberfläche: Meter bei einem Abstandsfeld (höher ist dicker), 1/Meter bei einer "
         "Dichte (höher ist dünner); sonst der des Modells"
     ),
-    "Variants are being rendered: wait for them or cancel them in Jobs": (
-        "Varianten werden gerendert: abwarten oder in „Aufträge“ abbrechen"
+    "Variants are being rendered: wait for them or cancel them at the top": (
+        "Varianten werden gerendert: abwarten oder oben abbrechen"
     ),
     "View to render. Latents and sliders follow their keyframes and drivers in both cases": (
         "Blick, der gerendert wird. Formen und Regler folgen in beiden Fällen ihren Keyframes und Treibern"

@@ -40,7 +40,7 @@ def problem_start(context: Any) -> str:
 def problem_set_up(context: Any) -> str:
     """Return why Set Up is disabled, or an empty string."""
     if session.jobs.find("set_up"):
-        return "Set Up is running: cancel it in Jobs if you want to start over"
+        return "Set Up is running: cancel it at the top if you want to start over"
     if session.state in ("starting", "ready"):
         return "Stop the backend first: its files are in use"
     if not bpy.app.online_access and not preferences(context).wheels:

@@ -4,7 +4,7 @@ from typing import Any
 
 import bpy
 
-from ..link.session import session
+from ..link.session import STATE_TEXTS, session
 from ..preferences import preferences
 from ..translations import translated
 from ..ui.layout import LathePanel, settings_column, text_lines
@@ -25,12 +25,13 @@ VERDICT_ICONS = {"ok": "CHECKMARK", "warning": "ERROR", "fault": "CANCEL"}
 
 class LATHE_PT_backend(LathePanel, bpy.types.Panel):
     bl_label = "Backend"
+    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: Any) -> None:
         layout = self.layout
         state = session.state
         server = session.server
-        line = session.line
+        line = STATE_TEXTS[state]  # the reason of a failure stands at the top of the tab
         if state == "ready" and server:
             line = translated("Ready on {device}", device=server.device_name or server.device)
         column = text_lines(layout, line, STATE_ICONS[state])
@@ -53,8 +54,6 @@ class LATHE_PT_backend(LathePanel, bpy.types.Panel):
             row.operator("lathe.restart_backend", text="", icon="FILE_REFRESH")
         elif state in ("died", "failed"):
             row.operator("lathe.restart_backend", icon="FILE_REFRESH")
-            if session.reason and session.reason.remedy and session.reason.remedy.action != "restart_backend":
-                remedy_button(layout, session.reason.remedy)
         else:
             row.operator("lathe.start_backend", icon="PLAY")
         row = layout.row(align=True)
@@ -82,7 +81,6 @@ class LATHE_PT_set_up(LathePanel, bpy.types.Panel):
 
 class LATHE_PT_findings(LathePanel, bpy.types.Panel):
     bl_label = "Check"
-    bl_parent_id = "LATHE_PT_backend"
 
     @classmethod
     def poll(cls, context: Any) -> bool:

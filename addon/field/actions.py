@@ -149,7 +149,7 @@ def problem_find_cameras(context: Any) -> str:
     """Return why no cameras can be estimated, or an empty string."""
     problem = problem_python(context) or problem_source(context)
     if not problem and session.jobs.find("sfm"):
-        return "Cameras are being estimated: wait for it or cancel it in Jobs"
+        return "Cameras are being estimated: wait for it or cancel it at the top"
     return problem
 
 

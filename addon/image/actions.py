@@ -68,7 +68,7 @@ def problem_take_texture(context: Any) -> str:
 def _problem_image(context: Any, capability: str) -> str:
     problem = problem_capability(context, capability)
     if not problem and session.jobs.find("image"):
-        return "An image is being processed: wait for it or cancel it in Jobs"
+        return "An image is being processed: wait for it or cancel it at the top"
     return problem
 
 

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 TICK_BUDGET_SECONDS = 0.008
 KEPT_JOBS = 8
+ESTIMATE_SECONDS, ESTIMATE_FRACTION = 2.0, 0.05
+"""Time and progress from which on the time left is estimated by the mean speed."""
 
 State = Literal["preparing", "running", "applying", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
@@ -70,6 +72,15 @@ class Job:
     def cancelling(self) -> bool:
         """Return whether the job was cancelled but has not ended yet."""
         return self._cancelled.is_set() and not self.ended
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated seconds to the end: the backend's own figure, else by the mean speed; None in the beginning."""
+        if "seconds_left" in self.figures:
+            return self.figures["seconds_left"]
+        passed = time.monotonic() - self.started
+        slow = passed > ESTIMATE_SECONDS and ESTIMATE_FRACTION < self.fraction < 1
+        return passed * (1 - self.fraction) / self.fraction if slow else None
 
     # ------------------------------------------------------------------------------------------ called by the thread
 
@@ -173,7 +184,7 @@ class Jobs:
 
     def __init__(self) -> None:
         self.all: list[Job] = []  # newest last; old ones that have ended are dropped
-        self.failed: Job | None = None  # the last failure that the user has not dismissed
+        self.failed: Job | None = None  # the last failure, until dismissed or a later job is done
         self.longest_hold = Hold()
         self.version = 0  # changes whenever the panel must be redrawn
         self._numbers = itertools.count(1)
@@ -354,6 +365,9 @@ class Jobs:
         job.seconds = time.monotonic() - job.started
         if error is None:
             job.state, job.fraction = "done", 1.0
+            stale = self.failed
+            if stale is not None and not job.quiet and job.started >= stale.started + stale.seconds:
+                self.failed = None
         elif isinstance(error, errors.Cancelled):
             job.state = "cancelled"
         else:

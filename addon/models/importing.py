@@ -30,7 +30,7 @@ _PIECE = re.compile(r"\.data-\d{5}-of-\d{5}$")
 def problem_import(context: Any) -> str:
     """Return why no checkpoint can be imported, or an empty string."""
     if session.jobs.find("import"):
-        return "A checkpoint is being imported: wait for it or cancel it in Jobs"
+        return "A checkpoint is being imported: wait for it or cancel it at the top"
     return problem_python(context)
 
 

@@ -6,7 +6,6 @@ import bpy
 
 from ..link.session import session
 from ..scene.gather import field_object, generated_object, is_field, subject
-from ..translations import translated
 from ..ui.layout import LathePanel, text_lines
 
 
@@ -37,14 +36,24 @@ class LATHE_PT_model(LathePanel, bpy.types.Panel):
         row.operator("lathe.refresh_models", text="", icon="FILE_REFRESH")
         row.operator("lathe.show_card", text="", icon="INFO")
         layout.operator("lathe.import_checkpoint", icon="IMPORT")
-        if info:
-            column = text_lines(layout, translated("Licence: {licence}", licence=info.licence))
-            if info.non_commercial:
-                column.alert = True
-                column.label(text="Not for commercial use", icon="ERROR")
+        if info and info.non_commercial:
+            text_lines(layout, "Not for commercial use", "ERROR").alert = True
         if is_field(info) and chosen.object is None:
             layout.operator("lathe.add_field", icon="MESH_CUBE")
         for broken in session.broken_models:
             text_lines(layout, f"{broken.name}: {broken.error.message}", "ERROR").alert = True
         if chosen.object is not None and not chosen.object.lathe.is_field:
             layout.operator("lathe.take_latent", icon="COPYDOWN")
+
+
+class LATHE_PT_licence(LathePanel, bpy.types.Panel):
+    bl_label = "Licence"
+    bl_parent_id = "LATHE_PT_model"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return subject(context).info is not None
+
+    def draw(self, context: Any) -> None:
+        text_lines(self.layout, subject(context).model.licence)

@@ -32,7 +32,7 @@ def problem_path(context: Any) -> str:
     if context.scene.lathe.path.source == "CAMERA" and context.scene.camera is None:
         return "The scene has no active camera: press Add Camera and animate it, or choose Through: Sliders"
     if session.jobs.find("path"):
-        return "A path is being rendered: wait for it or cancel it in Jobs"
+        return "A path is being rendered: wait for it or cancel it at the top"
     if not context.scene.lathe.path.directory:
         return "Choose a folder for the frames"
     return ""

@@ -7,7 +7,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..link.session import session
 from ..scene.apply import problem_object_mode
-from ..scene.gather import generated_object, subject
+from ..scene.gather import field_object, generated_object, subject
 from ..translations import translated
 from ..ui.common import LatheOperator
 from . import actions, latents
@@ -39,6 +39,19 @@ class LATHE_OT_take_latent(LatheOperator, bpy.types.Operator):
 
     def run(self, context: Any) -> None:
         actions.take_latent(context)
+
+
+class LATHE_OT_new_shape(LatheOperator, bpy.types.Operator):
+    """Leave the active object as it is and show the settings of new shapes"""
+
+    bl_idname = "lathe.new_shape"
+    bl_label = "New Shape"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def run(self, context: Any) -> None:
+        context.scene.lathe.target = "NEW"
+        if field_object(context) is not None:
+            context.view_layer.objects.active = None
 
 
 class LATHE_OT_generate_mesh(LatheOperator, bpy.types.Operator):
@@ -139,7 +152,7 @@ class LATHE_OT_variants(LatheOperator, bpy.types.Operator):
     def problem(cls, context: Any) -> str:
         problem = actions.problem_latent(context)
         if not problem and session.jobs.find("variants"):
-            return "Variants are being rendered: wait for them or cancel them in Jobs"
+            return "Variants are being rendered: wait for them or cancel them at the top"
         return problem
 
     def run(self, context: Any) -> None:
@@ -290,6 +303,7 @@ class LATHE_OT_walk_favourites(LatheOperator, bpy.types.Operator):
 CLASSES = (
     LATHE_OT_randomize_seeds,
     LATHE_OT_take_latent,
+    LATHE_OT_new_shape,
     LATHE_OT_generate_mesh,
     LATHE_OT_complete,
     LATHE_OT_fit_shape,

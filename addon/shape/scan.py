@@ -44,7 +44,7 @@ def problem_fit(context: Any) -> str:
     if problem:
         return problem
     if session.jobs.find("fit_shape"):
-        return "A fit is running: wait for it or cancel it in Jobs"
+        return "A fit is running: wait for it or cancel it at the top"
     active = context.active_object
     if active is None or active.type != "MESH":
         return "Select a mesh object"

@@ -1,11 +1,13 @@
-"""The Jobs panel: progress, cancelling, the last error and its remedy."""
+"""Jobs: progress, cancelling, the last error and its remedy."""
 
 from typing import Any
 
 import bpy
 from bpy.props import IntProperty, StringProperty
 
+from ..link.jobs import Job
 from ..link.session import session
+from ..translations import translated
 from .common import LatheOperator
 from .layout import LathePanel, text_lines
 from .remedies import apply_remedy, remedy_button
@@ -75,35 +77,43 @@ class LATHE_PT_jobs(LathePanel, bpy.types.Panel):
 
     bl_label = "Jobs"
 
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return len(session.jobs.active) > 1  # one alone is at the top of the tab
+
     def draw(self, context: Any) -> None:
         layout = self.layout
-        failed = session.jobs.failed
-        if failed is not None and failed.error is not None:
-            box = layout.box()
-            row = box.row()
-            row.alert = True
-            row.label(text=failed.label, icon="ERROR", translate=False)
-            row.operator("lathe.dismiss_error", text="", icon="X", emboss=False)
-            text_lines(box, failed.error.message).alert = True
-            remedy_button(box, failed.error.remedy)
-        active = session.jobs.active
-        for job in active:
-            column = layout.column(align=True)
-            row = column.row(align=True)
-            text = "Cancelling …" if job.cancelling else job.text or job.label
-            row.progress(factor=job.fraction, type="BAR", text=text)
+        for job in session.jobs.active:
+            row = layout.column(align=True).row(align=True)
+            draw_progress(row, job)
             row.operator("lathe.cancel_job", text="", icon="X").number = job.number
-        if len(active) > 1:
-            layout.operator("lathe.cancel_all", icon="CANCEL")
-        if active or failed is not None:
-            return
-        # One line in place of the bar, so that the buttons below stay where they are.
-        last = next((job for job in reversed(session.jobs.all) if job.ended and not job.quiet), None)
-        if last is None:
-            layout.label(text="Nothing is running")
-        else:
-            icon = "CHECKMARK" if last.state == "done" else "X"
-            layout.label(text=f"{last.label} ({last.seconds:.1f} s)", icon=icon, translate=False)
+        layout.operator("lathe.cancel_all", icon="CANCEL")
+
+
+def draw_progress(layout: Any, job: Job) -> None:
+    """Draw a job's progress bar with what it does and the time left."""
+    text = "Cancelling …" if job.cancelling else job.text or job.label
+    left = job.seconds_left
+    if left is not None and not job.cancelling:
+        minutes, seconds = divmod(round(max(left, 0)), 60)
+        text = f"{text}, {translated('{minutes}:{seconds:02d} left', minutes=minutes, seconds=seconds)}"
+    layout.progress(factor=job.fraction, type="BAR", text=text)
+
+
+def draw_error(layout: Any) -> None:
+    """Draw the error that stands now, once: of the last failed job, else why the backend ended."""
+    failed, ended = session.jobs.failed, session.reason if session.state in ("died", "failed") else None
+    error = failed.error if failed is not None else ended
+    if error is None:
+        return
+    box = layout.box()
+    row = box.row()
+    row.alert = True
+    row.label(text=failed.label if failed is not None else "Backend", icon="ERROR", translate=failed is None)
+    if failed is not None:
+        row.operator("lathe.dismiss_error", text="", icon="X", emboss=False)
+    text_lines(box, error.message).alert = True
+    remedy_button(box, error.remedy)
 
 
 OPERATORS = (

@@ -105,7 +105,8 @@ def draw_all() -> dict[str, list[str]]:
 
 
 def test_before_anything_was_started() -> None:
-    assert "lathe.start_backend" in draw_all()["LATHE_PT_backend"]
+    shown = draw_all()
+    assert "lathe.start_backend" in shown["LATHE_PT_backend"] and "lathe.start_backend" in shown["LATHE_PT_next_step"]
 
 
 @pytest.mark.parametrize("source", ["SCENE", "FOLDER", "PHOTOS"])
@@ -237,4 +238,10 @@ def test_a_failure_shows_its_remedy() -> None:
     settings.source, settings.folder = "FOLDER", "/nowhere"
     bpy.ops.lathe.fit()
     settle()
-    assert "lathe.dismiss_error" in draw_all()["LATHE_PT_jobs"]
+    shown = draw_all()
+    assert "lathe.dismiss_error" in shown["LATHE_PT_next_step"]
+    message = lathe.link.session.session.jobs.failed.error.message
+    assert [message in text for drawn in shown.values() for text in drawn].count(True) == 1, "an error appears once"
+    bpy.ops.lathe.preview()
+    settle()
+    assert "lathe.dismiss_error" not in draw_all()["LATHE_PT_next_step"], "the next success takes it away"

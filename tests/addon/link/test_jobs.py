@@ -163,6 +163,34 @@ def test_a_failure_anywhere_ends_the_job_with_a_sentence(where: str) -> None:
     assert jobs.failed is None
 
 
+def test_an_error_is_gone_with_the_next_success_but_not_with_one_that_began_before_it() -> None:
+    jobs, going = Jobs(), threading.Event()
+
+    def fail(job: Job) -> None:
+        raise errors.LatheError("no")
+
+    before = jobs.start("Before", lambda job: going.wait(5), kind="test")
+    failed = jobs.start("Fails", fail, kind="test")
+    with pytest.raises(errors.LatheError):
+        jobs.wait_for(failed, 5)
+    going.set()
+    jobs.wait_for(before, 5)
+    jobs.wait_for(jobs.start("Live", lambda job: None, kind="test", quiet=True), 5)
+    assert jobs.failed is failed
+    jobs.wait_for(jobs.start("Next", lambda job: None, kind="test"), 5)
+    assert jobs.failed is None
+
+
+def test_the_time_left_is_the_backends_or_by_the_mean_speed() -> None:
+    job = Job(1, "Slow", "test", False, False)
+    job.fraction = 0.5
+    assert job.seconds_left is None, "too early"
+    job.started -= 60
+    assert job.seconds_left == pytest.approx(60, abs=1)
+    job.figures = {"seconds_left": 7.0}
+    assert job.seconds_left == 7
+
+
 def test_an_error_of_the_tree_keeps_its_remedy() -> None:
     jobs = Jobs()
 
