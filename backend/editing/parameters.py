@@ -18,10 +18,10 @@ CHOICES: tuple[Parameters, ...] = ("codes", "late", "all", "hybrid")
 
 CODE_RATE = 3e-2
 WEIGHT_RATE = 3e-3
-TABLE_RATE = 1e-2
+TABLE_RATE = 5e-2
 """Learning rates of Adam: of the latent, of layers, and of the tables of a hash field."""
 
-TABLE_ROWS = 4096
+TABLE_ROWS = 1024
 """From this many rows on, a parameter is a table rather than a layer."""
 
 

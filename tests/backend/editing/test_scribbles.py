@@ -30,6 +30,7 @@ from backend.generators.editnerf.scene import EditNeRFGenerator, load
 from backend.models.card import ModelCard
 from backend.models.library import load_model
 from backend.models.store import save_model
+from tests.backend.scenes.test_gradients import small_graf, small_hash_field, small_pigan
 
 CONFIG = EditNeRFConfig(
     shape_dim=5, color_dim=4, embedding_dim=8, shared_layers=1, shared_width=12, instance_layers=1, instance_width=24,
@@ -139,6 +140,32 @@ def test_codes_alone_are_edited_by_an_offset_of_ws() -> None:
     result = edit(made, made.network.codes[0], [scribble(view, strokes())], "color", Options("codes", 30, 1e3))
     assert not result.layer.weights and float(result.layer.ws.abs().max()) > 0.01  # type: ignore[union-attr]
     assert sum(result.losses[-5:]) < sum(result.losses[:5])
+
+
+@pytest.mark.parametrize("name", ["graf", "pigan", "hash"])
+def test_every_radiance_field_can_be_coloured(name: str) -> None:
+    made: Any = {"graf": small_graf, "pigan": small_pigan, "hash": small_hash_field()}[name]()
+    ws = made.mapping(made.sample_z(1))[0]
+    result = edit(made, ws, [scribble(camera(made), strokes())], "color", Options("hybrid", 40, 1e3))
+    assert sum(result.losses[-5:]) < 0.6 * sum(result.losses[:5])
+    view = camera(made, 0.5)
+    was, now = (one.synthesize(ws).render(view).rgb for one in (made, EditedGenerator(made, [result.layer])))
+    changed = (was - now).abs().amax(-1) > 0.05
+    assert changed.any() and float(changed.float().mean()) < 0.3
+
+
+def test_a_removal_from_a_hash_field_changes_its_table_where_the_strokes_are() -> None:
+    made = small_hash_field()()
+    ws = made.mean_ws()
+    with pytest.raises(NotSupported, match="is one scene without a latent"):
+        edit(made, ws, [scribble(camera(made), strokes())], "remove", Options("codes", 5, 1e3))
+    result = edit(made, ws, [scribble(camera(made), strokes())], "remove", Options("hybrid", 150, 1e3))
+    was, now = (one.synthesize(ws).render(camera(made)) for one in (made, EditedGenerator(made, [result.layer])))
+    assert float(now.alpha[strokes()].mean()) < 0.3 * float(was.alpha[strokes()].mean())
+    assert torch.allclose(now.alpha[~strokes()], was.alpha[~strokes()], atol=1e-3)
+    table = made.parameters_for("all")[0]
+    moved = result.layer.weights[0].abs().amax(-1) > 0
+    assert result.layer.weights[0].shape == table.shape and 0.01 < float(moved.float().mean()) < 0.9
 
 
 # ---- files
