@@ -8,7 +8,7 @@ from ..link.jobs import Job
 from ..link.session import session
 from ..scene.gather import field_object
 from ..translations import translated
-from ..ui.layout import LathePanel, settings_column, text_lines
+from ..ui.layout import LathePanel, button, settings_column, text_lines
 from ..wire.messages import FitOptions
 from ..wire.options import options_of
 from . import actions
@@ -56,11 +56,11 @@ class LATHE_PT_fit(LathePanel, bpy.types.Panel):
             column.prop(capture, "rig")
             column.prop(capture, "count")
             column.prop(capture, "size")
-            layout.operator("lathe.capture", icon="OUTLINER_DATA_CAMERA")
+            button(layout, context, "lathe.capture", "OUTLINER_DATA_CAMERA")
         elif settings.source == "PHOTOS":
             column.prop(settings, "photos")
             column.prop(settings, "max_images")
-            layout.operator("lathe.find_cameras", icon="OUTLINER_OB_CAMERA")
+            button(layout, context, "lathe.find_cameras", "OUTLINER_OB_CAMERA")
             for line in actions.report_lines():
                 text_lines(layout, line)
         else:
@@ -68,7 +68,7 @@ class LATHE_PT_fit(LathePanel, bpy.types.Panel):
         column = settings_column(layout)
         column.prop(settings, "name", placeholder=actions.field_name(context))
         column.prop(settings, "preset")
-        layout.operator("lathe.fit", icon="MOD_FLUIDSIM")
+        button(layout, context, "lathe.fit", "MOD_FLUIDSIM")
         if any(stored.name == actions.field_name(context) for stored in actions.stored_fits()):
             text_lines(layout, "Fit starts from scratch; Continue resumes the stored fit", "INFO")
         self.draw_stored(layout)

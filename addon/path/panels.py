@@ -5,7 +5,7 @@ from typing import Any
 import bpy
 
 from ..translations import translated
-from ..ui.layout import LathePanel, settings_column, text_lines
+from ..ui.layout import LathePanel, button, settings_column, text_lines
 from . import actions
 
 
@@ -16,7 +16,7 @@ class LATHE_PT_path(LathePanel, bpy.types.Panel):
     def draw(self, context: Any) -> None:
         layout = self.layout
         scene = context.scene
-        layout.operator("lathe.render_path", icon="RENDER_ANIMATION")
+        button(layout, context, "lathe.render_path", "RENDER_ANIMATION")
         column = settings_column(layout)
         column.row().prop(scene.lathe.path, "source", expand=True)
         column.prop(scene.lathe.path, "directory")

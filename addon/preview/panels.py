@@ -10,6 +10,7 @@ from ..scene import apply
 from ..scene.gather import subject
 from ..ui.layout import LathePanel, settings_column, text_lines
 from ..wire.messages import ModelInfo
+from .actions import problem_preview
 
 DEGREE = math.radians(1)
 FULL_CIRCLE = 6.28
@@ -24,6 +25,8 @@ class LATHE_PT_preview(LathePanel, bpy.types.Panel):
         row = layout.row(align=True)
         row.operator("lathe.preview", icon="RENDER_STILL")
         row.prop(settings, "live", text="", icon="PLAY", toggle=True)
+        if session.models and problem_preview(context):
+            text_lines(layout, problem_preview(context), "INFO")
         sketch = (apply.DEPTH_IMAGE, apply.SILHOUETTE_IMAGE) if settings.sketch else ()
         images = [bpy.data.images.get(name) for name in (apply.PREVIEW_IMAGE, *sketch)]
         if images[0] is not None:

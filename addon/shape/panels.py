@@ -11,7 +11,7 @@ from ..link.session import session
 from ..scene import gather, thumbnails
 from ..scene.gather import is_field, subject
 from ..translations import translated
-from ..ui.layout import LathePanel, settings_column, text_lines
+from ..ui.layout import LathePanel, button, settings_column, text_lines
 from ..wire.messages import ModelInfo
 from . import actions, latents
 
@@ -306,13 +306,13 @@ class LATHE_PT_scan(LathePanel, bpy.types.Panel):
         lathe = context.scene.lathe
         info = subject(context).info
         if info is not None and "complete" in info.capabilities:
-            layout.operator("lathe.complete", icon="MOD_MESHDEFORM")
-            layout.operator("lathe.complete_depth", icon="IMAGE_ZDEPTH")
+            button(layout, context, "lathe.complete", "MOD_MESHDEFORM")
+            button(layout, context, "lathe.complete_depth", "IMAGE_ZDEPTH")
             column = settings_column(layout)
             column.prop(lathe.complete, "iterations")
             column.prop(lathe.complete, "seed")
             layout.separator()
-        layout.operator("lathe.fit_shape", icon="MOD_SHRINKWRAP")
+        button(layout, context, "lathe.fit_shape", "MOD_SHRINKWRAP")
         column = settings_column(layout)
         column.prop(lathe.fit, "name")
         column.prop(lathe.fit, "steps")

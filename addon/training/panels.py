@@ -7,7 +7,7 @@ import bpy
 from ..link.jobs import Job
 from ..link.session import session
 from ..translations import translated
-from ..ui.layout import LathePanel, settings_column, text_lines
+from ..ui.layout import LathePanel, button, settings_column, text_lines
 from ..wire.messages import TrainOptions
 from ..wire.options import options_of
 from . import actions
@@ -72,7 +72,7 @@ class LATHE_PT_train(LathePanel, bpy.types.Panel):
         column.prop(settings, "name", placeholder=actions.training_name(context))
         for name in SHOWN:
             column.prop(settings, name)
-        layout.operator("lathe.train", icon="PLAY")
+        button(layout, context, "lathe.train", "PLAY")
 
     def draw_running(self, layout: Any, job: Job) -> None:
         """Draw the running training."""

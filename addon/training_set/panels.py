@@ -5,7 +5,7 @@ from typing import Any
 import bpy
 
 from ..link.session import session
-from ..ui.layout import LathePanel, settings_column, text_lines
+from ..ui.layout import LathePanel, button, settings_column, text_lines
 from ..wire.messages import TrainingSetRequest
 from ..wire.options import options_of
 from . import actions
@@ -34,7 +34,7 @@ class LATHE_PT_training_set(LathePanel, bpy.types.Panel):
             for name in options_of(TrainingSetRequest):
                 column.prop(settings, name)
         column.prop(settings, "folder")
-        layout.operator("lathe.make_training_set", icon="RENDER_STILL")
+        button(layout, context, "lathe.make_training_set", "RENDER_STILL")
         text_lines(layout, str(actions.folder_of(context)), "INFO")
 
 

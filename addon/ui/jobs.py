@@ -113,7 +113,8 @@ def draw_error(layout: Any) -> None:
     if failed is not None:
         row.operator("lathe.dismiss_error", text="", icon="X", emboss=False)
     text_lines(box, error.message).alert = True
-    remedy_button(box, error.remedy)
+    if failed is not None or error.remedy is None or error.remedy.action != "restart_backend":  # the button above
+        remedy_button(box, error.remedy)
 
 
 OPERATORS = (

@@ -121,6 +121,19 @@ def test_the_panel_fit_shows_what_its_source_needs(source: str) -> None:
     assert "refine_poses" in shown["LATHE_PT_fit_options"]
 
 
+def test_the_reason_stands_below_a_button_that_cannot_be_pressed() -> None:
+    bpy.context.scene.lathe.field.source = "SCENE"
+    assert not [text for text in draw_all()["LATHE_PT_fit"] if " " in text], "without a backend the head says so"
+    bpy.ops.lathe.start_backend()
+    settle()
+    bpy.context.scene.lathe.preview.source = "CAMERA"
+    shown = draw_all()
+    assert "Press Capture first" in shown["LATHE_PT_fit"]
+    assert any("Select the objects to capture" in text for text in shown["LATHE_PT_fit"])
+    assert any("no active camera" in text for text in shown["LATHE_PT_path"])
+    assert any("no active camera" in text for text in shown["LATHE_PT_preview"])
+
+
 def test_a_running_fit_shows_figures_and_buttons_and_a_paused_one_how_to_go_on(tmp_path: str) -> None:
     bpy.ops.lathe.start_backend()
     settle()
