@@ -32,7 +32,7 @@ FIRST_SEED = 10_000
 SEEDS = 4
 SECOND_VIEW = math.radians(30)
 START = math.radians(15), math.radians(8)
-OPTIONS = InversionOptions(steps=300, tuning_steps=60, tuning_rate=1e-3)
+OPTIONS = InversionOptions(steps=1000, tuning_steps=40, tuning_rate=1e-3)
 TARGETS = {"image": 32.0, "second view": 27.0, "camera": 3.0}
 
 

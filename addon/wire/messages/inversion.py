@@ -16,13 +16,13 @@ class InversionOptions:
     """Options of an inversion."""
 
     steps: int = field(
-        default=400,
+        default=1000,
         metadata=option(
             "Steps",
             "Optimisation steps of the latent. More are slower and closer to the photograph",
             minimum=2,
             maximum=20_000,
-            soft_maximum=2000,
+            soft_maximum=4000,
         ),
     )
     tuning_steps: int = field(
