@@ -52,8 +52,8 @@ NEARBY = (0.0, -0.2, 0.2)  # radians of azimuth: where the first seeds are looke
 SHOWN_EVERY = 10  # steps: a progress picture
 
 UNLIKE_PSNR, UNLIKE_OVERLAP = 20.0, 0.75
-"""dB and intersection over union: photographs whose projection is below are unlike what the model makes. Images of other
-seeds of the starter chairs came to 32 dB and 0.97 and more (`bench editing`)."""
+"""dB and intersection over union: photographs whose projection is below are unlike what the model makes. Images of
+other seeds of the starter chairs came to 32 dB and 0.97 and more (`bench editing`)."""
 
 LOCALITY_DISTANCE = 0.7
 """From the pivot to the latents whose images are held, over the spread of all numbers of ws."""
