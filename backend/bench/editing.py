@@ -66,9 +66,8 @@ def rows() -> list[Row]:
 
 def recovered(generator: Generator, seed: int, options: InversionOptions = OPTIONS) -> Recovered:
     """Invert the image of a seed from a random view, and compare."""
-    low, high = generator.info.pose_prior.elevation
-    draws = torch.rand(4, generator=torch.Generator().manual_seed(seed)).tolist()
-    view = Viewpoint((2 * draws[0] - 1) * math.pi, low + draws[1] * (high - low))
+    draws = torch.rand(4, generator=torch.Generator().manual_seed(seed - FIRST_SEED)).tolist()
+    view = Viewpoint((2 * draws[0] - 1) * math.pi, math.radians(40 * draws[1] - 5))
     start = view.moved(*((2 * draw - 1) * most for draw, most in zip(draws[2:], START, strict=True)))
     ws, side = generator.mapping(generator.sample_z(seed))[0], generator.info.image_size
     pixels = (rendered(generator, ws, view) * 255 + 0.5).to(torch.uint8).numpy().astype(np.uint8)
