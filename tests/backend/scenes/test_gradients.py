@@ -387,7 +387,8 @@ CASES = {
 
 
 def test_every_model_is_in_the_table_and_so_is_every_official_file() -> None:
-    assert {made(name).info.kind for name in CASES} == set(MODELS)
+    # the scenes of an edited model are another model's, with a region whose border has no derivative
+    assert {made(name).info.kind for name in CASES} == set(MODELS) - {"edited"}
     imports = {made(name).info.kind for name in CASES if name.endswith("-imported")}
     assert imports == {kind for kind in MODELS if kind in importable_kinds()}
 
