@@ -119,7 +119,8 @@ def test_nothing_is_stored_when_memory_runs_out_or_the_user_cancels(
     if end == "memory":
         monkeypatch.setattr(EG3DScene, "image", image)
     with pytest.raises(OutOfMemory if end == "memory" else Cancelled) as caught:
-        tasks.run("invert", InvertRequest(model, picture, name="mine", options=options), progress, shared)
+        report = silent if end == "memory" else progress
+        tasks.run("invert", InvertRequest(model, picture, name="mine", options=options), report, shared)
     if end == "memory":
         assert "nothing was changed" in caught.value.message
     assert "mine" not in find_models()
