@@ -13,23 +13,13 @@ from addon.wire.errors import Cancelled, NotSupported
 from addon.wire.messages import InversionOptions
 from backend.editing.inversion.invert import invert
 from backend.editing.inversion.photograph import Photograph, prepare
-from backend.editing.inversion.viewpoint import Viewpoint, default_viewpoint
+from backend.editing.inversion.viewpoint import default_viewpoint
 from backend.models.library import load_model
 from backend.models.store import model_folder
-from backend.scenes.generator import Generator
 from tests.backend.scenes.test_gradients import made
 
 GENERATORS = ("pigan", "graf", "shadegan", "stylesdf", "stylesdf-thumbnail", "stylenerf", "eg3d", "hologan")
 SIDE = 16
-
-
-def render(generator: Generator, seed: int, view: Viewpoint) -> NDArray[np.float64]:
-    """The image of a seed over white [n, n, 3], 0..255."""
-    with torch.no_grad():
-        scene = generator.synthesize(generator.mapping(generator.sample_z(seed))[0])
-        image = scene.render(view.camera(generator.info, SIDE))
-    shown = image.rgb * image.alpha[..., None] + 1 - image.alpha[..., None]
-    return (shown * 255).double().numpy()
 
 
 def sunset() -> Photograph:
