@@ -11,12 +11,15 @@ from ..wire.messages import ModelInfo
 from . import gather
 from .groups import fill, plain
 
+FIRST_MODEL = "eg3d_animals"
+"""The starter that a new scene begins with."""
+
 
 def models_known(result: Any = None) -> Any:
-    """Choose a starter model for scenes without a model. Passes `result` on, so that it can be the `then` of a job."""
+    """Choose a model for scenes without one: FIRST_MODEL, or another starter. Passes `result` on, so that it can be the
+    `then` of a job."""
     if session.models:
-        known = list(session.models.values())
-        first = next((info for info in known if info.source == "starter"), known[0])
+        first = max(session.models.values(), key=lambda info: (info.name == FIRST_MODEL, info.source == "starter"))
         for scene in bpy.data.scenes:
             if not scene.lathe.model:
                 set_model(scene.lathe, first)

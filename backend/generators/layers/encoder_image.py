@@ -49,7 +49,7 @@ def read_image(data: bytes, name: str = "image") -> NDArray[np.uint8]:
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             return np.array(image.convert("RGBA"))
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
-        raise UnreadableFile(f"The {name} cannot be read ({error}). Choose a smaller or another one.") from error
+        raise UnreadableFile(f"The {name} cannot be read ({error}). Choose a PNG or JPEG image.") from error
 
 
 def encoder_image(pixels: NDArray[np.uint8], size: int) -> EncoderImage:
