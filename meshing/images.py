@@ -117,4 +117,6 @@ def _what(head: bytes) -> str:
     kind = kind_of(head)
     if not kind:
         return f"it is none of {READ}, or it is damaged or truncated"
+    if kind in FORMATS:
+        return f"it is a {kind} file that is damaged or truncated"
     return f"it is a {kind} file; {READ} are read"

@@ -9,15 +9,15 @@ import torch
 from backend.bench.eg3d_training import random_images, step_seconds
 from backend.training.adversarial.run import RunOptions
 from backend.training.eg3d.config import small
-from backend.training.eg3d.discriminator import FoldedDiscriminatorConfig
+from backend.training.eg3d.discriminator import GrowingDiscriminatorConfig
 from backend.training.eg3d.small import train_small
 
 BASE = small()
 RENDERING = replace(BASE.generator.rendering, neural_resolution=16, depth_resolution=4)
 UPPER = replace(BASE.generator.superresolution, input_resolution=16)
 TINY = replace(
-    BASE, batch=2, steps=2, superresolve_from=1,
-    discriminator=FoldedDiscriminatorConfig(channels=(4, 8), pose_features=4),
+    BASE, batch=2, steps=2, half_until=0.0, superresolve_from=1.0,
+    discriminator=GrowingDiscriminatorConfig(channels=(4, 8), pose_features=4),
     generator=replace(BASE.generator, decoder_width=8, rendering=RENDERING, superresolution=UPPER),
 )  # fmt: skip
 

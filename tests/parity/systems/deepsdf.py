@@ -7,6 +7,7 @@ import re
 import torch
 from torch import Tensor
 
+from backend.checkpoints.convert import unwrapped
 from backend.generators.deepsdf.checkpoint import decoder_spec, decoder_tensors
 from backend.generators.deepsdf.reconstruct import reconstruct
 from backend.generators.deepsdf.scene import DeepSDF
@@ -17,7 +18,7 @@ def network(set: OracleSet) -> DeepSDF:
     """The network of the set's own weights."""
     constructor = set.meta["constructor"]
     model = DeepSDF(decoder_spec(constructor, constructor["latent_size"]), num_codes=0, rank=0)
-    model.decoder.load_state_dict(decoder_tensors(set.weights, model))
+    model.decoder.load_state_dict(decoder_tensors(unwrapped(dict(set.weights)), model))
     return model.to(set.inputs["points"].dtype)
 
 
