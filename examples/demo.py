@@ -34,7 +34,8 @@ import bpy  # noqa: E402
 import studio  # noqa: E402
 
 EXTENSION = "bl_ext.user_default.latent_lathe"
-HEROES = (5, 11, 8)  # seeds of the three shapes in the middle
+HEROES = (13, 37, 6)  # seeds of the three shapes in the middle
+SIDEWAYS = 0.6  # radians that they are turned by, so that one sees their length
 BETWEEN = 4  # ring places from one hero to the next: 12 in all
 FRAMES = 14
 TURNTABLE_SIZE = 224  # pixels
@@ -54,7 +55,7 @@ def main() -> None:
 
 def demo(extension: Path, output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
-    for old in output.glob("chair_*.glb"):
+    for old in output.glob("shape_*.glb"):
         old.unlink()
     with stage("install the extension"):
         bpy.ops.extensions.package_install_files(
@@ -78,7 +79,7 @@ def demo(extension: Path, output: Path) -> None:
             turntable(output / "turntable.mp4", heroes[0])
         with stage("export"):
             for item, seed in zip(heroes, HEROES):
-                export(item, output / f"chair_{seed}.glb")
+                export(item, output / f"shape_{seed}.glb")
         studio.build()
         studio.use_cycles(samples=12)
         with stage(f"fit a field to {FIT_IMAGES} images of one shape"):
@@ -134,7 +135,7 @@ def hero(index: int) -> bpy.types.Object:
     settings.mesh.resolution = 192
     item = bpy.data.objects[press("lathe.generate_mesh")]
     studio.place(item, 2 * math.pi * index / len(HEROES), studio.HERO_RADIUS, 1.05)
-    studio.paint(item, hue_of(index * BETWEEN))
+    item.rotation_euler.z += SIDEWAYS
     return item
 
 
@@ -149,15 +150,11 @@ def in_between(place: int) -> bpy.types.Object:
     item = bpy.data.objects[press("lathe.generate_mesh")]
     item.name = f"Between {place:02d}"
     studio.place(item, 2 * math.pi * place / (len(HEROES) * BETWEEN), studio.RING_RADIUS, 0.5)
-    studio.paint(item, hue_of(place))
     return item
 
 
 def field_of(item: bpy.types.Object) -> bpy.types.Object:
-    """Capture one shape from all sides, fit a radiance field, and place the field's mesh beside the shape.
-
-    What has one colour all over looks the same at any depth, so the shape has a grain.
-    """
+    """Capture one shape from all sides, fit a radiance field, and place the field's mesh beside the shape."""
     scene = bpy.context.scene
     capture, field = scene.lathe.capture, scene.lathe.field
     capture.rig, capture.target, capture.count, capture.test = "SPHERE", "SELECTED", FIT_IMAGES, 2
@@ -165,7 +162,6 @@ def field_of(item: bpy.types.Object) -> bpy.types.Object:
     field.data_sets, field.name = str(Path(TEMPORARY.name) / "data_sets"), "Fitted"
     field.preset, field.steps = "DRAFT", FIT_STEPS
     select(item)
-    studio.grain(item)
     scene.render.resolution_x = scene.render.resolution_y = FIT_SIZE
     scene.cycles.use_denoising = False
     with only(item), studio.even_light():
@@ -196,11 +192,6 @@ def select(item: bpy.types.Object) -> None:
     for other in bpy.context.view_layer.objects:
         other.select_set(other == item)
     bpy.context.view_layer.objects.active = item
-
-
-def hue_of(place: int) -> float:
-    """Return the colour of a place on the ring, once around the colour wheel."""
-    return 0.02 + place / (len(HEROES) * BETWEEN)
 
 
 def export(item: bpy.types.Object, path: Path) -> None:

@@ -74,21 +74,6 @@ def paint(item: bpy.types.Object, hue: float, *, saturation: float = 0.5, value:
     material.diffuse_color = (*color, 1.0)
 
 
-def grain(item: bpy.types.Object, *, scale: float = 7.0) -> None:
-    """Add veins in a darker shade to the material of an object. scale: number of veins along the object."""
-    tree = item.data.materials[0].node_tree
-    shader = next(node for node in tree.nodes if node.bl_idname == "ShaderNodeBsdfPrincipled")
-    place, noise, ramp = (tree.nodes.new(f"ShaderNode{kind}") for kind in ("TexCoord", "TexNoise", "ValToRGB"))
-    noise.inputs["Scale"].default_value, noise.inputs["Distortion"].default_value = scale, 1.5
-    light = shader.inputs["Base Color"].default_value
-    dark, pale = ramp.color_ramp.elements
-    dark.position, dark.color = 0.42, (*(channel * 0.3 for channel in light[:3]), 1.0)
-    pale.position, pale.color = 0.55, light
-    tree.links.new(place.outputs["Generated"], noise.inputs["Vector"])
-    tree.links.new(noise.outputs["Fac"], ramp.inputs["Fac"])
-    tree.links.new(ramp.outputs["Color"], shader.inputs["Base Color"])
-
-
 def build() -> None:
     """Add platter, floor and light."""
     floor = _disc("Floor", 40.0, 0.0)
