@@ -24,6 +24,7 @@ import numpy as np
 from ..backend.actions import problem_python
 from ..link.client import Client, error_from_info
 from ..link.jobs import LATER, Job, Steps
+from ..link.previews import sheets_of
 from ..link.session import session
 from ..path.actions import own_folder
 from ..preferences import configure
@@ -302,17 +303,17 @@ def run_fit(
 
 def _watcher(client: Client, name: str, scene: Handle) -> Callable[[JobEvent], None]:
     """Return a callback for the events of a fit, which shows its preview, and its object once there is a field."""
-    shown, asked = "", 0.0
+    asked = 0.0
+
+    def show(sheet: SheetResult) -> None:
+        image = apply.prepare_sheet(sheet)
+        session.jobs.call(lambda: _show_preview(image))
+
+    new_sheet = sheets_of(client, show)
 
     def seen(event: JobEvent) -> None:
-        nonlocal shown, asked
-        if event.preview and event.preview != shown:
-            shown = event.preview
-            with contextlib.suppress(errors.BlobMissing):  # superseded by a newer one
-                sheet = client.blob(event.preview)
-                if isinstance(sheet, SheetResult):
-                    image = apply.prepare_sheet(sheet)
-                    session.jobs.call(lambda: _show_preview(image))
+        nonlocal asked
+        new_sheet(event)
         if event.figures and asked < math.inf and time.monotonic() - asked > LOOK_SECONDS:
             session.refresh_models(client)
             asked = time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 import tempfile
@@ -15,6 +14,7 @@ import numpy as np
 
 from ..link.client import Client
 from ..link.jobs import Job
+from ..link.previews import sheets_of
 from ..link.session import session
 from ..models.actions import problem_model
 from ..preferences import configure
@@ -27,7 +27,7 @@ from ..scene.settings import set_model
 from ..shape.codes import latent_of_code
 from ..translations import translated
 from ..wire import errors
-from ..wire.messages import InversionOptions, InvertRequest, InvertResult, JobEvent, ModelInfo, SheetResult
+from ..wire.messages import InversionOptions, InvertRequest, InvertResult, ModelInfo, SheetResult
 from ..wire.options import options_of
 
 PROGRESS_IMAGE = "Lathe Inversion"
@@ -100,7 +100,7 @@ def invert(context: Any) -> Job:
         job.report(0.0, f"Sending {title}")
         sent = [_uploaded(client, image, job.check) for image in (photo, mask) if image is not None]
         request = InvertRequest(info.name, sent[0], sent[1] if mask is not None else "", None, view, name, options)
-        answer: InvertResult = job.ask(client, request, start=0.02, seen=_watcher(client))
+        answer: InvertResult = job.ask(client, request, start=0.02, seen=sheets_of(client, _show_sides))
         session.notes = (*answer.notes, translated("{psnr:.1f} dB from the photo", psnr=answer.psnr))
         if answer.model != info.name:
             session.refresh_models(client)
@@ -134,22 +134,10 @@ def _uploaded(client: Client, image: np.ndarray, check: Callable[[], None]) -> s
         return client.upload_file(path, check)
 
 
-def _watcher(client: Client) -> Callable[[JobEvent], None]:
-    """Return a callback for the events of an inversion, which shows photo and image side by side."""
-    shown = ""
-
-    def seen(event: JobEvent) -> None:
-        nonlocal shown
-        if not event.preview or event.preview == shown:
-            return
-        shown = event.preview
-        with contextlib.suppress(errors.BlobMissing):  # superseded by a newer one
-            sheet = client.blob(event.preview)
-            if isinstance(sheet, SheetResult):
-                image = _prepared(np.concatenate(tuple(sheet.images), 1)[..., :3])
-                session.jobs.call(lambda: _show(image))
-
-    return seen
+def _show_sides(sheet: SheetResult) -> None:
+    """Show photo and image side by side. Any thread."""
+    image = _prepared(np.concatenate(tuple(sheet.images), 1)[..., :3])
+    session.jobs.call(lambda: _show(image))
 
 
 def _show(image: apply.PreparedImage) -> None:

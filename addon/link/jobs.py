@@ -109,7 +109,7 @@ class Job:
         supersede: str = "",
         start: float = 0.0,
         end: float = 1.0,
-        seen: Callable[[JobEvent], None] | None = None,
+        seen: Callable[[JobEvent], object] | None = None,
     ) -> Any:
         """Run a request on the backend and return its result; its progress is `start`..`end` of this job's.
 
@@ -124,7 +124,7 @@ class Job:
         *,
         start: float = 0.0,
         end: float = 1.0,
-        seen: Callable[[JobEvent], None] | None = None,
+        seen: Callable[[JobEvent], object] | None = None,
     ) -> Any:
         """Wait for a submitted request and return its result."""
 

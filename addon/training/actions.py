@@ -20,6 +20,7 @@ from ..backend.actions import problem_python
 from ..field import data_sets
 from ..link.client import Client
 from ..link.jobs import Job
+from ..link.previews import sheets_of
 from ..link.session import session
 from ..models.actions import choose_model
 from ..preferences import configure
@@ -196,20 +197,17 @@ def _run(name: str, make: Callable[[Job, Client], TrainRequest]) -> Job:
 
 def _watcher(client: Client, name: str) -> Callable[[JobEvent], None]:
     """Return a callback for the events of a training, which shows its sweep and curves and lists its model."""
-    shown = ""
+
+    def show(sheet: SheetResult) -> None:
+        for image_name, pixels in zip((SWEEP_IMAGE, CURVES_IMAGE), sheet.images):
+            prepared = apply.prepare_sheet(SheetResult(pixels[None]))
+            session.jobs.call(partial(_show, image_name, prepared))  # one a tick: each takes milliseconds
+
+    new_sheet = sheets_of(client, show)
 
     def seen(event: JobEvent) -> None:
-        nonlocal shown
-        if not event.preview or event.preview == shown:
-            return
-        shown = event.preview
-        with contextlib.suppress(errors.BlobMissing):  # superseded by a newer one
-            sheet = client.blob(event.preview)
-            if isinstance(sheet, SheetResult):
-                for image_name, pixels in zip((SWEEP_IMAGE, CURVES_IMAGE), sheet.images):
-                    prepared = apply.prepare_sheet(SheetResult(pixels[None]))
-                    session.jobs.call(partial(_show, image_name, prepared))  # one a tick: each takes milliseconds
-        session.refresh_models(client)  # each sheet comes with a new model
+        if new_sheet(event):
+            session.refresh_models(client)  # each sheet comes with a new model
 
     return seen
 
