@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import sys
 import time
@@ -59,6 +60,12 @@ CONTENDERS = (
 )
 
 
+@functools.cache
+def images_of(folder: Path, side: int, needs_poses: bool) -> TrainingImages:
+    """Return the images of a folder, which several contenders take at the same size. Raises: see `read_images`."""
+    return read_images(folder, side, needs_poses)
+
+
 def train_for(contender: Contender, folder: Path, seconds: float, out: Path) -> tuple[float, int]:
     """Train for so many seconds of CPU time; return those used and the number of images seen.
 
@@ -66,7 +73,7 @@ def train_for(contender: Contender, folder: Path, seconds: float, out: Path) -> 
     """
     found = recipe(contender.model)
     config = replace(found.configuration(contender.preset), **contender.changes)
-    data: TrainingImages = read_images(folder, found.side(config), found.needs_poses)
+    data = images_of(folder, found.side(config), found.needs_poses)
     if not contender.opacity:
         data = replace(data, alpha=None)
     started, last = time.process_time(), (0.0, 0)
@@ -96,7 +103,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     rows_file = given.out / "rows.jsonl"
     rows = [json.loads(line) for line in rows_file.read_text().splitlines()] if rows_file.exists() else []
-    data, held_out = (read_images(folder, SIDE, needs_poses=True) for folder in (given.data, given.held_out))
+    data, held_out = (images_of(folder, SIDE, True) for folder in (given.data, given.held_out))
     settings = JudgeSettings(neighbours_among=1000, consistency_seeds=2, shapes=0)
     judge = Judge(data, package_network(given.features), held_out=held_out, settings=settings)
     for contender in CONTENDERS:
